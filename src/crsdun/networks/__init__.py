@@ -1,0 +1,1 @@
+"""How a measurement becomes a cube and a class map: the learnt methods."""

@@ -1,0 +1,44 @@
+"""How light becomes a measurement: the CASSI camera, masks, wavelengths, noise, calibration."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from crsdun.optics.calibration import normalise_frame
+from crsdun.optics.errors import InputError
+from crsdun.optics.masks import random_mask
+from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
+
+if TYPE_CHECKING:
+    from crsdun.optics.camera import CassiCamera, describe_fits, fitting_cameras
+    from crsdun.optics.estimate import Estimate
+    from crsdun.optics.noise import SensorNoise
+
+# These need PyTorch, whose import takes seconds: loaded when first asked for.
+_NEED_TORCH = {
+    "CassiCamera": "camera",
+    "describe_fits": "camera",
+    "fitting_cameras": "camera",
+    "Estimate": "estimate",
+    "SensorNoise": "noise",
+}
+
+__all__ = [
+    "KAIST_WAVELENGTHS",
+    "CassiCamera",
+    "Estimate",
+    "InputError",
+    "SensorNoise",
+    "describe_fits",
+    "fitting_cameras",
+    "nbk7_wavelengths",
+    "normalise_frame",
+    "parse_wavelengths",
+    "random_mask",
+    "to_nanometres",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)

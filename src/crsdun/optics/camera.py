@@ -1,0 +1,306 @@
+"""The CASSI camera: how a hyperspectral cube becomes one coded exposure, and back.
+
+Legend: B batch · C bands · H, W scene · Wm measurement width · x cube (B,C,H,W) · y measurement (B,H,Wm)
+· M coded aperture (H,W), or (C,H,W) when calibrated for each band.
+
+A single-disperser camera multiplies every band by the mask, a prism moves band c sideways by its offset, and
+the detector adds up all bands:
+
+    A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
+
+A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
+interpolation between two pixels, which couples neighbours; networks and solvers then go on with the diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crsdun.optics.errors import InputError
+
+
+class CassiCamera:
+    """A coded-aperture snapshot spectral imager with a single disperser. Immutable.
+
+    Args:
+        mask: coded aperture, (H,W), or (C,H,W) calibrated per band; transmissions, usually 0..1, grey allowed.
+            A tensor keeps its device and floating type, anything else becomes float32 on the CPU.
+        bands: number of bands C; may be left out when ``wavelengths``, ``offsets`` or a per-band mask tell.
+        wavelengths: centre of each band in nm, length C.
+        step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
+        offsets: displacement of each band in pixels, length C, in place of ``step``.
+
+    Raises:
+        InputError: shapes or counts disagree, or the mask holds NaN, infinity or negative values.
+    """
+
+    def __init__(
+        self,
+        mask: Tensor | np.ndarray | Sequence,
+        bands: int | None = None,
+        wavelengths: Sequence[float] | None = None,
+        step: float = 2,
+        offsets: Sequence[float] | None = None,
+    ):
+        if not isinstance(mask, Tensor) or not mask.is_floating_point():
+            mask = torch.as_tensor(np.asarray(mask, dtype=np.float32))
+        if mask.ndim not in (2, 3) or 0 in mask.shape:
+            raise InputError(
+                f"the mask has shape {tuple(mask.shape)}; expected (height, width) or (bands, height, width)"
+            )
+        if not mask.is_meta and not bool(torch.isfinite(mask).all() and (mask >= 0).all()):
+            raise InputError("the mask holds negative, NaN or infinite values; a transmission is 0 or more")
+        told = {
+            "bands": bands,
+            "wavelengths": None if wavelengths is None else len(wavelengths),
+            "offsets": None if offsets is None else len(offsets),
+            "mask": mask.shape[0] if mask.ndim == 3 else None,
+        }
+        counts = {name: count for name, count in told.items() if count is not None}
+        if len(set(counts.values())) != 1 or min(counts.values()) < 1:
+            given = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "nothing that tells it"
+            raise InputError(f"a camera needs one number of bands of at least 1, but was given {given}")
+
+        self.mask = mask
+        self.bands: int = next(iter(counts.values()))
+        self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
+        if offsets is None:
+            offsets = [step * band for band in range(self.bands)]
+        self.offsets = tuple(float(offset) for offset in offsets)
+        if not all(math.isfinite(offset) for offset in self.offsets):
+            raise InputError("the dispersion offsets hold NaN or infinity")
+
+    def __repr__(self) -> str:
+        per_band = " per band" if self.mask.ndim == 3 else ""
+        dispersion = f"step {self.step:g}" if self.step is not None else f"offsets {self.offsets}"
+        return f"CassiCamera(mask {self.height}×{self.width}{per_band}, {self.bands} bands, {dispersion})"
+
+    # -- sizes ---------------------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """H, rows of the scene and of the measurement."""
+        return self.mask.shape[-2]
+
+    @property
+    def width(self) -> int:
+        """W, columns of the scene."""
+        return self.mask.shape[-1]
+
+    @property
+    def span(self) -> int:
+        """Columns that the dispersion adds to the measurement: (C−1)·|step| for whole steps."""
+        return math.ceil(max(self.offsets)) - math.floor(min(self.offsets))
+
+    @property
+    def measurement_width(self) -> int:
+        """Wm, columns of the measurement."""
+        return self.width + self.span
+
+    @cached_property
+    def step(self) -> float | None:
+        """Dispersion in pixels per band, or None where it is not the same between all bands."""
+        if self.bands == 1:
+            return 0
+        step = self.offsets[1] - self.offsets[0]
+        even = all(math.isclose(o, self.offsets[0] + step * c, abs_tol=1e-9) for c, o in enumerate(self.offsets))
+        return (int(step) if step.is_integer() else step) if even else None
+
+    # -- light → measurement → light -----------------------------------------------------------------------
+
+    def forward(self, cube: Tensor) -> Tensor:
+        """A x: the exposure that a scene leaves on the detector.
+
+        Args:
+            cube: (..., C, H, W), usually 0..1.
+
+        Returns:
+            (..., H, Wm), the plain sum over bands (0..C for a cube in 0..1).
+
+        Raises:
+            InputError: the cube does not fit the mask and the number of bands.
+        """
+        if tuple(cube.shape[-3:]) != (self.bands, self.height, self.width):
+            raise InputError(
+                f"the cube has shape {tuple(cube.shape)}; this camera sees (..., {self.bands}, {self.height}, "
+                f"{self.width}): crop the cube or the mask to the same size"
+            )
+        return self.disperse(self.mask * cube).sum(-3)
+
+    def adjoint(self, measurement: Tensor) -> Tensor:
+        """Aᵀ y: every detector pixel sent back to all the voxels that reached it, weighted by the mask.
+
+        Args:
+            measurement: (..., H, Wm).
+
+        Returns:
+            (..., C, H, W).
+        """
+        return self.mask * self.gather(measurement)
+
+    @cached_property
+    def diagonal(self) -> Tensor:
+        """D, the diagonal of A Aᵀ, (H, Wm), with its true zeros where no light arrives."""
+        squared = (self.mask * self.mask).expand(self.bands, -1, -1)
+        return self.disperse(squared, power=2).sum(-3)
+
+    def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
+        """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, H, Wm).
+
+        ``power`` is applied to the interpolation weights (2 gives the diagonal of A Aᵀ from M²).
+        """
+        lead, (C, H, W), Wm = bands.shape[:-3], bands.shape[-3:], self.measurement_width
+        step = self._whole_step
+        if step is not None:
+            if step < 0:
+                bands = bands.flip(-3)
+            # A shear without a loop: rows padded to Wm, then each band given |step| elements more than it
+            # has, push band c exactly |step|·c columns to the right when the rest is read as (C, H, Wm) again.
+            flat = F.pad(bands, (0, Wm - W)).reshape(*lead, C, H * Wm)
+            sheared = F.pad(flat, (0, abs(step))).flatten(-2)[..., : C * H * Wm].view(*lead, C, H, Wm)
+            return sheared.flip(-3) if step < 0 else sheared
+        left, right = self._interpolation(bands)
+        column = self._columns(bands.device).expand(bands.shape)
+        canvas = bands.new_zeros(*lead, C, H, Wm + 1)
+        canvas = canvas.scatter_add(-1, column, bands * left**power)
+        return canvas.scatter_add(-1, column + 1, bands * right**power)[..., :Wm]
+
+    def gather(self, measurement: Tensor) -> Tensor:
+        """unshift_c: the window of (..., H, Wm) that band c fell on, for every band, (..., C, H, W).
+
+        Whole steps to the right give a view of the measurement: nothing is copied.
+        """
+        self.check(measurement)
+        lead, step = measurement.shape[:-2], self._whole_step
+        if step == 0:
+            return measurement.unsqueeze(-3).expand(*lead, self.bands, -1, -1)
+        if step is not None:
+            # Windows of width W every |step| columns are all the unshifted bands at once.
+            windows = measurement.unfold(-1, self.width, abs(step)).movedim(-2, -3)
+            return windows.flip(-3) if step < 0 else windows
+        canvas = F.pad(measurement, (0, 1)).unsqueeze(-3).expand(*lead, self.bands, -1, -1)
+        left, right = self._interpolation(measurement)
+        column = self._columns(measurement.device).expand(*lead, self.bands, self.height, self.width)
+        return canvas.gather(-1, column) * left + canvas.gather(-1, column + 1) * right
+
+    # -- other cameras from this one -----------------------------------------------------------------------
+
+    def crop(self, top: int, left: int, height: int, width: int) -> CassiCamera:
+        """The camera that would have taken only this part of the scene.
+
+        Its diagonal and its measurements know nothing of the neighbours: a cube cropped to the same part and
+        measured by it is what the whole camera sees of a scene that is black everywhere else.
+
+        Raises:
+            InputError: the part does not lie inside the mask.
+        """
+        if min(top, left) < 0 or min(height, width) < 1 or top + height > self.height or left + width > self.width:
+            raise InputError(
+                f"a crop of {height}×{width} at row {top}, column {left} leaves the {self.height}×{self.width} mask"
+            )
+        return self._with_mask(self.mask[..., top : top + height, left : left + width])
+
+    def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
+        """The same camera on another device or in another floating type (arguments of ``Tensor.to``)."""
+        return self._with_mask(self.mask.to(*args, **kwargs))
+
+    def _with_mask(self, mask: Tensor) -> CassiCamera:
+        camera = object.__new__(CassiCamera)
+        camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
+        camera.offsets = self.offsets
+        return camera
+
+    # -- the field's words ---------------------------------------------------------------------------------
+
+    def measurement_form(self, measurement: Tensor, form: str = "H") -> Tensor:
+        """A measurement as a network of the field takes it in.
+
+        ``"Y"`` the measurement itself, (..., H, Wm) · ``"H"`` unshift(2y/C), (..., C, H, W) · ``"HM"`` H ⊙ M.
+        """
+        if form == "Y":
+            self.check(measurement)
+            return measurement
+        if form not in ("H", "HM"):
+            raise InputError(f"unknown form {form!r} of a measurement; expected Y, H or HM")
+        initial = self.gather(measurement * (2 / self.bands))
+        return initial * self.mask if form == "HM" else initial
+
+    def mask_form(self, form: str = "Mask") -> Tensor | tuple[Tensor, Tensor]:
+        """The mask as a network of the field takes it in.
+
+        ``"Mask"`` M for every band, (C, H, W) · ``"Phi"`` every band's mask where the prism puts it, (C, H, Wm) ·
+        ``"Phi_PhiPhiT"`` the pair of Phi and D, (H, Wm), whose zeros are replaced by 1.
+        """
+        mask = self.mask.expand(self.bands, -1, -1)
+        if form == "Mask":
+            return mask
+        if form not in ("Phi", "Phi_PhiPhiT"):
+            raise InputError(f"unknown form {form!r} of a mask; expected Mask, Phi or Phi_PhiPhiT")
+        phi = self.disperse(mask)
+        if form == "Phi":
+            return phi
+        return phi, torch.where(self.diagonal == 0, 1, self.diagonal)
+
+    # -- checks --------------------------------------------------------------------------------------------
+
+    def check(self, measurement: Tensor | np.ndarray) -> None:
+        """Raise an InputError that names the cameras that would fit, unless the measurement is (..., H, Wm)."""
+        height, width = measurement.shape[-2:]
+        if height != self.height:
+            raise InputError(
+                f"the measurement has {height} rows but the mask has {self.height}; "
+                "both see the same rows: crop one, or transpose it if the dispersion runs downwards"
+            )
+        if width != self.measurement_width:
+            dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
+            raise InputError(
+                f"the measurement is {width} columns wide, but {self.bands} bands at {dispersion} behind a mask "
+                f"{self.width} wide give {self.measurement_width}; {describe_fits(self.width, width)}"
+            )
+
+    # -- how bands are moved -------------------------------------------------------------------------------
+
+    @cached_property
+    def _whole_step(self) -> int | None:
+        """The step when it is a whole number and the offsets are even: the case that needs no interpolation."""
+        whole = self.step is not None and float(self.step).is_integer() and self.offsets[0].is_integer()
+        return int(self.step) if whole and self.step is not None else None
+
+    def _interpolation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (C,1,1) of the pixel at the whole part of each offset, and of the one to its right."""
+        offsets = torch.tensor(self.offsets, dtype=torch.float64)
+        right = (offsets - offsets.floor()).to(like.device, like.dtype)[:, None, None]
+        return 1 - right, right
+
+    def _columns(self, device: torch.device) -> Tensor:
+        """Column (C,1,W) of the canvas on which each scene column falls, before interpolation."""
+        first = math.floor(min(self.offsets))
+        start = torch.tensor([math.floor(offset) - first for offset in self.offsets], device=device)
+        return start[:, None, None] + torch.arange(self.width, device=device)
+
+
+def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int, int]]:
+    """All (bands, step) with whole steps whose measurement of ``scene_width`` columns has ``measurement_width``."""
+    span = measurement_width - scene_width
+    if span < 1:
+        return []
+    return [(span // step + 1, step) for step in range(1, span + 1) if span % step == 0]
+
+
+def describe_fits(scene_width: int, measurement_width: int) -> str:
+    """What would make a mask and a measurement of these widths fit, in words."""
+    fits = fitting_cameras(scene_width, measurement_width)
+    if not fits:
+        return (
+            f"a mask {scene_width} wide never gives a measurement {measurement_width} wide: "
+            "the measurement must be the wider one; crop the mask"
+        )
+    return "what would fit: " + ", ".join(f"{bands} bands at step {step}" for bands, step in fits[:6])

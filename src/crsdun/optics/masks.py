@@ -1,0 +1,22 @@
+"""Coded apertures that are made rather than measured (files are read by ``crsdun.scenes``)."""
+
+import numpy as np
+
+from crsdun.optics.errors import InputError
+
+
+def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:
+    """A random binary coded aperture, (height, width) float32 of zeros and ones; the same seed, the same mask.
+
+    Args:
+        transmission: share of open pixels, 0..1.
+
+    Raises:
+        InputError: a size below 1 or a transmission outside 0..1.
+    """
+    if min(height, width) < 1 or not 0 <= transmission <= 1:
+        raise InputError(
+            f"a random mask of {height}×{width} with transmission {transmission} cannot be made; "
+            "expected sizes of at least 1 and a transmission in 0..1"
+        )
+    return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)

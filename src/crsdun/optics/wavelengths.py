@@ -1,0 +1,89 @@
+"""Which light each band is: wavelength lists in nanometres, their units, and common grids."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crsdun.optics.errors import InputError
+
+# Bands of the TSA-Net prototype and of the CAVE/KAIST simulations of the field, in nm.
+KAIST_WAVELENGTHS = (
+    453.5, 457.5, 462.0, 466.0, 471.5, 476.5, 481.5, 487.0, 492.5, 498.0, 504.0, 510.0, 516.0, 522.5,
+    529.5, 536.5, 544.0, 551.5, 558.5, 567.5, 575.5, 584.5, 594.5, 604.0, 614.5, 625.0, 636.5, 648.0,
+)  # fmt: skip
+
+NANOMETRES_PER_UNIT = {
+    "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0, "nanometres": 1.0,
+    "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "microns": 1e3,
+    "micrometer": 1e3, "micrometers": 1e3, "micrometre": 1e3, "micrometres": 1e3,
+    "mm": 1e6, "m": 1e9, "angstrom": 0.1, "angstroms": 0.1, "å": 0.1,
+}  # fmt: skip
+
+
+def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
+    """Wavelengths in ``unit`` (nm, µm/um/micrometers, angstrom, mm or m; any case) as nanometres.
+
+    Raises:
+        InputError: the unit is not one of these.
+    """
+    factor = NANOMETRES_PER_UNIT.get(unit.strip().lower())
+    if factor is None:
+        raise InputError(
+            f"unknown wavelength unit {unit!r}; expected nm, um, angstrom, mm or m: correct the unit in the file, "
+            "or give the wavelengths in nm with --wavelengths"
+        )
+    return tuple(round(float(value) * factor, 6) for value in values)
+
+
+def nbk7_refractive_index(wavelength: np.ndarray) -> np.ndarray:
+    """Refractive index of Schott N-BK7 glass at wavelengths in nm (Sellmeier, Schott data sheet)."""
+    square = (np.asarray(wavelength, dtype=np.float64) / 1000) ** 2
+    strengths = (1.03961212, 0.231792344, 1.01046945)
+    resonances = (0.00600069867, 0.0200179144, 103.560653)
+    return np.sqrt(1 + sum(b * square / (square - c) for b, c in zip(strengths, resonances, strict=True)))
+
+
+def nbk7_wavelengths(bands: int = 28, first: float = 400.0, last: float = 730.0) -> tuple[float, ...]:
+    """Wavelengths (nm) that an N-BK7 prism spreads evenly over ``bands`` pixels from ``first`` to ``last``.
+
+    Equal steps of the refractive index, read off a curve that is linear between points 10 nm apart: the
+    best-supported reading of "400–730 nm according to BK7 dispersion" in the FVgNET data set.
+    """
+    grid = np.unique(np.append(np.arange(first, last, 10.0), last))
+    index = nbk7_refractive_index(grid)
+    steps = np.linspace(index[0], index[-1], bands)
+    return tuple(float(value) for value in np.interp(-steps, -index, grid))
+
+
+def parse_wavelengths(text: str) -> tuple[float, ...]:
+    """Wavelengths (nm) from what a person types.
+
+    ``450,460,470`` a list · ``400-700:31`` evenly spaced from–to:count · ``nbk7`` or ``nbk7:28`` the N-BK7
+    prism grid from 400 to 730 nm · ``kaist`` the 28 bands of the TSA-Net prototype. A unit may follow
+    numbers (``0.4-0.7:31um``).
+
+    Raises:
+        InputError: the text is none of these, or a value is not positive.
+    """
+    name, _, count = text.strip().lower().partition(":")
+    if name == "kaist":
+        return KAIST_WAVELENGTHS
+    try:
+        if name == "nbk7":
+            return nbk7_wavelengths(int(count or 28))
+        numbers = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµμåÅ ")
+        unit = text.strip()[len(numbers) :].strip() or "nm"
+        if ":" in numbers:
+            span, _, points = numbers.partition(":")
+            first, last = (float(part) for part in span.split("-"))
+            values = [float(value) for value in np.linspace(first, last, int(points))]
+        else:
+            values = [float(part) for part in numbers.replace(",", " ").split()]
+    except ValueError:
+        values = []
+    if not values or min(values) <= 0:
+        raise InputError(
+            f"cannot read the wavelengths {text!r}; expected a list in nm (450,460,470), "
+            "a range with its number of bands (400-700:31), nbk7 or kaist"
+        )
+    return to_nanometres(values, unit)

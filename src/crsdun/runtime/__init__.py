@@ -1,0 +1,1 @@
+"""A measurement file in, a folder of results out."""

@@ -1,0 +1,1 @@
+"""How a measurement becomes a cube without learning."""
