@@ -1,1 +1,67 @@
 """What a person looks at: colour and figures."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crsdun.viewing.colour import (
+        auto_exposure,
+        cube_to_srgb,
+        false_colour,
+        measurement_picture,
+        picture,
+        wavelength_to_rgb,
+    )
+    from crsdun.viewing.figures import (
+        Panel,
+        band_sheet,
+        choose_points,
+        class_map,
+        comparison,
+        save_png,
+        spectra,
+    )
+    from crsdun.viewing.palette import class_colours, class_picture
+
+# Drawing needs matplotlib and colour-science, whose imports take a second: loaded when first asked for.
+_HOMES = {
+    "auto_exposure": "colour",
+    "cube_to_srgb": "colour",
+    "false_colour": "colour",
+    "measurement_picture": "colour",
+    "picture": "colour",
+    "wavelength_to_rgb": "colour",
+    "Panel": "figures",
+    "band_sheet": "figures",
+    "choose_points": "figures",
+    "class_map": "figures",
+    "comparison": "figures",
+    "save_png": "figures",
+    "spectra": "figures",
+    "class_colours": "palette",
+    "class_picture": "palette",
+}
+
+__all__ = [
+    "Panel",
+    "auto_exposure",
+    "band_sheet",
+    "choose_points",
+    "class_colours",
+    "class_map",
+    "class_picture",
+    "comparison",
+    "cube_to_srgb",
+    "false_colour",
+    "measurement_picture",
+    "picture",
+    "save_png",
+    "spectra",
+    "wavelength_to_rgb",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

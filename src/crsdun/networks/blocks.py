@@ -1,0 +1,206 @@
+"""The building blocks that the networks share: norms, feed-forward, window attention, residual blocks.
+
+Legend: B batch · d channels of a feature map · H, W its size · n number of windows in the batch · C base width.
+Feature maps are (B,d,H,W) in channels-last memory, so that the channels of a pixel lie side by side: views as
+(B,H,W,d) cost nothing and depthwise convolutions are several times faster. Every GELU is exact, every padding
+of a convolution is zeros, every norm has eps 1e-5.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WINDOW = 8
+
+
+def conv(inputs: int, outputs: int, kernel: int = 1, bias: bool = False, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size of the image."""
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
+
+
+def downsample(inputs: int, outputs: int) -> nn.Conv2d:
+    """conv4/2: half the size."""
+    return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+
+
+def upsample(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    """convT2/2: twice the size."""
+    return nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+
+
+def init_truncated(module: nn.Module) -> None:
+    """Weights of ``module``'s convolutions and linear layers: truncated normal, σ 0.02, and biases zero."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def to_windows(x: Tensor, size: int) -> Tensor:
+    """(B,d,H,W) → (B·n, size², d): windows row by row, pixels of a window row by row."""
+    B, d, H, W = x.shape
+    tiles = x.permute(0, 2, 3, 1).reshape(B, H // size, size, W // size, size, d)
+    return tiles.transpose(2, 3).reshape(-1, size * size, d)
+
+
+def from_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
+    """(B·n, size², d) → (B,d,H,W), the inverse of ``to_windows``."""
+    tiles = windows.reshape(-1, height // size, width // size, size, size, windows.shape[-1])
+    return tiles.transpose(2, 3).reshape(-1, height, width, windows.shape[-1]).permute(0, 3, 1, 2)
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LN: LayerNorm over the channels of each pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ChannelGroupNorm(nn.GroupNorm):
+    """GN: GroupNorm with one channel per group; its statistics are those of the whole image."""
+
+    def __init__(self, width: int):
+        super().__init__(width, width)
+
+
+class FeedForward(nn.Module):
+    """FFN: four times as wide inside, with a depthwise convolution between the two GELUs."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.widen = conv(width, 4 * width)
+        self.mix = conv(4 * width, 4 * width, 3, groups=4 * width)
+        self.narrow = conv(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
+
+
+class WindowSpectralAttention(nn.Module):
+    """WSSA: in each 8×8 window the tokens are the d channels, each as long as the window has pixels."""
+
+    def __init__(self, width: int, base: int):
+        super().__init__()
+        self.scale = base**-0.5
+        self.qkv = conv(width, 3 * width)
+        self.out = conv(width, width, bias=True)
+        init_truncated(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = to_windows(self.qkv(x), WINDOW).chunk(3, dim=-1)  # (B·n, 64, d) each
+        attention = (q.transpose(1, 2) @ k * self.scale).softmax(-1)  # (B·n, d, d)
+        return self.out(from_windows(v @ attention.transpose(1, 2), WINDOW, *x.shape[-2:]))
+
+
+class ConvolutionalModulation(nn.Module):
+    """CMB: an 11×11 depthwise neighbourhood modulates the values."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.context = nn.Sequential(conv(width, width), conv(width, width, 11, groups=width))
+        self.value = conv(width, width)
+        self.out = conv(width, width, bias=True)
+        init_truncated(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.context(x) * self.value(x))
+
+
+class SpatialAttention(nn.Module):
+    """SAB: one spatial map, shared by all channels, weighted by a gate for each channel."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.hidden = conv(width, width)
+        self.gate = conv(width, width, 3, groups=width)
+        self.map = conv(width, 1, 3)
+        self.out = conv(width, width, bias=True)
+        init_truncated(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.hidden(x)
+        return self.out(self.gate(h).sigmoid() * F.gelu(self.map(h)))
+
+
+class AttentionResidualBlock(nn.Module):
+    """ARB: convolutional modulation, then spatial attention."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1, self.modulation = ChannelLayerNorm(width), ConvolutionalModulation(width)
+        self.norm2, self.attention = ChannelGroupNorm(width), SpatialAttention(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.modulation(self.norm1(x))
+        return x + self.attention(self.norm2(x))
+
+
+class SpectralSpatialBlock(nn.Module):
+    """SSRB: positions, window spectral attention, feed-forward, then an attention residual block."""
+
+    def __init__(self, width: int, base: int):
+        super().__init__()
+        self.position = conv(width, width, 5, bias=True, groups=width)
+        self.norm1, self.attention = ChannelLayerNorm(width), WindowSpectralAttention(width, base)
+        self.norm2, self.ffn = ChannelGroupNorm(width), FeedForward(width)
+        self.residual = AttentionResidualBlock(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.position(x)
+        x = x + self.attention(self.norm1(x))
+        x = x + self.ffn(self.norm2(x))
+        return self.residual(x)
+
+
+class WindowAttention(nn.Module):
+    """W-MSA: self-attention among the 64 pixels of each 8×8 window, with a relative position bias."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.position = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
+        self.register_buffer("position_index", relative_positions(), persistent=False)
+        nn.init.trunc_normal_(self.position, std=0.02)
+        init_truncated(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = to_windows(x, WINDOW)  # (B·n, 64, d)
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B·n, heads, 64, d/heads)
+        bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
+        return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])
+
+
+def relative_positions() -> Tensor:
+    """Row of the position table for every (query, key) pair of a window, (64, 64)."""
+    row, column = torch.arange(WINDOW**2) // WINDOW, torch.arange(WINDOW**2) % WINDOW
+    rows = row[:, None] - row[None] + WINDOW - 1
+    columns = column[:, None] - column[None] + WINDOW - 1
+    return rows * (2 * WINDOW - 1) + columns
+
+
+class SwinBlock(nn.Module):
+    """Window attention and feed-forward; a shifted block sees the image rolled by half a window."""
+
+    def __init__(self, width: int, heads: int, shift: int):
+        super().__init__()
+        self.shift = shift
+        self.norm1, self.attention = ChannelLayerNorm(width), WindowAttention(width, heads)
+        self.norm2, self.ffn = ChannelLayerNorm(width), FeedForward(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (2, 3))
+        x = x + self.attention(self.norm1(x))
+        x = x + self.ffn(self.norm2(x))
+        if self.shift:
+            x = x.roll((self.shift, self.shift), (2, 3))
+        return x
+
+
+def swin_blocks(width: int, base: int, count: int = 2) -> nn.Sequential:
+    """``count`` Swin blocks, every second one shifted; there is one head for each base width."""
+    return nn.Sequential(*(SwinBlock(width, width // base, WINDOW // 2 * (i % 2)) for i in range(count)))

@@ -1,0 +1,105 @@
+"""Weights on disk: one safetensors file whose header holds all that is needed to build and use the network."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+import crsdun
+from crsdun.networks.network import Card, Network
+from crsdun.networks.zoo import build, kind_of
+from crsdun.optics import InputError
+
+HEADER = "crsdun"  # the one metadata entry, JSON
+FORMAT = 1
+
+
+def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
+    """Write a network's weights and everything about it, atomically.
+
+    Args:
+        network: any network of crsdun.
+        path: a ``.safetensors`` file, replaced if it exists.
+        **card: fields of ``Card`` (wavelengths, class_names, step, provenance) that change what the network's
+            own card says.
+
+    Raises:
+        InputError: an unknown field, wavelengths or names that do not fit the network, or no room to write.
+    """
+    path = Path(path)
+    unknown = [name for name in card if name not in asdict(Card())]
+    if unknown:
+        raise InputError(f"a card has no field {', '.join(unknown)}; its fields are {', '.join(asdict(Card()))}")
+    complete = replace(network.card, **card)
+    for field, count in (("wavelengths", network.config.bands), ("class_names", network.config.classes)):
+        values = getattr(complete, field)
+        if values is not None and len(values) != count:
+            raise InputError(f"the network needs {count} {field}, not {len(values)}")
+    header = {
+        "format": FORMAT,
+        "version": crsdun.__version__,
+        "kind": kind_of(network),
+        "config": asdict(network.config),
+        "card": asdict(complete),
+    }
+    # Contiguous copies: the file knows nothing of memory formats.
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={HEADER: json.dumps(header)})
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"could not write {path}: {error}; free some space or choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_header(path: str | os.PathLike) -> dict[str, Any]:
+    """The header of a weights file (kind, config, card, versions) without reading the weights.
+
+    Raises:
+        InputError: the file is missing, cut off, of another kind, or of a newer format.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"there is no weights file {path}") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
+    if HEADER not in metadata:
+        raise InputError(
+            f"{path} holds tensors but no description of a crsdun network; weights are written by crsdun.save "
+            "(for the authors' checkpoints: crsdun.networks.from_authors)"
+        )
+    header = json.loads(metadata[HEADER])
+    if header["format"] > FORMAT:
+        raise InputError(f"{path} was written by crsdun {header['version']}, a newer one than this; upgrade crsdun")
+    return header
+
+
+def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
+    """The network that a weights file holds, in evaluation mode; ``network.card`` tells what it was trained for.
+
+    Raises:
+        InputError: as ``read_header``, or the weights do not fit the layers the header describes.
+    """
+    header = read_header(path)
+    network = build(header["kind"], header["config"])
+    with safe_open(Path(path), framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
+    card = header["card"]
+    network.card = Card(**{name: tuple(value) if isinstance(value, list) else value for name, value in card.items()})
+    return network.to(device).eval()

@@ -1,0 +1,54 @@
+"""The one network interface: ``network(measurement, camera) -> Estimate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from crsdun.optics import CassiCamera, Estimate, InputError
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a trained network knows besides its layers; travels in the header of its weights file.
+
+    Attributes:
+        wavelengths: bands (nm) it was trained for, length C.
+        class_names: length N.
+        step: dispersion in pixels per band of the camera it was trained for.
+        provenance: data, recipe, versions, licence … as plain JSON values.
+    """
+
+    wavelengths: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    step: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """A learnt method. ``config`` decides its layers, ``card`` says what it was trained for."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.config = config
+        self.card = Card()
+
+    def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
+        raise NotImplementedError
+
+
+def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> None:
+    """Raise an InputError unless the measurement is (B,H,Wm) and comes from this camera with the network's bands."""
+    if camera.bands != network.config.bands:
+        raise InputError(
+            f"the network was built for {network.config.bands} bands but the camera has {camera.bands}; "
+            "create or load one for the camera's bands"
+        )
+    if measurement.ndim != 3:
+        raise InputError(
+            f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}; "
+            "for a single one use measurement[None]"
+        )
+    camera.check(measurement)

@@ -1,0 +1,110 @@
+"""Cross-aggregation super-token attention (CASTA): how the cube branch and the class branch inform each other.
+
+Legend: B batch · d channels · H, W size · h token size (a cell of h×h pixels has one super-token) · m number of
+cells. X always holds the pixel (cube) features, Θ the class features, whichever branch asks.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, conv, from_windows, to_windows
+
+
+class CrossAggregationBlock(nn.Module):
+    """CASTAB: f, the features of one branch, is updated with the help of e, those of the other.
+
+    Args:
+        width: d, of f and of e.
+        heads: of the attention among super-tokens.
+        token: h, pixels along the side of a cell.
+        blocks: how many times CASTA and feed-forward follow each other.
+        pixels: which of the two holds the pixel (cube) features X, ``"own"`` in the cube branch, ``"other"`` in
+            the class branch.
+        affinity_gradient: let gradients through the association Q (the published network does not).
+    """
+
+    def __init__(self, width: int, heads: int, token: int, blocks: int, pixels: str, affinity_gradient: bool):
+        super().__init__()
+        self.pixels = pixels
+        self.position = conv(2 * width, 2 * width, 5, bias=True, groups=2 * width)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "norm_pixels": ChannelLayerNorm(width),
+                    "norm_classes": ChannelLayerNorm(width),
+                    "attention": SuperTokenAttention(width, heads, token, affinity_gradient),
+                    "norm": nn.BatchNorm2d(width),
+                    "ffn": FeedForward(width),
+                }
+            )
+            for _ in range(blocks)
+        )
+
+    def forward(self, f: Tensor, e: Tensor) -> Tensor:
+        both = torch.cat([f, e], 1)
+        f, e = (both + self.position(both)).chunk(2, 1)
+        for block in self.blocks:
+            X, theta = (f, e) if self.pixels == "own" else (e, f)
+            f = f + block["attention"](block["norm_pixels"](X), block["norm_classes"](theta))
+            f = f + block["ffn"](block["norm"](f))
+        return f
+
+
+class SuperTokenAttention(nn.Module):
+    """CASTA: pixels X gather into the super-tokens that Θ seeds, these attend to each other, and come back."""
+
+    def __init__(self, width: int, heads: int, token: int, affinity_gradient: bool):
+        super().__init__()
+        self.token, self.affinity_gradient = token, affinity_gradient
+        self.refine = TokenSelfAttention(width, heads)
+
+    def forward(self, X: Tensor, theta: Tensor) -> Tensor:
+        h, (H, W) = self.token, X.shape[-2:]
+        pixels = to_windows(X, h)  # (B·m, h², d)
+        Q = self.associate(pixels, theta)  # (B·m, h², 9)
+
+        # S = Σ Q X / Σ Q, over all pixels whose neighbourhood holds the token.
+        size = (H // h, W // h)
+        weight = add_from_neighbourhoods(Q.sum(1).unsqueeze(-1), size)
+        S = add_from_neighbourhoods(Q.transpose(1, 2) @ pixels, size) / (weight + 1e-12)  # (B, d, H/h, W/h)
+
+        S = self.refine(S)
+        return from_windows(Q @ neighbourhoods(S), h, H, W)
+
+    def associate(self, pixels: Tensor, theta: Tensor) -> Tensor:
+        """Q: how much each pixel belongs to each of the 3×3 super-tokens around it, (B·m, h², 9), rows sum to 1."""
+        with torch.set_grad_enabled(self.affinity_gradient and torch.is_grad_enabled()):
+            S0 = F.avg_pool2d(theta, self.token)
+            logits = pixels @ neighbourhoods(S0).transpose(1, 2)
+            return (logits * pixels.shape[-1] ** -0.5).softmax(-1)
+
+
+class TokenSelfAttention(nn.Module):
+    """MHSA over all super-tokens of the image; channels of qkv come head by head, q, k, v inside each."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = conv(width, 3 * width)
+        self.out = conv(width, width, bias=True)
+
+    def forward(self, S: Tensor) -> Tensor:
+        B, d, rows, columns = S.shape
+        qkv = self.qkv(S).permute(0, 2, 3, 1).reshape(B, rows * columns, self.heads, 3, d // self.heads)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)  # (B, heads, m, d/heads) each
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).reshape(B, rows, columns, d).permute(0, 3, 1, 2))
+
+
+def neighbourhoods(S: Tensor) -> Tensor:
+    """The 3×3 tokens around each cell, zeros outside: (B,d,rows,columns) → (B·m, 9, d)."""
+    B, d = S.shape[:2]
+    return F.unfold(S, 3, padding=1).view(B, d, 9, -1).permute(0, 3, 2, 1).reshape(-1, 9, d)
+
+
+def add_from_neighbourhoods(parts: Tensor, size: tuple[int, int]) -> Tensor:
+    """What every cell (B·m, 9, d) adds to the tokens around it, summed at the tokens: (B,d,rows,columns)."""
+    d, cells = parts.shape[-1], size[0] * size[1]
+    columns = parts.view(-1, cells, 9, d).permute(0, 3, 2, 1).reshape(-1, d * 9, cells)
+    return F.fold(columns, size, 3, padding=1)

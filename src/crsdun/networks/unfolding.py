@@ -1,0 +1,57 @@
+"""The steps that every unfolding network takes between its proximal networks.
+
+Legend: B batch · C bands · H, W scene · Wm measurement width · x cube · y measurement · D diagonal of A Aᵀ.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crsdun.networks.blocks import conv
+from crsdun.optics import CassiCamera
+
+
+class DegradationEstimator(nn.Module):
+    """E_k: a few scalars for each sample, estimated from what is known of the scene at this stage.
+
+    Args:
+        inputs: channels it sees.
+        initial: where each scalar starts, as a learnt offset.
+    """
+
+    def __init__(self, inputs: int, initial: tuple[float, ...]):
+        super().__init__()
+        self.fusion = conv(inputs, 32, bias=True)
+        self.mlp = nn.Sequential(
+            conv(32, 32, bias=True), nn.ReLU(), conv(32, 32, bias=True), nn.ReLU(), conv(32, len(initial))
+        )
+        self.offset = nn.Parameter(torch.tensor(initial).view(-1, 1, 1))
+
+    def forward(self, known: Tensor) -> tuple[Tensor, ...]:
+        pooled = F.relu(self.fusion(known)).mean((2, 3), keepdim=True)
+        return (self.mlp(pooled) + self.offset).split(1, dim=1)  # (B,1,1,1) each
+
+
+def gradient_step(
+    x: Tensor, y: Tensor, camera: CassiCamera, damping: Tensor | float = 0.0, size: Tensor | float = 1.0
+) -> Tensor:
+    """x + size · Aᵀ((y − A x) ⊘ (D + damping)): the closed-form step towards the measurement.
+
+    Args:
+        x: cube (B,C,H,W).
+        y: measurement (B,H,Wm).
+        damping, size: one number, or one for each sample (B,1,1,1).
+
+    Where D + damping is not clearly positive it is held at a thousandth of D, so that a badly predicted damping
+    can neither divide by zero nor turn the step around.
+    """
+    D = torch.where(camera.diagonal == 0, 1, camera.diagonal)
+    if isinstance(damping, Tensor):
+        damping = damping.squeeze(1)
+    residual = (y - camera.forward(x)) / torch.maximum(D + damping, 1e-3 * D)
+    return x + size * camera.adjoint(residual)
+
+
+def soft_threshold(v: Tensor, b: Tensor) -> Tensor:
+    """soft_b(v) = sign(v) · max(|v| − b, 0), literally: a negative b lets |v| grow."""
+    return v.sign() * F.relu(v.abs() - b)

@@ -1,0 +1,233 @@
+"""From a cube to a picture on a screen: true colour where the bands allow it, false colour elsewhere.
+
+Legend: C bands · H, W scene. A spectrum is seen by the CIE 1931 2° observer under an illuminant, its white is
+adapted to D65 (Bradford), and the result is encoded as IEC 61966-2-1 sRGB. The tables, matrices and the transfer
+function are those of colour-science.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crsdun.optics.errors import InputError
+
+if TYPE_CHECKING:
+    from crsdun.scenes import Scene
+
+VISIBLE = (360.0, 780.0)  # nm
+BRIGHT_PERCENTILE = 99.5
+STRETCH_PERCENTILES = (1.0, 99.0)
+
+
+def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
+    """The best picture of a scene that its bands allow, and one line saying what it shows.
+
+    True colour where there are bands at the blue end (≤ 500 nm), at the red end (600–780 nm) and at least three
+    visible ones; else, or where the wavelengths are unknown, three evenly spaced bands in false colour.
+
+    Args:
+        scene: what to look at.
+        like: a scene with the same bands that sets exposure or stretch, so that truth and estimate compare.
+
+    Returns:
+        (H, W, 3) uint8 and, for instance, ``colour under D65 (28 bands, 400–730 nm)``.
+    """
+    if like is not None and like.wavelengths != scene.wavelengths:
+        raise InputError(
+            f"{scene.name!r} and {like.name!r} have different wavelengths; resample one to the bands of the other"
+        )
+    reference = scene if like is None else like
+    if scene.wavelengths is not None and _reaches_across_the_visible(scene.wavelengths):
+        exposure = auto_exposure(reference.cube, scene.wavelengths)
+        image = cube_to_srgb(scene.cube, scene.wavelengths, exposure=exposure)
+        first, last = min(scene.wavelengths), max(scene.wavelengths)
+        return image, f"colour under D65 ({scene.bands} bands, {first:.0f}–{last:.0f} nm)"
+
+    blue, green, red = (int((2 * third + 1) * scene.bands / 6) for third in range(3))
+    image = false_colour(scene.cube, (red, green, blue), like=reference.cube)
+    if scene.bands == 1:
+        return image, "grey (its only band)"
+    if scene.wavelengths is None:
+        return image, f"false colour (bands {red + 1}, {green + 1}, {blue + 1} as red, green, blue)"
+    red, green, blue = (round(scene.wavelengths[band]) for band in (red, green, blue))
+    return image, f"false colour ({red}, {green}, {blue} nm as red, green, blue)"
+
+
+def cube_to_srgb(
+    cube: np.ndarray,
+    wavelengths: Sequence[float],
+    illuminant: str = "D65",
+    normalise: bool = True,
+    exposure: float | None = None,
+) -> np.ndarray:
+    """How a person would see the scene.
+
+    Between bands the reflectance is linear, beyond the first and last visible band it is constant: any spacing
+    weighs right, and an even reflector is neutral even where the bands cover a part of the visible range.
+
+    Args:
+        cube: reflectance, (C,H,W), usually 0..1. For radiance take illuminant ``E``, which weighs nothing.
+        wavelengths: centre of each band in nm, any order; bands outside 360–780 nm contribute nothing.
+        illuminant: a CIE illuminant known to colour-science (D65, D50, A, E, FL2 …); its white appears white.
+        normalise: expose for the scene (``auto_exposure``); False shows a reflectance of 1 as white.
+        exposure: this factor on the light in place of either, to show truth and estimate alike.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        InputError: no band is visible, counts disagree, the cube holds NaN, or the illuminant is unknown.
+    """
+    light = _linear_rgb(cube, wavelengths, illuminant)
+    if exposure is None:
+        exposure = _expose(light) if normalise else 1.0
+    srgb = _colour_science().RGB_COLOURSPACES["sRGB"]
+    encoded = srgb.cctf_encoding(np.clip(light * exposure, 0, 1))
+    return np.rint(255 * encoded).astype(np.uint8)
+
+
+def auto_exposure(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str = "D65") -> float:
+    """The factor that brings the brightest half per cent of the pixels to full scale in their largest channel.
+
+    A few hot pixels do not darken the picture and saturated colours keep their hue; 1 for a black cube.
+    Arguments and errors as in ``cube_to_srgb``.
+    """
+    return _expose(_linear_rgb(cube, wavelengths, illuminant))
+
+
+def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None = None) -> np.ndarray:
+    """Three bands as red, green and blue, each stretched from its 1st to its 99th percentile.
+
+    Args:
+        cube: (C,H,W), any scale.
+        bands: indices (from 0) of the bands shown as red, green, blue.
+        like: a cube (C,·,·) whose percentiles are taken, so that truth and estimate compare.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        InputError: not three bands of this cube, or the cube holds NaN.
+    """
+    _check_cube(cube)
+    if len(bands) != 3 or not all(0 <= band < len(cube) for band in bands):
+        raise InputError(
+            f"false colour needs three bands between 0 and {len(cube) - 1} for red, green and blue, not {tuple(bands)}"
+        )
+    reference = cube if like is None else like
+    return np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
+
+
+def measurement_picture(frame: np.ndarray) -> np.ndarray:
+    """A coded measurement (H,Wm), any scale, as a grey picture (H,Wm) uint8, 1st to 99th percentile."""
+    if frame.ndim != 2 or not np.isfinite(frame).all():
+        raise InputError(f"a measurement is a finite picture (height, width), not an array of shape {frame.shape}")
+    return _stretch(frame, frame)
+
+
+def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
+    """The most vivid sRGB colour (each 0..1) of light of this wavelength in nm; mid grey outside 380–780 nm."""
+    if not 380 <= wavelength <= VISIBLE[1]:
+        return (0.6, 0.6, 0.6)
+    grid, observer = _observer()
+    srgb = _colour_science().RGB_COLOURSPACES["sRGB"]
+    seen = [np.interp(wavelength, grid, curve) for curve in observer.T]
+    light = np.clip(srgb.matrix_XYZ_to_RGB @ seen, 0, None)
+    red, green, blue = srgb.cctf_encoding(light / light.max())
+    return float(red), float(green), float(blue)
+
+
+# -- the observer --------------------------------------------------------------------------------------------
+
+
+@cache
+def _colour_science() -> Any:
+    """The library, whose import takes a second and may warn about parts of itself that are not used here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import colour
+    return colour
+
+
+@cache
+def _observer() -> tuple[np.ndarray, np.ndarray]:
+    """Wavelengths every nm over the visible range, (421,), and the CIE 1931 2° x̄ȳz̄ there, (421, 3)."""
+    grid = np.arange(VISIBLE[0], VISIBLE[1] + 1)
+    curves = _colour_science().MSDS_CMFS["CIE 1931 2 Degree Standard Observer"]
+    return grid, np.stack([np.interp(grid, curves.wavelengths, curve) for curve in curves.values.T], axis=1)
+
+
+@lru_cache(maxsize=64)
+def _band_weights(wavelengths: tuple[float, ...], illuminant: str) -> np.ndarray:
+    """(3, C): linear sRGB of a reflectance is these weights times its bands; each row sums to 1."""
+    science = _colour_science()
+    if illuminant not in science.SDS_ILLUMINANTS:
+        raise InputError(f"unknown illuminant {illuminant!r}; take D65, D50, A, E or another CIE name")
+    grid, observer = _observer()
+    lamp = science.SDS_ILLUMINANTS[illuminant]
+    seen = observer * np.interp(grid, lamp.wavelengths, lamp.values)[:, None]
+
+    # A band's part in the interpolated spectrum is a hat: 1 at its own wavelength, 0 at its neighbours.
+    centres, position, count = np.unique(wavelengths, return_inverse=True, return_counts=True)
+    hats = np.stack([np.interp(grid, centres, hat) for hat in np.eye(len(centres))])
+    xyz = (hats @ seen / count[:, None])[position]
+    xyz /= xyz[:, 1].sum()
+
+    srgb = science.RGB_COLOURSPACES["sRGB"]
+    d65 = science.xy_to_XYZ(srgb.whitepoint)
+    adapt = science.adaptation.matrix_chromatic_adaptation_VonKries(xyz.sum(0), d65, transform="Bradford")
+    weights = srgb.matrix_XYZ_to_RGB @ adapt @ xyz.T
+    return weights / weights.sum(1, keepdims=True)  # the published matrix is rounded: white to the last digit
+
+
+def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str) -> np.ndarray:
+    """(H, W, 3) linear sRGB, may leave 0..1."""
+    _check_cube(cube)
+    if len(wavelengths) != len(cube):
+        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths; give one for each")
+    visible = [band for band, value in enumerate(wavelengths) if VISIBLE[0] <= value <= VISIBLE[1]]
+    if not visible:
+        raise InputError(
+            f"no band is visible: they cover {min(wavelengths):g}–{max(wavelengths):g} nm and the eye "
+            f"{VISIBLE[0]:g}–{VISIBLE[1]:g} nm; choose three of them with false_colour(cube, bands)"
+        )
+    weights = _band_weights(tuple(float(wavelengths[band]) for band in visible), illuminant)
+    return np.tensordot(cube[visible], weights.astype(np.float32), axes=(0, 1))
+
+
+def _expose(light: np.ndarray) -> float:
+    brightest = light.max(-1)
+    # "lower" keeps a single hot pixel out even of a very small picture.
+    level = np.percentile(brightest, BRIGHT_PERCENTILE, method="lower")
+    if level <= 0:
+        level = brightest.max()
+    return float(1 / level) if level > 0 else 1.0
+
+
+def _reaches_across_the_visible(wavelengths: Sequence[float]) -> bool:
+    visible = [value for value in wavelengths if VISIBLE[0] <= value <= VISIBLE[1]]
+    return len(visible) >= 3 and min(visible) <= 500 and max(visible) >= 600
+
+
+def _stretch(band: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """(H, W) of any scale as uint8, over the percentiles of ``like``; even light mid grey, none black."""
+    low, high = np.percentile(like, STRETCH_PERCENTILES)
+    if high <= low:
+        low, high = float(like.min()), float(like.max())
+    if high <= low:
+        return np.where(band > 0, 128, 0).astype(np.uint8)
+    return np.rint(255 * np.clip((band - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
+def _check_cube(cube: np.ndarray) -> None:
+    if cube.ndim != 3 or 0 in cube.shape:
+        raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
+    if not np.isfinite(cube).all():
+        raise InputError(
+            f"the cube holds {int((~np.isfinite(cube)).sum())} NaN or infinite values; replace them first"
+        )
