@@ -117,7 +117,9 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> Network:
             f"the state dict does not hold a whole CRSDUN of {K} stages, {C} bands and {N} classes: {len(wrong)} "
             f"parameters disagree, such as {key} (expected {expected.get(key)}, given {given.get(key)})"
         )
-    network.load_state_dict({key: torch.as_tensor(value).to(torch.get_default_dtype()) for key, value in ours.items()})
+    network.load_state_dict(
+        {key: torch.as_tensor(value).to(torch.get_default_dtype()) for key, value in ours.items()}
+    )
     return network
 
 

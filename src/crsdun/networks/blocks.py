@@ -63,6 +63,10 @@ class ChannelGroupNorm(nn.GroupNorm):
     def __init__(self, width: int):
         super().__init__(width, width)
 
+    def forward(self, x: Tensor) -> Tensor:
+        # Not through torch.nn.functional, which refuses an image of one pixel (whose norm is the bias).
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
 
 class FeedForward(nn.Module):
     """FFN: four times as wide inside, with a depthwise convolution between the two GELUs."""
@@ -168,7 +172,9 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         windows = to_windows(x, WINDOW)  # (B·n, 64, d)
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B·n, heads, 64, d/heads)
+        q, k, v = (
+            self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B·n, heads, 64, d/heads)
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
         return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-import crsdun
+from crsdun import __version__
 from crsdun.networks.network import Card, Network
 from crsdun.networks.zoo import build, kind_of
 from crsdun.optics import InputError
@@ -44,7 +44,7 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
             raise InputError(f"the network needs {count} {field}, not {len(values)}")
     header = {
         "format": FORMAT,
-        "version": crsdun.__version__,
+        "version": __version__,
         "kind": kind_of(network),
         "config": asdict(network.config),
         "card": asdict(complete),

@@ -221,7 +221,9 @@ class ClassProximalNetwork(nn.Module):
             gradient = config.affinity_gradient
             self.other1 = conv(C, d, bias=True)
             self.other2 = nn.Sequential(conv(C, d, bias=True), downsample(d, 2 * d))
-            self.node2 = CrossAggregationBlock(2 * d, 2, token=4, blocks=2, pixels="other", affinity_gradient=gradient)
+            self.node2 = CrossAggregationBlock(
+                2 * d, 2, token=4, blocks=2, pixels="other", affinity_gradient=gradient
+            )
             self.node1 = CrossAggregationBlock(d, 1, token=8, blocks=2, pixels="other", affinity_gradient=gradient)
         else:
             self.node2, self.node1 = swin_blocks(2 * d, d), swin_blocks(d, d)

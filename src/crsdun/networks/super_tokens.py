@@ -99,8 +99,9 @@ class TokenSelfAttention(nn.Module):
 
 def neighbourhoods(S: Tensor) -> Tensor:
     """The 3×3 tokens around each cell, zeros outside: (B,d,rows,columns) → (B·m, 9, d)."""
-    B, d = S.shape[:2]
-    return F.unfold(S, 3, padding=1).view(B, d, 9, -1).permute(0, 3, 2, 1).reshape(-1, 9, d)
+    padded = F.pad(S.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    around = padded.unfold(1, 3, 1).unfold(2, 3, 1)  # (B, rows, columns, d, 3, 3), a view
+    return around.permute(0, 1, 2, 4, 5, 3).reshape(-1, 9, S.shape[1])
 
 
 def add_from_neighbourhoods(parts: Tensor, size: tuple[int, int]) -> Tensor:

@@ -35,9 +35,7 @@ def create(name: str, bands: int, classes: int, **overrides: Any) -> Network:
     for pattern, (kind, settings) in NAMES.items():
         match = re.fullmatch(pattern.replace("{K}", r"(\d+)"), name)
         if match:
-            return build(
-                kind, {"bands": bands, "classes": classes, "stages": int(match[1]), **settings, **overrides}
-            )
+            return build(kind, {"bands": bands, "classes": classes, "stages": int(match[1]), **settings, **overrides})
     raise InputError(f"there is no network called {name!r}; there are {', '.join(NAMES)} (K: number of stages)")
 
 

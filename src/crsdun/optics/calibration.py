@@ -34,9 +34,7 @@ def normalise_frame(
     """
     if white is None:
         if bit_depth is None:
-            raise InputError(
-                "raw counts need their scale: give the white reference, or the bit depth of the camera"
-            )
+            raise InputError("raw counts need their scale: give the white reference, or the bit depth of the camera")
         white = float(2**bit_depth - 1)
     for name, reference in (("dark", dark), ("white", white)):
         if np.ndim(reference) and np.shape(reference) != np.shape(frame):

@@ -46,9 +46,7 @@ def binomial_shot_noise(
 
 def read_noise(measurement: Tensor, sigma: float, generator: torch.Generator | None = None) -> Tensor:
     """Read-out noise: y plus a normal deviate of standard deviation ``sigma`` (units of y) in each pixel."""
-    normal = torch.randn(
-        measurement.shape, generator=generator, device=measurement.device, dtype=measurement.dtype
-    )
+    normal = torch.randn(measurement.shape, generator=generator, device=measurement.device, dtype=measurement.dtype)
     return measurement + sigma * normal
 
 

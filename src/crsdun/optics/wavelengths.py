@@ -46,10 +46,10 @@ def nbk7_refractive_index(wavelength: np.ndarray) -> np.ndarray:
 def nbk7_wavelengths(bands: int = 28, first: float = 400.0, last: float = 730.0) -> tuple[float, ...]:
     """Wavelengths (nm) that an N-BK7 prism spreads evenly over ``bands`` pixels from ``first`` to ``last``.
 
-    Equal steps of the refractive index, read off a curve that is linear between points 10 nm apart: the
-    best-supported reading of "400–730 nm according to BK7 dispersion" in the FVgNET data set.
+    Equal steps of the refractive index: the best-supported reading of "400–730 nm according to BK7
+    dispersion" in the FVgNET data set.
     """
-    grid = np.unique(np.append(np.arange(first, last, 10.0), last))
+    grid = np.linspace(first, last, 20_000)  # fine enough to invert the index to a millionth of a nanometre
     index = nbk7_refractive_index(grid)
     steps = np.linspace(index[0], index[-1], bands)
     return tuple(float(value) for value in np.interp(-steps, -index, grid))

@@ -98,6 +98,6 @@ class Scene:
             raise InputError(
                 f"a crop of {height}×{width} at row {top}, column {left} leaves the {rows}×{columns} scene"
             )
-        part = (slice(top, top + height), slice(left, left + width))
+        part = (..., slice(top, top + height), slice(left, left + width))
         classes = None if self.classes is None else self.classes[part]
-        return replace(self, cube=self.cube[(slice(None), *part)], classes=classes)
+        return replace(self, cube=self.cube[part], classes=classes)

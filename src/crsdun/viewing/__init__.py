@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from crsdun.viewing.figures import (
         Panel,
         band_sheet,
-        choose_points,
         class_map,
         comparison,
         save_png,
         spectra,
     )
     from crsdun.viewing.palette import class_colours, class_picture
+    from crsdun.viewing.points import choose_points
 
 # Drawing needs matplotlib and colour-science, whose imports take a second: loaded when first asked for.
 _HOMES = {
@@ -33,7 +33,7 @@ _HOMES = {
     "wavelength_to_rgb": "colour",
     "Panel": "figures",
     "band_sheet": "figures",
-    "choose_points": "figures",
+    "choose_points": "points",
     "class_map": "figures",
     "comparison": "figures",
     "save_png": "figures",

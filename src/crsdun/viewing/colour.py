@@ -36,11 +36,12 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
 
     Returns:
         (H, W, 3) uint8 and, for instance, ``colour under D65 (28 bands, 400–730 nm)``.
+
+    Raises:
+        InputError: ``like`` has other bands.
     """
-    if like is not None and like.wavelengths != scene.wavelengths:
-        raise InputError(
-            f"{scene.name!r} and {like.name!r} have different wavelengths; resample one to the bands of the other"
-        )
+    if like is not None and (like.wavelengths, like.bands) != (scene.wavelengths, scene.bands):
+        raise InputError(f"{scene.name!r} and {like.name!r} have different bands; resample one to those of the other")
     reference = scene if like is None else like
     if scene.wavelengths is not None and _reaches_across_the_visible(scene.wavelengths):
         exposure = auto_exposure(reference.cube, scene.wavelengths)
@@ -117,7 +118,7 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
     _check_cube(cube)
     if len(bands) != 3 or not all(0 <= band < len(cube) for band in bands):
         raise InputError(
-            f"false colour needs three bands between 0 and {len(cube) - 1} for red, green and blue, not {tuple(bands)}"
+            f"false colour needs three bands of 0..{len(cube) - 1} as red, green and blue, not {tuple(bands)}"
         )
     reference = cube if like is None else like
     return np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
@@ -131,13 +132,13 @@ def measurement_picture(frame: np.ndarray) -> np.ndarray:
 
 
 def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
-    """The most vivid sRGB colour (each 0..1) of light of this wavelength in nm; mid grey outside 380–780 nm."""
+    """The most vivid sRGB colour (each 0..1) for light of this wavelength in nm; mid grey outside 380–780 nm."""
     if not 380 <= wavelength <= VISIBLE[1]:
         return (0.6, 0.6, 0.6)
     grid, observer = _observer()
     srgb = _colour_science().RGB_COLOURSPACES["sRGB"]
     seen = [np.interp(wavelength, grid, curve) for curve in observer.T]
-    light = np.clip(srgb.matrix_XYZ_to_RGB @ seen, 0, None)
+    light = np.clip(srgb.matrix_XYZ_to_RGB @ seen, 0, None)  # no screen shows pure light: the nearest it can
     red, green, blue = srgb.cctf_encoding(light / light.max())
     return float(red), float(green), float(blue)
 

@@ -1,0 +1,104 @@
+"""A measurement as it lies in a file: the frame of the detector and what is known of the camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.optics.errors import InputError
+from crsdun.scenes.choosing import bands_first, grey, pick
+from crsdun.scenes.formats import read_arrays, write_arrays
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One exposure of a CASSI camera.
+
+    Attributes:
+        frame: (H,Wm). Integers are counts of a camera and keep their type, since their scale is not known yet;
+            anything else becomes float32, the scale of y = A x.
+        wavelengths: centre of each band in nm, length C; None where unknown.
+        mask: coded aperture of the exposure, (H,W) or (C,H,W) float32; None where unknown.
+        step: dispersion in pixels per band; None where unknown.
+        name: what to call it in tables and pictures.
+        provenance: where it came from and what was done to it.
+
+    Raises:
+        InputError: the frame is not 2-D, or holds NaN or infinity.
+    """
+
+    frame: np.ndarray
+    wavelengths: tuple[float, ...] | None = None
+    mask: np.ndarray | None = None
+    step: float | None = None
+    name: str = "measurement"
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.frame.ndim != 2 or 0 in self.frame.shape:
+            raise InputError(f"a measurement has the shape (height, width), not {self.frame.shape}")
+        if self.frame.dtype.kind not in "iu":
+            object.__setattr__(self, "frame", np.ascontiguousarray(self.frame, dtype=np.float32))
+        broken = np.argwhere(~np.isfinite(self.frame))
+        if len(broken):
+            row, column = broken[0]
+            raise InputError(
+                f"the measurement {self.name!r} holds {len(broken)} NaN or infinite values, the first at row {row}, "
+                f"column {column}; replace dead pixels by their neighbours first"
+            )
+        if self.wavelengths is not None:
+            object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
+        if self.mask is not None:
+            object.__setattr__(self, "mask", np.ascontiguousarray(self.mask, dtype=np.float32))
+
+
+def read_measurement(path: str | Path, key: str | None = None) -> Measurement:
+    """A measurement from any file that ``read_arrays`` reads, with the mask and camera our own files keep beside it.
+
+    Args:
+        key: name of the frame; None takes the only 2-D array or the one with a known name (meas_real, meas, y …).
+
+    Raises:
+        InputError: the file cannot be read, does not tell which array is meant, is a cube or a colour picture, or
+            holds NaN or infinity.
+    """
+    file = grey(read_arrays(path))
+    name, frame = pick(file, "measurement", key)
+    wavelengths = file.wavelengths
+    mask = file.arrays.get("mask") if name != "mask" else None
+    if mask is not None and mask.ndim == 3:
+        mask = bands_first(mask, file, wavelengths)
+    return Measurement(
+        frame,
+        wavelengths=wavelengths,
+        mask=mask,
+        step=file.metadata.get("step"),
+        name=file.metadata.get("name", file.path.stem),
+        provenance=file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name}),
+    )
+
+
+def write_measurement(measurement: Measurement, path: str | Path, overwrite: bool = False) -> None:
+    """Write a measurement in the format of the suffix; ``read_measurement`` returns it.
+
+    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr have no place for the mask,
+    .npy for anything but the frame.
+
+    Raises:
+        InputError: the suffix is unknown, a .png should hold floating numbers, the file exists, or the disk
+            refuses.
+    """
+    arrays = {"measurement": measurement.frame}
+    if measurement.mask is not None:
+        arrays["mask"] = measurement.mask
+    metadata = {
+        "name": measurement.name,
+        "provenance": measurement.provenance,
+        "step": measurement.step,
+        "wavelengths": measurement.wavelengths,
+        "wavelength_units": "nm",
+    }
+    write_arrays(path, arrays, metadata, overwrite)

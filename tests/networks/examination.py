@@ -1,0 +1,127 @@
+"""The examination that every network takes; a network's own test file names its small configuration."""
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun.networks import Network
+from crsdun.optics import InputError
+
+
+class NetworkExamination:
+    """Inherit, set ``name`` and small ``settings``; every property below is then tested."""
+
+    name: str
+    settings: dict
+
+    bands, classes, stages = 4, 3, 2
+
+    def network(self, seed: int = 0, **overrides) -> Network:
+        torch.manual_seed(seed)
+        return crsdun.create(
+            self.name, **{"bands": self.bands, "classes": self.classes, **self.settings, **overrides}
+        )
+
+    @staticmethod
+    def camera(height: int = 32, width: int = 32, bands: int = 4, **settings) -> crsdun.CassiCamera:
+        mask = np.random.default_rng(1).random((height, width))
+        return crsdun.CassiCamera(mask, bands=bands, **settings)
+
+    @staticmethod
+    def measure(camera: crsdun.CassiCamera, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """A smooth scene and its measurement."""
+        rows = torch.linspace(0, 3, camera.height)[:, None] + torch.linspace(0, 2, camera.width)
+        phases = torch.arange(batch * camera.bands).view(batch, camera.bands, 1, 1)
+        cube = 0.5 + 0.5 * torch.sin(rows + phases)
+        return cube, camera.forward(cube)
+
+    def test_every_stage_is_estimated(self):
+        camera = self.camera()
+        estimate = self.network().eval()(self.measure(camera, 2)[1], camera)
+        assert len(estimate.cubes) == len(estimate.logits) == self.stages
+        assert estimate.cube is estimate.cubes[-1]
+        assert estimate.cube.shape == (2, self.bands, 32, 32)
+        assert estimate.logits[-1].shape == (2, self.classes, 32, 32)
+        assert torch.equal(estimate.classes, estimate.logits[-1].argmax(1))
+        assert all(torch.isfinite(value).all() for value in estimate.cubes + estimate.logits)
+
+    @pytest.mark.parametrize("size", [(1, 1), (5, 7), (33, 31), (64, 40)])
+    def test_any_size(self, size):
+        camera = self.camera(*size)
+        estimate = self.network().eval()(self.measure(camera)[1], camera)
+        assert estimate.cube.shape == (1, self.bands, *size)
+        assert estimate.classes.shape == (1, *size)
+        assert torch.isfinite(estimate.cube).all()
+
+    @pytest.mark.parametrize(("bands", "classes"), [(1, 2), (7, 1), (3, 9)])
+    def test_any_bands_and_classes(self, bands, classes):
+        camera = self.camera(bands=bands)
+        estimate = self.network(bands=bands, classes=classes).eval()(self.measure(camera)[1], camera)
+        assert estimate.cube.shape == (1, bands, 32, 32)
+        assert estimate.logits[-1].shape == (1, classes, 32, 32)
+
+    @pytest.mark.parametrize(
+        "settings", [{"step": 1}, {"step": -3}, {"step": 0}, {"step": 1.5}, {"offsets": [0, 1, 4, 9]}]
+    )
+    def test_any_dispersion(self, settings):
+        camera = self.camera(**settings)
+        estimate = self.network().eval()(self.measure(camera)[1], camera)
+        assert estimate.cube.shape == (1, 4, 32, 32)
+
+    def test_a_mask_for_each_band(self):
+        network = self.network().eval()
+        flat = self.camera()
+        y = self.measure(flat)[1]
+        repeated = crsdun.CassiCamera(flat.mask.expand(4, -1, -1).clone())
+        assert torch.equal(network(y, repeated).cube, network(y, flat).cube)
+        different = crsdun.CassiCamera(torch.rand(4, 32, 32))
+        assert not torch.allclose(network(y, different).cube, network(y, flat).cube)
+
+    def test_batch_equals_singles(self):
+        camera, network = self.camera(40, 33), self.network().eval()
+        y = self.measure(camera, 3)[1]
+        together = network(y, camera)
+        for i in range(3):
+            alone = network(y[i : i + 1], camera)
+            torch.testing.assert_close(together.cube[i : i + 1], alone.cube, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(together.logits[-1][i : i + 1], alone.logits[-1], rtol=1e-4, atol=1e-5)
+
+    def test_save_and_load(self, tmp_path):
+        network, camera = self.network().eval(), self.camera()
+        path = tmp_path / "weights.safetensors"
+        crsdun.save(network, path, wavelengths=(450, 500, 550, 600), class_names=("a", "b", "c"), step=2)
+        again = crsdun.load(path)
+        assert again.config == network.config
+        assert again.card.wavelengths == (450, 500, 550, 600)
+        assert again.card.class_names == ("a", "b", "c")
+        y = self.measure(camera)[1]
+        assert torch.equal(again(y, camera).cube, network(y, camera).cube)
+
+    def test_steps_lower_the_loss_of_a_fixed_batch(self):
+        camera, network = self.camera(), self.network()
+        cube, y = self.measure(camera, 2)
+        classes = (cube[:, 0] > 0.5).long()
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+        losses = []
+        for _ in range(4):
+            loss = self.loss(network(y, camera), cube, classes)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0]
+
+    @staticmethod
+    def loss(estimate, cube, classes):
+        return crsdun.training.joint_loss(estimate, cube, classes, class_weight=1e-2)
+
+    def test_what_does_not_belong_together_is_refused(self):
+        network, camera = self.network(), self.camera()
+        y = self.measure(camera)[1]
+        with pytest.raises(InputError, match="built for 4 bands but the camera has 6"):
+            network(y, self.camera(bands=6))
+        with pytest.raises(InputError, match=r"measurement\[None\]"):
+            network(y[0], camera)
+        with pytest.raises(InputError, match="what would fit"):
+            network(y[..., :-1], camera)

@@ -1,0 +1,80 @@
+"""Weights files: whole, or refused in words."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import crsdun
+from crsdun.networks import read_header
+from crsdun.optics import InputError
+
+
+@pytest.fixture
+def network():
+    return crsdun.create("crsdun_1stg", bands=3, classes=2, width=2)
+
+
+def test_the_header_tells_everything_without_the_weights(network, tmp_path):
+    path = tmp_path / "w.safetensors"
+    crsdun.save(network, path, wavelengths=[450, 550, 650], provenance={"data": "Produce-23", "hours": 2.5})
+    header = read_header(path)
+    assert header["kind"] == "crsdun"
+    assert header["config"]["width"] == 2
+    assert header["card"]["wavelengths"] == [450, 550, 650]
+    assert header["card"]["provenance"] == {"data": "Produce-23", "hours": 2.5}
+    assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
+    assert not crsdun.load(path).training
+
+
+def test_the_card_survives_being_loaded_and_saved(network, tmp_path):
+    crsdun.save(network, tmp_path / "1", class_names=("leaf", "soil"), step=2)
+    crsdun.save(crsdun.load(tmp_path / "1"), tmp_path / "2", step=1)
+    card = crsdun.load(tmp_path / "2").card
+    assert (card.class_names, card.step, card.wavelengths) == (("leaf", "soil"), 1, None)
+
+
+def test_cards_that_do_not_fit_are_refused(network, tmp_path):
+    with pytest.raises(InputError, match="3 wavelengths, not 2"):
+        crsdun.save(network, tmp_path / "w", wavelengths=[450, 550])
+    with pytest.raises(InputError, match="no field author"):
+        crsdun.save(network, tmp_path / "w", author="me")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_weights_are_refused(network, tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match="there is no weights file"):
+        crsdun.load(path)
+    crsdun.save(network, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        crsdun.load(path)
+    path.write_text("weights")
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        crsdun.load(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="no description of a crsdun network"):
+        crsdun.load(path)
+    with pytest.raises(InputError, match="could not write"):
+        crsdun.save(network, tmp_path / "missing" / "w")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "newer one than this"),
+        ({"kind": "other"}, "unknown kind of network"),
+        ({"config": {"bands": 5, "classes": 2, "stages": 1}}, "do not fit the network"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(network, tmp_path, change, message):
+    path = tmp_path / "w.safetensors"
+    crsdun.save(network, path)
+    header = read_header(path) | change
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
+    with pytest.raises(InputError, match=message):
+        crsdun.load(path)

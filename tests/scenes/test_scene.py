@@ -1,0 +1,47 @@
+"""The scene type refuses what does not fit together, and crops and resamples it whole."""
+
+import numpy as np
+import pytest
+
+from crsdun.optics import InputError
+from crsdun.scenes import UNLABELLED, Scene
+
+CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({"cube": CUBE[0]}, "shape"),
+        ({"cube": np.full((3, 4, 5), np.nan)}, "60 NaN"),
+        ({"wavelengths": (400, 500)}, "3 bands but 2 wavelengths"),
+        ({"wavelengths": (400, 600, 500)}, "do not ascend"),
+        ({"classes": np.zeros((5, 4), int)}, "transposed"),
+        ({"classes": np.zeros((4, 5))}, "integers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(details, expected):
+    with pytest.raises(InputError, match=expected):
+        Scene(**{"cube": CUBE, **details})
+
+
+def test_a_crop_takes_cube_and_classes_together():
+    classes = np.arange(20).reshape(4, 5)
+    part = Scene(CUBE, classes=classes).cropped(1, 2, 3, 2)
+    np.testing.assert_array_equal(part.cube, CUBE[:, 1:4, 2:4])
+    np.testing.assert_array_equal(part.classes, classes[1:4, 2:4])
+    with pytest.raises(InputError, match="leaves the 4×5 scene"):
+        part = Scene(CUBE).cropped(2, 0, 3, 5)
+
+
+def test_resampling_is_linear_in_the_wavelength():
+    scene = Scene(CUBE, wavelengths=(400, 500, 600)).resampled((425.0, 600.0))
+    np.testing.assert_allclose(scene.cube[0], 0.75 * CUBE[0] + 0.25 * CUBE[1], rtol=1e-6)
+    np.testing.assert_allclose(scene.cube[1], CUBE[2], rtol=1e-6)
+    assert scene.wavelengths == (425, 600)
+    with pytest.raises(InputError, match="covers 400–600 nm"):
+        Scene(CUBE, wavelengths=(400, 500, 600)).resampled((380.0, 500.0))
+
+
+def test_unlabelled_is_no_class():
+    assert UNLABELLED == -1
