@@ -31,7 +31,24 @@ _HOMES = {
     "save": "networks",
 }
 
-__all__ = [*_HOMES, *_PARTS, "__version__"]  # noqa: PLE0604
+__all__ = [
+    "CassiCamera",
+    "Estimate",
+    "InputError",
+    "Scene",
+    "__version__",
+    "create",
+    "evaluation",
+    "load",
+    "networks",
+    "optics",
+    "runtime",
+    "save",
+    "scenes",
+    "solvers",
+    "training",
+    "viewing",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -138,7 +138,7 @@ def test_foreign_or_incomplete_state_dicts_are_refused(parity):
     with pytest.raises(InputError, match="not a state dict of the authors' CRSDUN"):
         crsdun.networks.from_authors({"conv.weight": torch.zeros(1)})
     del parity.weights["net_stage.1.CMB.norm.bias"]
-    with pytest.raises(InputError, match="1 parameters disagree, such as stages.0.refine.norm1.bias"):
+    with pytest.raises(InputError, match=r"1 parameters disagree, such as stages\.0\.refine\.norm1\.bias"):
         crsdun.networks.from_authors(parity.weights)
 
 
@@ -199,7 +199,7 @@ def test_initial_weights():
 
 def test_running_statistics_follow_the_batches():
     network = crsdun.create("crsdun_2stg", bands=4, classes=3)
-    norm = network.stages[1].class_network.node1.blocks[0]["norm"]
+    norm = network.stages[1].class_network.node1.blocks[0].norm
     seen = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
     camera = NetworkExamination.camera()

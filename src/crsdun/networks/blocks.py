@@ -160,6 +160,8 @@ class SpectralSpatialBlock(nn.Module):
 class WindowAttention(nn.Module):
     """W-MSA: self-attention among the 64 pixels of each 8×8 window, with a relative position bias."""
 
+    position_index: Tensor
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads

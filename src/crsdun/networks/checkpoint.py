@@ -100,6 +100,8 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
-    card = header["card"]
-    network.card = Card(**{name: tuple(value) if isinstance(value, list) else value for name, value in card.items()})
+    card: dict[str, Any] = header["card"]
+    for name in ("wavelengths", "class_names"):
+        card[name] = card[name] and tuple(card[name])
+    network.card = Card(**card)
     return network.to(device).eval()

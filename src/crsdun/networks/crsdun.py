@@ -14,6 +14,7 @@ M mask for each band (1,C,H,W) · A camera.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -107,13 +108,13 @@ class Crsdun(Network):
         """
         check_input(self, measurement, camera)
         y = measurement
-        M = camera.mask_form("Mask")[None]
+        M = camera.mask_per_band[None]
 
         x = self.initial(torch.cat([camera.measurement_form(y, "H"), M.expand(len(y), -1, -1, -1)], 1))
         theta = xi = x.new_zeros(len(y), self.config.classes, *x.shape[-2:])
 
         cubes, logits = [], []
-        for stage in self.stages:
+        for stage in cast("list[Stage]", self.stages):
             x, theta, xi = self.unfold(stage, x, theta, xi, y, M, camera)
             cubes.append(x)
             logits.append(theta)
@@ -171,6 +172,8 @@ class CubeProximalNetwork(nn.Module):
         self.up2, self.fuse2 = upsample(4 * d, 2 * d), conv(4 * d, 2 * d)
         self.up1, self.fuse1 = upsample(2 * d, d), conv(2 * d, d)
         self.out = conv(d, C, 3)
+        self.node2: nn.Module
+        self.node1: nn.Module
         self.cross = cross
         if cross:
             gradient = config.affinity_gradient
@@ -216,6 +219,8 @@ class ClassProximalNetwork(nn.Module):
         self.up2, self.fuse2 = upsample(4 * d, 2 * d), conv(4 * d, 2 * d)
         self.up1, self.fuse1 = upsample(2 * d, d), conv(2 * d, d)
         self.out = conv(d, N, 3)
+        self.node2: nn.Module
+        self.node1: nn.Module
         self.cross = cross
         if cross:
             gradient = config.affinity_gradient

@@ -26,29 +26,33 @@ class CrossAggregationBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, token: int, blocks: int, pixels: str, affinity_gradient: bool):
         super().__init__()
-        self.pixels = pixels
         self.position = conv(2 * width, 2 * width, 5, bias=True, groups=2 * width)
         self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm_pixels": ChannelLayerNorm(width),
-                    "norm_classes": ChannelLayerNorm(width),
-                    "attention": SuperTokenAttention(width, heads, token, affinity_gradient),
-                    "norm": nn.BatchNorm2d(width),
-                    "ffn": FeedForward(width),
-                }
-            )
-            for _ in range(blocks)
+            CrossAggregation(width, heads, token, pixels, affinity_gradient) for _ in range(blocks)
         )
 
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         both = torch.cat([f, e], 1)
         f, e = (both + self.position(both)).chunk(2, 1)
         for block in self.blocks:
-            X, theta = (f, e) if self.pixels == "own" else (e, f)
-            f = f + block["attention"](block["norm_pixels"](X), block["norm_classes"](theta))
-            f = f + block["ffn"](block["norm"](f))
+            f = block(f, e)
         return f
+
+
+class CrossAggregation(nn.Module):
+    """CASTA and feed-forward, each with its norm: f learns from e, which stays as it is."""
+
+    def __init__(self, width: int, heads: int, token: int, pixels: str, affinity_gradient: bool):
+        super().__init__()
+        self.pixels = pixels
+        self.norm_pixels, self.norm_classes = ChannelLayerNorm(width), ChannelLayerNorm(width)
+        self.attention = SuperTokenAttention(width, heads, token, affinity_gradient)
+        self.norm, self.ffn = nn.BatchNorm2d(width), FeedForward(width)
+
+    def forward(self, f: Tensor, e: Tensor) -> Tensor:
+        X, theta = (f, e) if self.pixels == "own" else (e, f)
+        f = f + self.attention(self.norm_pixels(X), self.norm_classes(theta))
+        return f + self.ffn(self.norm(f))
 
 
 class SuperTokenAttention(nn.Module):

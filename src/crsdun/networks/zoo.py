@@ -48,7 +48,9 @@ def build(kind: str, settings: dict[str, Any]) -> Network:
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise InputError(f"{kind} has no setting {', '.join(unknown)}; its settings are {', '.join(known)}")
-    return network(config(**settings)).to(memory_format=torch.channels_last)
+    built = network(config(**settings))
+    built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return built
 
 
 def kind_of(network: Network) -> str:

@@ -5,19 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import normalise_frame
 from crsdun.optics.errors import InputError
+from crsdun.optics.fitting import describe_fits, fitting_cameras
 from crsdun.optics.masks import random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
 if TYPE_CHECKING:
-    from crsdun.optics.camera import CassiCamera, describe_fits, fitting_cameras
+    from crsdun.optics.camera import CassiCamera
     from crsdun.optics.estimate import Estimate
     from crsdun.optics.noise import SensorNoise
 
 # These need PyTorch, whose import takes seconds: loaded when first asked for.
 _NEED_TORCH = {
     "CassiCamera": "camera",
-    "describe_fits": "camera",
-    "fitting_cameras": "camera",
     "Estimate": "estimate",
     "SensorNoise": "noise",
 }

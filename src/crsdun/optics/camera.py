@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.optics.errors import InputError
+from crsdun.optics.fitting import describe_fits
 
 
 class CassiCamera:
@@ -105,6 +106,11 @@ class CassiCamera:
         """Wm, columns of the measurement."""
         return self.width + self.span
 
+    @property
+    def mask_per_band(self) -> Tensor:
+        """M, the mask as every band sees it, (C, H, W)."""
+        return self.mask.expand(self.bands, -1, -1)
+
     @cached_property
     def step(self) -> float | None:
         """Dispersion in pixels per band, or None where it is not the same between all bands."""
@@ -149,8 +155,7 @@ class CassiCamera:
     @cached_property
     def diagonal(self) -> Tensor:
         """D, the diagonal of A Aᵀ, (H, Wm), with its true zeros where no light arrives."""
-        squared = (self.mask * self.mask).expand(self.bands, -1, -1)
-        return self.disperse(squared, power=2).sum(-3)
+        return self.disperse(self.mask_per_band.square(), power=2).sum(-3)
 
     def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
         """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, H, Wm).
@@ -239,12 +244,11 @@ class CassiCamera:
         ``"Mask"`` M for every band, (C, H, W) · ``"Phi"`` every band's mask where the prism puts it, (C, H, Wm) ·
         ``"Phi_PhiPhiT"`` the pair of Phi and D, (H, Wm), whose zeros are replaced by 1.
         """
-        mask = self.mask.expand(self.bands, -1, -1)
         if form == "Mask":
-            return mask
+            return self.mask_per_band
         if form not in ("Phi", "Phi_PhiPhiT"):
             raise InputError(f"unknown form {form!r} of a mask; expected Mask, Phi or Phi_PhiPhiT")
-        phi = self.disperse(mask)
+        phi = self.disperse(self.mask_per_band)
         if form == "Phi":
             return phi
         return phi, torch.where(self.diagonal == 0, 1, self.diagonal)
@@ -285,22 +289,3 @@ class CassiCamera:
         first = math.floor(min(self.offsets))
         start = torch.tensor([math.floor(offset) - first for offset in self.offsets], device=device)
         return start[:, None, None] + torch.arange(self.width, device=device)
-
-
-def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int, int]]:
-    """All (bands, step) with whole steps whose measurement of ``scene_width`` columns has ``measurement_width``."""
-    span = measurement_width - scene_width
-    if span < 1:
-        return []
-    return [(span // step + 1, step) for step in range(1, span + 1) if span % step == 0]
-
-
-def describe_fits(scene_width: int, measurement_width: int) -> str:
-    """What would make a mask and a measurement of these widths fit, in words."""
-    fits = fitting_cameras(scene_width, measurement_width)
-    if not fits:
-        return (
-            f"a mask {scene_width} wide never gives a measurement {measurement_width} wide: "
-            "the measurement must be the wider one; crop the mask"
-        )
-    return "what would fit: " + ", ".join(f"{bands} bands at step {step}" for bands, step in fits[:6])

@@ -118,7 +118,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns:
         "path", "format", "arrays" (for each: key, shape, dtype, min, max and mean of its finite values, counts
         nan and inf, looks_like), "wavelengths" (first, last, number; or None) and "metadata". For .safetensors
-        only its header is read: "tensors", "parameters", "metadata_keys" and looks_like "weights".
+        only its header is read: "tensors", "parameters", looks_like "weights" and "metadata", with values that are
+        JSON read.
 
     Raises:
         InputError: the file cannot be read.
@@ -181,7 +182,7 @@ def _describe_weights(path: Path) -> dict[str, Any]:
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", {})
+        metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
         shapes = [tensor["shape"] for tensor in header.values()]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is not a whole .safetensors file ({error}); get it again") from error
@@ -191,5 +192,12 @@ def _describe_weights(path: Path) -> dict[str, Any]:
         "looks_like": "weights",
         "tensors": len(shapes),
         "parameters": sum(math.prod(shape) for shape in shapes),
-        "metadata_keys": sorted(metadata),
+        "metadata": metadata,
     }
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,26 @@
+# Two commands are all the set-up: `make demo` and `make test`. Each builds .venv/ from nothing where it is missing.
+# A machine without a GPU can spare itself the CUDA libraries:
+#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN := .venv/bin
+
+.PHONY: demo test clean
+
+demo: .venv/ready
+	$(BIN)/crsdun demo --out demo --overwrite
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,345 @@
+"""The command line: parses, calls, prints.
+
+Exit codes: 0 done · 2 something given cannot be used (one line says what and the remedy) · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crsdun import __version__
+from crsdun.optics import InputError, fitting_cameras, nbk7_wavelengths, parse_wavelengths, random_mask
+
+if TYPE_CHECKING:
+    from crsdun.runtime import Reconstruction
+    from crsdun.scenes import Scene
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the return value is the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"crsdun: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("crsdun: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+# -- what can be typed -----------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = argparse.ArgumentParser(
+        prog="crsdun",
+        description="Snapshot spectral imaging (CASSI): a hyperspectral cube and classes from one coded exposure.",
+    )
+    top.add_argument("--version", action="version", version=f"crsdun {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(run=run)
+        made.add_argument("--json", action="store_true", help="print one JSON object instead of words")
+        return made
+
+    reconstruct = command("reconstruct", run_reconstruct, "Decode a measurement into a cube (and classes).")
+    reconstruct.add_argument("measurement", type=Path, help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png")
+    reconstruct.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
+    reconstruct.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
+    reconstruct.add_argument("--mask-key", help="name of the mask in its file")
+    method = reconstruct.add_mutually_exclusive_group()
+    method.add_argument("--weights", type=Path, help="a trained network (.safetensors)")
+    method.add_argument("--method", default="gap-tv", help="without weights: gap-tv (default) or admm-tv")
+    reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
+    _camera_options(reconstruct)
+    reconstruct.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
+    reconstruct.add_argument("--offsets", type=_numbers, help="displacement of each band in pixels (0,2,4,…)")
+    reconstruct.add_argument("--dark", type=_frame_or_level, help="dark frame (file) or level, in counts")
+    reconstruct.add_argument("--white", type=_frame_or_level, help="white reference without the mask, file or level")
+    reconstruct.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
+    reconstruct.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
+    reconstruct.add_argument("--truth", type=Path, help="file of the true scene, for metrics")
+    reconstruct.add_argument("--truth-key", help="name of the true cube in its file")
+    reconstruct.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+    reconstruct.add_argument("--out", type=Path, required=True, help="folder for the results")
+    _overwrite_option(reconstruct)
+
+    simulate = command("simulate", run_simulate, "Measure a known scene with a simulated camera.")
+    simulate.add_argument("scene", help="file of the scene, or indian-pines")
+    simulate.add_argument("--key", help="name of the cube in its file")
+    simulate.add_argument("--mask", default="random", help="file of the mask, or random, or random:SEED")
+    simulate.add_argument("--mask-key", help="name of the mask in its file")
+    _camera_options(simulate)
+    simulate.add_argument("--photons", type=float, help="Poisson shot noise: photons where y = 1")
+    simulate.add_argument("--binomial-bits", type=int, help="the field's binomial shot noise with this bit depth")
+    simulate.add_argument("--read-noise", type=float, default=0.0, help="standard deviation of the read-out noise")
+    simulate.add_argument("--bits", type=int, help="quantise to this bit depth")
+    simulate.add_argument("--seed", type=int, default=0, help="of the noise")
+    simulate.add_argument("--out", type=Path, required=True, help="file of the measurement: .npz .mat .h5 .tif")
+    _overwrite_option(simulate)
+
+    info = command("info", run_info, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
+    info.add_argument("file", type=Path)
+
+    demo = command("demo", run_demo, "A real scene through a simulated camera and back, with pictures and metrics.")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    _overwrite_option(demo)
+    return top
+
+
+def _camera_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--step", type=float, help="dispersion, pixels per band; negative to the left (default: 2)")
+    command.add_argument(
+        "--wavelengths",
+        type=_wavelengths,
+        help="of the camera's bands: 450,460,… | 400-700:31 | nbk7 | kaist (nm)",
+    )
+
+
+def _overwrite_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--overwrite", action="store_true", help="replace results that exist")
+
+
+def _wavelengths(text: str) -> tuple[float, ...]:
+    try:
+        return parse_wavelengths(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.replace(",", " ").split())
+
+
+def _frame_or_level(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
+
+
+# -- what each command does ------------------------------------------------------------------------------------
+
+
+def run_reconstruct(options: argparse.Namespace) -> None:
+    from crsdun.runtime import camera_for, check_folder, method_from, on_scale, reconstruct
+    from crsdun.scenes import read_mask, read_measurement, read_scene
+    from crsdun.viewing.results import write_results
+
+    check_folder(options.out, options.overwrite)
+    measurement = read_measurement(options.measurement, options.key)
+    mask = None if options.mask is None else read_mask(options.mask, options.mask_key)
+    camera = camera_for(measurement, mask, options.bands, options.wavelengths, options.step, options.offsets)
+    measurement = on_scale(
+        measurement,
+        camera.bands,
+        dark=_frame(options.dark),
+        white=_frame(options.white),
+        bit_depth=options.bits,
+        exposure=options.exposure,
+    )
+    truth = None if options.truth is None else read_scene(options.truth, options.truth_key)
+    settings = {} if options.iterations is None else {"iterations": options.iterations}
+    device = _device(options.device)
+    name, method = method_from(options.weights, options.method, device, **settings)
+    with progress_bar(name) as progress:
+        result = reconstruct(measurement, camera, method, name, truth, device, progress)
+    write_results(result, options.out, options.overwrite)
+    report(result, options.out, options.json)
+
+
+def run_simulate(options: argparse.Namespace) -> None:
+    from crsdun.optics import SensorNoise
+    from crsdun.runtime import simulate
+    from crsdun.scenes import read_mask, write_measurement
+
+    scene = _scene(options.scene, options.key, options.wavelengths)
+    name, _, seed = options.mask.partition(":")
+    if name == "random":
+        height, width = scene.cube.shape[1:]
+        mask = random_mask(height, width, seed=_whole(seed or "0", "--mask random:SEED"))
+    else:
+        mask = read_mask(options.mask, options.mask_key)
+    noise = SensorNoise(
+        photons=options.photons,
+        binomial_bits=options.binomial_bits,
+        read_sigma=options.read_noise,
+        bits=options.bits,
+    )
+    step = 2 if options.step is None else options.step
+    measurement = simulate(scene, mask, step, None if noise == SensorNoise() else noise, options.seed)
+    write_measurement(measurement, options.out, options.overwrite)
+    rows, columns = measurement.frame.shape
+    low, high = float(measurement.frame.min()), float(measurement.frame.max())
+    facts = {
+        "out": str(options.out),
+        "shape": [rows, columns],
+        "bands": scene.bands,
+        "step": step,
+        "min": low,
+        "max": high,
+    }
+    words = (
+        f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name} at step {step:g}, "
+        f"values {low:.3g} to {high:.3g}, the mask beside it"
+    )
+    tell(facts, words, options.json)
+
+
+def run_info(options: argparse.Namespace) -> None:
+    from crsdun.scenes import describe
+
+    described = describe(options.file)
+    arrays = described.get("arrays", [])
+    scene_width = next((array["shape"][-1] for array in arrays if array["looks_like"] == "mask"), None)
+    for array in arrays:
+        if array["looks_like"] == "measurement":
+            # Without its mask, a scene as wide as it is high.
+            fits = fitting_cameras(scene_width or array["shape"][0], array["shape"][1])
+            array["fitting_cameras"] = [{"bands": bands, "step": step} for bands, step in fits]
+    if options.json:
+        print(json.dumps(described))
+    else:
+        print_info(described)
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    from crsdun.runtime import camera_for, check_folder, method_from, reconstruct, simulate
+    from crsdun.scenes import indian_pines
+    from crsdun.viewing.results import write_results
+
+    check_folder(options.out, options.overwrite)
+    scene = indian_pines(nbk7_wavelengths())
+    measurement = simulate(scene, random_mask(scene.cube.shape[1], scene.cube.shape[2]))
+    camera = camera_for(measurement)
+    name, method = method_from(method="gap-tv")
+    with progress_bar(name) as progress:
+        result = reconstruct(measurement, camera, method, name, truth=scene, progress=progress)
+    write_results(result, options.out, options.overwrite)
+    report(result, options.out, options.json)
+
+
+# -- what a command line names ---------------------------------------------------------------------------------
+
+
+def _scene(text: str, key: str | None, wavelengths: tuple[float, ...] | None) -> Scene:
+    """A scene by file or name, on the wavelengths asked for (those of its bands where the file tells none)."""
+    from crsdun.scenes import indian_pines, read_scene
+
+    if text == "indian-pines":
+        return indian_pines(wavelengths)
+    scene = read_scene(text, key)
+    if wavelengths is None or scene.wavelengths == wavelengths:
+        return scene
+    return read_scene(text, key, wavelengths) if scene.wavelengths is None else scene.resampled(wavelengths)
+
+
+def _frame(value: Any) -> Any:
+    """A calibration frame from its file, or the level itself."""
+    from crsdun.scenes import read_measurement
+
+    return read_measurement(value).frame if isinstance(value, Path) else value
+
+
+def _whole(text: str, what: str) -> int:
+    if not text.isdigit():
+        raise InputError(f"{what} takes a whole number, not {text!r}")
+    return int(text)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"the device {name!r} cannot be used here; try --device cpu") from error
+    return name
+
+
+# -- what is printed -------------------------------------------------------------------------------------------
+
+
+def tell(facts: dict[str, Any], words: str, as_json: bool) -> None:
+    """The result for a machine or for a person."""
+    print(json.dumps(facts) if as_json else words)
+
+
+def report(result: Reconstruction, out: Path, as_json: bool) -> None:
+    """Where the results are and how good they are."""
+    metrics, record = result.metrics, result.record
+    height, width = result.scene.cube.shape[1:]
+    words = (
+        f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
+        f"data residual {metrics['data_residual']:.2%}"
+    )
+    if "psnr_db" in metrics:
+        ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
+        words += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
+    if "miou" in metrics:
+        words += f", mIoU {metrics['miou']:.3f}"
+    words += f"\nlook at {out / 'overview.png'}"
+    tell({"out": str(out), "method": record["method"], "seconds": record["seconds"], **metrics}, words, as_json)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar with the time left on standard error; nothing when that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_info(described: dict[str, Any]) -> None:
+    """What ``describe`` found, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(f"{described['path']}: {described['format']}", markup=False)
+    if described.get("looks_like") == "weights":
+        console.print(f"weights: {described['parameters']:,} values in {described['tensors']} tensors")
+    else:
+        table = Table("array", "shape", "type", "min", "max", "mean", "NaN/inf", "looks like")
+        for array in described["arrays"]:
+            numbers = ["–" if array[name] is None else f"{array[name]:.4g}" for name in ("min", "max", "mean")]
+            shape, broken = "×".join(map(str, array["shape"])), str(array["nan"] + array["inf"])
+            table.add_row(array["key"], shape, array["dtype"], *numbers, broken, array["looks_like"])
+        console.print(table)
+        for array in described["arrays"]:
+            fits = array.get("fitting_cameras", [])[:6]
+            if fits:
+                masked = any(other["looks_like"] == "mask" for other in described["arrays"])
+                words = ", ".join(f"{fit['bands']} bands at step {fit['step']}" for fit in fits)
+                scene = "behind its mask" if masked else "if the scene is square"
+                console.print(f"{array['key']}, {scene}: {words}", markup=False)
+        if described["wavelengths"]:
+            told = described["wavelengths"]
+            console.print(f"wavelengths: {told['number']}, from {told['first']:g} to {told['last']:g} nm")
+    if described["metadata"]:
+        console.print(json.dumps(described["metadata"], indent=2, ensure_ascii=False), markup=False)

@@ -1,0 +1,251 @@
+"""From a measurement to a cube: which camera, which method, and what came out."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crsdun import __version__
+from crsdun.evaluation import class_metrics, cube_metrics, data_residual
+from crsdun.networks import Card, Network, load
+from crsdun.optics import CassiCamera, Estimate, InputError, describe_fits, normalise_frame
+from crsdun.scenes import Measurement, Scene
+from crsdun.solvers import by_name
+
+Progress = Callable[[int, int], None]
+
+# Weights see other colours than they were trained for when a band is further off than this.
+WAVELENGTH_TOLERANCE_NM = 5.0
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What came out, and from what.
+
+    Attributes:
+        measurement: the exposure, as a measurement on the scale of y = A x.
+        camera: that took it.
+        scene: the estimate, with wavelengths, and with classes where the method segments.
+        truth: the true scene on the camera's bands, where it was given.
+        metrics: ``data_residual``, and the protocol's figures where there is truth.
+        record: how it was made, as plain JSON values.
+    """
+
+    measurement: Measurement
+    camera: CassiCamera
+    scene: Scene
+    truth: Scene | None
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+
+
+# -- the camera ------------------------------------------------------------------------------------------------
+
+
+def camera_for(
+    measurement: Measurement,
+    mask: Any = None,
+    bands: int | None = None,
+    wavelengths: tuple[float, ...] | None = None,
+    step: float | None = None,
+    offsets: tuple[float, ...] | None = None,
+) -> CassiCamera:
+    """The camera that took a measurement: what is given here wins over what the measurement's file tells.
+
+    The step is 2 pixels per band where nobody tells; the number of bands then follows from the two widths.
+
+    Raises:
+        InputError: there is no mask, or the widths fit no such camera (the message says which would).
+    """
+    mask = measurement.mask if mask is None else mask
+    if mask is None:
+        raise InputError("a measurement can only be decoded with its coded aperture; give --mask FILE")
+    wavelengths = measurement.wavelengths if wavelengths is None else wavelengths
+    if step is None:
+        step = 2 if measurement.step is None else measurement.step
+    if not any(told is not None for told in (bands, wavelengths, offsets)) and mask.ndim == 2:
+        span = measurement.frame.shape[1] - mask.shape[1]
+        if step == 0:
+            raise InputError("without dispersion the width does not tell the number of bands; give --bands")
+        if span < 0 or span % abs(step):
+            raise InputError(
+                f"a measurement {measurement.frame.shape[1]} wide behind a mask {mask.shape[1]} wide fits no number "
+                f"of bands at step {step:g}; {describe_fits(mask.shape[1], measurement.frame.shape[1])}"
+            )
+        bands = int(span // abs(step)) + 1
+    camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=offsets)
+    camera.check(measurement.frame)
+    return camera
+
+
+def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measurement:
+    """The measurement on the scale of y = A x; settings of ``normalise_frame`` that are not None apply.
+
+    Raises:
+        InputError: the frame holds counts or negative values and nothing says how to normalise them.
+    """
+    given = {name: value for name, value in calibration.items() if value is not None}
+    if given:
+        frame = normalise_frame(measurement.frame, bands, **given)
+        settings = {name: value if isinstance(value, int | float) else "frame" for name, value in given.items()}
+        return replace(measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings})
+    low, high = measurement.frame.min(), measurement.frame.max()
+    if measurement.frame.dtype.kind in "iu":
+        raise InputError(
+            f"the measurement holds integer camera counts ({low}..{high}); say how to normalise them: --bits N for "
+            "the camera's bit depth, or --white (frame or level), with --dark and --exposure"
+        )
+    if low < 0:
+        raise InputError(
+            f"the measurement holds negative values (down to {low:.3g}), which light cannot be; subtract the right "
+            "dark frame with --dark and --white, or clip the file at 0"
+        )
+    if high <= 0:
+        raise InputError("the measurement is black everywhere: there is nothing to reconstruct")
+    return measurement
+
+
+# -- the method ------------------------------------------------------------------------------------------------
+
+
+def method_from(
+    weights: str | Path | None = None, method: str = "gap-tv", device: str = "cpu", **settings: Any
+) -> tuple[str, Callable[..., Estimate]]:
+    """A name for the records and the callable: the network of a weights file, or a training-free solver by name."""
+    if weights is None:
+        return method, by_name(method, **settings)
+    if settings:
+        raise InputError(f"{', '.join(settings)} belong to the training-free methods, not to weights")
+    return Path(weights).name, load(weights, device)
+
+
+def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
+    """The camera, with the wavelengths a network was trained for where it has none of its own.
+
+    Raises:
+        InputError: the network was trained for other bands or another dispersion.
+    """
+    if camera.bands != bands:
+        raise InputError(
+            f"these weights are for {bands} bands but the camera has {camera.bands}; use weights for this camera, or "
+            "--method gap-tv, which needs none"
+        )
+    if card.step is not None and camera.step != card.step:
+        raise InputError(
+            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}; use weights "
+            "for this camera, or --method gap-tv"
+        )
+    if card.wavelengths is None:
+        return camera
+    if camera.wavelengths is None:
+        return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
+    off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
+    if off > WAVELENGTH_TOLERANCE_NM:
+        raise InputError(
+            f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
+            f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart); use "
+            "weights for this camera, or --method gap-tv"
+        )
+    return camera
+
+
+# -- the main job ----------------------------------------------------------------------------------------------
+
+
+def reconstruct(
+    measurement: Measurement,
+    camera: CassiCamera,
+    method: Callable[..., Estimate],
+    name: str,
+    truth: Scene | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Decode one measurement.
+
+    Args:
+        measurement: on the scale of y = A x (``on_scale``).
+        method, name: as ``method_from`` gives them.
+        truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths.
+        device: where to compute, such as ``cpu`` or ``cuda``.
+        progress: called with (done, total) by methods that iterate.
+
+    Raises:
+        InputError: measurement, camera, weights and truth do not belong together.
+    """
+    card = Card()
+    if isinstance(method, Network):
+        card = method.card
+        camera = fit_to_card(camera, card, method.config.bands)
+    if truth is not None:
+        truth = _on_bands_of(camera, truth)
+
+    camera = camera.to(device)
+    y = torch.from_numpy(measurement.frame).to(device)
+    start = time.perf_counter()
+    with torch.inference_mode():
+        estimate = method(y[None], camera) if isinstance(method, Network) else method(y[None], camera, progress)
+        cube = estimate.cube[0]
+        seconds = time.perf_counter() - start
+
+        metrics: dict[str, Any] = {"data_residual": data_residual(y, cube, camera)}
+        if truth is not None:
+            metrics |= cube_metrics(cube, torch.from_numpy(truth.cube).to(device))
+            if estimate.logits and truth.classes is not None:
+                true_classes = torch.from_numpy(truth.classes).to(device)
+                metrics |= class_metrics(estimate.classes[0], true_classes, estimate.logits[-1].shape[1])
+
+    record = {
+        "made_by": f"crsdun {__version__}",
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "method": name,
+        "settings": _plain(method),
+        "seconds": round(seconds, 3),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "camera": {
+            "mask": list(camera.mask.shape),
+            "bands": camera.bands,
+            "wavelengths_nm": camera.wavelengths,
+            "offsets_pixels": camera.offsets,
+        },
+        "measurement": {"name": measurement.name, **measurement.provenance},
+        "truth": None if truth is None else {"name": truth.name, **truth.provenance},
+    }
+    scene = Scene(
+        cube.cpu().numpy(),
+        wavelengths=camera.wavelengths,
+        classes=estimate.classes[0].cpu().numpy() if estimate.logits else None,
+        class_names=card.class_names if estimate.logits else None,
+        name=measurement.name,
+        provenance={"method": name, "made_by": record["made_by"], "measurement": record["measurement"]},
+    )
+    return Reconstruction(measurement, camera, scene, truth, metrics, record)
+
+
+def _on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
+    """The true scene as this camera samples it."""
+    if camera.wavelengths and truth.wavelengths and camera.wavelengths != truth.wavelengths:
+        truth = truth.resampled(camera.wavelengths)
+    expected = (camera.bands, camera.height, camera.width)
+    if truth.cube.shape != expected:
+        raise InputError(
+            f"the truth has shape {truth.cube.shape} (bands, height, width) but the camera sees {expected}; crop it, "
+            "or give the wavelengths of both so that it can be resampled"
+        )
+    return truth
+
+
+def _plain(method: Any) -> dict[str, Any]:
+    """The settings of a solver or of a network's configuration."""
+    return dict(vars(method.config if isinstance(method, Network) else method))

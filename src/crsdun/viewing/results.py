@@ -1,0 +1,65 @@
+"""A reconstruction as a folder that a person opens: data for programs, pictures for eyes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from crsdun.runtime import RECORD, Reconstruction, new_folder
+from crsdun.scenes import write_scene
+from crsdun.viewing.colour import measurement_picture, picture
+from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
+from crsdun.viewing.points import choose_points
+
+
+def write_results(result: Reconstruction, out: str | Path, overwrite: bool = False) -> None:
+    """Write the folder ``out``; it appears when everything in it is there.
+
+    ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` and
+    ``classes.png`` the class map where the method segments · ``picture.png`` the scene in colour · ``bands.png`` ·
+    ``spectra.png`` · ``overview.png`` measurement, picture and truth side by side · ``metrics.json`` ·
+    ``record.json`` how it was made.
+
+    Raises:
+        InputError: the folder exists already, or the disk refuses.
+    """
+    scene, truth = result.scene, result.truth
+    with new_folder(out, overwrite) as folder:
+        write_scene(scene, folder / "cube.hdr")
+        write_scene(scene, folder / "cube.npz")
+        if scene.classes is not None:
+            np.save(folder / "classes.npy", scene.classes)
+            class_map(scene.classes, scene.class_names, folder / "classes.png")
+
+        image, description = picture(scene)
+        save_png(image, folder / "picture.png")
+        band_sheet(scene.cube, scene.wavelengths, folder / "bands.png")
+        cubes = {result.record["method"]: scene.cube}
+        if truth is not None:
+            cubes = {"truth": truth.cube, **cubes}
+        points = choose_points(scene.cube if truth is None else truth.cube)
+        spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
+        comparison(overview(result), folder / "overview.png")
+
+        (folder / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n")
+        record = {
+            **result.record,
+            "picture": description,
+            "spectra_at_row_column": [list(map(int, p)) for p in points],
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def overview(result: Reconstruction) -> list[Panel]:
+    """The panels of one reconstruction: measurement, estimate, and truth with the error where there is truth."""
+    scene, truth = result.scene, result.truth
+    panels = [Panel("Measurement", measurement_picture(result.measurement.frame))]
+    if truth is not None:
+        panels.append(Panel("Truth", picture(truth)[0]))
+    figure = f"{result.metrics['psnr_db']:.2f} dB" if truth is not None else f"{result.record['seconds']:.1f} s"
+    panels.append(Panel(result.record["method"], picture(scene, like=truth)[0], figure))
+    if truth is not None:
+        panels.append(Panel("Error", np.sqrt(np.square(scene.cube - truth.cube).mean(0)), "RMSE over bands"))
+    return panels
