@@ -73,8 +73,9 @@ def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, fl
         )
     known = truth >= 0
     confusion = torch.bincount(truth[known] * classes + estimate[known], minlength=classes**2).view(classes, classes)
-    hits = confusion.diag().double()
-    union = confusion.sum(0) + confusion.sum(1) - confusion.diag()
+    confusion = confusion.double()
+    hits = confusion.diag()
+    union = confusion.sum(0) + confusion.sum(1) - hits
     return {
         "miou": float((hits / (union + 1e-4))[1:].mean()) if classes > 1 else 0.0,
         "accuracy": float(hits.sum() / confusion.sum().clamp(min=1)),

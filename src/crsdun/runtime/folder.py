@@ -51,8 +51,12 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         if out.exists():
             out.rename(replaced)
         partial.rename(out)
-    except OSError as error:
-        reason = "no space is left there" if error.errno == errno.ENOSPC else str(error.strerror or error)
+    except (OSError, InputError) as error:
+        # Whoever wrote into the folder may have put the disk's refusal into words that name the hidden folder.
+        refusal = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refusal, OSError):
+            raise
+        reason = "no space is left there" if refusal.errno == errno.ENOSPC else str(refusal.strerror or refusal)
         raise InputError(f"could not write {out}: {reason}; free some space or choose another --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -53,7 +53,8 @@ def pick(file: ArrayFile, kind: str, key: str | None = None) -> tuple[str, np.nd
     if fitting:
         raise InputError(f"{file.path} holds several arrays: {file.listing}; say with --key which is the {kind}")
     held = next(iter(arrays.values()))
-    hint = HINTS.get((kind, held.ndim), "") if len(arrays) == 1 else "; say with --key if it is one of these"
+    choose = "; say with --key if it is one of these" if len(arrays) > 1 else ""
+    hint = HINTS.get((kind, held.ndim), choose)
     raise InputError(
         f"{file.path} holds no {kind} {shape}; it holds "
         f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}{hint}"

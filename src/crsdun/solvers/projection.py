@@ -1,10 +1,13 @@
 """GAP-TV and ADMM-TV: turns between "explain the measurement" and "have few edges".
 
 Legend: B batch · C bands · H, W scene · Wm measurement width · x cube (B,C,H,W) · y measurement (B,H,Wm)
-· A the camera · D the diagonal of A Aᵀ · ε the noise term · w the weight of total variation.
+· A the camera · D = A Aᵀ 1 the row sums of A Aᵀ · ε the noise term.
 
 Both take the step  z + Aᵀ((y − A z) ⊘ (D + ε))  towards the cubes that explain y, then the proximal step of total
 variation, then x ← max(x, 0). They differ in how the error that is left drives the next iteration.
+
+D is the diagonal of A Aᵀ for whole offsets. For fractional ones, where A Aᵀ couples neighbours, its row sums still
+keep the step from overshooting, D^-½ A Aᵀ D^-½ ≤ 1; the diagonal alone does not, and ADMM then diverges.
 
 Two things make them quick. The weight falls from ``first_weight`` to ``weight``, coarse to fine, and the dual
 variables fall with it. And all is done on y over its mean brightness, so a weight means the same in all units.
@@ -62,8 +65,8 @@ class _TvSolver(ABC):
         """
         if measurement.ndim != 3 or not measurement.is_floating_point():
             raise InputError(
-                f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of shape "
-                f"{tuple(measurement.shape)}; convert with .float(), and add a batch axis with measurement[None]"
+                f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
+                f"shape {tuple(measurement.shape)}; convert with .float(), add a batch axis with measurement[None]"
             )
         camera.check(measurement)
         if not bool(torch.isfinite(measurement).all()):
@@ -79,9 +82,11 @@ class _TvSolver(ABC):
         back = camera.adjoint(open_light)
         x = (camera.adjoint(measurement / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
 
-        diagonal = camera.diagonal
-        inverse = torch.where(diagonal > 0, 1 / (diagonal + self.noise * diagonal.mean()), 0)
-        for done, x in enumerate(self._iterate(measurement / scale, camera, inverse, x), 1):  # noqa: B020
+        D = camera.forward(camera.adjoint(torch.ones_like(measurement[0])))
+        inverse = torch.where(D > 0, 1 / (D + self.noise * D.mean()), 0)
+        cubes = self._iterate(measurement / scale, camera, inverse, x)
+        for done in range(1, self.iterations + 1):
+            x = next(cubes)
             if progress is not None:
                 progress(done, self.iterations)
         return Estimate(cubes=[x.mul_(scale[:, None])])
