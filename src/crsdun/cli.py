@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("--mask-key", help="name of the mask in its file")
     method = reconstruct.add_mutually_exclusive_group()
     method.add_argument("--weights", type=Path, help="a trained network (.safetensors)")
-    method.add_argument("--method", default="gap-tv", help="without weights: gap-tv (default) or admm-tv")
+    method.add_argument("--method", default="admm-tv", help="without weights: admm-tv (default) or gap-tv")
     reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
     _camera_options(reconstruct)
     reconstruct.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")

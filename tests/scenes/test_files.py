@@ -218,10 +218,10 @@ def test_describe_weights(tmp_path):
     from safetensors.numpy import save_file
 
     path = tmp_path / "net.safetensors"
-    save_file({"a": np.zeros((2, 3)), "b": np.zeros(5)}, path, metadata={"config": "{}", "bands": "28"})
+    save_file({"a": np.zeros((2, 3)), "b": np.zeros(5)}, path, metadata={"config": '{"bands": 28}', "note": "mine"})
     told = describe(path)
     assert (told["looks_like"], told["tensors"], told["parameters"]) == ("weights", 2, 11)
-    assert told["metadata_keys"] == ["bands", "config"]
+    assert told["metadata"] == {"config": {"bands": 28}, "note": "mine"}
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(InputError, match=r"not a whole \.safetensors file"):
         describe(path)

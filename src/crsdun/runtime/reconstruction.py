@@ -117,7 +117,7 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
 
 
 def method_from(
-    weights: str | Path | None = None, method: str = "gap-tv", device: str = "cpu", **settings: Any
+    weights: str | Path | None = None, method: str = "admm-tv", device: str = "cpu", **settings: Any
 ) -> tuple[str, Callable[..., Estimate]]:
     """A name for the records and the callable: the network of a weights file, or a training-free solver by name."""
     if weights is None:
@@ -136,12 +136,12 @@ def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
     if camera.bands != bands:
         raise InputError(
             f"these weights are for {bands} bands but the camera has {camera.bands}; use weights for this camera, or "
-            "--method gap-tv, which needs none"
+            "--method admm-tv, which needs none"
         )
     if card.step is not None and camera.step != card.step:
         raise InputError(
             f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}; use weights "
-            "for this camera, or --method gap-tv"
+            "for this camera, or --method admm-tv"
         )
     if card.wavelengths is None:
         return camera
@@ -152,7 +152,7 @@ def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
         raise InputError(
             f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
             f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart); use "
-            "weights for this camera, or --method gap-tv"
+            "weights for this camera, or --method admm-tv"
         )
     return camera
 

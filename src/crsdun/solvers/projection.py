@@ -31,12 +31,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _TvSolver(ABC):
-    iterations: int = 60
+    iterations: int = 100
     first_weight: float = 1.6
-    weight: float = 0.15
+    weight: float = 0.2
     inner: int = 3
     smoothness: float = 0.75
-    noise: float = 0.02
+    noise: float = 0.05
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.inner < 1:
@@ -137,8 +137,9 @@ class GapTv(_TvSolver):
 class AdmmTv(_TvSolver):
     """Alternating direction method of multipliers with total variation, over-relaxed.
 
-    With ``noise`` 0 and ``relaxation`` 1 it is accelerated GAP written with another dual variable; relaxation makes
-    it the quicker of the two.
+    With ``noise`` 0, ``relaxation`` 1 and a constant weight it is accelerated GAP, written with another dual
+    variable. Its ``noise`` is a true penalty, while GAP goes on adding up the residual: this one is for noisy
+    frames, GAP for clean ones.
 
     Attributes:
         iterations: outer iterations.
