@@ -95,6 +95,11 @@ def parser() -> argparse.ArgumentParser:
     info = command("info", run_info, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
     info.add_argument("file", type=Path)
 
+    bench = command("bench", run_bench, "Time, memory and efficiency of the networks on this machine.")
+    bench.add_argument("--quick", action="store_true", help="two small cases instead of all")
+    bench.add_argument("--repetitions", type=int, default=5, help="of each case, interleaved (default: 5)")
+    bench.add_argument("--out", type=Path, help="write the figures to this JSON file too")
+
     demo = command("demo", run_demo, "A real scene through a simulated camera and back, with pictures and metrics.")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
     _overwrite_option(demo)
@@ -233,6 +238,19 @@ def run_demo(options: argparse.Namespace) -> None:
     report(result, options.out, options.json)
 
 
+def run_bench(options: argparse.Namespace) -> None:
+    from crsdun.bench import CASES, QUICK_CASES, benchmark
+
+    with progress_bar("bench") as progress:
+        figures = benchmark(QUICK_CASES if options.quick else CASES, options.repetitions, progress)
+    if options.out is not None:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        print_figures(figures)
+
+
 # -- what a command line names ---------------------------------------------------------------------------------
 
 
@@ -313,6 +331,24 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """The table of ``benchmark``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("case", "seconds", "fastest–slowest", "peak MB", "efficiency")
+    for row in figures["rows"]:
+        peak = "–" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
+        spread = f"{row['fastest']:.2f}–{row['slowest']:.2f}"
+        table.add_row(row["case"], f"{row['seconds']:.2f}", spread, peak, f"{row['efficiency']:.2f}")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(
+        f"R = {figures['rate_gflops_before']:.0f} GFLOP/s before, {figures['rate_gflops_after']:.0f} after; "
+        f"{figures['threads']} threads; crsdun {figures['crsdun']}, torch {figures['torch']}"
+    )
 
 
 def print_info(described: dict[str, Any]) -> None:

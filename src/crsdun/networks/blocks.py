@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crsdun.networks.bands import by_rows
+
 WINDOW = 8
 
 
@@ -78,6 +80,9 @@ class FeedForward(nn.Module):
         self.narrow = conv(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        return by_rows(self, self.rows, x, width=4 * x.shape[1], reach=1, rows=1)
+
+    def rows(self, x: Tensor) -> Tensor:
         return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
 
 
