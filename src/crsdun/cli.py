@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from crsdun import __version__
-from crsdun.optics import InputError, fitting_cameras, nbk7_wavelengths, parse_wavelengths, random_mask
+from crsdun.optics import InputError, UnitError, fitting_cameras, nbk7_wavelengths, parse_wavelengths, random_mask
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from crsdun.runtime import Reconstruction
     from crsdun.scenes import Scene
 
@@ -29,21 +31,35 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"crsdun: {error}", file=sys.stderr)
         return 2
+    except (OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()  # whoever read our output has gone: nothing to say
+            return 0
+        reason = "the memory does not suffice for this size" if isinstance(error, MemoryError) else str(error)
+        print(f"crsdun: {reason}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("crsdun: interrupted; nothing was written", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     return 0
 
 
 # -- what can be typed -----------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        if "expected one argument" in message:
+            message += "; a value that begins with a minus is written with =, as in --offsets=-4,-2,0"
+        print(f"crsdun: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command and option."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="crsdun",
         description="Snapshot spectral imaging (CASSI): a hyperspectral cube and classes from one coded exposure.",
     )
@@ -79,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     _overwrite_option(reconstruct)
 
     simulate = command("simulate", run_simulate, "Measure a known scene with a simulated camera.")
-    simulate.add_argument("scene", help="file of the scene, or indian-pines")
+    simulate.add_argument("scene", help="file of the scene, or indian-pines (28 bands, nbk7)")
     simulate.add_argument("--key", help="name of the cube in its file")
     simulate.add_argument("--mask", default="random", help="file of the mask, or random, or random:SEED")
     simulate.add_argument("--mask-key", help="name of the mask in its file")
@@ -146,7 +162,7 @@ def run_reconstruct(options: argparse.Namespace) -> None:
     from crsdun.viewing.results import write_results
 
     check_folder(options.out, options.overwrite)
-    measurement = read_measurement(options.measurement, options.key)
+    measurement = read_measurement(options.measurement, options.key, options.wavelengths)
     mask = None if options.mask is None else read_mask(options.mask, options.mask_key)
     camera = camera_for(measurement, mask, options.bands, options.wavelengths, options.step, options.offsets)
     measurement = on_scale(
@@ -259,10 +275,13 @@ def _scene(text: str, key: str | None, wavelengths: tuple[float, ...] | None) ->
     from crsdun.scenes import indian_pines, read_scene
 
     if text == "indian-pines":
-        return indian_pines(wavelengths)
-    scene = read_scene(text, key)
-    if wavelengths is None or scene.wavelengths == wavelengths:
-        return scene
+        return indian_pines(wavelengths or nbk7_wavelengths())
+    if wavelengths is None:
+        return read_scene(text, key)
+    try:
+        scene = read_scene(text, key)
+    except UnitError:
+        return read_scene(text, key, wavelengths)
     return read_scene(text, key, wavelengths) if scene.wavelengths is None else scene.resampled(wavelengths)
 
 
@@ -287,10 +306,11 @@ def _device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"the device {name!r} cannot be used here; try --device cpu") from error
-    return name
+        if torch.zeros(1, device=name).item() == 0:
+            return name
+    except (RuntimeError, AssertionError, NotImplementedError):
+        pass
+    raise InputError(f"the device {name!r} cannot be used here; try --device cpu")
 
 
 # -- what is printed -------------------------------------------------------------------------------------------
@@ -333,9 +353,16 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def _console() -> Console:
+    """Standard output, with room for a table where it is no terminal."""
+    from rich.console import Console
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(soft_wrap=True, highlight=False, width=None if terminal else 120)
+
+
 def print_figures(figures: dict[str, Any]) -> None:
     """The table of ``benchmark``."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("case", "seconds", "fastest–slowest", "peak MB", "efficiency")
@@ -343,7 +370,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         peak = "–" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
         spread = f"{row['fastest']:.2f}–{row['slowest']:.2f}"
         table.add_row(row["case"], f"{row['seconds']:.2f}", spread, peak, f"{row['efficiency']:.2f}")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = _console()
     console.print(table)
     console.print(
         f"R = {figures['rate_gflops_before']:.0f} GFLOP/s before, {figures['rate_gflops_after']:.0f} after; "
@@ -353,10 +380,9 @@ def print_figures(figures: dict[str, Any]) -> None:
 
 def print_info(described: dict[str, Any]) -> None:
     """What ``describe`` found, for a person."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = _console()
     console.print(f"{described['path']}: {described['format']}", markup=False)
     if described.get("looks_like") == "weights":
         console.print(f"weights: {described['parameters']:,} values in {described['tensors']} tensors")
@@ -374,8 +400,10 @@ def print_info(described: dict[str, Any]) -> None:
                 words = ", ".join(f"{fit['bands']} bands at step {fit['step']}" for fit in fits)
                 scene = "behind its mask" if masked else "if the scene is square"
                 console.print(f"{array['key']}, {scene}: {words}", markup=False)
-        if described["wavelengths"]:
-            told = described["wavelengths"]
+        told = described["wavelengths"]
+        if told and "problem" in told:
+            console.print(f"wavelengths: {told['problem']}", markup=False)
+        elif told:
             console.print(f"wavelengths: {told['number']}, from {told['first']:g} to {told['last']:g} nm")
     if described["metadata"]:
         console.print(json.dumps(described["metadata"], indent=2, ensure_ascii=False), markup=False)

@@ -10,7 +10,7 @@ import torch
 import crsdun
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks.authors import rename
-from crsdun.networks.blocks import ChannelLayerNorm
+from crsdun.networks.blocks import ChannelGroupNorm, ChannelLayerNorm
 from crsdun.networks.crsdun import pad_to_multiple
 from crsdun.networks.unfolding import gradient_step, soft_threshold
 from crsdun.optics import InputError
@@ -234,6 +234,33 @@ def test_odd_sizes_pad_only_the_proximal_networks():
     network(y, camera)
     assert seen["z"].shape[-2:] == seen["out"].shape[-2:] == seen["refined"].shape[-2:] == (20, 24)
     assert torch.equal(seen["embedded"], pad_to_multiple(seen["z"]))
+
+
+@pytest.mark.parametrize("offset", [0, 5, 100])
+def test_group_norm_keeps_its_digits_in_channels_last_memory(offset):
+    torch.manual_seed(0)
+    norm = ChannelGroupNorm(12)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = torch.randn(3, 12, 96, 64) + offset
+    exact = torch.nn.functional.group_norm(x.double(), 12, norm.weight.double(), norm.bias.double())
+    ours = norm(x.contiguous(memory_format=torch.channels_last))
+    # The input itself is only known to 1e-7 of its offset.
+    assert (ours - exact).abs().max() <= (1 + offset) * 5e-7 * exact.abs().max()
+    assert torch.equal(norm(x[..., :1, :1]), norm.bias.view(1, -1, 1, 1).expand(3, -1, 1, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "batch"), [((1, 1), 3), ((64, 96), 1), ((33, 65), 2)])
+def test_single_precision_keeps_what_double_says(size, batch):
+    torch.manual_seed(0)
+    network = crsdun.create("crsdun_2stg", bands=5, classes=4).eval()
+    camera = NetworkExamination.camera(*size, bands=5)
+    y = 3 + NetworkExamination.measure(camera, batch)[1]
+    single = network(y, camera)
+    double = network.double()(y.double(), camera.to(torch.float64))
+    for ours, exact in ((single.cube, double.cube), (single.logits[-1], double.logits[-1])):
+        assert (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
 
 
 def test_gradient_step_by_hand():

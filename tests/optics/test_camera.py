@@ -193,7 +193,11 @@ def test_numbers_of_bands_are_inferred():
         ({"mask": GREY[0], "bands": 3}, r"shape \(7,\)"),
         ({"mask": -GREY, "bands": 3}, "negative, NaN or infinite"),
         ({"mask": GREY * float("nan"), "bands": 3}, "negative, NaN or infinite"),
-        ({"mask": GREY, "offsets": [0, float("inf")]}, "NaN or infinity"),
+        ({"mask": GREY, "offsets": [0, float("inf")]}, "finite offsets of at most 100,000"),
+        ({"mask": GREY, "bands": 9, "step": 1e7}, "finite offsets of at most 100,000"),
+        ({"mask": GREY, "wavelengths": [450, float("nan")]}, "positive numbers of nanometres"),
+        ({"mask": np.full((3, 3), 255, np.uint8), "bands": 2}, "integers up to 255.*read_mask"),
+        ({"mask": "mask.mat", "bands": 2}, "read_mask"),
     ],
 )
 def test_bad_cameras_are_refused(arguments, message):
@@ -205,8 +209,12 @@ def test_a_measurement_that_does_not_fit_is_told_what_would():
     camera = CassiCamera(torch.ones(660, 660), bands=31)
     with pytest.raises(InputError, match=r"720.*28 bands at step 2"):
         camera.check(torch.ones(660, 714))
-    with pytest.raises(InputError, match="512 rows but the mask has 660"):
+    with pytest.raises(InputError, match=r"512 rows but the mask has 660.*crop one"):
         camera.check(torch.ones(512, 720))
+    with pytest.raises(InputError, match=r"714 rows but the mask has 660.*transpose"):
+        camera.check(torch.ones(714, 660))
+    with pytest.raises(InputError, match="floating type"):
+        camera.to(torch.int32)
     with pytest.raises(InputError, match="never gives a measurement 600 wide"):
         camera.check(torch.ones(660, 600))
     with pytest.raises(InputError, match="crop the cube or the mask"):

@@ -54,10 +54,15 @@ def test_what_a_person_types(text, wavelengths):
     assert parse_wavelengths(text) == pytest.approx(wavelengths)
 
 
-@pytest.mark.parametrize("text", ["", "blue", "400-700", "400-700:0", "-450,460", "450;460"])
+@pytest.mark.parametrize("text", ["", "blue", "400-700", "400-700:0", "400-700:9999999999", "-450,460", "450;460"])
 def test_what_cannot_be_read(text):
     with pytest.raises(InputError, match="cannot read the wavelengths"):
         parse_wavelengths(text)
+
+
+def test_micrometres_without_a_unit_are_asked_about():
+    with pytest.raises(InputError, match=r"0\.45-0\.65:5um"):
+        parse_wavelengths("0.45-0.65:5")
 
 
 def test_random_masks_are_seeded_and_open_as_asked():
@@ -114,9 +119,11 @@ def test_noise_is_seeded_and_never_without_light(noise):
     ("settings", "message"),
     [
         ({"photons": 1, "binomial_bits": 11}, "not both"),
-        ({"photons": 0}, "must be positive"),
+        ({"photons": 0}, "between 0 and 1e12"),
         ({"quantum_efficiency": 1.5}, r"\(0, 1\]"),
-        ({"read_sigma": -1}, "not be negative"),
+        ({"photons": float("nan")}, "between 0 and 1e12"),
+        ({"read_sigma": -1}, "0 or a positive number"),
+        ({"read_sigma": float("nan")}, "0 or a positive number"),
         ({"bits": 0}, "between 1 and 32"),
     ],
 )
@@ -146,6 +153,8 @@ def test_counts_become_a_measurement():
         ({"white": 10.0, "dark": 20.0}, "swapped"),
         ({"white": np.ones((3, 3)), "dark": 0.0}, "same detector window"),
         ({"bit_depth": 12, "exposure": 0}, "exposure ratio"),
+        ({"bit_depth": 99}, "between 1 and 32"),
+        ({"white": float("inf")}, "finite counts"),
     ],
 )
 def test_impossible_calibrations_are_refused(settings, message):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from crsdun.networks import Network
 from crsdun.optics import CassiCamera
-
-_aten = torch.ops.aten
 
 
 def parameters(network: Network) -> int:
@@ -29,22 +27,16 @@ def multiply_adds(network: Network, height: int = 256, width: int = 256, step: i
     ghost = copy.deepcopy(network).to("meta").eval()
     camera = CassiCamera(torch.empty(height, width, device="meta"), bands=network.config.bands, step=step)
     measurement = torch.empty(1, height, camera.measurement_width, device="meta")
-    counter = FlopCounterMode(display=False, custom_mapping=NORM_OPERATIONS)
+    norms = 0
+
+    def count_norm(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal norms
+        norms += (2 if isinstance(module, nn.BatchNorm2d) else 5) * output.numel()
+
+    for module in ghost.modules():
+        if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
+            module.register_forward_hook(count_norm)
+    counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         ghost(measurement, camera)
-    return counter.get_total_flops() // 2
-
-
-def _norm_operations(per_element: int) -> Any:
-    def count(x_shape: torch.Size, *args: Any, **kwargs: Any) -> int:
-        # FlopCounterMode counts a multiply-add as two.
-        return 2 * per_element * x_shape.numel()
-
-    return count
-
-
-NORM_OPERATIONS = {
-    _aten.native_layer_norm: _norm_operations(5),
-    _aten.native_group_norm: _norm_operations(5),
-    _aten.native_batch_norm: _norm_operations(2),
-}
+    return counter.get_total_flops() // 2 + norms

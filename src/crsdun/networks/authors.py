@@ -95,12 +95,18 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> Network:
     Raises:
         InputError: it is not a CRSDUN state dict, or parameters are missing, unknown or of another shape.
     """
+    if not isinstance(state_dict, Mapping):
+        raise InputError(
+            f"expected a state dict (name → tensor), not {type(state_dict).__name__}; read the authors' file with "
+            "torch.load(path, weights_only=True)"
+        )
     theirs = {key.removeprefix("module."): value for key, value in state_dict.items()}
     theirs = {key: value for key, value in theirs.items() if not DROPPED.search(key)}
     if "phi.weight" not in theirs or "net_stage.0.mask_embedding.cnn.weight" not in theirs:
         raise InputError(
             "this is not a state dict of the authors' CRSDUN (phi.weight or net_stage.0.mask_embedding.cnn.weight "
-            f"is missing); it starts with {', '.join(list(theirs)[:3]) or 'nothing'}"
+            "is missing; if it lies inside a checkpoint, pass checkpoint['state_dict']); it starts with "
+            + (", ".join(list(theirs)[:3]) or "nothing")
         )
     C, N = theirs["phi.weight"].shape[:2]
     K = len({key.split(".")[1] for key in theirs if key.startswith("para_est.")})

@@ -52,6 +52,15 @@ def from_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
     return tiles.transpose(2, 3).reshape(-1, height, width, windows.shape[-1]).permute(0, 3, 1, 2)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ d^-½ + bias) v for (…, tokens, d), where possible without tokens × tokens in memory."""
+    if torch.compiler.is_exporting():
+        # Written out, since other engines know no fused attention.
+        logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        return (logits if bias is None else logits + bias).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
 class ChannelLayerNorm(nn.LayerNorm):
     """LN: LayerNorm over the channels of each pixel."""
 
@@ -66,8 +75,15 @@ class ChannelGroupNorm(nn.GroupNorm):
         super().__init__(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not through torch.nn.functional, which refuses an image of one pixel (whose norm is the bias).
-        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        # Written out, the mean first: PyTorch's own loses three digits in channels-last memory (its variance is
+        # that of one pass) and refuses an image of one pixel (whose norm is the bias).
+        B, d, H, W = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(B, H * W, d)
+        if pixels.dtype in (torch.float16, torch.bfloat16):
+            pixels = pixels.float()
+        centred = pixels - pixels.mean(1, keepdim=True)
+        scale = self.weight * (centred.square().mean(1, keepdim=True) + self.eps).rsqrt()
+        return torch.addcmul(self.bias, centred, scale).view(B, H, W, d).permute(0, 3, 1, 2)
 
 
 class FeedForward(nn.Module):
@@ -183,7 +199,7 @@ class WindowAttention(nn.Module):
             self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # (B·n, heads, 64, d/heads)
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
+        mixed = attend(q, k, v, bias[None])
         return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])
 
 

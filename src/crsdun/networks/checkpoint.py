@@ -34,6 +34,8 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         InputError: an unknown field, wavelengths or names that do not fit the network, or no room to write.
     """
     path = Path(path)
+    if not isinstance(network, Network):
+        raise InputError(f"crsdun.save takes a network of crsdun, not {type(network).__name__}")
     unknown = [name for name in card if name not in asdict(Card())]
     if unknown:
         raise InputError(f"a card has no field {', '.join(unknown)}; its fields are {', '.join(asdict(Card()))}")
@@ -54,11 +56,19 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         save_file(tensors, partial, metadata={HEADER: json.dumps(header)})
+        partial.chmod(0o666 & ~_umask())
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"could not write {path}: {error}; free some space or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions that new files of this process do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:

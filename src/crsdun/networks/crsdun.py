@@ -251,7 +251,11 @@ class ClassProximalNetwork(nn.Module):
 
 def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE) -> Tensor:
     """Right and bottom padded by reflection (replication where the image is too small to reflect)."""
-    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    H, W = x.shape[-2:]
+    bottom, right = (H + multiple - 1) // multiple * multiple - H, (W + multiple - 1) // multiple * multiple - W
+    if torch.compiler.is_exporting():
+        # A graph for all sizes cannot ask whether there is something to pad, or enough to reflect.
+        return F.pad(x, (0, right, 0, bottom), mode="reflect")
     if bottom:
         x = F.pad(x, (0, 0, 0, bottom), mode="reflect" if bottom < x.shape[-2] else "replicate")
     if right:

@@ -41,6 +41,11 @@ class Network(nn.Module):
 
 def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> None:
     """Raise an InputError unless the measurement is (B,H,Wm) and comes from this camera with the network's bands."""
+    if not isinstance(measurement, Tensor) or not isinstance(camera, CassiCamera):
+        raise InputError(
+            f"a network is called as network(measurement, camera) with a tensor and a CassiCamera, not with "
+            f"{type(measurement).__name__} and {type(camera).__name__}; torch.from_numpy makes a tensor of an array"
+        )
     if camera.bands != network.config.bands:
         raise InputError(
             f"the network was built for {network.config.bands} bands but the camera has {camera.bands}; "

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, conv, from_windows, to_windows
+from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, attend, conv, from_windows, to_windows
 
 
 class CrossAggregationBlock(nn.Module):
@@ -97,7 +97,7 @@ class TokenSelfAttention(nn.Module):
         B, d, rows, columns = S.shape
         qkv = self.qkv(S).permute(0, 2, 3, 1).reshape(B, rows * columns, self.heads, 3, d // self.heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)  # (B, heads, m, d/heads) each
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attend(q, k, v)
         return self.out(mixed.transpose(1, 2).reshape(B, rows, columns, d).permute(0, 3, 1, 2))
 
 

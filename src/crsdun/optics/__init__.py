@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import normalise_frame
-from crsdun.optics.errors import InputError
-from crsdun.optics.fitting import describe_fits, fitting_cameras
+from crsdun.optics.errors import InputError, UnitError
+from crsdun.optics.fitting import check_height, describe_fits, fitting_cameras
 from crsdun.optics.masks import random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
@@ -27,6 +27,8 @@ __all__ = [
     "Estimate",
     "InputError",
     "SensorNoise",
+    "UnitError",
+    "check_height",
     "describe_fits",
     "fitting_cameras",
     "nbk7_wavelengths",

@@ -32,6 +32,8 @@ def normalise_frame(
     Raises:
         InputError: shapes disagree, no white level is known, or the white is not brighter than the dark.
     """
+    if bit_depth is not None and not 1 <= bit_depth <= 32:
+        raise InputError(f"the bit depth of a camera lies between 1 and 32, not {bit_depth}")
     if white is None:
         if bit_depth is None:
             raise InputError("raw counts need their scale: give the white reference, or the bit depth of the camera")
@@ -42,8 +44,10 @@ def normalise_frame(
                 f"the {name} frame has shape {np.shape(reference)} but the measurement {np.shape(frame)}; "
                 "take both with the same detector window"
             )
-    if exposure <= 0:
-        raise InputError(f"the exposure ratio must be positive, not {exposure}")
+    if not 0 < exposure < float("inf"):
+        raise InputError(f"the exposure ratio must be a positive number, not {exposure}")
+    if not (np.isfinite(white).all() and np.isfinite(dark).all()):
+        raise InputError("the dark or white reference holds NaN or infinity; give finite counts")
     light = np.asarray(white, dtype=np.float64) - dark
     if not np.all(light > 0):
         raise InputError("the white reference is not brighter than the dark one everywhere; were they swapped?")

@@ -15,6 +15,8 @@ interpolation between two pixels, which couples neighbours; networks and solvers
 from __future__ import annotations
 
 import math
+import operator
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -25,7 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.optics.errors import InputError
-from crsdun.optics.fitting import describe_fits
+from crsdun.optics.fitting import check_height, describe_fits
+
+# Pixels; no detector is that wide, and a typing error should not fill the memory.
+LARGEST_OFFSET = 100_000
 
 
 class CassiCamera:
@@ -51,8 +56,16 @@ class CassiCamera:
         step: float = 2,
         offsets: Sequence[float] | None = None,
     ):
+        if isinstance(mask, str | os.PathLike):
+            raise InputError("a camera takes the mask itself; read the file with crsdun.scenes.read_mask(path)")
         if not isinstance(mask, Tensor) or not mask.is_floating_point():
-            mask = torch.as_tensor(np.asarray(mask, dtype=np.float32))
+            values = np.asarray(mask)
+            if values.dtype.kind in "iu" and values.size and values.max() > 1:
+                raise InputError(
+                    f"the mask holds integers up to {values.max()}; a transmission lies in 0..1: divide by the "
+                    "largest value of the type, or read the file with crsdun.scenes.read_mask"
+                )
+            mask = torch.as_tensor(values.astype(np.float32))
         if mask.ndim not in (2, 3) or 0 in mask.shape:
             raise InputError(
                 f"the mask has shape {tuple(mask.shape)}; expected (height, width) or (bands, height, width)"
@@ -60,7 +73,7 @@ class CassiCamera:
         if not mask.is_meta and not bool(torch.isfinite(mask).all() and (mask >= 0).all()):
             raise InputError("the mask holds negative, NaN or infinite values; a transmission is 0 or more")
         told = {
-            "bands": bands,
+            "bands": None if bands is None else operator.index(bands),
             "wavelengths": None if wavelengths is None else len(wavelengths),
             "offsets": None if offsets is None else len(offsets),
             "mask": mask.shape[0] if mask.ndim == 3 else None,
@@ -73,11 +86,16 @@ class CassiCamera:
         self.mask = mask
         self.bands: int = next(iter(counts.values()))
         self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
+        if self.wavelengths is not None and not all(0 < value < math.inf for value in self.wavelengths):
+            raise InputError("the wavelengths of the bands must be positive numbers of nanometres")
         if offsets is None:
             offsets = [step * band for band in range(self.bands)]
         self.offsets = tuple(float(offset) for offset in offsets)
-        if not all(math.isfinite(offset) for offset in self.offsets):
-            raise InputError("the dispersion offsets hold NaN or infinity")
+        if not all(abs(offset) <= LARGEST_OFFSET for offset in self.offsets):
+            raise InputError(
+                f"the dispersion moves bands by up to {max(map(abs, self.offsets)):g} pixels; "
+                f"expected finite offsets of at most {LARGEST_OFFSET:,}"
+            )
 
     def __repr__(self) -> str:
         per_band = " per band" if self.mask.ndim == 3 else ""
@@ -187,6 +205,12 @@ class CassiCamera:
         lead, step = measurement.shape[:-2], self._whole_step
         if step == 0:
             return measurement.unsqueeze(-3).expand(*lead, self.bands, -1, -1)
+        if step is not None and torch.compiler.is_exporting():
+            # The shear of ``disperse`` backwards: a graph for all sizes has no windows of unknown width.
+            C, H, W, Wm = self.bands, self.height, self.width, self.measurement_width
+            flat = F.pad(measurement.unsqueeze(-3).expand(*lead, C, H, Wm).flatten(-3), (0, C * abs(step)))
+            sheared = flat.view(*lead, C, H * Wm + abs(step))[..., : H * Wm].view(*lead, C, H, Wm)[..., :W]
+            return sheared.flip(-3) if step < 0 else sheared
         if step is not None:
             # Windows of width W every |step| columns are all the unshifted bands at once.
             windows = measurement.unfold(-1, self.width, abs(step)).movedim(-2, -3)
@@ -211,13 +235,17 @@ class CassiCamera:
             raise InputError(
                 f"a crop of {height}×{width} at row {top}, column {left} leaves the {self.height}×{self.width} mask"
             )
-        return self._with_mask(self.mask[..., top : top + height, left : left + width])
+        return self.with_mask(self.mask[..., top : top + height, left : left + width])
 
     def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
         """The same camera on another device or in another floating type (arguments of ``Tensor.to``)."""
-        return self._with_mask(self.mask.to(*args, **kwargs))
+        mask = self.mask.to(*args, **kwargs)
+        if not mask.is_floating_point():
+            raise InputError(f"a camera computes in a floating type, not in {mask.dtype}")
+        return self.with_mask(mask)
 
-    def _with_mask(self, mask: Tensor) -> CassiCamera:
+    def with_mask(self, mask: Tensor) -> CassiCamera:
+        """The same dispersion behind another mask, floating point, whose values are not looked at."""
         camera = object.__new__(CassiCamera)
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
         camera.offsets = self.offsets
@@ -258,11 +286,7 @@ class CassiCamera:
     def check(self, measurement: Tensor | np.ndarray) -> None:
         """Raise an InputError that names the cameras that would fit, unless the measurement is (..., H, Wm)."""
         height, width = measurement.shape[-2:]
-        if height != self.height:
-            raise InputError(
-                f"the measurement has {height} rows but the mask has {self.height}; "
-                "both see the same rows: crop one, or transpose it if the dispersion runs downwards"
-            )
+        check_height(self.height, height, width)
         if width != self.measurement_width:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(

@@ -1,5 +1,16 @@
 """Which cameras fit the widths of a mask and of a measurement."""
 
+from crsdun.optics.errors import InputError
+
+
+def check_height(mask_height: int, height: int, width: int) -> None:
+    """Raise an InputError unless a measurement of height × width has as many rows as the mask."""
+    if height != mask_height:
+        remedy = "transpose the measurement" if width == mask_height else "crop one to the rows of the other"
+        raise InputError(
+            f"the measurement has {height} rows but the mask has {mask_height}, and both see the same rows: {remedy}"
+        )
+
 
 def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int, int]]:
     """All (bands, step) with whole steps whose measurement of ``scene_width`` columns has ``measurement_width``."""

@@ -77,12 +77,12 @@ class SensorNoise:
     def __post_init__(self) -> None:
         if self.photons is not None and self.binomial_bits is not None:
             raise InputError("shot noise is either Poisson (photons) or binomial (binomial_bits), not both")
-        if self.photons is not None and self.photons <= 0:
-            raise InputError(f"photons must be positive, not {self.photons}")
+        if self.photons is not None and not 0 < self.photons <= 1e12:
+            raise InputError(f"photons must lie between 0 and 1e12, not {self.photons}")
         if not 0 < self.quantum_efficiency <= 1:
             raise InputError(f"the quantum efficiency must lie in (0, 1], not {self.quantum_efficiency}")
-        if self.read_sigma < 0:
-            raise InputError(f"the read-out noise must not be negative, not {self.read_sigma}")
+        if not 0 <= self.read_sigma < float("inf"):
+            raise InputError(f"the read-out noise must be 0 or a positive number, not {self.read_sigma}")
         if any(bits is not None and not 1 <= bits <= 32 for bits in (self.bits, self.binomial_bits)):
             raise InputError("a bit depth lies between 1 and 32")
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.optics.errors import InputError, UnitError
 
 # Bands of the TSA-Net prototype and of the CAVE/KAIST simulations of the field, in nm.
 KAIST_WAVELENGTHS = (
     453.5, 457.5, 462.0, 466.0, 471.5, 476.5, 481.5, 487.0, 492.5, 498.0, 504.0, 510.0, 516.0, 522.5,
     529.5, 536.5, 544.0, 551.5, 558.5, 567.5, 575.5, 584.5, 594.5, 604.0, 614.5, 625.0, 636.5, 648.0,
 )  # fmt: skip
+
+MOST_BANDS = 10_000
 
 NANOMETRES_PER_UNIT = {
     "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0, "nanometres": 1.0,
@@ -24,11 +26,11 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
     """Wavelengths in ``unit`` (nm, µm/um/micrometers, angstrom, mm or m; any case) as nanometres.
 
     Raises:
-        InputError: the unit is not one of these.
+        UnitError: the unit is not one of these.
     """
     factor = NANOMETRES_PER_UNIT.get(unit.strip().lower())
     if factor is None:
-        raise InputError(
+        raise UnitError(
             f"unknown wavelength unit {unit!r}; expected nm, um, angstrom, mm or m: correct the unit in the file, "
             "or give the wavelengths in nm with --wavelengths"
         )
@@ -63,7 +65,7 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
     numbers (``0.4-0.7:31um``).
 
     Raises:
-        InputError: the text is none of these, or a value is not positive.
+        InputError: the text is none of these, a value is not positive, or it looks like micrometres without a unit.
     """
     name, _, count = text.strip().lower().partition(":")
     if name == "kaist":
@@ -72,18 +74,20 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
         if name == "nbk7":
             return nbk7_wavelengths(int(count or 28))
         numbers = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµμåÅ ")
-        unit = text.strip()[len(numbers) :].strip() or "nm"
+        unit = text.strip()[len(numbers) :].strip()
         if ":" in numbers:
             span, _, points = numbers.partition(":")
             first, last = (float(part) for part in span.split("-"))
-            values = [float(value) for value in np.linspace(first, last, int(points))]
+            values = [float(value) for value in np.linspace(first, last, min(int(points), MOST_BANDS))]
         else:
             values = [float(part) for part in numbers.replace(",", " ").split()]
     except ValueError:
         values = []
-    if not values or min(values) <= 0:
+    if not values or not 0 < min(values) <= max(values) < float("inf") or len(values) >= MOST_BANDS:
         raise InputError(
             f"cannot read the wavelengths {text!r}; expected a list in nm (450,460,470), "
             "a range with its number of bands (400-700:31), nbk7 or kaist"
         )
-    return to_nanometres(values, unit)
+    if not unit and max(values) < 20:
+        raise UnitError(f"the wavelengths {text!r} are too short for nm; if they are micrometres, write {text}um")
+    return to_nanometres(values, unit or "nm")

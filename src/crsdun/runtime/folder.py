@@ -18,19 +18,33 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
     """The folder ``out`` as a path, if results may go there.
 
     Raises:
-        InputError: it exists and ``overwrite`` is off, or it is not a folder of results of ours.
+        InputError: it holds results and ``overwrite`` is off, it holds something else, or nothing can be written
+            there.
     """
-    out = Path(out).absolute()
-    if out.is_dir() and not any(out.iterdir()):
-        return out
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already; choose another --out or give --overwrite")
-    if out.exists() and not (out / RECORD).is_file():
-        raise InputError(
-            f"{out} exists and holds no {RECORD}, so it was not made by crsdun and is not overwritten; "
-            "choose another --out or remove it yourself"
-        )
+    out = Path(out).resolve()
+    try:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file; choose another --out")
+        if out.is_dir() and any(out.iterdir()):
+            if not (out / RECORD).is_file():
+                raise InputError(
+                    f"{out} holds no {RECORD}, so it was not made by crsdun and is not overwritten; "
+                    "choose another --out"
+                )
+            if not overwrite:
+                raise InputError(f"{out} exists already; choose another --out or give --overwrite")
+        parent = next(folder for folder in out.parents if folder.exists())
+    except OSError as error:
+        raise _refused(out, error) from error
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(f"{parent} is no folder that can be written to; choose another --out")
     return out
+
+
+def _refused(out: Path, error: OSError) -> InputError:
+    if error.errno == errno.ENOSPC:
+        return InputError(f"could not write {out}: no space is left there; free some or choose another --out")
+    return InputError(f"could not write {out}: {error.strerror or error}; choose another --out")
 
 
 @contextmanager
@@ -43,8 +57,9 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         InputError: as ``check_folder``, or the disk refuses (no space, no permission).
     """
     out = check_folder(out, overwrite)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    replaced = out.with_name(f".{out.name}.{os.getpid()}.replaced")
+    # Hidden names that are no longer than any file's may be.
+    partial = out.with_name(f".{out.name[:100]}.{os.getpid()}.partial")
+    replaced = out.with_name(f".{out.name[:100]}.{os.getpid()}.replaced")
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -56,11 +71,9 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         refusal = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(refusal, OSError):
             raise
-        reason = "no space is left there" if refusal.errno == errno.ENOSPC else str(refusal.strerror or refusal)
-        raise InputError(f"could not write {out}: {reason}; free some space or choose another --out") from error
+        raise _refused(out, refusal) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        elif replaced.exists():
+        if replaced.exists() and not out.exists():
             replaced.rename(out)
+        shutil.rmtree(replaced, ignore_errors=True)

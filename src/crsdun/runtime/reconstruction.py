@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from crsdun import __version__
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual
 from crsdun.networks import Card, Network, load
-from crsdun.optics import CassiCamera, Estimate, InputError, describe_fits, normalise_frame
+from crsdun.optics import CassiCamera, Estimate, InputError, check_height, describe_fits, normalise_frame
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import by_name
 
@@ -24,6 +25,8 @@ Progress = Callable[[int, int], None]
 
 # Weights see other colours than they were trained for when a band is further off than this.
 WAVELENGTH_TOLERANCE_NM = 5.0
+# Beyond any camera's counts, and safely below where squares overflow.
+LARGEST_VALUE = 1e15
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,27 @@ def camera_for(
     mask = measurement.mask if mask is None else mask
     if mask is None:
         raise InputError("a measurement can only be decoded with its coded aperture; give --mask FILE")
+    if not (mask > 0).any():
+        raise InputError(
+            "the mask is closed everywhere: no light came through; was the right array read (--mask-key)?"
+        )
+    check_height(mask.shape[-2], *measurement.frame.shape)
     wavelengths = measurement.wavelengths if wavelengths is None else wavelengths
+    if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
+        raise InputError("two bands have the same wavelength; correct --wavelengths")
+    if offsets is not None and step is not None:
+        raise InputError("the dispersion is either a --step or a list of --offsets, not both")
     if step is None:
         step = 2 if measurement.step is None else measurement.step
     if not any(told is not None for told in (bands, wavelengths, offsets)) and mask.ndim == 2:
         span = measurement.frame.shape[1] - mask.shape[1]
         if step == 0:
             raise InputError("without dispersion the width does not tell the number of bands; give --bands")
+        if span == 0:
+            raise InputError(
+                "the measurement is as wide as the mask, so nothing was dispersed; if it holds a single band, say "
+                "--bands 1, else give the mask of this measurement"
+            )
         if span < 0 or span % abs(step):
             raise InputError(
                 f"a measurement {measurement.frame.shape[1]} wide behind a mask {mask.shape[1]} wide fits no number "
@@ -96,7 +113,7 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
     if given:
         frame = normalise_frame(measurement.frame, bands, **given)
         settings = {name: value if isinstance(value, int | float) else "frame" for name, value in given.items()}
-        return replace(measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings})
+        measurement = replace(measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings})
     low, high = measurement.frame.min(), measurement.frame.max()
     if measurement.frame.dtype.kind in "iu":
         raise InputError(
@@ -108,8 +125,11 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
             f"the measurement holds negative values (down to {low:.3g}), which light cannot be; subtract the right "
             "dark frame with --dark and --white, or clip the file at 0"
         )
+    if high > LARGEST_VALUE:
+        raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts; is the file damaged?")
     if high <= 0:
-        raise InputError("the measurement is black everywhere: there is nothing to reconstruct")
+        black = "the measurement is black everywhere: there is nothing to reconstruct"
+        raise InputError(f"{black}; check --dark and --white" if given else black)
     return measurement
 
 
@@ -123,7 +143,7 @@ def method_from(
     if weights is None:
         return method, by_name(method, **settings)
     if settings:
-        raise InputError(f"{', '.join(settings)} belong to the training-free methods, not to weights")
+        raise InputError(f"{', '.join(settings)} is a setting of the training-free methods, not of weights")
     return Path(weights).name, load(weights, device)
 
 
@@ -185,6 +205,7 @@ def reconstruct(
     if isinstance(method, Network):
         card = method.card
         camera = fit_to_card(camera, card, method.config.bands)
+        check_scale(measurement, camera)
     if truth is not None:
         truth = _on_bands_of(camera, truth)
 
@@ -195,8 +216,14 @@ def reconstruct(
         estimate = method(y[None], camera) if isinstance(method, Network) else method(y[None], camera, progress)
         cube = estimate.cube[0]
         seconds = time.perf_counter() - start
+        if not bool(torch.isfinite(cube).all()):
+            raise InputError(
+                f"{name} ended in values that are not finite; bring the measurement to the scale of its camera "
+                "(--bits, or --white and --dark)"
+            )
+        cube, wavelengths = _ascending(cube, camera.wavelengths)
 
-        metrics: dict[str, Any] = {"data_residual": data_residual(y, cube, camera)}
+        metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
         if truth is not None:
             metrics |= cube_metrics(cube, torch.from_numpy(truth.cube).to(device))
             if estimate.logits and truth.classes is not None:
@@ -224,7 +251,7 @@ def reconstruct(
     }
     scene = Scene(
         cube.cpu().numpy(),
-        wavelengths=camera.wavelengths,
+        wavelengths=wavelengths,
         classes=estimate.classes[0].cpu().numpy() if estimate.logits else None,
         class_names=card.class_names if estimate.logits else None,
         name=measurement.name,
@@ -233,10 +260,30 @@ def reconstruct(
     return Reconstruction(measurement, camera, scene, truth, metrics, record)
 
 
+def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
+    """Raise an InputError where a measurement is far brighter than a scene in 0..1 can be: networks know no scale."""
+    brightest = float(camera.forward(torch.ones(camera.bands, camera.height, camera.width)).max())
+    high = float(measurement.frame.max())
+    if high > 10 * brightest:
+        raise InputError(
+            f"the measurement goes up to {high:.4g}, but a white scene gives {brightest:.4g} through this camera; "
+            "these look like raw counts: say how to normalise them with --bits, or --white and --dark"
+        )
+
+
+def _ascending(cube: Tensor, wavelengths: tuple[float, ...] | None) -> tuple[Tensor, tuple[float, ...] | None]:
+    """Bands in the order of their wavelengths: a camera may spread red first, a scene begins with blue."""
+    if wavelengths is None or list(wavelengths) == sorted(wavelengths):
+        return cube, wavelengths
+    order = sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
+    return cube[order], tuple(wavelengths[band] for band in order)
+
+
 def _on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
     """The true scene as this camera samples it."""
-    if camera.wavelengths and truth.wavelengths and camera.wavelengths != truth.wavelengths:
-        truth = truth.resampled(camera.wavelengths)
+    ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
+    if ascending and truth.wavelengths and ascending != truth.wavelengths:
+        truth = truth.resampled(ascending)
     expected = (camera.bands, camera.height, camera.width)
     if truth.cube.shape != expected:
         raise InputError(

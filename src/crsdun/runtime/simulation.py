@@ -36,7 +36,8 @@ def simulate(
     camera = CassiCamera(mask, bands=scene.bands, step=step)
     frame = camera.forward(torch.from_numpy(scene.cube))
     if noise is not None:
-        frame = noise(frame, scene.bands, torch.Generator().manual_seed(seed))
+        # A detector counts nothing below its black level.
+        frame = noise(frame, scene.bands, torch.Generator().manual_seed(seed)).clamp(min=0)
     return Measurement(
         frame.numpy(),
         wavelengths=scene.wavelengths,

@@ -78,6 +78,8 @@ def kind_by_looks(name: str, array: np.ndarray) -> str:
         return "cube"
     if array.ndim != 2 or 1 in array.shape:
         return "other"
+    if ((array == array.min()) | (array == array.max())).all():
+        return "mask"  # two values: open and closed
     if array.shape[1] > array.shape[0]:
         return "measurement"
     if array.dtype.kind in "iu" and int(array.max()) - int(array.min()) < 100 and np.unique(array).size > 2:

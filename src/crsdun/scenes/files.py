@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.optics.errors import InputError, UnitError
 from crsdun.scenes.choosing import bands_first, grey, kind_by_looks, pick, unit_range
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.scene import Scene
@@ -88,7 +88,7 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
         "class_names": scene.class_names,
         "provenance": scene.provenance,
         "wavelengths": scene.wavelengths,
-        "wavelength_units": "nm",
+        "wavelength_units": "Nanometers",
     }
     write_arrays(path, arrays, metadata, overwrite, mat_version)
 
@@ -117,9 +117,8 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Returns:
         "path", "format", "arrays" (for each: key, shape, dtype, min, max and mean of its finite values, counts
-        nan and inf, looks_like), "wavelengths" (first, last, number; or None) and "metadata". For .safetensors
-        only its header is read: "tensors", "parameters", looks_like "weights" and "metadata", with values that are
-        JSON read.
+        nan and inf, looks_like), "wavelengths" (first, last, number; problem; or None) and "metadata". For
+        .safetensors only its header is read: "tensors", "parameters", looks_like "weights" and "metadata".
 
     Raises:
         InputError: the file cannot be read.
@@ -128,12 +127,16 @@ def describe(path: str | Path) -> dict[str, Any]:
     if path.suffix.lower() == ".safetensors" and path.is_file():
         return _describe_weights(path)
     file = read_arrays(path)
-    told = file.wavelengths
+    try:
+        told = file.wavelengths
+        wavelengths: Any = told and {"first": told[0], "last": told[-1], "number": len(told)}
+    except UnitError as error:
+        wavelengths = {"problem": str(error)}
     return {
         "path": str(path),
         "format": file.format,
         "arrays": [_describe_array(name, array) for name, array in file.arrays.items()],
-        "wavelengths": told and {"first": told[0], "last": told[-1], "number": len(told)},
+        "wavelengths": wavelengths,
         "metadata": {name: value for name, value in file.metadata.items() if name != "wavelengths"},
     }
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.optics.errors import InputError, UnitError
 from crsdun.optics.wavelengths import to_nanometres
 
 Arrays = dict[str, np.ndarray]
@@ -29,6 +29,8 @@ Metadata = dict[str, Any]
 # The text in which our own files keep their metadata, as JSON.
 NOTES = "crsdun"
 WAVELENGTH_KEYS = ("wavelengths", "wavelength", "wl", "lambda")
+# What the data beside an ENVI header is called.
+ENVI_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube")
 # MATLAB's v5 format cannot hold more than this in one variable.
 LARGEST_MAT5 = 2**31 - 1
 
@@ -57,7 +59,7 @@ class ArrayFile:
         Without a unit, 100..20000 are taken as nm and 0.1..20 as µm.
 
         Raises:
-            InputError: the unit is unknown, or there is none and the values are neither.
+            UnitError: the unit is unknown, or there is none and the values are neither.
         """
         values = self.metadata.get("wavelengths")
         unit = str(self.metadata.get("wavelength_units", "unknown")).strip().lower()
@@ -70,7 +72,7 @@ class ArrayFile:
         for unit, low, high in (("nm", 100, 20000), ("um", 0.1, 20)):
             if low <= min(values) and max(values) <= high:
                 return to_nanometres(values, unit)
-        raise InputError(
+        raise UnitError(
             f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} without a unit; "
             "add the unit to the file, or give the wavelengths in nm with --wavelengths"
         )
@@ -198,7 +200,7 @@ def _recognise(path: Path) -> str:
     for signature, format in SIGNATURES:
         if start.startswith(signature):
             return format
-    if _envi_header(path):
+    if path.suffix.lower() in ENVI_SUFFIXES and _envi_header(path):
         return "ENVI"
     is_pickle = start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
     found = "a Python pickle, which crsdun never opens" if is_pickle else f"it begins with {start!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.optics.errors import InputError
-from crsdun.scenes.choosing import bands_first, grey, pick
+from crsdun.scenes.choosing import bands_first, grey, kind_by_name, pick
 from crsdun.scenes.formats import read_arrays, write_arrays
 
 
@@ -55,11 +56,14 @@ class Measurement:
             object.__setattr__(self, "mask", np.ascontiguousarray(self.mask, dtype=np.float32))
 
 
-def read_measurement(path: str | Path, key: str | None = None) -> Measurement:
+def read_measurement(
+    path: str | Path, key: str | None = None, wavelengths: Sequence[float] | None = None
+) -> Measurement:
     """A measurement from any file that ``read_arrays`` reads, with the mask and camera our own files keep beside it.
 
     Args:
         key: name of the frame; None takes the only 2-D array or the one with a known name (meas_real, meas, y …).
+        wavelengths: of the camera's bands in nm, in place of those the file tells.
 
     Raises:
         InputError: the file cannot be read, does not tell which array is meant, is a cube or a colour picture, or
@@ -67,8 +71,9 @@ def read_measurement(path: str | Path, key: str | None = None) -> Measurement:
     """
     file = grey(read_arrays(path))
     name, frame = pick(file, "measurement", key)
-    wavelengths = file.wavelengths
-    mask = file.arrays.get("mask") if name != "mask" else None
+    wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
+    beside = (array for other, array in file.arrays.items() if other != name and kind_by_name(other, array) == "mask")
+    mask = next(beside, None)
     if mask is not None and mask.ndim == 3:
         mask = bands_first(mask, file, wavelengths)
     return Measurement(
@@ -99,6 +104,6 @@ def write_measurement(measurement: Measurement, path: str | Path, overwrite: boo
         "provenance": measurement.provenance,
         "step": measurement.step,
         "wavelengths": measurement.wavelengths,
-        "wavelength_units": "nm",
+        "wavelength_units": "Nanometers",
     }
     write_arrays(path, arrays, metadata, overwrite)

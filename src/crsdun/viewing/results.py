@@ -43,7 +43,7 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
         comparison(overview(result), folder / "overview.png")
 
-        (folder / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n")
+        (folder / "metrics.json").write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")
         record = {
             **result.record,
             "picture": description,
