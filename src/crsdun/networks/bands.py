@@ -16,11 +16,17 @@ import torch
 from torch import Tensor, nn
 
 # Bytes of the wide part of one band; about what the caches of one core and its neighbours hold.
-BAND_BYTES = 2 << 20
+BAND_BYTES = 4 << 20
 
 
 def by_rows(
-    layer: nn.Module, inner: Callable[[Tensor], Tensor], x: Tensor, width: int, reach: int, rows: int
+    layer: nn.Module,
+    inner: Callable[[Tensor], Tensor],
+    x: Tensor,
+    width: int,
+    reach: int = 0,
+    rows: int = 1,
+    recompute: bool = False,
 ) -> Tensor:
     """``inner(x)``, a part of ``layer``, computed band by band on the CPU and at once on other devices.
 
@@ -32,13 +38,15 @@ def by_rows(
         width: channels of the widest tensor inside.
         reach: rows of overlap.
         rows: bands are a multiple of this high.
+        recompute: in training, keep only x and compute the bands again backward; else training takes x at once.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return inner(x)
-    recompute = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in layer.parameters()))
-    if recompute:
+    if not torch.is_grad_enabled():
+        return _forward(inner, x, width, reach, rows)
+    if recompute and (x.requires_grad or any(parameter.requires_grad for parameter in layer.parameters())):
         return _Recomputed.apply(x, inner, width, reach, rows, *layer.parameters())
-    return _forward(inner, x, width, reach, rows)
+    return inner(x)
 
 
 def _bands(x: Tensor, width: int, rows: int) -> Iterator[tuple[slice, int, int]]:

@@ -96,7 +96,7 @@ class FeedForward(nn.Module):
         self.narrow = conv(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return by_rows(self, self.rows, x, width=4 * x.shape[1], reach=1, rows=1)
+        return by_rows(self, self.rows, x, width=4 * x.shape[1], reach=1, recompute=True)
 
     def rows(self, x: Tensor) -> Tensor:
         return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
@@ -173,9 +173,12 @@ class SpectralSpatialBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.position(x)
-        x = x + self.attention(self.norm1(x))
+        x = x + by_rows(self, self.attended, x, width=8 * x.shape[1], rows=WINDOW)
         x = x + self.ffn(self.norm2(x))
         return self.residual(x)
+
+    def attended(self, x: Tensor) -> Tensor:
+        return self.attention(self.norm1(x))
 
 
 class WindowAttention(nn.Module):
@@ -195,12 +198,16 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         windows = to_windows(x, WINDOW)  # (B·n, 64, d)
-        q, k, v = (
-            self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # (B·n, heads, 64, d/heads)
+        q, k, v = pointwise(windows, self.qkv).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
         mixed = attend(q, k, v, bias[None])
-        return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])
+        return from_windows(pointwise(mixed.transpose(1, 2).flatten(-2), self.out), WINDOW, *x.shape[-2:])
+
+
+def pointwise(tokens: Tensor, layer: nn.Linear) -> Tensor:
+    """``layer(tokens)`` of (n, t, d) as a 1×1 convolution, which adds the bias on the way, not in a pass before."""
+    image = tokens.permute(2, 0, 1)[None]  # (1, d, n, t) in channels-last memory
+    return F.conv2d(image, layer.weight[:, :, None, None], layer.bias)[0].permute(1, 2, 0)
 
 
 def relative_positions() -> Tensor:
@@ -223,11 +230,14 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (2, 3))
-        x = x + self.attention(self.norm1(x))
+        x = x + by_rows(self, self.attended, x, width=8 * x.shape[1], rows=WINDOW)
         x = x + self.ffn(self.norm2(x))
         if self.shift:
             x = x.roll((self.shift, self.shift), (2, 3))
         return x
+
+    def attended(self, x: Tensor) -> Tensor:
+        return self.attention(self.norm1(x))
 
 
 def swin_blocks(width: int, base: int, count: int = 2) -> nn.Sequential:

@@ -44,13 +44,7 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         values = getattr(complete, field)
         if values is not None and len(values) != count:
             raise InputError(f"the network needs {count} {field}, not {len(values)}")
-    header = {
-        "format": FORMAT,
-        "version": __version__,
-        "kind": kind_of(network),
-        "config": asdict(network.config),
-        "card": asdict(complete),
-    }
+    header = header_of(network, complete)
     # Contiguous copies: the file knows nothing of memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -62,6 +56,25 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         raise InputError(f"could not write {path}: {error}; free some space or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def header_of(network: Network, card: Card) -> dict[str, Any]:
+    """Everything about a network but its weights, as plain JSON values."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": kind_of(network),
+        "config": asdict(network.config),
+        "card": asdict(card),
+    }
+
+
+def card_from(header: dict[str, Any]) -> Card:
+    """The card that a header holds."""
+    card: dict[str, Any] = dict(header["card"])
+    for name in ("wavelengths", "class_names"):
+        card[name] = card[name] and tuple(card[name])
+    return Card(**card)
 
 
 def _umask() -> int:
@@ -90,7 +103,12 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
             f"{path} holds tensors but no description of a crsdun network; weights are written by crsdun.save "
             "(for the authors' checkpoints: crsdun.networks.from_authors)"
         )
-    header = json.loads(metadata[HEADER])
+    return parse_header(metadata[HEADER], path)
+
+
+def parse_header(text: str, path: Path) -> dict[str, Any]:
+    """A header from its JSON, as ``path`` holds it; an InputError where a newer crsdun wrote it."""
+    header = json.loads(text)
     if header["format"] > FORMAT:
         raise InputError(f"{path} was written by crsdun {header['version']}, a newer one than this; upgrade crsdun")
     return header
@@ -110,8 +128,5 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
-    card: dict[str, Any] = header["card"]
-    for name in ("wavelengths", "class_names"):
-        card[name] = card[name] and tuple(card[name])
-    network.card = Card(**card)
+    network.card = card_from(header)
     return network.to(device).eval()

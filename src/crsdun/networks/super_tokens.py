@@ -34,6 +34,7 @@ class CrossAggregationBlock(nn.Module):
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         both = torch.cat([f, e], 1)
         f, e = (both + self.position(both)).chunk(2, 1)
+        del both  # not kept through the blocks
         for block in self.blocks:
             f = block(f, e)
         return f
@@ -51,7 +52,7 @@ class CrossAggregation(nn.Module):
 
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         X, theta = (f, e) if self.pixels == "own" else (e, f)
-        f = f + self.attention(self.norm_pixels(X), self.norm_classes(theta))
+        f = f + self.attention(self.norm_pixels(X), self.attention.seeds(self.norm_classes(theta)))
         return f + self.ffn(self.norm(f))
 
 
@@ -63,10 +64,15 @@ class SuperTokenAttention(nn.Module):
         self.token, self.affinity_gradient = token, affinity_gradient
         self.refine = TokenSelfAttention(width, heads)
 
-    def forward(self, X: Tensor, theta: Tensor) -> Tensor:
+    def seeds(self, theta: Tensor) -> Tensor:
+        """S₀: the class features of each cell on average, (B, d, H/h, W/h). Taken first, so that Θ can go."""
+        with torch.set_grad_enabled(self.affinity_gradient and torch.is_grad_enabled()):
+            return F.avg_pool2d(theta, self.token)
+
+    def forward(self, X: Tensor, S0: Tensor) -> Tensor:
         h, (H, W) = self.token, X.shape[-2:]
         pixels = to_windows(X, h)  # (B·m, h², d)
-        Q = self.associate(pixels, theta)  # (B·m, h², 9)
+        Q = self.associate(pixels, S0)  # (B·m, h², 9)
 
         # S = Σ Q X / Σ Q, over all pixels whose neighbourhood holds the token.
         size = (H // h, W // h)
@@ -76,10 +82,9 @@ class SuperTokenAttention(nn.Module):
         S = self.refine(S)
         return from_windows(Q @ neighbourhoods(S), h, H, W)
 
-    def associate(self, pixels: Tensor, theta: Tensor) -> Tensor:
+    def associate(self, pixels: Tensor, S0: Tensor) -> Tensor:
         """Q: how much each pixel belongs to each of the 3×3 super-tokens around it, (B·m, h², 9), rows sum to 1."""
         with torch.set_grad_enabled(self.affinity_gradient and torch.is_grad_enabled()):
-            S0 = F.avg_pool2d(theta, self.token)
             logits = pixels @ neighbourhoods(S0).transpose(1, 2)
             return (logits * pixels.shape[-1] ** -0.5).softmax(-1)
 

@@ -41,16 +41,22 @@ def create(name: str, bands: int, classes: int, **overrides: Any) -> Network:
 
 def build(kind: str, settings: dict[str, Any]) -> Network:
     """A network of a kind from its settings; an InputError names settings that do not exist."""
+    config = config_from(kind, settings)
+    built = KINDS[kind][1](config)
+    built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return built
+
+
+def config_from(kind: str, settings: dict[str, Any]) -> Any:
+    """The configuration of a kind of network from its settings, as ``build``."""
     if kind not in KINDS:
         raise InputError(f"unknown kind of network {kind!r}; this version of crsdun knows {', '.join(KINDS)}")
-    config, network = KINDS[kind]
+    config, _ = KINDS[kind]
     known = [field.name for field in fields(config)]
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise InputError(f"{kind} has no setting {', '.join(unknown)}; its settings are {', '.join(known)}")
-    built = network(config(**settings))
-    built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return built
+    return config(**settings)
 
 
 def kind_of(network: Network) -> str:
