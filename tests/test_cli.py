@@ -174,6 +174,122 @@ def test_a_real_measurement_of_a_strawberry(tmp_path):
     assert read_scene(tmp_path / "out" / "cube.hdr").cube.shape == (28, 660, 660)
 
 
+# -- many measurements, and large ones -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(files):
+    """A folder of two measurements, a broken file and the mask that took them; and a folder with a truth."""
+    Path("many").mkdir()
+    Path("truths").mkdir()
+    for name in ("one.npz", "two.h5"):
+        write_measurement(read_measurement("y.npz"), f"many/{name}")
+    np.save("many/mask.npy", np.load("mask.npy"))
+    Path("many/broken.mat").write_text("not a measurement")
+    Path("truths/one.npz").write_bytes(Path("scene.npz").read_bytes())
+    return files
+
+
+MANY = ("reconstruct", "many", "--mask", "many/mask.npy", "--iterations", "2", "--out", "out")
+
+
+def test_a_folder_streams_through_past_a_broken_file(folder, capsys):
+    capsys.readouterr()
+    assert main([*MANY]) == 1
+    captured = capsys.readouterr()
+    assert sorted(os.listdir("out")) == ["one", "two"]
+    assert read_scene("out/two/cube.npz").cube.shape == (BANDS, H, W)
+    assert captured.out.splitlines()[-1] == "2 of 3 measurements reconstructed"
+    assert captured.err.startswith("crsdun: many/broken.mat: ")
+    assert captured.err.count("\n") == 1
+    # What is there stays, and is told.
+    assert main([*MANY]) == 1
+    assert capsys.readouterr().err.count("give --overwrite") == 2
+    assert main([*MANY[:1], "many/one.npz", "many/two.h5", *MANY[2:], "--overwrite"]) == 0
+
+
+def test_many_give_the_same_as_each(folder):
+    assert main(["reconstruct", "many/*.npz", "many/*.h5", *MANY[2:]]) == 0
+    assert main(["reconstruct", "many/two.h5", *MANY[2:-1], "alone"]) == 0
+    assert np.array_equal(read_scene("out/two/cube.npz").cube, read_scene("alone/cube.npz").cube)
+
+
+def test_many_for_a_machine_and_with_their_truths(folder, capsys):
+    capsys.readouterr()
+    assert main([*MANY, "--truth", "truths", "--json"]) == 1
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert [result["name"] for result in printed["results"]] == ["one"]
+    assert printed["results"][0]["psnr_db"] > 10
+    assert [failure["name"] for failure in printed["failed"]] == ["broken", "two"]
+    assert "truth of two.h5" in printed["failed"][1]["reason"]
+    assert captured.err.count("\n") == 2
+
+
+def test_an_interruption_of_many_leaves_whole_folders(folder, capsys, monkeypatch):
+    from crsdun import runtime
+
+    reconstruct, calls = runtime.reconstruct, []
+
+    def interrupted(**given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return reconstruct(**given)
+
+    monkeypatch.setattr(runtime, "reconstruct", interrupted)
+    assert main([*MANY]) == 130
+    assert os.listdir("out") == ["one"]
+    assert Path("out/one/record.json").is_file()
+
+
+def test_many_that_cannot_be_meant(folder, capsys):
+    Path("empty").mkdir()
+    assert "holds no measurement" in refuse(capsys, "reconstruct", "empty", *MANY[2:])
+    assert "holds no measurement" in refuse(capsys, "reconstruct", "*.nothing", *MANY[2:])
+    assert "--truth DIR" in refuse(capsys, *MANY, "--truth", "scene.npz")
+    assert "missing.npy" in refuse(capsys, *MANY[:3], "missing.npy", *MANY[4:])
+    assert "is a file" in refuse(capsys, *MANY[:-1], "y.npz")
+    assert main([*RECONSTRUCT]) == 0
+    assert "results of one measurement" in refuse(capsys, *MANY)
+
+
+@pytest.fixture
+def weights(files):
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2), "w.safetensors")
+    return ("reconstruct", "y.npz", "--weights", "w.safetensors", "--out", "out")
+
+
+def test_tiles_and_precision_are_recorded(weights, capsys):
+    assert main([*weights, "--tile", "16", "--overlap", "4", "--precision", "bfloat16"]) == 0
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["tiles"] == {"rows": 16, "overlap": 4, "automatic": False}
+    assert record["precision"] == "bfloat16"
+
+
+def test_tiles_of_their_own_accord_are_said(weights, capsys, monkeypatch):
+    from crsdun import runtime
+
+    np.save("mask.npy", random_mask(5 * H, W, seed=1))
+    np.save("tall.npy", np.tile(read_measurement("y.npz").frame, (5, 1)))
+    monkeypatch.setattr(runtime, "available_memory", lambda device: 1000)
+    capsys.readouterr()
+    assert main([weights[0], "tall.npy", *weights[2:], "--mask", "mask.npy"]) == 0
+    words = capsys.readouterr().err
+    assert "tiles of 64 rows, overlapping by 32" in words
+    assert words.count("\n") == 1
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["tiles"] == {"rows": 64, "overlap": 32, "automatic": True}
+
+
+def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
+    assert "give an --overlap of 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
+    assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
+    assert "give --tile" in refuse(capsys, *weights, "--overlap", "8")
+    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
+    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
+
+
 # -- what is refused -------------------------------------------------------------------------------------------
 
 
@@ -263,9 +379,10 @@ def test_a_cube_where_a_frame_is_due(files, capsys):
 def test_files_that_are_broken_or_foreign(files, capsys):
     Path("cut.npz").write_bytes(Path("y.npz").read_bytes()[:300])
     Path("text.mat").write_text("not a measurement")
-    for name in ("cut.npz", "text.mat", "missing.npz", "."):
+    for name in ("cut.npz", "text.mat", "missing.npz"):
         refuse(capsys, "reconstruct", name, "--mask", "mask.npy", "--out", "out")
         refuse(capsys, "info", name)
+    refuse(capsys, "info", ".")
 
 
 class Trap:
@@ -437,14 +554,15 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--bands", "--bits", "--dark", "--device", "--exposure", "--help", "--iterations", "--json", "--key",
-            "--mask", "--mask-key", "--method", "--offsets", "--out", "--overwrite", "--step", "--truth",
-            "--truth-key", "--wavelengths", "--weights", "--white",
+            "--bands", "--bits", "--dark", "--device", "--engine", "--exposure", "--help", "--iterations", "--json",
+            "--key", "--mask", "--mask-key", "--method", "--offsets", "--out", "--overlap", "--overwrite",
+            "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--binomial-bits", "--bits", "--help", "--json", "--key", "--mask", "--mask-key", "--out", "--overwrite",
             "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
         ],
+        "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
         "info": ["--help", "--json"],
         "bench": ["--help", "--json", "--out", "--quick", "--repetitions"],
         "demo": ["--help", "--json", "--out", "--overwrite"],

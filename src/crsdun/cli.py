@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints.
 
-Exit codes: 0 done · 2 something given cannot be used (one line says what and the remedy) · 130 interrupted.
+Exit codes: 0 done · 1 some of many measurements failed (one line each) · 2 something given cannot be used (one line
+says what and the remedy) · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,26 +23,27 @@ if TYPE_CHECKING:
     from crsdun.runtime import Reconstruction
     from crsdun.scenes import Scene
 
+Progress = Callable[[int, int], None]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
-    except InputError as error:
-        print(f"crsdun: {error}", file=sys.stderr)
-        return 2
-    except (OSError, MemoryError) as error:
+        return options.run(options) or 0
+    except (InputError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
             sys.stderr.close()  # whoever read our output has gone: nothing to say
             return 0
-        reason = "the memory does not suffice for this size" if isinstance(error, MemoryError) else str(error)
-        print(f"crsdun: {reason}", file=sys.stderr)
+        print(f"crsdun: {_reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("crsdun: interrupted; nothing was written", file=sys.stderr)
+        print("crsdun: interrupted; nothing is half-written", file=sys.stderr)
         return 130
-    return 0
+
+
+def _reason(error: Exception) -> str:
+    return "the memory does not suffice for this size" if isinstance(error, MemoryError) else str(error)
 
 
 # -- what can be typed -----------------------------------------------------------------------------------------
@@ -66,19 +68,24 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"crsdun {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], help: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help)
         made.set_defaults(run=run)
         made.add_argument("--json", action="store_true", help="print one JSON object instead of words")
         return made
 
-    reconstruct = command("reconstruct", run_reconstruct, "Decode a measurement into a cube (and classes).")
-    reconstruct.add_argument("measurement", type=Path, help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png")
+    reconstruct = command("reconstruct", run_reconstruct, "Decode measurements into cubes (and classes).")
+    reconstruct.add_argument(
+        "measurement",
+        type=Path,
+        nargs="+",
+        help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png; or many: files, folders, patterns as '*.npz'",
+    )
     reconstruct.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
     reconstruct.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
     reconstruct.add_argument("--mask-key", help="name of the mask in its file")
     method = reconstruct.add_mutually_exclusive_group()
-    method.add_argument("--weights", type=Path, help="a trained network (.safetensors)")
+    method.add_argument("--weights", type=Path, help="a trained network: .safetensors, or exported .onnx .xml")
     method.add_argument("--method", default="admm-tv", help="without weights: admm-tv (default) or gap-tv")
     reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
     _camera_options(reconstruct)
@@ -88,10 +95,36 @@ def parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("--white", type=_frame_or_level, help="white reference without the mask, file or level")
     reconstruct.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
     reconstruct.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
-    reconstruct.add_argument("--truth", type=Path, help="file of the true scene, for metrics")
+    reconstruct.add_argument("--truth", type=Path, help="file of the true scene, for metrics; of many: their folder")
     reconstruct.add_argument("--truth-key", help="name of the true cube in its file")
     reconstruct.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
-    reconstruct.add_argument("--out", type=Path, required=True, help="folder for the results")
+    reconstruct.add_argument(
+        "--engine",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="what computes a network (default: torch; for an exported file, what it was exported for)",
+    )
+    reconstruct.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of a network's products (default: float32; fewer digits are faster only where the processor has them)",
+    )
+    reconstruct.add_argument(
+        "--tile",
+        type=int,
+        metavar="ROWS",
+        help="cut the frame for a network into tiles of so many rows, best a multiple of 32, which needs no padding "
+        "(default: whole, unless the memory would not suffice)",
+    )
+    reconstruct.add_argument(
+        "--overlap",
+        type=int,
+        metavar="ROWS",
+        help="that neighbouring tiles share and are blended over (default: 32, or half a lower tile)",
+    )
+    reconstruct.add_argument(
+        "--out", type=Path, required=True, help="folder for the results; of many: one in it for each"
+    )
     _overwrite_option(reconstruct)
 
     simulate = command("simulate", run_simulate, "Measure a known scene with a simulated camera.")
@@ -107,6 +140,13 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seed", type=int, default=0, help="of the noise")
     simulate.add_argument("--out", type=Path, required=True, help="file of the measurement: .npz .mat .h5 .tif")
     _overwrite_option(simulate)
+
+    export = command("export", run_export, "Write a trained network as a file that other engines compute.")
+    export.add_argument("weights", type=Path, help="a trained network (.safetensors)")
+    export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="of the file")
+    export.add_argument("--step", type=float, help="dispersion it is for (default: that of its training, or 2)")
+    export.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml (openvino) or .pt2 (torch)")
+    _overwrite_option(export)
 
     info = command("info", run_info, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
     info.add_argument("file", type=Path)
@@ -156,31 +196,81 @@ def _frame_or_level(text: str) -> Any:
 # -- what each command does ------------------------------------------------------------------------------------
 
 
-def run_reconstruct(options: argparse.Namespace) -> None:
-    from crsdun.runtime import camera_for, check_folder, method_from, on_scale, reconstruct
+def run_reconstruct(options: argparse.Namespace) -> int:
+    from crsdun import runtime
     from crsdun.scenes import read_mask, read_measurement, read_scene
     from crsdun.viewing.results import write_results
 
-    check_folder(options.out, options.overwrite)
-    measurement = read_measurement(options.measurement, options.key, options.wavelengths)
+    many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
+    if many is not None:
+        runtime.check_parent(options.out)
+        if options.truth is not None and not options.truth.is_dir():
+            raise InputError(f"{options.truth} is no folder; give --truth DIR with one file for each measurement")
+    if options.overlap is not None and options.tile is None:
+        raise InputError("an --overlap is that of tiles; give --tile ROWS too")
+    tiles = None if options.tile is None else runtime.Tiles(options.tile, options.overlap)
+    runtime.keep_freed_memory()
     mask = None if options.mask is None else read_mask(options.mask, options.mask_key)
-    camera = camera_for(measurement, mask, options.bands, options.wavelengths, options.step, options.offsets)
-    measurement = on_scale(
-        measurement,
-        camera.bands,
-        dark=_frame(options.dark),
-        white=_frame(options.white),
-        bit_depth=options.bits,
-        exposure=options.exposure,
-    )
-    truth = None if options.truth is None else read_scene(options.truth, options.truth_key)
+    calibration = {
+        "dark": _frame(options.dark),
+        "white": _frame(options.white),
+        "bit_depth": options.bits,
+        "exposure": options.exposure,
+    }
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     device = _device(options.device)
-    name, method = method_from(options.weights, options.method, device, **settings)
+    name, method = runtime.method_from(
+        options.weights, options.method, device, options.engine, options.step, **settings
+    )
+    runtime.check_method(name, method, tiles, options.precision, device)
+    memory = runtime.available_memory(device)
+    notes: set[str] = set()
+
+    def read(item: tuple[Path, Path]) -> dict[str, Any]:
+        file, out = item
+        runtime.check_folder(out, options.overwrite)
+        measurement = read_measurement(file, options.key, options.wavelengths)
+        camera = runtime.camera_for(
+            measurement, mask, options.bands, options.wavelengths, options.step, options.offsets
+        )
+        measurement = runtime.on_scale(measurement, camera.bands, **calibration)
+        truth = options.truth and read_scene(runtime.truth_of(file, options.truth), options.truth_key)
+        return {"measurement": measurement, "camera": camera, "truth": truth, "out": out}
+
+    def decode(given: dict[str, Any], progress: Progress | None = None) -> tuple[Reconstruction, Path]:
+        out, camera = given.pop("out"), given["camera"]
+        cut = tiles or runtime.automatic_tiles(method, camera, memory)
+        if cut and cut.automatic:
+            note = (
+                f"crsdun: the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
+                f"{cut.rows} rows, overlapping by {cut.overlap} (choose with --tile)"
+            )
+            if note not in notes:  # once for many frames of the same size
+                print(note, file=sys.stderr)
+            notes.add(note)
+        settings = {"device": device, "progress": progress, "tiles": cut, "precision": options.precision}
+        return runtime.reconstruct(method=method, name=name, **given, **settings), out
+
+    def write(decoded: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
+        write_results(*decoded, options.overwrite)
+        return told(*decoded)
+
+    if many is None:
+        given = read((options.measurement[0], options.out))
+        with progress_bar(name) as progress:
+            decoded = decode(given, progress)
+        write(decoded)
+        report(*decoded, options.json)
+        return 0
+
+    outcomes = {}
     with progress_bar(name) as progress:
-        result = reconstruct(measurement, camera, method, name, truth, device, progress)
-    write_results(result, options.out, options.overwrite)
-    report(result, options.out, options.json)
+        items = [(file, options.out / each) for each, file in many.items()]
+        for (file, out), outcome in runtime.stream(items, read, decode, write):
+            outcomes[file, out.name] = outcome
+            if progress is not None:
+                progress(len(outcomes), len(items))
+    return report_many(outcomes, options.json)
 
 
 def run_simulate(options: argparse.Namespace) -> None:
@@ -219,6 +309,18 @@ def run_simulate(options: argparse.Namespace) -> None:
         f"values {low:.3g} to {high:.3g}, the mask beside it"
     )
     tell(facts, words, options.json)
+
+
+def run_export(options: argparse.Namespace) -> None:
+    from crsdun.networks import load
+    from crsdun.runtime import export
+
+    exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)["export"]
+    words = (
+        f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes from "
+        f"{exported['smallest']}×{exported['smallest']} on"
+    )
+    tell({"out": str(options.out), **exported}, words, options.json)
 
 
 def run_info(options: argparse.Namespace) -> None:
@@ -323,6 +425,29 @@ def tell(facts: dict[str, Any], words: str, as_json: bool) -> None:
 
 def report(result: Reconstruction, out: Path, as_json: bool) -> None:
     """Where the results are and how good they are."""
+    facts, words = told(result, out)
+    tell(facts, f"{words}\nlook at {out / 'overview.png'}", as_json)
+
+
+def report_many(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:
+    """What became of each (file, name): as ``told``, or why it failed, on standard error; returns the exit code."""
+    results, failed, lines, reasons = [], [], [], []
+    for (file, name), outcome in outcomes.items():
+        if isinstance(outcome, Exception):
+            failed.append({"name": name, "file": str(file), "reason": _reason(outcome)})
+            reasons.append(f"crsdun: {file}: {_reason(outcome)}")
+        else:
+            results.append({"name": name, "file": str(file), **outcome[0]})
+            lines.append(outcome[1])
+    lines.append(f"{len(results)} of {len(outcomes)} measurements reconstructed")
+    tell({"results": results, "failed": failed}, "\n".join(lines), as_json)
+    for reason in reasons:
+        print(reason, file=sys.stderr)
+    return 1 if failed else 0
+
+
+def told(result: Reconstruction, out: Path) -> tuple[dict[str, Any], str]:
+    """The figures of one reconstruction and where it is, for a machine and, in one line, for a person."""
     metrics, record = result.metrics, result.record
     height, width = result.scene.cube.shape[1:]
     words = (
@@ -334,8 +459,7 @@ def report(result: Reconstruction, out: Path, as_json: bool) -> None:
         words += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
     if "miou" in metrics:
         words += f", mIoU {metrics['miou']:.3f}"
-    words += f"\nlook at {out / 'overview.png'}"
-    tell({"out": str(out), "method": record["method"], "seconds": record["seconds"], **metrics}, words, as_json)
+    return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **metrics}, words
 
 
 @contextmanager

@@ -198,16 +198,10 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         windows = to_windows(x, WINDOW)  # (B·n, 64, d)
-        q, k, v = pointwise(windows, self.qkv).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
         mixed = attend(q, k, v, bias[None])
-        return from_windows(pointwise(mixed.transpose(1, 2).flatten(-2), self.out), WINDOW, *x.shape[-2:])
-
-
-def pointwise(tokens: Tensor, layer: nn.Linear) -> Tensor:
-    """``layer(tokens)`` of (n, t, d) as a 1×1 convolution, which adds the bias on the way, not in a pass before."""
-    image = tokens.permute(2, 0, 1)[None]  # (1, d, n, t) in channels-last memory
-    return F.conv2d(image, layer.weight[:, :, None, None], layer.bias)[0].permute(1, 2, 0)
+        return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])
 
 
 def relative_positions() -> Tensor:

@@ -1,17 +1,43 @@
-"""A measurement file in, a folder of results out."""
+"""A measurement file in, a folder of results out; any number of them, of any size."""
 
+from crsdun.runtime.engines import Engine, open_engine
+from crsdun.runtime.exporting import export
 from crsdun.runtime.folder import RECORD, check_folder, new_folder
-from crsdun.runtime.reconstruction import Reconstruction, camera_for, method_from, on_scale, reconstruct
+from crsdun.runtime.many import check_parent, find_measurements, stream, truth_of
+from crsdun.runtime.memory import available_memory, keep_freed_memory
+from crsdun.runtime.precision import PRECISIONS
+from crsdun.runtime.reconstruction import (
+    Reconstruction,
+    camera_for,
+    check_method,
+    method_from,
+    on_scale,
+    reconstruct,
+)
 from crsdun.runtime.simulation import simulate
+from crsdun.runtime.tiles import Tiles, automatic_tiles
 
 __all__ = [
+    "PRECISIONS",
     "RECORD",
+    "Engine",
     "Reconstruction",
+    "Tiles",
+    "automatic_tiles",
+    "available_memory",
     "camera_for",
     "check_folder",
+    "check_method",
+    "check_parent",
+    "export",
+    "find_measurements",
+    "keep_freed_memory",
     "method_from",
     "new_folder",
     "on_scale",
+    "open_engine",
     "reconstruct",
     "simulate",
+    "stream",
+    "truth_of",
 ]

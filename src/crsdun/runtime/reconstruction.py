@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from torch import Tensor
 
 from crsdun import __version__
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual
-from crsdun.networks import Card, Network, load
+from crsdun.networks import Card, Network
 from crsdun.optics import CassiCamera, Estimate, InputError, check_height, describe_fits, normalise_frame
+from crsdun.runtime.engines import Engine, open_engine
+from crsdun.runtime.precision import in_precision
+from crsdun.runtime.tiles import Tiles, by_tiles
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import by_name
 
@@ -137,14 +140,33 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
 
 
 def method_from(
-    weights: str | Path | None = None, method: str = "admm-tv", device: str = "cpu", **settings: Any
+    weights: str | Path | None = None,
+    method: str = "admm-tv",
+    device: str = "cpu",
+    engine: str | None = None,
+    step: float | None = None,
+    **settings: Any,
 ) -> tuple[str, Callable[..., Estimate]]:
-    """A name for the records and the callable: the network of a weights file, or a training-free solver by name."""
+    """A name for the records and the callable: a network as ``open_engine``, or a training-free solver by name."""
     if weights is None:
+        if engine is not None:
+            raise InputError("an --engine computes a network; give --weights FILE, or leave it away")
         return method, by_name(method, **settings)
     if settings:
         raise InputError(f"{', '.join(settings)} is a setting of the training-free methods, not of weights")
-    return Path(weights).name, load(weights, device)
+    return Path(weights).name, open_engine(weights, engine, step, device)
+
+
+def check_method(
+    name: str, method: Callable[..., Estimate], tiles: Tiles | None, precision: str, device: str | torch.device
+) -> None:
+    """Raise an InputError where a method cannot be run in tiles, or not in this precision on this device."""
+    in_precision(precision, device)
+    if precision != "float32" and isinstance(method, Engine):
+        raise InputError(f"the engine {method.name} computes in float32 here; leave --precision away")
+    for option, asked in (("--tile", tiles is not None), ("--precision", precision != "float32")):
+        if asked and not isinstance(method, Network):
+            raise InputError(f"{option} is for networks; {name} takes whole frames in float32: leave it away")
 
 
 def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
@@ -188,6 +210,8 @@ def reconstruct(
     truth: Scene | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    tiles: Tiles | None = None,
+    precision: str = "float32",
 ) -> Reconstruction:
     """Decode one measurement.
 
@@ -196,11 +220,15 @@ def reconstruct(
         method, name: as ``method_from`` gives them.
         truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths.
         device: where to compute, such as ``cpu`` or ``cuda``.
-        progress: called with (done, total) by methods that iterate.
+        progress: called with (done, total) by methods that iterate, and from tile to tile.
+        tiles: how to cut the frame for a network; None computes it whole.
+        precision: of a network's products and convolutions: float32, bfloat16 or float16. The results are float32.
 
     Raises:
-        InputError: measurement, camera, weights and truth do not belong together.
+        InputError: measurement, camera, weights and truth do not belong together, the method takes no tiles or the
+            device no such precision, or the memory does not suffice.
     """
+    check_method(name, method, tiles, precision, device)
     card = Card()
     if isinstance(method, Network):
         card = method.card
@@ -213,13 +241,14 @@ def reconstruct(
     y = torch.from_numpy(measurement.frame).to(device)
     start = time.perf_counter()
     with torch.inference_mode():
-        estimate = method(y[None], camera) if isinstance(method, Network) else method(y[None], camera, progress)
+        estimate = _estimate(method, y[None], camera, progress, tiles, precision)
         cube = estimate.cube[0]
         seconds = time.perf_counter() - start
         if not bool(torch.isfinite(cube).all()):
+            fewer = "" if precision == "float32" else f"leave --precision {precision} away, or "
             raise InputError(
-                f"{name} ended in values that are not finite; bring the measurement to the scale of its camera "
-                "(--bits, or --white and --dark)"
+                f"{name} ended in values that are not finite; {fewer}bring the measurement to the scale of its "
+                "camera (--bits, or --white and --dark)"
             )
         cube, wavelengths = _ascending(cube, camera.wavelengths)
 
@@ -238,6 +267,9 @@ def reconstruct(
         "settings": _plain(method),
         "seconds": round(seconds, 3),
         "device": str(device),
+        "engine": method.name if isinstance(method, Engine) else "torch",
+        "precision": precision,
+        "tiles": tiles and asdict(tiles),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "camera": {
@@ -258,6 +290,29 @@ def reconstruct(
         provenance={"method": name, "made_by": record["made_by"], "measurement": record["measurement"]},
     )
     return Reconstruction(measurement, camera, scene, truth, metrics, record)
+
+
+def _estimate(
+    method: Callable[..., Estimate],
+    y: Tensor,
+    camera: CassiCamera,
+    progress: Progress | None,
+    tiles: Tiles | None,
+    precision: str,
+) -> Estimate:
+    """The last stage of a method, in float32."""
+    if not isinstance(method, Network):
+        return method(y, camera, progress)
+    try:
+        with in_precision(precision, y.device):
+            estimate = method(y, camera) if tiles is None else by_tiles(method, y, camera, tiles, progress)
+    except RuntimeError as error:
+        # PyTorch has a type of its own for graphics processors only.
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        lower = "" if tiles is None else f", fewer than {tiles.rows}"
+        raise InputError(f"the memory does not suffice for this frame; cut it with --tile ROWS{lower}") from error
+    return Estimate([estimate.cube.float()], [logits.float() for logits in estimate.logits[-1:]])
 
 
 def check_scale(measurement: Measurement, camera: CassiCamera) -> None:

@@ -1,0 +1,148 @@
+"""Engines: libraries other than PyTorch that compute an exported network, under the same interface."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crsdun.networks import Network, load
+from crsdun.networks.checkpoint import HEADER, card_from, parse_header
+from crsdun.networks.network import check_input
+from crsdun.networks.zoo import config_from
+from crsdun.optics import CassiCamera, Estimate, InputError
+from crsdun.runtime.exporting import FORMATS, export
+from crsdun.runtime.libraries import library
+
+Run = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+
+
+class Engine(Network):
+    """An exported network that another library computes, on the CPU, frame by frame.
+
+    Attributes:
+        config, card: of the network that was exported.
+        name: of the engine.
+        exported: the dispersion and the smallest size of the exported graph.
+    """
+
+    def __init__(self, name: str, header: dict[str, Any], run: Run):
+        super().__init__(config_from(header["kind"], header["config"]))
+        self.card = card_from(header)
+        self.name, self.exported, self.run = name, header["export"], run
+
+    def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
+        """Cube and class map of the last stage alone.
+
+        Raises:
+            InputError: as any network, or the graph was not exported for such a camera.
+        """
+        check_input(self, measurement, camera)
+        self.check(camera)
+        mask = camera.mask.float().cpu().numpy()
+        frames = [self.run(frame[None], mask) for frame in measurement.float().cpu().numpy()]
+        cube, *logits = (torch.from_numpy(np.concatenate(part)).to(measurement) for part in zip(*frames, strict=True))
+        return Estimate([cube], logits)
+
+    def check(self, camera: CassiCamera) -> None:
+        """Raise an InputError unless the graph was exported for such a camera."""
+        smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) with --engine torch"
+        if camera.mask.ndim == 3:
+            raise InputError(f"an exported network takes one mask for all bands, not one per band; {remedy}")
+        if camera.offsets != tuple(self.exported["offsets"]):
+            given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
+            raise InputError(
+                f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
+                f"and the camera has {given}; export it again with --step, or {remedy}"
+            )
+        if min(camera.height, camera.width) < smallest:
+            raise InputError(
+                f"an exported network takes scenes from {smallest}×{smallest} on, not {camera.height}×"
+                f"{camera.width}; {remedy}"
+            )
+
+
+def open_engine(
+    path: str | Path, engine: str | None = None, step: float | None = None, device: str | torch.device = "cpu"
+) -> Network:
+    """The network of a weights file or of an exported file, ready to be called.
+
+    Args:
+        path: .safetensors, .onnx or .xml. Weights for another engine than torch are exported first, which takes
+            up to a minute per stage each time; ``export`` them once to save it.
+        engine: ``torch`` (weights), ``onnxruntime`` (weights, .onnx) or ``openvino`` (all three); None takes torch
+            for weights, onnxruntime for .onnx and openvino for .xml.
+        step: dispersion to export weights for; None as ``export``.
+        device: of the torch engine; the others compute on the CPU, on as many threads as PyTorch.
+
+    Raises:
+        InputError: the file cannot be read, the engine does not read such a file, or is not installed.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    own = {".onnx": "onnxruntime", ".xml": "openvino"}
+    engine = engine or own.get(suffix, "torch")
+    if engine != "torch" and engine not in ENGINES:
+        raise InputError(f"there is no engine {engine!r}; there are torch, {', '.join(ENGINES)}")
+    if suffix == FORMATS["torch"][0]:
+        raise InputError(f"{path} may hold pickles, which crsdun does not run; use the weights it was exported from")
+    if suffix not in own:
+        if engine == "torch":
+            return load(path, device)
+        with tempfile.TemporaryDirectory(prefix="crsdun-", ignore_cleanup_errors=True) as folder:
+            exported = Path(folder, "network.onnx")
+            export(load(path), exported, "onnx", step)
+            return ENGINES[engine](exported)
+    if engine not in (own[suffix], "openvino"):
+        raise InputError(f"{path.name} is no file for the engine {engine}; leave --engine away, or use the weights")
+    if not path.is_file():
+        raise InputError(f"there is no exported network {path}")
+    return ENGINES[engine](path)
+
+
+def _onnxruntime(path: Path) -> Engine:
+    onnxruntime = library("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no base class of their own
+        raise _broken(path, error) from error
+    header = _header(session.get_modelmeta().custom_metadata_map.get(HEADER), path)
+    return Engine("onnxruntime", header, lambda y, mask: session.run(None, {"measurement": y, "mask": mask}))
+
+
+def _openvino(path: Path) -> Engine:
+    core = library("openvino").Core()
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise _broken(path, error) from error
+    place = ["framework", HEADER]
+    header = _header(model.get_rt_info(place).value if model.has_rt_info(place) else None, path)
+    # For all sizes at once: reshaped to one size the model computes faster, but with super-tokens OpenVINO 2026.4
+    # then gives other numbers from the second call on.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = core.compile_model(model, "CPU", settings)
+    return Engine("openvino", header, lambda y, mask: [np.array(part) for part in compiled([y, mask]).values()])
+
+
+# What each engine makes of an exported file.
+ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+
+
+def _header(text: str | None, path: Path) -> dict[str, Any]:
+    if text is None:
+        raise InputError(f"{path} holds a graph but no description of a crsdun network; make one with crsdun export")
+    return parse_header(text, path)
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{path} is not a whole exported network ({reason}); export it again")
