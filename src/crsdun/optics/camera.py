@@ -9,7 +9,8 @@ the detector adds up all bands:
     A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
 
 A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
-interpolation between two pixels, which couples neighbours; networks and solvers then go on with the diagonal.
+interpolation between two pixels, which couples neighbours; networks then go on with the diagonal, solvers with the
+row sums.
 """
 
 from __future__ import annotations
