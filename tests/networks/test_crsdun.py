@@ -106,7 +106,9 @@ def test_loss_and_every_gradient_norm_equal_the_authors(parity):
     }
     assert theirs.keys() <= ours.keys()
     for name, norm in ours.items():
-        assert norm == pytest.approx(theirs.get(name, 0.0), rel=1e-5, abs=1e-5 * max(theirs.values())), name
+        # A sum of one small number over all pixels: the stored value itself is up to 1.6e-5 off what float64 gives.
+        tolerance = 2e-5 if name == "stages.0.estimate.fusion.bias" else 1e-5
+        assert norm == pytest.approx(theirs.get(name, 0.0), rel=tolerance, abs=0), name
 
 
 def test_what_never_gets_a_gradient(parity):

@@ -34,8 +34,8 @@ def keep_freed_memory() -> None:
     """From now on this process reuses freed memory in place of giving it back; does nothing without glibc.
 
     glibc returns every large block to the kernel when it is freed, and the next tensor of the same size faults all
-    its pages in again, which costs a network 10–30 % of its time. The price is that the process stays as large as
-    it once was, so this is for programs that compute, such as the command line, and not done on import.
+    its pages in again (benchmarks/what_helped.py tells what that costs). The price is that the process stays as large
+    as it once was, so this is for programs that compute, such as the command line, and not done on import.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,0 +1,58 @@
+"""Changes measured against each other in one run: the figures under "What helped" in docs/performance.md.
+
+python benchmarks/what_helped.py
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from crsdun.bench import Case, prepare
+from crsdun.networks import bands
+from crsdun.networks.blocks import ChannelGroupNorm
+from crsdun.runtime import keep_freed_memory
+
+REPETITIONS = 5
+
+
+def medians(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """Median seconds of each variant, repetitions interleaved, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(REPETITIONS + 1):
+        for name, run in variants.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+cases = {"inference 256×256": Case("crsdun_3stg", 256), "training 4×64×64": Case("crsdun_3stg", 64, 4, training=True)}
+runs = {name: prepare(case) for name, case in cases.items()}
+
+before = medians(runs)
+keep_freed_memory()
+for name, seconds in medians(runs).items():
+    print(f"{name}: {before[name]:.2f} s, freed memory kept {seconds:.2f} s")
+
+
+def with_bands(run: Callable[[], None], size: int) -> Callable[[], None]:
+    def limited() -> None:
+        bands.BAND_BYTES = size
+        run()
+
+    return limited
+
+
+for name, run in runs.items():
+    variants = {f"{size} MB": with_bands(run, size << 20) for size in (1, 2, 4, 8)}
+    figures = medians({**variants, "whole": with_bands(run, 1 << 40)})
+    print(f"{name}, bands of " + ", ".join(f"{size} {seconds:.2f} s" for size, seconds in figures.items()))
+
+norm = ChannelGroupNorm(28).requires_grad_(False)
+x = (5 + torch.randn(1, 28, 256, 256)).contiguous(memory_format=torch.channels_last)
+exact = torch.nn.functional.group_norm(x.double().contiguous(), 28)
+ours, theirs = norm(x), torch.nn.functional.group_norm(x, 28)
+print(f"GroupNorm, channels last: ours off by {float((ours - exact).abs().max() / exact.abs().max()):.1e}", end=", ")
+print(f"PyTorch's by {float((theirs - exact).abs().max() / exact.abs().max()):.1e}")
