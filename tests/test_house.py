@@ -22,6 +22,7 @@ ARROWS = {
     "runtime": {"optics", "scenes", "networks", "solvers", "evaluation"},
     "viewing": {"optics", "scenes", "networks", "solvers", "training", "evaluation", "runtime"},
 }
+ARROWS["cli"] = {*ARROWS, "bench"}
 # The version is everybody's.
 FOR_ALL = {"__version__"}
 

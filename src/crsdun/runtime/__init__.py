@@ -7,6 +7,7 @@ from crsdun.runtime.many import check_parent, find_measurements, stream, truth_o
 from crsdun.runtime.memory import available_memory, keep_freed_memory
 from crsdun.runtime.precision import PRECISIONS
 from crsdun.runtime.reconstruction import (
+    Progress,
     Reconstruction,
     camera_for,
     check_method,
@@ -21,6 +22,7 @@ __all__ = [
     "PRECISIONS",
     "RECORD",
     "Engine",
+    "Progress",
     "Reconstruction",
     "Tiles",
     "automatic_tiles",

@@ -1,0 +1,31 @@
+"""``crsdun export``: a trained network for other engines."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.printing import tell
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    export = command(commands, "export", run, "Write a trained network as a file that other engines compute.")
+    export.add_argument("weights", type=Path, help="a trained network (.safetensors)")
+    export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="of the file")
+    export.add_argument("--step", type=float, help="dispersion it is for (default: that of its training, or 2)")
+    export.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml (openvino) or .pt2 (torch)")
+    overwrite_option(export)
+
+
+def run(options: argparse.Namespace) -> None:
+    from crsdun.networks import load
+    from crsdun.runtime import export
+
+    exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)["export"]
+    words = (
+        f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes from "
+        f"{exported['smallest']}×{exported['smallest']} on"
+    )
+    tell({"out": str(options.out), **exported}, words, options.json)

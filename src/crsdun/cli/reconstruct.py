@@ -1,0 +1,194 @@
+"""``crsdun reconstruct``: measurements into cubes (and classes)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crsdun.cli.options import (
+    Commands,
+    camera_options,
+    command,
+    frame_or_level,
+    numbers,
+    overwrite_option,
+)
+from crsdun.cli.printing import progress_bar, reason, report, tell, told
+from crsdun.optics import InputError
+
+if TYPE_CHECKING:
+    from crsdun.runtime import Progress, Reconstruction
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    reconstruct = command(commands, "reconstruct", run, "Decode measurements into cubes (and classes).")
+    reconstruct.add_argument(
+        "measurement",
+        type=Path,
+        nargs="+",
+        help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png; or many: files, folders, patterns as '*.npz'",
+    )
+    reconstruct.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
+    reconstruct.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
+    reconstruct.add_argument("--mask-key", help="name of the mask in its file")
+    method = reconstruct.add_mutually_exclusive_group()
+    method.add_argument("--weights", type=Path, help="a trained network: .safetensors, or exported .onnx .xml")
+    method.add_argument("--method", default="admm-tv", help="without weights: admm-tv (default) or gap-tv")
+    reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
+    camera_options(reconstruct)
+    reconstruct.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
+    reconstruct.add_argument("--offsets", type=numbers, help="displacement of each band in pixels (0,2,4,…)")
+    reconstruct.add_argument("--dark", type=frame_or_level, help="dark frame (file) or level, in counts")
+    reconstruct.add_argument("--white", type=frame_or_level, help="white reference without the mask, file or level")
+    reconstruct.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
+    reconstruct.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
+    reconstruct.add_argument("--truth", type=Path, help="file of the true scene, for metrics; of many: their folder")
+    reconstruct.add_argument("--truth-key", help="name of the true cube in its file")
+    reconstruct.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+    reconstruct.add_argument(
+        "--engine",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="what computes a network (default: torch; for an exported file, what it was exported for)",
+    )
+    reconstruct.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of a network's products (default: float32; fewer digits are faster only where the processor has them)",
+    )
+    reconstruct.add_argument(
+        "--tile",
+        type=int,
+        metavar="ROWS",
+        help="cut the frame for a network into tiles of so many rows, best a multiple of 32, which needs no padding "
+        "(default: whole, unless the memory would not suffice)",
+    )
+    reconstruct.add_argument(
+        "--overlap",
+        type=int,
+        metavar="ROWS",
+        help="that neighbouring tiles share and are blended over (default: 32, or half a lower tile)",
+    )
+    reconstruct.add_argument(
+        "--out", type=Path, required=True, help="folder for the results; of many: one in it for each"
+    )
+    overwrite_option(reconstruct)
+
+
+def run(options: argparse.Namespace) -> int:
+    from crsdun import runtime
+    from crsdun.scenes import read_mask, read_measurement, read_scene
+    from crsdun.viewing.results import write_results
+
+    many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
+    if many is not None:
+        runtime.check_parent(options.out)
+        if options.truth is not None and not options.truth.is_dir():
+            raise InputError(f"{options.truth} is no folder; give --truth DIR with one file for each measurement")
+    if options.overlap is not None and options.tile is None:
+        raise InputError("an --overlap is that of tiles; give --tile ROWS too")
+    tiles = None if options.tile is None else runtime.Tiles(options.tile, options.overlap)
+    runtime.keep_freed_memory()
+    mask = None if options.mask is None else read_mask(options.mask, options.mask_key)
+    calibration = {
+        "dark": frame_from(options.dark),
+        "white": frame_from(options.white),
+        "bit_depth": options.bits,
+        "exposure": options.exposure,
+    }
+    settings = {} if options.iterations is None else {"iterations": options.iterations}
+    device = device_from(options.device)
+    name, method = runtime.method_from(
+        options.weights, options.method, device, options.engine, options.step, **settings
+    )
+    runtime.check_method(name, method, tiles, options.precision, device)
+    memory = runtime.available_memory(device)
+    notes: set[str] = set()
+
+    def read(item: tuple[Path, Path]) -> dict[str, Any]:
+        file, out = item
+        runtime.check_folder(out, options.overwrite)
+        measurement = read_measurement(file, options.key, options.wavelengths)
+        camera = runtime.camera_for(
+            measurement, mask, options.bands, options.wavelengths, options.step, options.offsets
+        )
+        measurement = runtime.on_scale(measurement, camera.bands, **calibration)
+        truth = options.truth and read_scene(runtime.truth_of(file, options.truth), options.truth_key)
+        return {"measurement": measurement, "camera": camera, "truth": truth, "out": out}
+
+    def decode(given: dict[str, Any], progress: Progress | None = None) -> tuple[Reconstruction, Path]:
+        out, camera = given.pop("out"), given["camera"]
+        cut = tiles or runtime.automatic_tiles(method, camera, memory)
+        if cut and cut.automatic:
+            note = (
+                f"crsdun: the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
+                f"{cut.rows} rows, overlapping by {cut.overlap} (choose with --tile)"
+            )
+            if note not in notes:  # once for many frames of the same size
+                print(note, file=sys.stderr)
+            notes.add(note)
+        settings = {"device": device, "progress": progress, "tiles": cut, "precision": options.precision}
+        return runtime.reconstruct(method=method, name=name, **given, **settings), out
+
+    def write(decoded: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
+        write_results(*decoded, options.overwrite)
+        return told(*decoded)
+
+    if many is None:
+        given = read((options.measurement[0], options.out))
+        with progress_bar(name) as progress:
+            decoded = decode(given, progress)
+        write(decoded)
+        report(*decoded, options.json)
+        return 0
+
+    outcomes = {}
+    with progress_bar(name) as progress:
+        items = [(file, options.out / each) for each, file in many.items()]
+        for (file, out), outcome in runtime.stream(items, read, decode, write):
+            outcomes[file, out.name] = outcome
+            if progress is not None:
+                progress(len(outcomes), len(items))
+    return report_many(outcomes, options.json)
+
+
+def frame_from(value: Any) -> Any:
+    """A calibration frame from its file, or the level itself."""
+    from crsdun.scenes import read_measurement
+
+    return read_measurement(value).frame if isinstance(value, Path) else value
+
+
+def device_from(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        if torch.zeros(1, device=name).item() == 0:
+            return name
+    except (RuntimeError, AssertionError, NotImplementedError):
+        pass
+    raise InputError(f"the device {name!r} cannot be used here; try --device cpu")
+
+
+def report_many(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:
+    """What became of each (file, name): as ``told``, or why it failed, on standard error; returns the exit code."""
+    results, failed, lines, reasons = [], [], [], []
+    for (file, name), outcome in outcomes.items():
+        if isinstance(outcome, Exception):
+            failed.append({"name": name, "file": str(file), "reason": reason(outcome)})
+            reasons.append(f"crsdun: {file}: {reason(outcome)}")
+        else:
+            results.append({"name": name, "file": str(file), **outcome[0]})
+            lines.append(outcome[1])
+    lines.append(f"{len(results)} of {len(outcomes)} measurements reconstructed")
+    tell({"results": results, "failed": failed}, "\n".join(lines), as_json)
+    for line in reasons:
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
