@@ -36,6 +36,17 @@ def test_efficiency_is_that_of_the_definition(figures):
         assert 0 < row["efficiency"] < 2
 
 
+def test_scaling_is_what_a_pixel_costs():
+    row = {"batch": 1, "engine": "torch", "training": False, "network": "a"}
+    rows = [
+        {**row, "case": "small", "size": 256, "seconds": 1.0, "peak_mb": 100.0},
+        {**row, "case": "large", "size": 512, "seconds": 5.0, "peak_mb": 300.0},
+        {**row, "case": "other", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "network": "b"},
+        {**row, "case": "many", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "batch": 4},
+    ]
+    assert bench.scaling(rows) == {"large": {"seconds": 1.25, "peak": 0.75}}
+
+
 def test_the_command_prints_a_table_and_writes_json(figures, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "benchmark", lambda cases, repetitions, progress: figures)
     assert main(["bench", "--quick", "--out", str(tmp_path / "f.json")]) == 0

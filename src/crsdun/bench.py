@@ -4,8 +4,9 @@
     efficiency  2 · multiply-adds / (time · R); a training step counts as three forwards
 
 Repetitions of all cases are interleaved, so that a slow minute of the machine hits all of them; the peak of memory is
-taken in a process of its own for each case, above what the process holds with the library imported. As in the command
-line, freed memory is kept (``runtime.keep_freed_memory``).
+taken in a process of its own for each case, above what the process holds with the library imported, and above what it
+holds with the network and its input ready. As in the command line, freed memory is kept
+(``runtime.keep_freed_memory``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,9 +25,9 @@ import torch
 
 from crsdun import __version__
 from crsdun.evaluation import multiply_adds
-from crsdun.networks import create
+from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
-from crsdun.runtime import keep_freed_memory
+from crsdun.runtime import export, keep_freed_memory, open_engine
 from crsdun.training import joint_loss
 
 BANDS, CLASSES = 28, 23
@@ -41,11 +43,13 @@ class Case:
     size: int
     batch: int = 1
     training: bool = False
+    engine: str = "torch"
 
     @property
     def name(self) -> str:
         kind = "train" if self.training else "infer"
-        return f"{kind} {self.network} {self.batch}×{self.size}×{self.size}"
+        engine = "" if self.engine == "torch" else f", {self.engine}"
+        return f"{kind} {self.network} {self.batch}×{self.size}×{self.size}{engine}"
 
 
 CASES = (
@@ -55,16 +59,25 @@ CASES = (
         for batch in (1, 4)
         for network in ("crsdun_3stg", "crsdun_5stg")
     ),
+    Case("crsdun_3stg", 1024),
     *(Case("crsdun_3stg", size, 4, training=True) for size in (64, 128)),
 )
+ENGINE_CASES = tuple(Case("crsdun_3stg", 256, engine=engine) for engine in ("onnxruntime", "openvino"))
 QUICK_CASES = (Case("crsdun_3stg", 256), Case("crsdun_3stg", 64, 4, training=True))
 
 
 def benchmark(
     cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Measure all cases; plain values, ready for JSON."""
+    """Measure all cases; plain values, ready for JSON. Networks for other engines are exported first (minutes)."""
     keep_freed_memory()
+    with tempfile.TemporaryDirectory(prefix="crsdun-") as folder:
+        return _benchmark(cases, repetitions, progress, Path(folder))
+
+
+def _benchmark(
+    cases: tuple[Case, ...], repetitions: int, progress: Callable[[int, int], None] | None, folder: Path
+) -> dict[str, Any]:
     rounds, total = 0, len(cases) * (repetitions + 2)
 
     def done() -> None:
@@ -73,11 +86,13 @@ def benchmark(
         if progress is not None:
             progress(rounds, total)
 
+    for network in {case.network for case in cases if case.engine != "torch"}:
+        export(_network(network), _exported(network, folder), "onnx")
     memory = []
     for case in cases:
-        memory.append(_peak_above_import(case))
+        memory.append(_peaks(case, folder))
         done()
-    runs = [prepare(case) for case in cases]
+    runs = [prepare(case, folder) for case in cases]
     for run in runs:
         run()  # the first run fills caches and is not counted
         done()
@@ -93,7 +108,7 @@ def benchmark(
     rate = (before + after) / 2
 
     rows = []
-    for case, seconds, peak in zip(cases, times, memory, strict=True):
+    for case, seconds, (peak, above_model) in zip(cases, times, memory, strict=True):
         products = _multiply_adds(case)
         median = statistics.median(seconds)
         rows.append(
@@ -104,6 +119,7 @@ def benchmark(
                 "fastest": min(seconds),
                 "slowest": max(seconds),
                 "peak_mb": peak,
+                "peak_above_model_mb": above_model,
                 "multiply_adds": products,
                 "efficiency": 2 * products / (median * rate * 1e9),
             }
@@ -117,7 +133,23 @@ def benchmark(
         "rate_gflops_after": after,
         "repetitions": repetitions,
         "rows": rows,
+        "scaling": scaling(rows),
     }
+
+
+def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Seconds and peak of memory for each pixel, relative to 256×256, of inference with one frame; 1 is linear."""
+    single = [row for row in rows if row["batch"] == 1 and row["engine"] == "torch" and not row["training"]]
+    found = {}
+    for base in (row for row in single if row["size"] == 256):
+        for row in single:
+            if row["network"] == base["network"] and row["size"] > base["size"]:
+                pixels = (row["size"] / base["size"]) ** 2
+                figures = {"seconds": row["seconds"] / base["seconds"] / pixels}
+                if row["peak_mb"] is not None:
+                    figures["peak"] = row["peak_mb"] / base["peak_mb"] / pixels
+                found[row["case"]] = figures
+    return found
 
 
 def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
@@ -132,10 +164,15 @@ def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
-def prepare(case: Case) -> Callable[[], None]:
-    """A function that does the case once."""
+def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
+    """A function that does the case once; ``folder`` holds the networks exported for other engines."""
     torch.manual_seed(0)
-    network = create(case.network, bands=BANDS, classes=CLASSES)
+    network: Network
+    if case.engine == "torch":
+        network = _network(case.network)
+    else:
+        assert folder is not None
+        network = open_engine(_exported(case.network, folder), case.engine)
     camera = CassiCamera(random_mask(case.size, case.size), bands=BANDS)
     cube = torch.rand(case.batch, BANDS, case.size, case.size)
     measurement = camera.forward(cube)
@@ -160,28 +197,40 @@ def prepare(case: Case) -> Callable[[], None]:
     return train
 
 
+def _network(name: str) -> Network:
+    return create(name, bands=BANDS, classes=CLASSES)
+
+
+def _exported(network: str, folder: Path) -> Path:
+    return folder / f"{network}.onnx"
+
+
 def _multiply_adds(case: Case) -> int:
-    network = create(case.network, bands=BANDS, classes=CLASSES)
-    once = case.batch * multiply_adds(network, case.size, case.size)
+    once = case.batch * multiply_adds(_network(case.network), case.size, case.size)
     return 3 * once if case.training else once
 
 
-def _peak_above_import(case: Case) -> float | None:
-    """Peak resident memory in MB of one run, two for training, in a fresh process; None where it cannot be told."""
+def _peaks(case: Case, folder: Path) -> tuple[float | None, float | None]:
+    """Peak resident memory in MB, above the imported library and above what is ready to run; None where untold.
+
+    Two runs in a fresh process, so that a training step meets its optimiser's state.
+    """
     if not STATUS.exists():
-        return None
+        return None, None
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_measure_peak, (case,))
+        return pool.apply(_measure_peaks, (case, folder))
 
 
-def _measure_peak(case: Case) -> float:
+def _measure_peaks(case: Case, folder: Path) -> tuple[float, float]:
     keep_freed_memory()
     imported = _status_mb("VmRSS")
-    run = prepare(case)
+    run = prepare(case, folder)
+    ready = _status_mb("VmRSS")
     for _ in range(2):
         run()
-    return _status_mb("VmHWM") - imported
+    peak = _status_mb("VmHWM")
+    return peak - imported, peak - ready
 
 
 def _status_mb(field: str) -> float:

@@ -5,11 +5,33 @@ import torch
 
 import crsdun
 from crsdun.networks import bands
-from crsdun.networks.blocks import FeedForward, SpectralSpatialBlock, SwinBlock
+from crsdun.networks.bands import add_by_rows
+from crsdun.networks.blocks import (
+    AttentionResidualBlock,
+    ChannelBatchNorm,
+    ChannelGroupNorm,
+    ChannelLayerNorm,
+    FeedForward,
+    SpectralSpatialBlock,
+    SwinBlock,
+)
 from tests.networks.examination import NetworkExamination
 
+
+class NormedFeedForward(torch.nn.Module):
+    def __init__(self, norm: type[torch.nn.Module], width: int = 4):
+        super().__init__()
+        self.norm, self.ffn = norm(width), FeedForward(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return add_by_rows(x, self.norm, self.ffn)
+
+
 LAYERS = {
-    "feed-forward": lambda: FeedForward(4),
+    "feed-forward, LayerNorm": lambda: NormedFeedForward(ChannelLayerNorm),
+    "feed-forward, GroupNorm": lambda: NormedFeedForward(ChannelGroupNorm),
+    "feed-forward, BatchNorm": lambda: NormedFeedForward(ChannelBatchNorm),
+    "residual": lambda: AttentionResidualBlock(4),
     "spectral-spatial": lambda: SpectralSpatialBlock(4, 4),
     "swin": lambda: SwinBlock(8, heads=2, shift=0),
     "shifted swin": lambda: SwinBlock(8, heads=2, shift=4),
@@ -24,7 +46,7 @@ def build(name: str) -> torch.nn.Module:
 def results(layer: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     """Inference, then the gradients of a training pass with respect to the input and all parameters."""
     with torch.no_grad():
-        values = layer(x)
+        values = layer(x.clone(memory_format=torch.preserve_format))  # in inference a block uses up what it is given
     x = x.clone().requires_grad_()
     out = layer(x)
     weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view(out.shape)
@@ -47,23 +69,32 @@ def test_bands_equal_the_whole(name, batch, height, monkeypatch):
 
 
 def test_bands_are_really_cut(monkeypatch):
-    layer, heights = build("feed-forward"), []
-    layer.widen.register_forward_hook(lambda module, inputs, output: heights.append(inputs[0].shape[2]))
-    monkeypatch.setattr(bands, "BAND_BYTES", 5 * 16 * 24 * 8)
+    layer, heights = build("feed-forward, LayerNorm"), []
+    layer.ffn.widen.register_forward_hook(lambda module, inputs, output: heights.append(inputs[0].shape[2]))
+    monkeypatch.setattr(bands, "BAND_BYTES", 7 * 16 * 24 * 8)
     with torch.no_grad():
         layer(torch.rand(1, 4, 20, 24, dtype=torch.float64))
-    assert heights == [6, 7, 7, 6]  # five rows each, with one of overlap where there is a neighbour
+    assert heights == [8, 9, 7]  # 7, 7 and 6 rows, with one of overlap where there is a neighbour
 
 
-def test_training_keeps_no_wide_tensor():
-    layer, kept = FeedForward(4), []
+def test_inference_needs_no_second_image():
+    layer = build("feed-forward, GroupNorm")
+    x = torch.rand(1, 4, 20, 24, dtype=torch.float64)
+    with torch.no_grad():
+        assert layer(x).data_ptr() == x.data_ptr()
+    assert layer(x).data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("norm", [ChannelLayerNorm, ChannelGroupNorm])
+def test_training_keeps_no_wide_tensor(norm):
+    layer, kept = NormedFeedForward(norm), []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
         layer(torch.rand(1, 4, 32, 32, requires_grad=True))
-    assert kept == [torch.Size([1, 4, 32, 32])]
+    assert sum(shape.numel() for shape in kept) <= 2 * 4 * 32 * 32 + 4 * 4  # x, as the layer's and as its norm's
 
 
 def test_a_layer_without_gradients_trains_nothing():
-    layer = FeedForward(4).requires_grad_(False)
+    layer = NormedFeedForward(ChannelLayerNorm).requires_grad_(False)
     x = torch.rand(1, 4, 8, 8, requires_grad=True)
     layer(x).sum().backward()
     assert x.grad is not None
@@ -72,14 +103,9 @@ def test_a_layer_without_gradients_trains_nothing():
 
 
 def test_autocast_is_remembered_backward():
-    layer = FeedForward(4)
-    x = torch.rand(1, 4, 8, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = layer(x)
-    assert out.dtype == torch.bfloat16
-    out.float().sum().backward()
-    seen = []
-    layer.narrow.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    layer = NormedFeedForward(ChannelLayerNorm)
+    x, seen = torch.rand(1, 4, 8, 8), []
+    layer.ffn.narrow.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     with torch.autocast("cpu", torch.bfloat16):
         out = layer(x)
     out.float().sum().backward()

@@ -15,15 +15,17 @@ def add(commands: Commands) -> None:
     """The command and its options."""
     bench = command(commands, "bench", run, "Time, memory and efficiency of the networks on this machine.")
     bench.add_argument("--quick", action="store_true", help="two small cases instead of all")
+    bench.add_argument("--engines", action="store_true", help="other engines too (exporting for them takes minutes)")
     bench.add_argument("--repetitions", type=int, default=5, help="of each case, interleaved (default: 5)")
     bench.add_argument("--out", type=Path, help="write the figures to this JSON file too")
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.bench import CASES, QUICK_CASES, benchmark
+    from crsdun.bench import CASES, ENGINE_CASES, QUICK_CASES, benchmark
 
+    cases = (QUICK_CASES if options.quick else CASES) + (ENGINE_CASES if options.engines else ())
     with progress_bar("bench") as progress:
-        figures = benchmark(QUICK_CASES if options.quick else CASES, options.repetitions, progress)
+        figures = benchmark(cases, options.repetitions, progress)
     if options.out is not None:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
     if options.json:
@@ -36,13 +38,16 @@ def print_figures(figures: dict[str, Any]) -> None:
     """The table of ``benchmark``."""
     from rich.table import Table
 
-    table = Table("case", "seconds", "fastest–slowest", "peak MB", "efficiency")
+    table = Table("case", "seconds", "fastest–slowest", "peak MB", "above the model", "efficiency")
     for row in figures["rows"]:
-        peak = "–" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
+        peaks = ["–" if row[key] is None else f"{row[key]:.0f}" for key in ("peak_mb", "peak_above_model_mb")]
         spread = f"{row['fastest']:.2f}–{row['slowest']:.2f}"
-        table.add_row(row["case"], f"{row['seconds']:.2f}", spread, peak, f"{row['efficiency']:.2f}")
+        table.add_row(row["case"], f"{row['seconds']:.2f}", spread, *peaks, f"{row['efficiency']:.2f}")
     out = console()
     out.print(table)
+    for case, ratios in figures["scaling"].items():
+        words = ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items())
+        out.print(f"{case}, for each pixel relative to 256×256: {words}", markup=False)
     out.print(
         f"R = {figures['rate_gflops_before']:.0f} GFLOP/s before, {figures['rate_gflops_after']:.0f} after; "
         f"{figures['threads']} threads; crsdun {figures['crsdun']}, torch {figures['torch']}"

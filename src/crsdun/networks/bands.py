@@ -4,13 +4,15 @@ A layer that is many times as wide inside as outside spends its time moving the 
 into bands of rows, with as many rows of overlap as its convolutions reach, the wide part of a band stays in the
 processor's cache. Training recomputes the wide part of each band when its gradient is due, in place of keeping it.
 
+A block owns the features it is given: where no gradient needs them any more, a sum takes their place.
+
 Legend: B batch · d channels · H, W size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,59 +21,83 @@ from torch import Tensor, nn
 BAND_BYTES = 8 << 20
 
 
-def by_rows(
-    layer: nn.Module,
-    inner: Callable[[Tensor], Tensor],
-    x: Tensor,
-    width: int,
-    reach: int = 0,
-    rows: int = 1,
-    recompute: bool = False,
-) -> Tensor:
-    """``inner(x)``, a part of ``layer``, computed band by band on the CPU and at once on other devices.
+class Cut(NamedTuple):
+    """How a layer is cut into bands; each has one as ``layer.cut``.
 
-    Args:
-        layer: owns all parameters that ``inner`` uses.
-        inner: (B,d,H,W) → (B,d',H,W); row i of the result depends on rows i−reach … i+reach only, and, where
-            ``rows`` is not 1, on the rows of the same group of ``rows``.
-        x: (B,d,H,W).
+    Attributes:
         width: channels of the widest tensor inside.
-        reach: rows of overlap.
-        rows: bands are a multiple of this high.
-        recompute: in training, keep only x and compute the bands again backward; else training takes x at once.
+        reach: rows of overlap: row i of the result depends on rows i−reach … i+reach only,
+        rows: and on the rows of the same group of so many; bands are a multiple of this high.
+        recompute: in training, compute the bands again backward in place of keeping what is inside.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return inner(x)
-    if not torch.is_grad_enabled():
-        return _forward(inner, x, width, reach, rows)
-    if recompute and (x.requires_grad or any(parameter.requires_grad for parameter in layer.parameters())):
-        return _Recomputed.apply(x, inner, width, reach, rows, *layer.parameters())
-    return inner(x)
+
+    width: int
+    reach: int = 0
+    rows: int = 1
+    recompute: bool = False
 
 
-def _bands(x: Tensor, width: int, rows: int) -> Iterator[tuple[slice, int, int]]:
-    """Bands of about BAND_BYTES: which images, first row, row behind the last."""
+class Norm(Protocol):
+    """A norm that takes a part of an image when it is given the ``moments`` of the whole."""
+
+    def __call__(self, x: Tensor, *moments: Tensor) -> Tensor: ...
+    def moments(self, x: Tensor) -> tuple[Tensor, ...]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+class Layer(Protocol):
+    """(B,d,H,W) → (B,d,H,W), in bands as its ``cut`` says."""
+
+    cut: Cut
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+def add(x: Tensor, update: Tensor) -> Tensor:
+    """x + update, in inference in x itself."""
+    return x.add_(update) if _inferring() else x + update
+
+
+def add_by_rows(x: Tensor, norm: Norm, layer: Layer) -> Tensor:
+    """x + layer(norm(x)), (B,d,H,W), in inference in x itself; on the CPU band by band."""
+    moments = norm.moments(x)
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        if _inferring():
+            return _add(x, norm, layer, moments, out=x)
+        parameters = [*norm.parameters(), *layer.parameters()]
+        if layer.cut.recompute and any(each.requires_grad for each in (x, *parameters)):
+            return _Recomputed.apply(x, norm, layer, len(moments), *moments, *parameters)
+    return add(x, layer(norm(x, *moments)))
+
+
+def _inferring() -> bool:
+    return not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
+def _bands(x: Tensor, cut: Cut) -> Iterator[tuple[slice, int, int]]:
+    """Bands of at most about BAND_BYTES, of nearly equal height: which images, first row, row behind the last."""
     B, _, H, W = x.shape
-    row_bytes = width * W * x.element_size()
-    height = min(max(BAND_BYTES // row_bytes // rows, 1) * rows, H)
-    images = max(BAND_BYTES // (row_bytes * H), 1) if height == H else 1
+    row_bytes = cut.width * W * x.element_size()
+    count = -(-H // (max(BAND_BYTES // row_bytes // cut.rows, 1) * cut.rows))
+    height = -(-H // (count * cut.rows)) * cut.rows
+    images = max(BAND_BYTES // (row_bytes * H), 1)
     for first in range(0, B, images):
         for top in range(0, H, height):
             yield slice(first, first + images), top, min(top + height, H)
 
 
-def _forward(inner: Callable[[Tensor], Tensor], x: Tensor, width: int, reach: int, rows: int) -> Tensor:
-    out: Tensor | None = None
-    for images, top, bottom in _bands(x, width, rows):
-        above = max(top - reach, 0)
-        band = inner(x[images, :, above : bottom + reach])[:, :, top - above : bottom - above]
-        if band.shape[0] == x.shape[0] and band.shape[2] == x.shape[2]:
-            return band  # one band is all
-        if out is None:
-            shape = (x.shape[0], band.shape[1], *x.shape[2:])
-            out = torch.empty(shape, dtype=band.dtype, device=band.device, memory_format=torch.channels_last)
-        out[images, :, top:bottom] = band
-    assert out is not None
+def _add(x: Tensor, norm: Norm, layer: Layer, moments: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    """x + layer(norm(x)) into ``out``, which may be x."""
+    reach, kept = layer.cut.reach, x
+    for images, top, bottom in _bands(x, layer.cut):
+        part, start = x[images, :, top : bottom + reach], min(top, reach)
+        if start:
+            part = torch.cat([kept, part], 2)  # the rows above, as they were
+        stop = start + bottom - top
+        kept = part[:, :, max(stop - reach, 0) : stop].clone()
+        band = layer(norm(part, *(each[images] for each in moments)))[:, :, start:stop]
+        torch.add(x[images, :, top:bottom], band, out=out[images, :, top:bottom])
     return out
 
 
@@ -79,32 +105,34 @@ class _Recomputed(torch.autograd.Function):
     """Bands forward without keeping anything but x; bands again, with their gradients, backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, inner: Callable, width: int, reach: int, rows: int, *parameters: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.inner, ctx.cut, ctx.parameters = inner, (width, reach, rows), parameters
+    def forward(ctx: Any, x: Tensor, norm: Norm, layer: Layer, count: int, *tensors: Tensor) -> Tensor:
+        moments, ctx.parameters = tensors[:count], tensors[count:]
+        ctx.save_for_backward(x, *moments)
+        ctx.norm, ctx.layer = norm, layer
         ctx.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        return _forward(inner, x, width, reach, rows)
+        return _add(x, norm, layer, moments, out=torch.empty_like(x, memory_format=torch.channels_last))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        width, reach, rows = ctx.cut
+        x, *moments = ctx.saved_tensors
+        reach, (enabled, dtype) = ctx.layer.cut.reach, ctx.autocast
         wanted = [parameter for parameter in ctx.parameters if parameter.requires_grad]
-        totals = [torch.zeros_like(parameter) for parameter in wanted]
-        to_x = torch.zeros_like(x)
-        enabled, dtype = ctx.autocast
-        for images, top, bottom in _bands(x, width, rows):
+        to_x = gradient.clone(memory_format=torch.channels_last)
+        to_moments, to_wanted = map(_zeros, (moments, wanted))
+        for images, top, bottom in _bands(x, ctx.layer.cut):
             above = max(top - reach, 0)
-            part = x[images, :, above : bottom + reach].detach().requires_grad_()
+            parts = [x[images, :, above : bottom + reach], *(each[images] for each in moments)]
+            parts = [part.detach().requires_grad_() for part in parts]
             with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
-                band = ctx.inner(part)[:, :, top - above : bottom - above]
-            found = torch.autograd.grad(band, [part, *wanted], gradient[images, :, top:bottom])
-            to_x[images, :, above : bottom + reach] += found[0]
-            for total, new in zip(totals, found[1:], strict=True):
-                total += new
-        given = iter(totals)
+                band = ctx.layer(ctx.norm(*parts))[:, :, top - above : bottom - above]
+            found = torch.autograd.grad(band, [*parts, *wanted], gradient[images, :, top:bottom])
+            totals = [to_x[images, :, above : bottom + reach], *(each[images] for each in to_moments), *to_wanted]
+            torch._foreach_add_(totals, found)
+        given = iter(to_wanted)
         to_parameters = [next(given) if parameter.requires_grad else None for parameter in ctx.parameters]
-        return (to_x, None, None, None, None, *to_parameters)
+        return (to_x, None, None, None, *to_moments, *to_parameters)
+
+
+def _zeros(tensors: list[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(each) for each in tensors]

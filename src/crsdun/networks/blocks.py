@@ -6,11 +6,13 @@ Feature maps are (B,d,H,W) in channels-last memory, so that the channels of a pi
 of a convolution is zeros, every norm has eps 1e-5.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.bands import by_rows
+from crsdun.networks.bands import Cut, add, add_by_rows
 
 WINDOW = 8
 
@@ -67,6 +69,10 @@ class ChannelLayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
+    def moments(self, x: Tensor) -> tuple[()]:
+        """Nothing: a pixel is normalised by itself."""
+        return ()
+
 
 class ChannelGroupNorm(nn.GroupNorm):
     """GN: GroupNorm with one channel per group; its statistics are those of the whole image."""
@@ -74,16 +80,80 @@ class ChannelGroupNorm(nn.GroupNorm):
     def __init__(self, width: int):
         super().__init__(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        # Written out, the mean first: PyTorch's own loses three digits in channels-last memory (its variance is
-        # that of one pass) and refuses an image of one pixel (whose norm is the bias).
-        B, d, H, W = x.shape
-        pixels = x.permute(0, 2, 3, 1).reshape(B, H * W, d)
-        if pixels.dtype in (torch.float16, torch.bfloat16):
-            pixels = pixels.float()
-        centred = pixels - pixels.mean(1, keepdim=True)
-        scale = self.weight * (centred.square().mean(1, keepdim=True) + self.eps).rsqrt()
-        return torch.addcmul(self.bias, centred, scale).view(B, H, W, d).permute(0, 3, 1, 2)
+    def forward(self, x: Tensor, *moments: Tensor) -> Tensor:
+        """An image, or a part of one whose ``moments`` are given."""
+        # PyTorch's own loses three digits in channels-last memory (its variance is that of one pass) and refuses an
+        # image of one pixel (whose norm is the bias).
+        return normalise(self, x, *(moments or self.moments(x)))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel of each image, (B,d,1,1)."""
+        return channel_moments(x.permute(0, 2, 3, 1).flatten(1, 2))
+
+
+class ChannelBatchNorm(nn.BatchNorm2d):
+    """BN: the statistics are those of the batch in training, and running ones in evaluation."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def forward(self, x: Tensor, *moments: Tensor) -> Tensor:
+        """Images, or parts of some whose ``moments`` are given."""
+        return normalise(self, x, *(moments or self.moments(x)))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel, the same for each image, (B,d,1,1); training counts the batch."""
+        if not self.training:
+            mean, variance = self.running_mean.view(1, -1, 1, 1), self.running_var.view(1, -1, 1, 1)
+        else:
+            pixels = x.permute(0, 2, 3, 1).flatten(0, 2)
+            mean, variance = channel_moments(pixels[None])
+            with torch.no_grad():
+                unbiased = variance * (len(pixels) / max(len(pixels) - 1, 1))
+                self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_(unbiased.flatten().to(self.running_var.dtype), self.momentum)
+                self.num_batches_tracked += 1
+        return mean.expand(len(x), -1, 1, 1), variance.expand(len(x), -1, 1, 1)
+
+
+def normalise(norm: ChannelGroupNorm | ChannelBatchNorm, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """(x − mean) / √(variance + eps), then the norm's own scale and bias."""
+    scale = norm.weight.view(-1, 1, 1) * (variance + norm.eps).rsqrt()
+    return torch.addcmul(norm.bias.view(-1, 1, 1), x - mean, scale)
+
+
+def channel_moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel over the pixels, (B, pixels, d) → (B,d,1,1), at least in float32."""
+    if pixels.dtype in (torch.float16, torch.bfloat16):
+        pixels = pixels.float()
+    exporting = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    mean, variance = moments(pixels) if exporting else _Moments.apply(pixels)
+    return mean.permute(0, 2, 1)[..., None], variance.permute(0, 2, 1)[..., None]
+
+
+def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the pixels, (B, 1, d): the mean first, since that keeps all digits."""
+    mean = pixels.mean(1, keepdim=True)
+    return mean, (pixels - mean).square_().mean(1, keepdim=True)
+
+
+class _Moments(torch.autograd.Function):
+    """``moments``, keeping for its gradient nothing but what it was given."""
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        mean, variance = moments(pixels)
+        ctx.save_for_backward(pixels, mean)
+        return mean, variance
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_mean: Tensor, to_variance: Tensor) -> Tensor:
+        pixels, mean = ctx.saved_tensors
+        count = pixels.shape[1]
+        return torch.addcmul(to_mean / count, pixels - mean, to_variance * (2 / count))
 
 
 class FeedForward(nn.Module):
@@ -91,14 +161,12 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.cut = Cut(4 * width, reach=1, recompute=True)
         self.widen = conv(width, 4 * width)
         self.mix = conv(4 * width, 4 * width, 3, groups=4 * width)
         self.narrow = conv(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return by_rows(self, self.rows, x, width=4 * x.shape[1], reach=1, recompute=True)
-
-    def rows(self, x: Tensor) -> Tensor:
         return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
 
 
@@ -107,6 +175,7 @@ class WindowSpectralAttention(nn.Module):
 
     def __init__(self, width: int, base: int):
         super().__init__()
+        self.cut = Cut(8 * width, rows=WINDOW)
         self.scale = base**-0.5
         self.qkv = conv(width, 3 * width)
         self.out = conv(width, width, bias=True)
@@ -123,6 +192,7 @@ class ConvolutionalModulation(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.cut = Cut(4 * width, reach=5)
         self.context = nn.Sequential(conv(width, width), conv(width, width, 11, groups=width))
         self.value = conv(width, width)
         self.out = conv(width, width, bias=True)
@@ -137,6 +207,7 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.cut = Cut(4 * width, reach=1)
         self.hidden = conv(width, width)
         self.gate = conv(width, width, 3, groups=width)
         self.map = conv(width, 1, 3)
@@ -157,8 +228,8 @@ class AttentionResidualBlock(nn.Module):
         self.norm2, self.attention = ChannelGroupNorm(width), SpatialAttention(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.modulation(self.norm1(x))
-        return x + self.attention(self.norm2(x))
+        x = add_by_rows(x, self.norm1, self.modulation)
+        return add_by_rows(x, self.norm2, self.attention)
 
 
 class SpectralSpatialBlock(nn.Module):
@@ -172,13 +243,10 @@ class SpectralSpatialBlock(nn.Module):
         self.residual = AttentionResidualBlock(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.position(x)
-        x = x + by_rows(self, self.attended, x, width=8 * x.shape[1], rows=WINDOW)
-        x = x + self.ffn(self.norm2(x))
+        x = add(x, self.position(x))
+        x = add_by_rows(x, self.norm1, self.attention)
+        x = add_by_rows(x, self.norm2, self.ffn)
         return self.residual(x)
-
-    def attended(self, x: Tensor) -> Tensor:
-        return self.attention(self.norm1(x))
 
 
 class WindowAttention(nn.Module):
@@ -188,6 +256,7 @@ class WindowAttention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
+        self.cut = Cut(8 * width, rows=WINDOW)
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -224,14 +293,11 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (2, 3))
-        x = x + by_rows(self, self.attended, x, width=8 * x.shape[1], rows=WINDOW)
-        x = x + self.ffn(self.norm2(x))
+        x = add_by_rows(x, self.norm1, self.attention)
+        x = add_by_rows(x, self.norm2, self.ffn)
         if self.shift:
             x = x.roll((self.shift, self.shift), (2, 3))
         return x
-
-    def attended(self, x: Tensor) -> Tensor:
-        return self.attention(self.norm1(x))
 
 
 def swin_blocks(width: int, base: int, count: int = 2) -> nn.Sequential:

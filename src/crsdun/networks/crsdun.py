@@ -189,18 +189,18 @@ class CubeProximalNetwork(nn.Module):
         H, W = z.shape[-2:]
         z, M = pad_to_multiple(z), pad_to_multiple(M)
 
-        skip1 = self.encoder1(self.embed(z) * (1 + self.embed_mask(M)))
-        skip2 = self.encoder2(self.down1(skip1))
-        u = self.bottleneck(self.down2(skip2))
+        skips = [self.encoder1(self.embed(z) * (1 + self.embed_mask(M)))]
+        skips.append(self.encoder2(self.down1(skips[-1])))
+        u = self.bottleneck(self.down2(skips[-1]))
 
-        u = self.fuse2(torch.cat([self.up2(u), skip2], 1))
+        u = self.fuse2(torch.cat([self.up2(u), skips.pop()], 1))
         if self.cross:
             theta = pad_to_multiple(theta)
             u = self.residual2(self.node2(u, self.other2(theta)))
         else:
             u = self.node2(u)
 
-        u = self.fuse1(torch.cat([self.up1(u), skip1], 1))
+        u = self.fuse1(torch.cat([self.up1(u), skips.pop()], 1))
         u = self.residual1(self.node1(u, self.other1(theta))) if self.cross else self.node1(u)
         return (self.out(u) + z)[..., :H, :W]
 
@@ -237,14 +237,14 @@ class ClassProximalNetwork(nn.Module):
         H, W = xi.shape[-2:]
         xi, x = pad_to_multiple(xi), pad_to_multiple(x)
 
-        skip1 = self.encoder1(self.embed(torch.cat([x, xi], 1) if self.cube_in_input else xi))
-        skip2 = self.encoder2(self.down1(skip1))
-        u = self.bottleneck(self.down2(skip2))
+        skips = [self.encoder1(self.embed(torch.cat([x, xi], 1) if self.cube_in_input else xi))]
+        skips.append(self.encoder2(self.down1(skips[-1])))
+        u = self.bottleneck(self.down2(skips[-1]))
 
-        u = self.fuse2(torch.cat([self.up2(u), skip2], 1))
+        u = self.fuse2(torch.cat([self.up2(u), skips.pop()], 1))
         u = self.node2(u, self.other2(x)) if self.cross else self.node2(u)
 
-        u = self.fuse1(torch.cat([self.up1(u), skip1], 1))
+        u = self.fuse1(torch.cat([self.up1(u), skips.pop()], 1))
         u = self.node1(u, self.other1(x)) if self.cross else self.node1(u)
         return self.out(u)[..., :H, :W]
 

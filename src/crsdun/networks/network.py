@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from crsdun.optics import CassiCamera, Estimate, InputError
 
+# Weights see other colours than they were trained for when a band is further off than this.
+WAVELENGTH_TOLERANCE_NM = 5.0
+
 
 @dataclass(frozen=True)
 class Card:
@@ -57,3 +60,33 @@ def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> N
             "for a single one use measurement[None]"
         )
     camera.check(measurement)
+
+
+def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
+    """The camera, with the wavelengths a network was trained for where it has none of its own.
+
+    Raises:
+        InputError: the network was trained for other bands or another dispersion.
+    """
+    if camera.bands != bands:
+        raise InputError(
+            f"these weights are for {bands} bands but the camera has {camera.bands}; use weights for this camera, or "
+            "admm-tv, which needs none"
+        )
+    if card.step is not None and camera.step != card.step:
+        raise InputError(
+            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}; use weights "
+            "for this camera, or admm-tv, which needs none"
+        )
+    if card.wavelengths is None:
+        return camera
+    if camera.wavelengths is None:
+        return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
+    off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
+    if off > WAVELENGTH_TOLERANCE_NM:
+        raise InputError(
+            f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
+            f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart); use "
+            "weights for this camera, or admm-tv, which needs none"
+        )
+    return camera

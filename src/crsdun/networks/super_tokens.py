@@ -4,11 +4,22 @@ Legend: B batch · d channels · H, W size · h token size (a cell of h×h pixel
 cells. X always holds the pixel (cube) features, Θ the class features, whichever branch asks.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, attend, conv, from_windows, to_windows
+from crsdun.networks.bands import add, add_by_rows
+from crsdun.networks.blocks import (
+    ChannelBatchNorm,
+    ChannelLayerNorm,
+    FeedForward,
+    attend,
+    conv,
+    from_windows,
+    to_windows,
+)
 
 
 class CrossAggregationBlock(nn.Module):
@@ -32,9 +43,11 @@ class CrossAggregationBlock(nn.Module):
         )
 
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
-        both = torch.cat([f, e], 1)
-        f, e = (both + self.position(both)).chunk(2, 1)
-        del both  # not kept through the blocks
+        # One convolution of concat[f, e] in the paper; channel by channel, it is one of each.
+        own, other = self.position.weight.chunk(2)
+        own_bias, other_bias = cast(Tensor, self.position.bias).chunk(2)
+        f = add(f, F.conv2d(f, own, own_bias, padding=2, groups=len(own)))
+        e = add(e, F.conv2d(e, other, other_bias, padding=2, groups=len(other)))
         for block in self.blocks:
             f = block(f, e)
         return f
@@ -48,12 +61,12 @@ class CrossAggregation(nn.Module):
         self.pixels = pixels
         self.norm_pixels, self.norm_classes = ChannelLayerNorm(width), ChannelLayerNorm(width)
         self.attention = SuperTokenAttention(width, heads, token, affinity_gradient)
-        self.norm, self.ffn = nn.BatchNorm2d(width), FeedForward(width)
+        self.norm, self.ffn = ChannelBatchNorm(width), FeedForward(width)
 
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         X, theta = (f, e) if self.pixels == "own" else (e, f)
-        f = f + self.attention(self.norm_pixels(X), self.attention.seeds(self.norm_classes(theta)))
-        return f + self.ffn(self.norm(f))
+        f = add(f, self.attention(self.norm_pixels(X), self.attention.seeds(self.norm_classes(theta))))
+        return add_by_rows(f, self.norm, self.ffn)
 
 
 class SuperTokenAttention(nn.Module):
