@@ -17,7 +17,7 @@ ARROWS = {
     "scenes": {"optics"},
     "networks": {"optics"},
     "solvers": {"optics"},
-    "training": {"optics", "scenes", "networks", "solvers"},
+    "training": {"optics", "scenes", "networks", "solvers", "evaluation"},
     "evaluation": {"optics", "scenes", "networks", "solvers"},
     "runtime": {"optics", "scenes", "networks", "solvers", "evaluation"},
     "viewing": {"optics", "scenes", "networks", "solvers", "training", "evaluation", "runtime"},

@@ -7,6 +7,14 @@ import torch
 
 import crsdun
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual, multiply_adds, parameters
+from crsdun.evaluation.metrics import (
+    authenticity_pairs,
+    calibration_error,
+    class_figures,
+    class_scores,
+    confusion_matrix,
+    reliability,
+)
 from crsdun.optics import InputError
 
 generator = torch.Generator().manual_seed(0)
@@ -45,6 +53,10 @@ def test_ssim_is_one_for_equals_and_unknown_for_small_scenes():
     assert cube_metrics(TRUTH[:, :5], TRUTH[:, :5])["ssim"] is None
 
 
+def test_a_black_scene_has_no_spectral_angle():
+    assert cube_metrics(TRUTH, 0 * TRUTH)["sam_deg"] is None
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(InputError, match="crop or resample the truth"):
         cube_metrics(TRUTH, TRUTH[:, :5])
@@ -78,3 +90,83 @@ def test_multiply_adds_of_a_network_grow_with_its_pixels():
     assert math.isclose(twice, 2 * once, rel_tol=1e-3)
     assert parameters(network) == sum(value.numel() for value in network.parameters())
     assert next(network.parameters()).device.type == "cpu"
+
+
+# Rows are true classes, columns estimated ones; plum never occurs.
+NAMES = ("background", "real pear", "fake pear", "real plum", "fake plum", "pit")
+CONFUSION = torch.tensor(
+    [
+        [50, 2, 0, 0, 0, 0],
+        [1, 6, 3, 0, 0, 0],
+        [0, 2, 4, 0, 2, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 3],
+    ]
+)
+
+
+def test_every_class_by_hand():
+    scores = class_scores(CONFUSION)
+    assert scores["pixels"].tolist() == [52, 10, 8, 0, 0, 4]
+    assert scores["iou"][1] == pytest.approx(6 / (10 + 10 - 6), rel=1e-4)
+    assert scores["precision"].tolist() == pytest.approx([50 / 51, 6 / 10, 4 / 8, 0, 0, 1])
+    assert scores["recall"].tolist() == pytest.approx([50 / 52, 6 / 10, 4 / 8, 0, 0, 3 / 4])
+    assert scores["f1"].tolist() == pytest.approx([100 / 103, 0.6, 0.5, 0, 0, 6 / 7])
+
+
+def test_means_leave_the_background_out_and_count_absent_classes_as_nothing():
+    figures = {name: float(value) for name, value in class_figures(CONFUSION, NAMES).items()}
+    iou = [6 / 14, 4 / 12, 3 / 4]
+    assert figures["miou"] == pytest.approx(sum(iou) / 5, rel=1e-4)
+    assert figures["miou_present"] == pytest.approx(sum(iou) / 3, rel=1e-4)
+    assert figures["recall"] == pytest.approx((0.6 + 0.5 + 0.75) / 5)
+    assert figures["f1"] == pytest.approx((0.6 + 0.5 + 6 / 7) / 5)
+    assert figures["accuracy"] == pytest.approx(63 / 74)
+
+
+def test_real_and_fake_by_hand():
+    figures = class_figures(CONFUSION, NAMES)
+    # 18 pear pixels; 15 taken for a pear, 10 of them with the right authenticity
+    assert float(figures["kind_accuracy"]) == pytest.approx(15 / 18)
+    assert float(figures["authenticity_accuracy"]) == pytest.approx(10 / 15)
+    assert authenticity_pairs(NAMES) == [(1, 2), (3, 4)]
+    assert "kind_accuracy" not in class_figures(CONFUSION, ["a", "b", "real c", "d", "fake e", "f"])
+
+
+def test_figures_of_many_matrices_at_once():
+    many = class_figures(torch.stack([CONFUSION, 2 * CONFUSION, CONFUSION.T]), NAMES)
+    for name, value in class_figures(CONFUSION.T, NAMES).items():
+        assert float(many[name][2]) == pytest.approx(float(value))
+
+
+def test_unlabelled_pixels_count_nowhere():
+    truth = torch.tensor([[0, 1, 1, -1]])
+    logits = torch.zeros(2, 1, 4)
+    logits[1] = torch.tensor([[-2.0, 3.0, -1.0, 9.0]])
+    other = logits.clone()
+    other[:, 0, 3] = 0
+    estimate = logits.argmax(0)
+    assert confusion_matrix(estimate, truth, 2).tolist() == [[1, 0], [1, 1]]
+    assert torch.equal(reliability(logits, truth), reliability(other, truth))
+    assert calibration_error(reliability(logits, torch.full((1, 4), -1))) is None
+
+
+def test_the_calibration_error_by_hand():
+    # Four pixels say 90 %, of which three are right; two say 60 %, of which none is.
+    sure, unsure = math.log(9), math.log(1.5)
+    logits = torch.zeros(2, 1, 6)
+    logits[0] = torch.tensor([[sure] * 4 + [unsure] * 2])
+    truth = torch.tensor([[0, 0, 0, 1, 1, 1]])
+    expected = 4 / 6 * (0.9 - 0.75) + 2 / 6 * 0.6
+    assert calibration_error(reliability(logits, truth)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_calibration_error_is_that_of_torchmetrics():
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    logits = 4 * torch.randn(5, 40, 50, generator=generator)
+    logits[:, 0] *= 100  # confidences of exactly 1
+    truth = torch.randint(-1, 5, (40, 50), generator=generator)
+    theirs = multiclass_calibration_error(logits.flatten(1).T, truth.flatten(), 5, n_bins=15, ignore_index=-1)
+    assert calibration_error(reliability(logits, truth)) == pytest.approx(float(theirs), rel=1e-5)

@@ -1,6 +1,30 @@
-"""How good and how costly an estimate is: metrics by named protocol, parameters and multiply-adds."""
+"""How good and how costly an estimate is: metrics by named protocol, whole splits, parameters and multiply-adds."""
 
+from crsdun.evaluation.comparing import Comparison, compare
 from crsdun.evaluation.cost import multiply_adds, parameters
 from crsdun.evaluation.metrics import class_metrics, cube_metrics, data_residual, spectral_angles
+from crsdun.evaluation.protocols import PROTOCOLS, Protocol, protocol_by_name
+from crsdun.evaluation.scoring import Evaluation, Setup, Trial, evaluate, try_scene
+from crsdun.evaluation.writing import FIGURES, read_evaluation, write_tables
 
-__all__ = ["class_metrics", "cube_metrics", "data_residual", "multiply_adds", "parameters", "spectral_angles"]
+__all__ = [
+    "FIGURES",
+    "PROTOCOLS",
+    "Comparison",
+    "Evaluation",
+    "Protocol",
+    "Setup",
+    "Trial",
+    "class_metrics",
+    "compare",
+    "cube_metrics",
+    "data_residual",
+    "evaluate",
+    "multiply_adds",
+    "parameters",
+    "protocol_by_name",
+    "read_evaluation",
+    "spectral_angles",
+    "try_scene",
+    "write_tables",
+]

@@ -1,45 +1,54 @@
-"""How good an estimate is. Every figure belongs to a named protocol; here the paper's, ``crsdun``."""
+"""How good an estimate is: of cubes under a named protocol, of class maps from their confusion matrix.
+
+Legend: C bands · H, W scene · N classes, 0 the background · a confusion matrix is (N,N), true × estimated class.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from crsdun.evaluation.protocols import protocol_by_name
 from crsdun.optics import CassiCamera, InputError
 
-PROTOCOL = "crsdun"
-SSIM_KERNEL = 11
+# Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
+IOU_SMOOTHING = 1e-4
+CALIBRATION_BINS = 15
 
 
-def cube_metrics(estimate: Tensor, truth: Tensor) -> dict[str, float | str | None]:
-    """PSNR, SSIM, SAM and RMSE of one cube against the truth, protocol ``crsdun``.
+# -- cubes -----------------------------------------------------------------------------------------------------
+
+
+def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> dict[str, Any]:
+    """PSNR, SSIM, SAM and RMSE of one cube against the truth.
 
     Args:
         estimate, truth: (C,H,W), reflectance with a range of 1; neither is clipped.
+        protocol: a name in ``PROTOCOLS``; it decides on ``psnr_db`` and ``ssim``.
 
     Returns:
-        ``psnr_db`` over the whole cube with data range 1 · ``ssim`` (Gaussian 11×11, σ 1.5, data range 1, mean over
-        bands; None where the scene is smaller than its kernel) · ``sam_deg`` the mean spectral angle over pixels
-        whose true spectrum is not black · ``rmse`` · ``protocol``.
+        ``psnr_db`` · ``ssim`` (None where the scene is smaller than its kernel) · ``sam_deg`` the mean spectral angle
+        over pixels whose true spectrum is not black (None where all are) · ``rmse`` · ``protocol``.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: the shapes differ, or there is no such protocol.
     """
     if estimate.shape != truth.shape:
         raise InputError(
             f"the truth has shape {tuple(truth.shape)} (bands, height, width) but the estimate "
             f"{tuple(estimate.shape)}; crop or resample the truth to the camera's bands and size"
         )
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
-    large = min(truth.shape[-2:]) >= SSIM_KERNEL
-    ssim = structural_similarity_index_measure(estimate[None], truth[None], data_range=1.0) if large else None
+    rules = protocol_by_name(protocol)
+    angles = spectral_angles(estimate, truth)[truth.norm(dim=0) > 0]
     return {
-        "psnr_db": float(peak_signal_noise_ratio(estimate, truth, data_range=1.0)),
-        "ssim": float(ssim) if isinstance(ssim, Tensor) else None,
-        "sam_deg": float(spectral_angles(estimate, truth)[truth.norm(dim=0) > 0].mean()),
+        "psnr_db": rules.psnr(estimate, truth),
+        "ssim": rules.ssim(estimate, truth),
+        "sam_deg": float(angles.mean()) if angles.numel() else None,
         "rmse": float((estimate - truth).square().mean().sqrt()),
-        "protocol": PROTOCOL,
+        "protocol": protocol,
     }
 
 
@@ -49,17 +58,32 @@ def spectral_angles(estimate: Tensor, truth: Tensor) -> Tensor:
     return cosine.clamp(-1, 1).arccos().rad2deg()
 
 
+def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
+    """‖y − A x‖ / ‖y‖: how much of the measurement (H,Wm) the cube (C,H,W) leaves unexplained."""
+    unexplained = (measurement - camera.forward(cube)).norm()
+    return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
+
+
+# -- class maps ------------------------------------------------------------------------------------------------
+
+
 def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, float | str]:
-    """mIoU and accuracy of a class map, protocol ``crsdun``.
+    """mIoU and accuracy of a class map, protocol ``crsdun``: as ``class_figures`` of ``confusion_matrix``.
+
+    Raises:
+        InputError: the shapes differ, or the truth holds classes from N on.
+    """
+    figures = class_figures(confusion_matrix(estimate, truth, classes))
+    return {"miou": float(figures["miou"]), "accuracy": float(figures["accuracy"]), "protocol": "crsdun"}
+
+
+def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Pixels of each true class (rows) that were taken for each class (columns), (N,N) int64.
 
     Args:
         estimate: (..., H, W) integers 0..N−1.
         truth: the same shape; negative where nobody knows, which counts nowhere.
         classes: N, background (class 0) included.
-
-    Returns:
-        ``miou`` the mean over the N−1 foreground classes of TP / (TP + FP + FN + 1e-4), pooled over all pixels, an
-        absent class counting 0 · ``accuracy`` the share of labelled pixels that are right · ``protocol``.
 
     Raises:
         InputError: the shapes differ, or the truth holds classes from N on.
@@ -72,18 +96,94 @@ def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, fl
             "use weights for the scene's classes"
         )
     known = truth >= 0
-    confusion = torch.bincount(truth[known] * classes + estimate[known], minlength=classes**2).view(classes, classes)
+    pairs = truth[known].long() * classes + estimate[known]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def class_scores(confusion: Tensor) -> dict[str, Tensor]:
+    """Of each class of a confusion matrix (..., N, N): all (..., N), and 0 for a class that is nowhere.
+
+    ``pixels`` in the truth · ``iou`` TP / (TP + FP + FN + 1e-4) · ``precision`` · ``recall`` · ``f1``.
+    """
     confusion = confusion.double()
-    hits = confusion.diag()
-    union = confusion.sum(0) + confusion.sum(1) - hits
+    hits = confusion.diagonal(dim1=-2, dim2=-1)
+    true, estimated = confusion.sum(-1), confusion.sum(-2)
     return {
-        "miou": float((hits / (union + 1e-4))[1:].mean()) if classes > 1 else 0.0,
-        "accuracy": float(hits.sum() / confusion.sum().clamp(min=1)),
-        "protocol": PROTOCOL,
+        "pixels": true,
+        "iou": hits / (true + estimated - hits + IOU_SMOOTHING),
+        "precision": hits / estimated.clamp(min=1),
+        "recall": hits / true.clamp(min=1),
+        "f1": 2 * hits / (true + estimated).clamp(min=1),
     }
 
 
-def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
-    """‖y − A x‖ / ‖y‖: how much of the measurement (H,Wm) the cube (C,H,W) leaves unexplained."""
-    unexplained = (measurement - camera.forward(cube)).norm()
-    return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
+def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    """A confusion matrix (..., N, N) in a few figures, (...) each.
+
+    ``miou``, ``f1``, ``precision`` and ``recall`` are means over the N−1 foreground classes, an absent one counting
+    0 (the paper's mIoU, when the matrix holds all pixels of a split) · ``miou_present`` the mean IoU over the
+    foreground classes that occur in the truth, NaN where none does · ``accuracy`` the share of labelled pixels that
+    are right.
+
+    Where classes come in pairs *real X* / *fake X*, of the pixels that truly belong to a pair: ``kind_accuracy`` the
+    share that was taken for the right X, real or fake; and among those, ``authenticity_accuracy`` the share for
+    which real or fake is right too. Guessing gives the latter about a half.
+    """
+    confusion = confusion.double()
+    scores = class_scores(confusion)
+    count = max(confusion.shape[-1] - 1, 1)
+    present = scores["pixels"][..., 1:] > 0
+    figures = {
+        "miou": scores["iou"][..., 1:].sum(-1) / count,
+        "miou_present": (scores["iou"][..., 1:] * present).sum(-1) / present.sum(-1),
+        **{name: scores[name][..., 1:].sum(-1) / count for name in ("f1", "precision", "recall")},
+        "accuracy": confusion.diagonal(dim1=-2, dim2=-1).sum(-1) / confusion.sum((-2, -1)).clamp(min=1),
+    }
+    pairs = authenticity_pairs(class_names or ())
+    if pairs:
+        real, fake = torch.tensor(pairs, device=confusion.device).T
+        right = (confusion[..., real, real] + confusion[..., fake, fake]).sum(-1)
+        right_kind = right + (confusion[..., real, fake] + confusion[..., fake, real]).sum(-1)
+        pixels = scores["pixels"][..., torch.cat([real, fake])].sum(-1)
+        figures["kind_accuracy"] = right_kind / pixels.clamp(min=1)
+        figures["authenticity_accuracy"] = right / right_kind.clamp(min=1)
+    return figures
+
+
+def authenticity_pairs(class_names: Sequence[str]) -> list[tuple[int, int]]:
+    """Classes called ``real X`` with those called ``fake X``."""
+    places = {name: place for place, name in enumerate(class_names)}
+    kinds = [name.removeprefix("real ") for name in class_names if name.startswith("real ")]
+    return [(places[f"real {kind}"], places[f"fake {kind}"]) for kind in kinds if f"fake {kind}" in places]
+
+
+# -- how sure ---------------------------------------------------------------------------------------------------
+
+
+def reliability(logits: Tensor, truth: Tensor) -> Tensor:
+    """How sure a class map is and how often it is right, by confidence.
+
+    Args:
+        logits: (N,H,W).
+        truth: (H,W), negative where nobody knows, which counts nowhere.
+
+    Returns:
+        (3, 16) float64: pixels, sum of the confidences (largest softmax), right pixels; for 15 bins of confidence
+        of equal width and, as torchmetrics has it, one for a confidence of exactly 1.
+    """
+    confidence, estimate = logits.float().softmax(0).max(0)
+    known = truth >= 0
+    confidence, right = confidence[known], (estimate == truth)[known]
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, device=logits.device)
+    bins = torch.bucketize(confidence, edges, right=True) - 1
+    columns = torch.stack([torch.ones_like(confidence), confidence, right.to(confidence)]).double()
+    return columns.new_zeros(3, CALIBRATION_BINS + 1).index_add_(1, bins, columns)
+
+
+def calibration_error(bins: Tensor) -> float | None:
+    """Expected calibration error (l1) of ``reliability``: Σ_bins share · |accuracy − mean confidence|, 0..1.
+
+    None where no pixel is labelled. Source: Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+    pixels, confidence, right = bins
+    return float((right - confidence).abs().sum() / pixels.sum()) if pixels.sum() > 0 else None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from crsdun import __version__
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual
-from crsdun.networks import Card, Network
+from crsdun.networks import Card, Network, fit_to_card
 from crsdun.optics import CassiCamera, Estimate, InputError, check_height, describe_fits, normalise_frame
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.precision import in_precision
@@ -26,8 +26,6 @@ from crsdun.solvers import by_name
 
 Progress = Callable[[int, int], None]
 
-# Weights see other colours than they were trained for when a band is further off than this.
-WAVELENGTH_TOLERANCE_NM = 5.0
 # Beyond any camera's counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -167,36 +165,6 @@ def check_method(
     for option, asked in (("--tile", tiles is not None), ("--precision", precision != "float32")):
         if asked and not isinstance(method, Network):
             raise InputError(f"{option} is for networks; {name} takes whole frames in float32: leave it away")
-
-
-def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
-    """The camera, with the wavelengths a network was trained for where it has none of its own.
-
-    Raises:
-        InputError: the network was trained for other bands or another dispersion.
-    """
-    if camera.bands != bands:
-        raise InputError(
-            f"these weights are for {bands} bands but the camera has {camera.bands}; use weights for this camera, or "
-            "--method admm-tv, which needs none"
-        )
-    if card.step is not None and camera.step != card.step:
-        raise InputError(
-            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}; use weights "
-            "for this camera, or --method admm-tv"
-        )
-    if card.wavelengths is None:
-        return camera
-    if camera.wavelengths is None:
-        return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
-    off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
-    if off > WAVELENGTH_TOLERANCE_NM:
-        raise InputError(
-            f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
-            f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart); use "
-            "weights for this camera, or --method admm-tv"
-        )
-    return camera
 
 
 # -- the main job ----------------------------------------------------------------------------------------------

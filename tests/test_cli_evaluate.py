@@ -1,0 +1,126 @@
+"""``crsdun evaluate`` and ``crsdun compare`` as a person types them."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun.cli import main
+from crsdun.optics import random_mask
+from crsdun.scenes import write_scene
+from tests.evaluation.scenes import NAMES, PaintedSet
+
+DATA = """
+cubes: "{name}.npz"
+labels_key: classes
+classes: [background, real pear, fake pear, real plum, fake plum]
+unlabelled: -1
+splits: {test: ["scene *"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of three scenes, weights that were never trained, and results of both commands' ingredients."""
+    folder = tmp_path_factory.mktemp("cli")
+    scenes = PaintedSet(3)
+    for index, name in enumerate(scenes.names):
+        write_scene(scenes[index], folder / f"{name}.npz")
+    (folder / "data.yaml").write_text(DATA)
+    torch.manual_seed(0)
+    network = crsdun.create("crsdun_2stg", bands=8, classes=5, width=8)
+    crsdun.save(network, folder / "weights.safetensors", class_names=NAMES, step=2.0)
+    before = Path.cwd()
+    os.chdir(folder)
+    for method, out in (("weights.safetensors", "net"), ("gap-tv", "gap")):
+        assert main(["evaluate", method, "data.yaml", "--out", out]) == 0
+    os.chdir(before)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def refuse(capsys, *arguments: str) -> str:
+    capsys.readouterr()
+    before = sorted(os.listdir())
+    assert main([*arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("crsdun: ")
+    assert captured.err.count("\n") == 1
+    assert sorted(os.listdir()) == before
+    return captured.err
+
+
+def test_the_folder_holds_everything():
+    files = {"evaluation.json", "record.json", "scenes.csv", "table.md", "table.tex", "contact_sheet.png"}
+    assert set(os.listdir("gap")) == files
+    assert set(os.listdir("net")) == files | {"classes.csv", "confusion.png"}
+    evaluation = json.loads(Path("net/evaluation.json").read_text())
+    assert len(evaluation["record"]["weights"]["sha256"]) == 64
+    assert evaluation["record"]["versions"].keys() == {"python", "torch", "torchmetrics", "numpy"}
+    assert evaluation["camera"] == {"mask": "random:0", "step": 2.0, "noise": {}}
+    assert evaluation["data"]["class_names"] == list(NAMES)
+    assert sum(map(sum, evaluation["confusion"])) == 3 * (32 * 48 - 4 * 6)
+
+
+def test_figures_are_printed_by_stage(capsys):
+    assert main(["evaluate", "weights.safetensors", "data.yaml", "--out", "again", "--first", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "stage 1" in printed
+    assert "real or fake (%)" in printed
+    assert "1 scene of data test, mask random:0, step 2, noise: none; protocol crsdun" in printed
+    assert (
+        main(["evaluate", "gap-tv", "data.yaml", "--iterations", "2", "--out", "again", "--overwrite", "--json"]) == 0
+    )
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["method"] == "gap-tv"
+    assert 5 < figures["psnr_db"] < json.loads(Path("gap/evaluation.json").read_text())["stages"][0]["psnr_db"]
+
+
+def test_mask_files_noise_and_protocols(capsys):
+    np.save("mask.npy", random_mask(40, 60, seed=3))
+    options = ["--mask", "mask.npy", "--photons", "10", "--read-noise", "0.01", "--seed", "4", "--protocol", "mst"]
+    assert main(["evaluate", "gap-tv", "data.yaml", "--iterations", "2", *options, "--out", "noisy"]) == 0
+    camera = json.loads(Path("noisy/evaluation.json").read_text())["camera"]
+    assert camera["mask"].startswith("40×60, SHA-256 ")
+    assert camera["noise"] == {"photons": 10.0, "read_sigma": 0.01, "seed": 4}
+    assert "protocols differ: crsdun and mst" in refuse(capsys, "compare", "gap", "noisy")
+
+
+def test_compare_prints_a_verdict(capsys):
+    assert main(["compare", "net", "gap/evaluation.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "B is better" in printed
+    assert "95 % interval" in printed
+    assert main(["compare", "net", "gap", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    psnr = found["figures"]["psnr_db"]
+    assert 0 < psnr["low"] < psnr["difference"] < psnr["high"]
+    assert main(["compare", "gap", "gap"]) == 0
+    assert "no clear difference" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate", "gap-tv", "data.yaml", "--out", "gap"), "gap exists already"),
+        (("evaluate", "gap-tw", "data.yaml", "--out", "new"), "no weights file gap-tw"),
+        (("evaluate", "gap-tv", "nowhere", "--out", "new"), "nowhere is no data set"),
+        (("evaluate", "gap-tv", "data.yaml", "--split", "exam", "--out", "new"), "no split 'exam'"),
+        (("evaluate", "gap-tv", "data.yaml", "--protocol", "8bit", "--out", "new"), "no protocol '8bit'"),
+        (("evaluate", "gap-tv", "data.yaml", "--mask", "random:one", "--out", "new"), "takes a whole number"),
+        (("evaluate", "weights.safetensors", "data.yaml", "--step", "1", "--out", "new"), "dispersion of 2 pixels"),
+        (("evaluate", "weights.safetensors", "data.yaml", "--iterations", "1", "--out", "new"), "not of weights"),
+        (("compare", "gap", "nothing"), "there is no evaluation nothing"),
+    ],
+)
+def test_refusals_say_what_and_the_remedy(arguments, words, capsys):
+    assert words in refuse(capsys, *arguments)
