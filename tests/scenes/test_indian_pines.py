@@ -1,5 +1,6 @@
 """The scene that comes along: sorted, scaled, labelled and attributed; or a word on how to get it."""
 
+import itertools
 import sys
 from importlib.util import find_spec
 
@@ -8,7 +9,8 @@ import pytest
 
 from crsdun.optics import InputError
 from crsdun.scenes import UNLABELLED, indian_pines
-from crsdun.scenes.indian_pines import undo_newline_conversion
+from crsdun.scenes.indian_pines import STRIPS, IndianPinesSet, undo_newline_conversion
+from tests.scenes.examination import SetExamination
 
 needs_tensorly = pytest.mark.skipif(find_spec("tensorly") is None, reason="tensorly (crsdun[demo]) is not installed")
 
@@ -96,3 +98,45 @@ def test_without_tensorly_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorly.datasets", None)
     with pytest.raises(InputError, match=r"pip install crsdun\[demo\]"):
         indian_pines()
+
+
+@pytest.fixture(scope="module")
+def train():
+    return IndianPinesSet("train") if find_spec("tensorly") else None
+
+
+@needs_tensorly
+class TestIndianPinesSet(SetExamination):
+    @pytest.fixture
+    def scenes(self, train):
+        return train
+
+    def test_strips_are_those_of_the_scene(self, scenes):
+        whole = indian_pines(scenes.wavelengths)
+        assert scenes.class_names[1:] == whole.class_names
+        for index, (first, end) in enumerate(STRIPS["train"]):
+            np.testing.assert_array_equal(scenes[index].cube, whole.cube[:, first:end])
+            known = whole.classes[first:end] != UNLABELLED
+            np.testing.assert_array_equal(scenes[index].classes[known], whole.classes[first:end][known] + 1)
+            assert (scenes[index].classes[~known] == UNLABELLED).all()
+
+    def test_any_bands(self):
+        assert IndianPinesSet("validation", wavelengths=(450.0, 850.0)).bands == 2
+
+
+def test_no_two_splits_come_near_each_other():
+    rows = sorted((*strip, split) for split, strips in STRIPS.items() for strip in strips)
+    assert rows[0][0] >= 0
+    assert rows[-1][1] <= 145
+    for (_, end, split), (start, _, other) in itertools.pairwise(rows):
+        assert split != other
+        assert start - end >= 5
+
+
+@needs_tensorly
+def test_most_classes_are_both_learnt_and_tested():
+    def pixels(split):
+        labels = np.concatenate([scene.classes.ravel() for scene in IndianPinesSet(split)])
+        return np.bincount(labels[labels != UNLABELLED], minlength=17)
+
+    assert ((pixels("train") >= 8) & (pixels("test") >= 8)).sum() == 12

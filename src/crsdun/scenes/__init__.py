@@ -1,18 +1,22 @@
-"""Where cubes and labels come from: the scene type, its file formats, and scenes that come along."""
+"""Where cubes and labels come from: the scene type, its file formats, and data sets of labelled scenes."""
 
 from crsdun.scenes.files import describe, read_mask, read_scene, write_scene
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
+from crsdun.scenes.sets import SPLITS, SceneSet, open_set
 
 __all__ = [
+    "SPLITS",
     "UNLABELLED",
     "ArrayFile",
     "Measurement",
     "Scene",
+    "SceneSet",
     "describe",
     "indian_pines",
+    "open_set",
     "read_arrays",
     "read_mask",
     "read_measurement",

@@ -1,0 +1,250 @@
+"""FVgNET: real and fake fruit and vegetables, as its authors released it and as the public mirror has it.
+
+CRSDUN is trained on it: 512×512 pixels, 28 bands from 400 to 730 nm, 23 classes. Neither copy comes with crsdun. A
+folder is taken for FVgNET if it holds lists of scenes: ``.csv`` files with the columns ``names`` and ``masks``.
+
+=================  =============================================  ==========================================
+                   authors' release                               public mirror
+=================  =============================================  ==========================================
+lists              train_data.csv, test_data.csv                  one list, or these two
+cubes              visible_28/NAME.npy, (512, 512, 28) float      NAME.npy, (512, 512, 34) float64 on
+                                                                  400, 410 … 730 nm; or NAME.h5, 204 bands
+labels             labels/NAME.png, RGB in ``PALETTE``            NAME.npy, two channels of whole numbers:
+                                                                  object, and whether it is real or fake
+cubes lie          as the labels                                  transposed against the labels
+=================  =============================================  ==========================================
+
+File names of the mirror vary, so files are told by what they hold, wherever in the folder they lie: an array of three
+axes, one of them 28, 34 or 204 long, is a cube; one whose first or last axis is 2 long, and every picture, is a label
+map, those in a folder with "label" in its name before others. Only the file's name without suffix must be that of the
+scene.
+
+Cubes of 34 and 204 bands are interpolated linearly onto the 28 bands of the release. Values stay as distributed:
+about 3 % exceed 1, nothing is clipped.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crsdun.optics.errors import InputError
+from crsdun.optics.wavelengths import nbk7_wavelengths
+from crsdun.scenes.cubes import open_arrays
+from crsdun.scenes.labels import Legend
+from crsdun.scenes.pairs import Listing, Pair, Reading, drawn
+
+WAVELENGTHS = nbk7_wavelengths()
+
+PALETTE: dict[str, tuple[int, int, int]] = {
+    "background": (0, 0, 0),
+    "real potato": (128, 0, 0), "fake potato": (0, 128, 0),
+    "real apple": (128, 128, 0), "fake apple": (0, 0, 128),
+    "real orange": (128, 0, 128), "fake orange": (0, 128, 128),
+    "real grape": (128, 128, 128), "fake grape": (64, 0, 0),
+    "real lemon": (192, 0, 0), "fake lemon": (64, 128, 0),
+    "real avocado": (192, 128, 0), "fake avocado": (64, 0, 128),
+    "real pepper": (192, 0, 128), "fake pepper": (64, 128, 128),
+    "real plant": (192, 128, 128), "fake plant": (0, 64, 0),
+    "real banana": (128, 64, 0), "fake banana": (0, 192, 0),
+    "real onion": (128, 192, 0), "fake onion": (0, 64, 128),
+    "real unknown": (128, 64, 128), "fake unknown": (0, 192, 128),
+}  # fmt: skip
+CLASS_NAMES = tuple(PALETTE)
+
+# The first channel of the mirror's label maps, 0 where there is no object.
+OBJECTS = {
+    1: "potato", 2: "onion", 3: "grape", 4: "plant", 5: "lemon", 6: "orange", 7: "apple", 8: "pepper", 9: "banana",
+    10: "unknown", 11: "avocado", 12: "unknown",  # the last is starfruit, which has no class of its own
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Cubes with a certain number of bands: where they come from, their wavelengths, and how they lie."""
+
+    layout: str
+    wavelengths: tuple[float, ...]
+    transposed: bool
+
+
+# By the number of bands; of equally many files those that come first are taken.
+KINDS = {
+    28: Kind("FVgNET, authors' release", WAVELENGTHS, transposed=False),
+    34: Kind("FVgNET, public mirror, 34 bands", tuple(np.linspace(400.0, 730.0, 34).tolist()), transposed=True),
+    204: Kind("FVgNET, public mirror, 204 bands", tuple(np.linspace(397.32, 1003.58, 204).tolist()), transposed=True),
+}
+
+# What is kept from training to choose the best weights with, and, where there is one list only, for the test: 50 of
+# the mirror's 252 scenes.
+VALIDATION_SHARE, TEST_SHARE = 0.1, 50 / 252
+TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
+
+
+def list_fvgnet(
+    folder: str | Path,
+    validation: float = VALIDATION_SHARE,
+    seed: int = 0,
+    transpose: bool | None = None,
+    real_fake: tuple[int, int] = (1, 2),
+) -> Listing:
+    """The scenes of an FVgNET folder, for a ``PairSet``.
+
+    The validation split is drawn from the training list, never from the test list. With one list only, as in the
+    mirror, test scenes are drawn from it first; figures on them cannot be compared with the paper's.
+
+    Args:
+        validation: share of the training list, 0..1.
+        seed: which scenes are drawn.
+        transpose: whether the cubes lie transposed against the labels; None takes what the layout says.
+        real_fake: what the second channel of the mirror's label maps says of a real and of a fake object.
+
+    Raises:
+        InputError: the folder holds no list of scenes, or one that cannot be read.
+    """
+    folder = Path(folder)
+    lists = find_lists(folder)
+    if not lists:
+        raise InputError(f"{folder} holds no list of scenes (.csv with the columns names and masks)")
+    problems: list[str] = []
+    notes: list[str] = []
+    listed = {path: _names(path, rows, problems) for path, rows in lists.items()}
+    left_out = sum(map(len, lists.values())) - sum(map(len, listed.values()))
+    if left_out:
+        notes.append(f"left out are listed scenes without masks: {left_out}")
+    splits = _splits(listed, validation, seed, problems, notes)
+    names = sorted({name for some in splits.values() for name in some})
+    cubes, labels, others = _find_files(folder, set(names))
+    bands = max(KINDS, key=lambda kind: len(cubes[kind]))
+    kind = KINDS[bands]
+    wavelengths = kind.wavelengths
+    if bands == 204:
+        told = open_arrays(next(iter(cubes[bands].values()))).wavelengths
+        wavelengths = told or wavelengths
+        if told is None:
+            notes.append("the cubes do not tell their wavelengths: taken as evenly spread from 397.32 to 1003.58 nm")
+    pairs = {name: Pair(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
+    halves = []
+    for name in names:
+        for what, path in (("cube", cubes[bands].get(name)), ("label map", labels.get(name))):
+            if path is None:
+                wrong = f" ({others[name][1]})" if what == "cube" and name in others else ""
+                problems.append(f"{name} has no {what}{wrong}; get it, or set masks to False in the list")
+            elif name not in pairs:
+                halves.append(path)
+    return Listing(
+        name="fvgnet",
+        layout=kind.layout,
+        root=folder,
+        reading=Reading(
+            bands=bands,
+            wavelengths=wavelengths,
+            legend=legend(real_fake),
+            class_names=CLASS_NAMES,
+            colours=tuple(PALETTE.values()),
+            resample=None if bands == len(WAVELENGTHS) else WAVELENGTHS,
+            transposed=kind.transposed if transpose is None else transpose,
+        ),
+        splits={split: tuple(pairs[name] for name in some if name in pairs) for split, some in splits.items()},
+        lists=tuple(lists),
+        unpaired=(*halves, *(path for path, _ in others.values())),
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def find_lists(folder: Path) -> dict[Path, list[dict[str, str]]]:
+    """The lists of scenes in a folder, with their rows."""
+    found = {}
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.DictReader(file)
+            if {"names", "masks"} <= set(reader.fieldnames or ()):
+                found[path] = list(reader)
+    return found
+
+
+def legend(real_fake: tuple[int, int] = (1, 2)) -> Legend:
+    """What the colours of the release and the pairs of the mirror stand for."""
+    codes: Legend = {colour: cls for cls, colour in enumerate(PALETTE.values())}
+    codes |= {(0, made): 0 for made in {0, *real_fake}}
+    for number, thing in OBJECTS.items():
+        for made, code in zip(("real", "fake"), real_fake, strict=True):
+            codes[number, code] = CLASS_NAMES.index(f"{made} {thing}")
+    return codes
+
+
+def _names(path: Path, rows: list[dict[str, str]], problems: list[str]) -> list[str]:
+    """The scenes of a list that have masks."""
+    names = []
+    for number, row in enumerate(rows, start=2):  # the first line is the header
+        name, masks = Path(row["names"] or "").name, (row["masks"] or "").strip().lower()
+        name = name.removesuffix(".npy").removesuffix(".png")
+        if masks not in TRUE + FALSE:
+            problems.append(f"{path.name} says masks = {row['masks']!r} in line {number}; expected True or False")
+        elif masks in TRUE and name in names:
+            problems.append(f"{path.name} lists {name} again in line {number}; delete the line")
+        elif masks in TRUE:
+            names.append(name)
+    return names
+
+
+def _splits(
+    listed: Mapping[Path, list[str]], validation: float, seed: int, problems: list[str], notes: list[str]
+) -> dict[str, list[str]]:
+    """The scenes of each split, sorted."""
+
+    def of(word: str) -> set[str]:
+        return {name for path, names in listed.items() if word in path.stem.lower() for name in names}
+
+    train, test = of("train"), of("test")
+    if not train and not test:
+        everything = {name for names in listed.values() for name in names}
+        test = set(drawn(everything, seed)[: round(TEST_SHARE * len(everything))])
+        train = everything - test
+        notes.append(
+            f"one list only: {len(test)} test scenes were drawn from it (seed {seed}); figures can be compared with "
+            "the paper's only on its own train_data.csv and test_data.csv"
+        )
+    for word, names in (("train", train), ("test", test)):
+        if not names:
+            problems.append(f"no list names scenes for the {word} split; put {word}_data.csv into the folder")
+    for name in sorted(train & test):
+        problems.append(f"{name} stands in the training and in the test list; take it out of one")
+    kept = set(drawn(train, seed)[: round(validation * len(train))])
+    return {"train": sorted(train - kept), "validation": sorted(kept), "test": sorted(test)}
+
+
+def _find_files(
+    folder: Path, names: set[str]
+) -> tuple[dict[int, dict[str, Path]], dict[str, Path], dict[str, tuple[Path, str]]]:
+    """Cubes by number of bands and scene, label maps by scene, and files that are neither with what is wrong."""
+    cubes: dict[int, dict[str, Path]] = {bands: {} for bands in KINDS}
+    labels: dict[str, Path] = {}
+    others: dict[str, tuple[Path, str]] = {}
+    # Pictures need not be label maps: what is called so comes first.
+    for path in sorted(folder.rglob("*"), key=lambda path: ("label" not in path.parent.name.lower(), path)):
+        name, suffix = path.stem, path.suffix.lower()
+        if name not in names:
+            continue
+        if suffix == ".png":
+            labels.setdefault(name, path)
+        elif suffix in (".npy", ".h5", ".hdf5"):
+            try:
+                shapes = [array.shape for array in open_arrays(path).arrays.values() if array.ndim == 3]
+            except InputError as error:
+                others[name] = path, str(error)
+                continue
+            bands = [length for shape in shapes for length in shape if length in KINDS]
+            if bands:
+                cubes[bands[0]].setdefault(name, path)
+            elif any(2 in (shape[0], shape[-1]) for shape in shapes):
+                labels.setdefault(name, path)
+            else:
+                told = ", ".join(str(shape) for shape in shapes) or "no cube"
+                others[name] = path, f"{path.relative_to(folder)} holds {told}, expected 28, 34 or 204 bands"
+    return cubes, labels, others

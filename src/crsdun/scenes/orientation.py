@@ -1,0 +1,62 @@
+"""Does a class map lie as its cube does? Classes change where the picture changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# What may have happened to a cube → how to make it lie as its labels do.
+ORIENTATIONS = {
+    "as the labels": lambda picture: picture,
+    "transposed": lambda picture: picture.T,
+    "upside down": lambda picture: picture[::-1],
+    "mirrored": lambda picture: picture[:, ::-1],
+    "turned by 180°": lambda picture: picture[::-1, ::-1],
+    "turned by 90° to the left": lambda picture: np.rot90(picture, -1),
+    "turned by 90° to the right": lambda picture: np.rot90(picture),
+    "transposed along the other diagonal": lambda picture: picture[::-1, ::-1].T,
+}
+AS_THE_LABELS = next(iter(ORIENTATIONS))
+# Another orientation is believed only where it fits so many times better. In the test scenes of Produce-23 the right
+# one has a contrast of 9 to 17, the best of the others 1.2 to 2.4.
+MARGIN = 1.5
+
+
+def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """How much more a picture changes between pixels of different class than between neighbours in general.
+
+    Args:
+        picture: (H,W), such as the mean over the bands.
+        classes: (H,W) integers.
+
+    Returns:
+        for each of ``ORIENTATIONS`` that has the size of the labels the mean step of the picture over the classes'
+        borders divided by its mean step: 1 where they have nothing to do with each other, several where they fit.
+        Empty where there are no borders, or no steps.
+    """
+    borders = [np.diff(classes, axis=axis) != 0 for axis in (0, 1)]
+    contrasts = {}
+    for name, turn in ORIENTATIONS.items():
+        turned = turn(picture)
+        if turned.shape != classes.shape:
+            continue
+        steps = [np.abs(np.diff(turned, axis=axis)) for axis in (0, 1)]
+        over = np.concatenate([step[border] for step, border in zip(steps, borders, strict=True)])
+        everywhere = np.concatenate([step.ravel() for step in steps])
+        if over.size and everywhere.any():
+            contrasts[name] = float(over.mean() / everywhere.mean())
+    return contrasts
+
+
+def best_orientation(contrasts: Sequence[dict[str, float]]) -> str | None:
+    """How the cubes lie, by the sum over scenes; None where nothing tells.
+
+    It is ``AS_THE_LABELS`` unless another orientation fits clearly better (``MARGIN``).
+    """
+    names = [name for name in ORIENTATIONS if any(name in each for each in contrasts)]
+    total = {name: sum(each.get(name, 0.0) for each in contrasts) for name in names}
+    if not total:
+        return None
+    best = max(total, key=lambda name: total[name])
+    return best if total[best] > MARGIN * total.get(AS_THE_LABELS, 0.0) else AS_THE_LABELS

@@ -1,0 +1,55 @@
+"""What a person types opens the data set that is meant, or says what could be typed."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crsdun.optics import InputError
+from crsdun.scenes import open_set
+from crsdun.scenes.pairs import PairSet
+from tests.scenes.datasets import write_release
+from tests.scenes.examination import SetExamination
+
+
+def test_a_folder_of_fvgnet(tmp_path):
+    scenes = open_set(str(write_release(tmp_path / "fvgnet")), "test")
+    assert isinstance(scenes, PairSet)
+    assert scenes.name == "fvgnet test"
+
+
+class TestProduce(SetExamination):
+    @pytest.fixture
+    def scenes(self):
+        return open_set("produce", "test")
+
+    def test_it_has_the_shape_of_fvgnet(self, scenes):
+        assert (len(scenes), scenes.bands, len(scenes.class_names)) == (50, 28, 23)
+
+
+@pytest.mark.skipif(find_spec("tensorly") is None, reason="tensorly (crsdun[demo]) is not installed")
+def test_indian_pines():
+    assert open_set("indian-pines", "validation").name == "indian-pines validation"
+
+
+@pytest.mark.parametrize("source", ["imagenet", ".", "a.txt"])
+def test_anything_else_is_told_what_could_be(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(InputError, match=r"is no data set; expected produce, indian-pines, a folder .* or a \.yaml"):
+        open_set(source, "train")
+
+
+def test_the_program_of_the_documentation():
+    page = Path(__file__).parents[2] / "docs" / "data.md"
+    names: dict = {}
+    exec(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1], names)
+    assert names["scene"].cube.shape == (28, 256, 256)
+    np.testing.assert_array_equal(names["part"].classes, names["scene"].classes[100:228, 64:192])
+
+
+def test_an_unknown_split():
+    with pytest.raises(InputError, match="there is no split 'val'; expected one of train, validation, test"):
+        open_set("produce", "val")
