@@ -562,8 +562,15 @@ def test_options_stay_what_they_are():
             "--binomial-bits", "--bits", "--help", "--json", "--key", "--mask", "--mask-key", "--out", "--overwrite",
             "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
         ],
+        "train": ["--help", "--json", "--show"],
+        "evaluate": [
+            "--cubes-only", "--device", "--first", "--help", "--iterations", "--json", "--mask", "--mask-key", "--out",
+            "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
+        ],
+        "compare": ["--help", "--json"],
+        "data": ["--help"],
         "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
         "info": ["--help", "--json"],
-        "bench": ["--help", "--json", "--out", "--quick", "--repetitions"],
+        "bench": ["--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
         "demo": ["--help", "--json", "--out", "--overwrite"],
     }  # fmt: skip

@@ -1,10 +1,13 @@
 """The joint loss against its formula."""
 
+import math
+
 import pytest
 import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
+from crsdun.training.losses import Balance, stage_losses
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -33,3 +36,38 @@ def test_unlabelled_pixels_do_not_count():
     assert loss.item() == pytest.approx(expected(classes != IGNORED), rel=1e-5)
     nobody_knows = joint_loss(Estimate(CUBES, LOGITS), TRUTH, torch.full_like(CLASSES, IGNORED), class_weight=1.0)
     assert nobody_knows.item() == joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, class_weight=0.0).item()
+
+
+def test_shares_of_a_batch_add_up_to_its_losses():
+    classes = CLASSES.clone()
+    classes[0, :3] = IGNORED  # far fewer labels in the first share than in the second
+    whole = stage_losses(Estimate(CUBES, LOGITS), TRUTH, classes)
+    parts = [
+        stage_losses(
+            Estimate([x[i : i + 1] for x in CUBES], [theta[i : i + 1] for theta in LOGITS]),
+            TRUTH[i : i + 1],
+            classes[i : i + 1],
+            labelled=(classes != IGNORED).sum(),
+            share=0.5,
+        )
+        for i in range(2)
+    ]
+    for which in range(2):
+        torch.testing.assert_close(parts[0][which] + parts[1][which], whole[which])
+
+
+def test_learnt_balance_starts_where_the_fixed_one_stands_and_finds_the_uncertainties():
+    mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
+    fixed = Balance(0.7, 0.02)(mse, ce)
+    learnt = Balance(0.7, 0.02, learnt=True)
+    start = 0.5 * fixed.item() + 0.5 * math.log(2 / 0.02)
+    assert learnt(mse, ce).item() == pytest.approx(start, rel=1e-6)
+
+    # At the minimum the variances are what the losses say: σ₁² = L_cube, σ₂² = 2 L_classes.
+    optimiser = torch.optim.Adam(learnt.parameters(), lr=0.05)
+    for _ in range(600):
+        optimiser.zero_grad()
+        learnt(mse, ce).backward()
+        optimiser.step()
+    variances = learnt.log_variances.detach().exp()
+    assert variances.tolist() == pytest.approx([0.7 * 0.3 + 0.1, 2 * (0.7 * 2 + 1)], rel=1e-3)

@@ -1,5 +1,7 @@
-"""How networks learn: losses."""
+"""How networks learn: the loss, the loop, and checkpoints from which a run goes on as if nothing had happened."""
 
+from crsdun.training.config import TrainConfig, config_from, load_config
+from crsdun.training.loop import Outcome, Watch, train
 from crsdun.training.losses import IGNORED, joint_loss
 
-__all__ = ["IGNORED", "joint_loss"]
+__all__ = ["IGNORED", "Outcome", "TrainConfig", "Watch", "config_from", "joint_loss", "load_config", "train"]

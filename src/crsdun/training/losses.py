@@ -1,7 +1,17 @@
-"""What a joint network is trained to lower."""
+"""What a joint network is trained to lower.
 
+    L = Σ_k λˢ^(K−k) ( MSE(x_k, x) + λᶜᵉ CE(θ_k, class) ),   k from 1 to K
+
+Legend: B batch · C bands · N classes · K stages · H, W scene · x cube · θ class map as logits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from crsdun.optics import Estimate
 
@@ -11,7 +21,7 @@ IGNORED = -1  # class of a pixel that nobody labelled
 def joint_loss(
     estimate: Estimate, cube: Tensor, classes: Tensor, stage_decay: float = 0.7, class_weight: float = 1e-4
 ) -> Tensor:
-    """L = Σ_k λˢ^(K−k) ( MSE(x_k, x) + λᶜᵉ CE(θ_k, class) ), the paper's loss.
+    """The paper's loss.
 
     Args:
         estimate: of a network, all K stages.
@@ -24,10 +34,47 @@ def joint_loss(
         A scalar: MSE is the mean over all elements, CE the mean over all labelled pixels without class weights
         (0 where no pixel is labelled).
     """
-    labelled = (classes != IGNORED).sum().clamp(min=1)
-    total = cube.new_zeros(())
-    for k, (x, theta) in enumerate(zip(estimate.cubes, estimate.logits, strict=True), start=1):
-        cross_entropy = F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum") / labelled
-        stage = F.mse_loss(x, cube) + class_weight * cross_entropy
-        total = total + stage_decay ** (len(estimate.cubes) - k) * stage
-    return total
+    return Balance(stage_decay, class_weight)(*stage_losses(estimate, cube, classes))
+
+
+def stage_losses(
+    estimate: Estimate, cube: Tensor, classes: Tensor, labelled: Tensor | None = None, share: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """MSE(x_k, x) and CE(θ_k, class) of every stage, (K,) each; arguments as ``joint_loss``.
+
+    Where several processes share a batch, each gives the number of labelled pixels of the whole batch and its own
+    share of the elements: the losses of all processes then add up to those of the batch.
+    """
+    if labelled is None:
+        labelled = (classes != IGNORED).sum()
+    mse, ce = [], []
+    for x, theta in zip(estimate.cubes, estimate.logits, strict=True):
+        mse.append(share * F.mse_loss(x, cube))
+        cross_entropy = F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum")
+        ce.append(cross_entropy / labelled.clamp(min=1))
+    return torch.stack(mse), torch.stack(ce)
+
+
+class Balance(nn.Module):
+    """One loss from those of all stages and both tasks.
+
+    Args:
+        stage_decay: λˢ.
+        class_weight: λᶜᵉ, of the class map against the cube.
+        learnt: weigh the two tasks by their uncertainty (Kendall, Gal and Cipolla, CVPR 2018),
+            ½ exp(−s₁) L_cube + exp(−s₂) L_classes + ½ (s₁ + s₂), the two s = log σ² being learnt. They start where
+            λᶜᵉ puts the balance, which must then be positive.
+    """
+
+    def __init__(self, stage_decay: float, class_weight: float, learnt: bool = False):
+        super().__init__()
+        self.stage_decay, self.class_weight = stage_decay, class_weight
+        self.log_variances = nn.Parameter(torch.tensor([0.0, math.log(2 / class_weight)])) if learnt else None
+
+    def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
+        """A scalar from ``stage_losses``, each (K,), of which this process has its share."""
+        decay = self.stage_decay ** torch.arange(len(cube) - 1, -1, -1, device=cube.device)
+        if self.log_variances is None:
+            return (decay * (cube + self.class_weight * classes)).sum()
+        s = self.log_variances
+        return (decay * (0.5 * (-s[0]).exp() * cube + (-s[1]).exp() * classes)).sum() + share * 0.5 * s.sum()

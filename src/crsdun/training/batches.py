@@ -1,0 +1,187 @@
+"""What every step learns from: crops of scenes, measured by a simulated camera.
+
+Sample (step, slot) is a pure function of the seed: which scene, where it is cut, how it is changed, its noise. So a
+run goes on from its step number alone, threads that prepare batches ahead change nothing, and processes that share a
+batch take its slots.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crsdun.optics import CassiCamera, InputError, random_mask
+from crsdun.scenes import Scene, read_mask
+from crsdun.scenes.augmenting import flipped, mosaic, turned
+from crsdun.scenes.sets import SceneSet
+from crsdun.training.config import CameraConfig, TrainConfig
+from crsdun.training.losses import IGNORED
+
+# One stream of random numbers for each purpose, so that none shifts another.
+ORDER, SAMPLE, MASK = range(3)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples of one step that one process learns from.
+
+    Attributes:
+        step: counted from 0.
+        names: of the scenes.
+        cube: x, (B,C,H,W).
+        classes: (B,H,W) int64, ``IGNORED`` where nobody knows.
+        measurement: y, (B,H,Wm).
+        camera: that took them.
+    """
+
+    step: int
+    names: tuple[str, ...]
+    cube: Tensor
+    classes: Tensor
+    measurement: Tensor
+    camera: CassiCamera
+
+    def to(self, device: torch.device) -> Batch:
+        if device.type == "cpu":
+            return self
+        moved = {name: getattr(self, name).to(device) for name in ("cube", "classes", "measurement", "camera")}
+        return replace(self, **moved)
+
+
+class Batches:
+    """The batches of a run, by step.
+
+    Args:
+        scenes: of the training split.
+        camera: of at least the size of the crops.
+        config: of the run.
+        slots: those of the whole batch that this process takes.
+
+    Raises:
+        InputError: the crops do not fit into a scene or into the mask.
+    """
+
+    def __init__(self, scenes: SceneSet, camera: CassiCamera, config: TrainConfig, slots: Sequence[int]):
+        self.scenes, self.camera, self.config, self.slots = scenes, camera, config, slots
+        height, width = config.sampling.crop
+        high = wide = max(height, width)
+        if not config.sampling.quarter_turns:
+            high, wide = height, width
+        for index, name in enumerate(scenes.names):
+            rows, columns = scenes.size(index)
+            if rows < high or columns < wide:
+                raise InputError(
+                    f"scene {name} has {rows}×{columns} pixels, crops need {high}×{wide}; "
+                    "choose a smaller sampling.crop"
+                )
+        if camera.height < height or camera.width < width:
+            raise InputError(
+                f"the mask has {camera.height}×{camera.width} pixels, crops have {height}×{width}; "
+                "choose a smaller sampling.crop or a larger mask"
+            )
+
+    def stream(self, start: int, stop: int) -> Iterator[Batch]:
+        """Batches start .. stop − 1 in order, prepared ahead by threads."""
+        workers = self.config.sampling.workers
+        if workers == 0:
+            yield from map(self.batch, range(start, stop))
+            return
+        steps = iter(range(start, stop))
+        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            ahead = deque(pool.submit(self.batch, step) for step in islice(steps, workers + 1))
+            try:
+                while ahead:
+                    batch = ahead.popleft().result()
+                    ahead.extend(pool.submit(self.batch, step) for step in islice(steps, 1))
+                    yield batch
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def batch(self, step: int) -> Batch:
+        """The samples of this process at a step, behind the step's part of the mask."""
+        camera = self.camera_at(step)
+        samples = [self.sample(step, slot) for slot in self.slots]
+        cube = torch.from_numpy(np.stack([scene.cube for scene, _ in samples]))
+        classes = torch.from_numpy(np.stack([labels_of(scene) for scene, _ in samples]))
+        exposures = camera.forward(cube)
+        noise = self.config.camera.noise
+        noisy = [
+            noise(exposure, camera.bands, torch.Generator().manual_seed(seed))
+            for exposure, (_, seed) in zip(exposures, samples, strict=True)
+        ]
+        names = tuple(scene.name for scene, _ in samples)
+        return Batch(step, names, cube, classes, torch.stack(noisy), camera)
+
+    def camera_at(self, step: int) -> CassiCamera:
+        """The camera behind the part of the mask that all samples of a step see."""
+        height, width = self.config.sampling.crop
+        top = left = 0
+        if self.config.camera.random_crops:
+            rng = np.random.default_rng([self.config.seed, MASK, step])
+            top = int(rng.integers(self.camera.height - height + 1))
+            left = int(rng.integers(self.camera.width - width + 1))
+        return self.camera.crop(top, left, height, width)
+
+    def sample(self, step: int, slot: int) -> tuple[Scene, int]:
+        """One slot of the whole batch, and the seed of its noise."""
+        seed, sampling = self.config.seed, self.config.sampling
+        # All scenes once in every epoch, in an order of its own.
+        epoch, place = divmod(step * sampling.batch + slot, len(self.scenes))
+        index = int(np.random.default_rng([seed, ORDER, epoch]).permutation(len(self.scenes))[place])
+
+        rng = np.random.default_rng([seed, SAMPLE, step, slot])
+        height, width = sampling.crop
+        if rng.random() < sampling.mosaic and min(height, width) > 1:
+            others = rng.integers(len(self.scenes), size=3)
+            row, column = int(rng.integers(1, height)), int(rng.integers(1, width))
+            sizes = [(r, c) for r in (row, height - row) for c in (column, width - column)]
+            scene = mosaic([self.part(int(i), *size, rng) for i, size in zip([index, *others], sizes, strict=True)])
+        else:
+            scene = self.part(index, height, width, rng)
+        return scene, int(rng.integers(2**63))
+
+    def part(self, index: int, height: int, width: int, rng: np.random.Generator) -> Scene:
+        """A random crop of a scene, turned and flipped at random; only the crop is read."""
+        sampling = self.config.sampling
+        quarters = int(rng.integers(4)) if sampling.quarter_turns else 0
+        if quarters % 2:
+            height, width = width, height
+        rows, columns = self.scenes.size(index)
+        top, left = int(rng.integers(rows - height + 1)), int(rng.integers(columns - width + 1))
+        scene = turned(self.scenes.crop(index, top, left, height, width), quarters)
+        if sampling.flips != "none" and rng.random() < 0.5:
+            scene = flipped(scene, -1)
+        if sampling.flips == "both" and rng.random() < 0.5:
+            scene = flipped(scene, -2)
+        return scene
+
+
+def camera_for(config: CameraConfig, sets: Sequence[SceneSet]) -> CassiCamera:
+    """The camera of a run, whose random mask is as large as the largest scene of all sets.
+
+    Raises:
+        InputError: the mask cannot be read, or ``random:SEED`` holds no number.
+    """
+    kind, _, seed = config.mask.partition(":")
+    if kind == "random":
+        if not (seed or "0").isdigit():
+            raise InputError(f"camera.mask is random:SEED with a whole number, or a file, not {config.mask!r}")
+        sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
+        mask = random_mask(max(h for h, _ in sizes), max(w for _, w in sizes), seed=int(seed or "0"))
+    else:
+        mask = read_mask(config.mask)
+    return CassiCamera(mask, sets[0].bands, sets[0].wavelengths, config.step)
+
+
+def labels_of(scene: Scene) -> np.ndarray:
+    """The classes of a scene as losses take them, (H,W) int64."""
+    if scene.classes is None:
+        return np.full(scene.cube.shape[1:], IGNORED)
+    return np.ascontiguousarray(scene.classes, dtype=np.int64)

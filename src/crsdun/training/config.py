@@ -1,0 +1,335 @@
+"""One training run, completely: a YAML file, changed by ``key=value`` on the command line.
+
+The same dataclasses are what the command line prints, what a checkpoint holds and what the card of the final weights
+tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from crsdun.optics import InputError, SensorNoise
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which scenes.
+
+    Attributes:
+        source: as ``crsdun.scenes.sets.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
+        train, validation: splits to learn from and to choose the best weights on; never the test split.
+    """
+
+    source: str
+    train: Literal["train", "validation"] = "train"
+    validation: Literal["train", "validation"] = "validation"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network: its name and settings as ``crsdun.create`` takes them; bands and classes come from the data."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """The camera that is simulated in the loop.
+
+    Attributes:
+        mask: a file, or ``random:SEED``, as large as the largest scene.
+        step: dispersion in pixels per band.
+        random_crops: every step sees a random part of the mask (published); otherwise always its top left corner.
+        noise: of the detector.
+    """
+
+    mask: str = "random:0"
+    step: float = 2
+    random_crops: bool = True
+    noise: SensorNoise = field(default_factory=SensorNoise)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What a batch is made of.
+
+    Attributes:
+        crop: height and width in pixels; wider than the dispersion, or most of it mixes with the border.
+        batch: samples of one step, of all processes together.
+        flips: left–right (``horizontal``), also top–bottom (``both``), or none; each with probability ½.
+        quarter_turns: a random number of them.
+        mosaic: probability that a sample is joined from parts of four scenes at a random point.
+        workers: threads that prepare batches ahead; 0 prepares each when it is needed.
+    """
+
+    crop: tuple[int, int] = (256, 256)
+    batch: int = 4
+    flips: Literal["none", "horizontal", "both"] = "horizontal"
+    quarter_turns: bool = False
+    mosaic: float = 0.0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights move.
+
+    Attributes:
+        name: Adam, or AdamW with its decoupled weight decay (kernels and matrices only).
+        rate: learning rate after the warm-up.
+        warm_up: steps over which the rate rises linearly from 0.
+        schedule: ``cosine`` falls to ``final_rate`` at the last step; ``constant`` stays.
+        clip: largest norm of the gradient, or null.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    rate: float = 4e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warm_up: int = 0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_rate: float = 1e-6
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """L = Σ_k λˢ^(K−k) ( MSE + λᶜᵉ CE ).
+
+    Attributes:
+        stage_decay: λˢ.
+        class_weight: λᶜᵉ.
+        balance: ``fixed`` weights, or ``uncertainty`` learns them, starting there (``training.losses.Balance``).
+    """
+
+    stage_decay: float = 0.7
+    class_weight: float = 1e-4
+    balance: Literal["fixed", "uncertainty"] = "fixed"
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """When and how the best weights are chosen.
+
+    Attributes:
+        every: steps between two validations; there is one after the last step too.
+        scenes: how many of the split, evenly spread over it; null for all.
+        criterion: best is the highest ``psnr`` or ``miou``, or the lowest ``loss``.
+    """
+
+    every: int = 1000
+    scenes: int | None = None
+    criterion: Literal["psnr", "miou", "loss"] = "psnr"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes:
+        steps: of the whole run; the schedule ends with them.
+        out: folder of the run.
+        seed: of initial weights, order, crops, augmentation, mask crops and noise.
+        ema: decay of the moving average of weights that is validated and saved, or null for the weights themselves.
+        precision: of products and convolutions; ``bfloat16`` where the device computes in it.
+        log_every: steps between two rows of the log.
+        checkpoint_every: steps between two checkpoints, besides those after validations.
+        minutes: stop cleanly after so long; the same command goes on from there. Null for no limit.
+    """
+
+    data: DataConfig
+    network: NetworkConfig
+    steps: int
+    out: str
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    seed: int = 0
+    ema: float | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    log_every: int = 10
+    checkpoint_every: int = 200
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for allowed, key, expected in (
+            (self.steps >= 1, "steps", "1 or more"),
+            (
+                not {"name", "bands", "classes"} & self.network.settings.keys(),
+                "network.settings",
+                "without name, bands and classes (the data tell the last two)",
+            ),
+            (self.seed >= 0, "seed", "0 or more"),
+            (self.ema is None or 0 < self.ema < 1, "ema", "between 0 and 1, or null"),
+            (self.log_every >= 1, "log_every", "1 or more"),
+            (self.checkpoint_every >= 1, "checkpoint_every", "1 or more"),
+            (self.minutes is None or self.minutes > 0, "minutes", "positive, or null"),
+            (min(self.sampling.crop) >= 1, "sampling.crop", "1 or more pixels each way"),
+            (self.sampling.batch >= 1, "sampling.batch", "1 or more"),
+            (0 <= self.sampling.mosaic <= 1, "sampling.mosaic", "a probability"),
+            (self.sampling.workers >= 0, "sampling.workers", "0 or more"),
+            (self.optimiser.rate > 0, "optimiser.rate", "positive"),
+            (all(0 <= beta < 1 for beta in self.optimiser.betas), "optimiser.betas", "in 0..1, 1 excluded"),
+            (self.optimiser.weight_decay >= 0, "optimiser.weight_decay", "0 or more"),
+            (0 <= self.optimiser.warm_up < self.steps, "optimiser.warm_up", "0 or more and less than steps"),
+            (0 <= self.optimiser.final_rate <= self.optimiser.rate, "optimiser.final_rate", "in 0..optimiser.rate"),
+            (self.optimiser.clip is None or self.optimiser.clip > 0, "optimiser.clip", "positive, or null"),
+            (self.loss.stage_decay > 0, "loss.stage_decay", "positive"),
+            (self.loss.class_weight >= 0, "loss.class_weight", "0 or more"),
+            (
+                self.loss.balance == "fixed" or self.loss.class_weight > 0,
+                "loss.class_weight",
+                "positive where the balance is learnt",
+            ),
+            (self.validation.every >= 1, "validation.every", "1 or more"),
+            (
+                self.validation.scenes is None or self.validation.scenes >= 1,
+                "validation.scenes",
+                "1 or more, or null",
+            ),
+        ):
+            if not allowed:
+                raise InputError(f"{key} must be {expected}, not {_at(self, key)!r}")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The configuration that a YAML file holds.
+
+    Args:
+        path: of the file.
+        overrides: ``key=value`` with dotted keys and YAML values, such as ``optimiser.rate=1e-3``.
+
+    Raises:
+        InputError: the file is missing or no YAML; a key is unknown (the nearest is named), missing or of a wrong
+            type; a value is outside its range.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no configuration {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" from line {mark.line + 1} on" if mark else ""
+        raise InputError(f"{path} is not YAML{where}; see configs/ for examples") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no keys with values; see configs/ for examples")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"{override!r} is not key=value, such as optimiser.rate=1e-3")
+        try:
+            _put(values, key.strip().split("."), yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise InputError(f"the value in {override!r} is not YAML; quote it") from error
+    return config_from(values)
+
+
+def config_from(values: dict[str, Any]) -> TrainConfig:
+    """The configuration that plain values (of YAML or JSON) describe, checked."""
+    return _typed(TrainConfig, values, "")
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by dotted key."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
+def _typed(kind: Any, value: Any, key: str) -> Any:
+    """``value`` as ``kind``; ``key`` says where it stands."""
+    if is_dataclass(kind):
+        return _section(kind, value, key)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _typed(inner, value, key)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{key} is one of {', '.join(arguments)}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or len(value) != len(arguments):
+            raise InputError(f"{key} takes {len(arguments)} values, as in [{_EXAMPLES[arguments[0]]}], not {value!r}")
+        return tuple(_typed(argument, each, key) for argument, each in zip(arguments, value, strict=True))
+    if kind is float and not isinstance(value, bool):
+        with suppress(TypeError, ValueError):
+            return float(value)  # YAML 1.1 reads 1e-3, which lacks a point, as text
+    elif origin is dict and (value is None or isinstance(value, dict)):
+        return dict(value or {})
+    elif isinstance(value, kind if origin is None else origin) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise InputError(f"{key} takes {_WORDS[origin or kind]}, not {value!r}")
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
+_EXAMPLES = {int: "256, 256", float: "0.9, 0.999"}
+
+
+def _section(kind: Any, value: Any, key: str) -> Any:
+    """A dataclass from the keys and values of one section."""
+    before = f"{key}." if key else ""
+    if not isinstance(value, dict):
+        names = ", ".join(each.name for each in fields(kind))
+        raise InputError(f"{key} takes keys with values ({names}), not {value!r}")
+    known = {each.name: each for each in fields(kind)}
+    for name in value:
+        if name not in known:
+            raise InputError(f"there is no key {before}{name}; {_nearest(f'{before}{name}')}")
+    for name, each in known.items():
+        if name not in value and each.default is MISSING and each.default_factory is MISSING:
+            raise InputError(f"the configuration does not say {before}{name}; add it to the file or to the command")
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(hints[name], value[name], before + name) for name in known if name in value})
+
+
+def _keys(kind: Any, before: str = "") -> Iterator[str]:
+    """Every dotted key of a section, and of the sections in it."""
+    for name, hint in get_type_hints(kind).items():
+        yield before + name
+        if is_dataclass(hint):
+            yield from _keys(hint, f"{before}{name}.")
+
+
+def _nearest(key: str) -> str:
+    """Words that name the keys most like an unknown one: the same name in another section, or a similar spelling."""
+    keys = list(_keys(TrainConfig))
+    same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
+    near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a nested value, making sections on the way."""
+    for name in path[:-1]:
+        inner = values.get(name)
+        if not isinstance(inner, dict):
+            inner = values[name] = {}
+        values = inner
+    values[path[-1]] = value
+
+
+def _at(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config

@@ -1,0 +1,133 @@
+"""One run on several processes: each learns from its slots of every batch, and all hold the same weights.
+
+The losses of the processes add up to the loss of the batch (``losses.stage_losses``), so gradients are summed, and
+BatchNorm takes its statistics from the whole batch: two processes of batch 2 do what one does of batch 4.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from crsdun.networks.blocks import ChannelBatchNorm
+from crsdun.optics import InputError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, as one of them sees it.
+
+    Attributes:
+        rank: which one this is; 0 writes and speaks.
+        count: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    def slots(self, batch: int) -> range:
+        """The slots of a batch that are this process's."""
+        if batch % self.count:
+            raise InputError(
+                f"sampling.batch={batch} cannot be shared evenly by {self.count} processes; choose a multiple"
+            )
+        each = batch // self.count
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Over all processes; not for gradients to flow through."""
+        if self.count > 1:
+            values = values.detach().clone()
+            dist.all_reduce(values)
+        return values
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the sum of all gradients, in one message."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process has, in the order of their ranks."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """The processes that ``torchrun`` started together, or this one alone.
+
+    Each takes the GPU of its local rank, or the CPU where there is none.
+    """
+    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("mps" if count == 1 and torch.backends.mps.is_available() else "cpu")
+    if count > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank, count, device)
+    finally:
+        if count > 1:
+            dist.destroy_process_group()
+
+
+class SynchronisedBatchNorm(ChannelBatchNorm):
+    """BatchNorm whose statistics in training are those of all processes, on any device.
+
+    PyTorch's SyncBatchNorm knows GPUs only.
+    """
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel over the whole batch, for each image, (B,d,1,1)."""
+        if not self.training:
+            return super().moments(x)
+        x = x.float()
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = _Sum.apply(x.sum((0, 2, 3), keepdim=True)) / count
+        variance = _Sum.apply((x - mean).square().sum((0, 2, 3), keepdim=True)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_(variance.flatten() * (count / (count - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        return mean.expand(len(x), -1, 1, 1), variance.expand(len(x), -1, 1, 1)
+
+
+class _Sum(torch.autograd.Function):
+    """Over all processes; so is its gradient, since every process's loss depends on it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def synchronise_batch_norm(network: nn.Module) -> None:
+    """Let every BatchNorm of a network take part in the run; names and values of its state stay the same."""
+    for module in network.modules():
+        if type(module) is ChannelBatchNorm:
+            module.__class__ = SynchronisedBatchNorm

@@ -1,0 +1,161 @@
+"""Everything that changes while a network learns, and one step of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crsdun.networks import Network
+from crsdun.training.batches import Batch
+from crsdun.training.config import OptimiserConfig, TrainConfig
+from crsdun.training.distributed import Processes, synchronise_batch_norm
+from crsdun.training.losses import IGNORED, Balance, stage_losses
+
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """What one step came to, over the whole batch.
+
+    Attributes:
+        loss: that was lowered.
+        mse, ce: of every stage.
+        gradient_norm: before clipping.
+    """
+
+    loss: float
+    mse: list[float]
+    ce: list[float]
+    gradient_norm: float
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, (self.loss, *self.mse, *self.ce, self.gradient_norm)))
+
+
+class Learner:
+    """A network with its optimiser, its loss and the average of its weights.
+
+    Args:
+        network: with fresh weights, the same in every process; moved to the device of ``processes``.
+        config: of the run.
+        processes: that share every batch.
+    """
+
+    def __init__(self, network: Network, config: TrainConfig, processes: Processes):
+        self.config, self.processes = config, processes
+        self.network = network.to(processes.device).train()
+        if processes.count > 1:
+            synchronise_batch_norm(self.network)
+        self.average = None if config.ema is None else copy.deepcopy(self.network).requires_grad_(False)
+        loss = config.loss
+        self.balance = Balance(loss.stage_decay, loss.class_weight, loss.balance == "uncertainty")
+        self.balance.to(processes.device)
+        self.optimiser = _optimiser(self.network, self.balance, config.optimiser)
+
+    @property
+    def trained(self) -> Network:
+        """The network to validate and to save: the average where there is one."""
+        return self.average or self.network
+
+    def learn(self, batch: Batch) -> StepFigures:
+        """One step. Where its figures are not finite, nothing has changed."""
+        settings, processes = self.config.optimiser, self.processes
+        share = 1 / processes.count
+        labelled = processes.sum((batch.classes != IGNORED).sum())
+
+        with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            estimate = self.network(batch.measurement, batch.camera)
+            mse, ce = stage_losses(estimate, batch.cube, batch.classes, labelled, share)
+        loss = self.balance(mse, ce, share)
+
+        self.optimiser.zero_grad()
+        loss.backward()
+        processes.sum_gradients(self._parameters())
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip or math.inf)
+
+        total, *stages = processes.sum(torch.cat([loss[None], mse, ce]).detach()).tolist()
+        figures = StepFigures(total, stages[: len(mse)], stages[len(mse) :], norm.item())
+        if figures.finite:
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate_at(batch.step, settings, self.config.steps)
+            self.optimiser.step()
+            self._average(batch.step)
+        return figures
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes, by name."""
+        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        found |= {f"balance.{name}": value for name, value in self.balance.state_dict().items()}
+        if self.average is not None:
+            found |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self._named():
+            for what, value in self.optimiser.state[parameter].items():
+                found[f"optimiser.{what}.{name}"] = value
+        return found
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what ``tensors`` gave."""
+        for part, module in (("network", self.network), ("balance", self.balance), ("average", self.average)):
+            if module is not None:
+                module.load_state_dict(_below(part, tensors))
+        moments = {what: _below(f"optimiser.{what}", tensors) for what in ("step", "exp_avg", "exp_avg_sq")}
+        for name, parameter in self._named():
+            # A parameter that never had a gradient has no state.
+            if name in moments["step"]:
+                state = self.optimiser.state[parameter] = {"step": moments["step"][name].to(parameter.device)}
+                for what in ("exp_avg", "exp_avg_sq"):
+                    # In the memory format of the parameter, as the fused step walks over both at once.
+                    state[what] = torch.empty_like(parameter).copy_(moments[what][name])
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from self.network.named_parameters()
+        yield from self.balance.named_parameters(prefix="balance")
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for _, parameter in self._named()]
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Move the average towards the weights; early on it forgets faster than its decay says."""
+        if self.average is None:
+            return
+        decay = min(self.config.ema or 0, (1 + step) / (10 + step))
+        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def rate_at(step: int, settings: OptimiserConfig, steps: int) -> float:
+    """The learning rate of a step, counted from 0."""
+    if step < settings.warm_up:
+        return settings.rate * (step + 1) / settings.warm_up
+    if settings.schedule == "constant":
+        return settings.rate
+    done = (step - settings.warm_up) / max(steps - 1 - settings.warm_up, 1)
+    return settings.final_rate + (settings.rate - settings.final_rate) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _optimiser(network: Network, balance: Balance, settings: OptimiserConfig) -> torch.optim.Optimizer:
+    decaying: list[nn.Parameter] = []
+    free = list(balance.parameters())
+    for parameter in network.parameters():
+        # Kernels and matrices; not biases, norms and single numbers.
+        (decaying if sum(size > 1 for size in parameter.shape) > 1 else free).append(parameter)
+    groups = [
+        {"params": decaying, "weight_decay": settings.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    return OPTIMISERS[settings.name](groups, lr=settings.rate, betas=settings.betas, fused=True)
+
+
+def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}

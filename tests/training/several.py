@@ -1,0 +1,48 @@
+"""What each of several processes does in ``test_distributed``: ``torchrun … -m tests.training.several FOLDER``."""
+
+import sys
+
+import torch
+
+from crsdun.networks.blocks import ChannelBatchNorm
+from crsdun.training import Watch, train
+from crsdun.training.distributed import Processes, SynchronisedBatchNorm, join
+from tests.training.small import small_config, small_sets
+
+LEARNING = {
+    "network": {"name": "crsdun_2stg", "settings": {"width": 4}},  # its second stage has BatchNorm
+    "sampling": {"crop": [32, 32], "batch": 4, "mosaic": 0.5},
+    "loss": {"class_weight": 0.1, "balance": "uncertainty"},
+    "steps": 5,
+}
+
+
+def normalise_together(processes: Processes) -> None:
+    """BatchNorm over the processes against BatchNorm of the whole batch: result, gradients, running statistics."""
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.randn(4, 3, 5, 6, generator=generator) * 3 + 1
+    weights = torch.randn(whole.shape, generator=generator)
+    mine = slice(2 * processes.rank, 2 * processes.rank + 2)
+    cases = (ChannelBatchNorm(3), whole, weights), (SynchronisedBatchNorm(3), whole[mine], weights[mine])
+    results = []
+    for norm, x, weight in cases:
+        x = x.clone().requires_grad_()
+        y = norm(x)
+        (weight * y.square()).sum().backward()
+        results.append((y, x.grad, norm))
+    (y, gradient, norm), (my_y, my_gradient, my_norm) = results
+    torch.testing.assert_close(my_y, y[mine])
+    torch.testing.assert_close(my_gradient, gradient[mine], rtol=1e-4, atol=1e-5)
+    processes.sum_gradients(my_norm.parameters())
+    torch.testing.assert_close(my_norm.weight.grad, norm.weight.grad)
+    assert my_norm.state_dict().keys() == norm.state_dict().keys()
+    for name, value in norm.state_dict().items():
+        torch.testing.assert_close(my_norm.state_dict()[name], value)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with join() as processes:
+        assert processes.count == 2
+        normalise_together(processes)
+    train(small_config(sys.argv[1], **LEARNING), small_sets(), Watch(tell=lambda words: None))

@@ -1,0 +1,151 @@
+"""Batches: a pure function of seed, step and slot; labels stay with their spectra; y is what the camera sees."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from crsdun.optics import InputError, random_mask
+from crsdun.training.batches import Batches, camera_for
+from tests.training.small import SmallSet, small_config, small_sets
+
+SETS = small_sets()
+
+
+def batches(slots=range(2), sets=SETS, **sections):
+    config = small_config("unused", **sections)
+    return Batches(sets[0], camera_for(config.camera, sets), config, slots)
+
+
+def same(one, other):
+    assert one.names == other.names
+    for name in ("cube", "classes", "measurement"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert torch.equal(one.camera.mask, other.camera.mask)
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    first, second = batches(), batches()
+    later = first.batch(7)
+    first.batch(3)
+    same(later, second.batch(7))
+    assert not torch.equal(later.cube, batches(seed=1).batch(7).cube)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_threads_change_nothing_and_a_stream_goes_on_anywhere(workers):
+    ahead = list(batches(sampling={"workers": workers}).stream(2, 7))
+    assert [batch.step for batch in ahead] == [2, 3, 4, 5, 6]
+    for batch in ahead:
+        same(batch, batches().batch(batch.step))
+
+
+def test_leaving_a_stream_early_leaves_no_thread_behind():
+    stream = batches(sampling={"workers": 2}).stream(0, 100)
+    next(stream)
+    stream.close()
+
+
+def test_two_processes_share_the_batch_of_one():
+    four = {"batch": 4}
+    whole = batches(range(4), sampling=four).batch(5)
+    halves = [batches(slots, sampling=four).batch(5) for slots in (range(2), range(2, 4))]
+    assert halves[0].names + halves[1].names == whole.names
+    for name in ("cube", "classes", "measurement"):
+        assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
+
+
+def test_every_scene_comes_once_in_an_epoch_and_epochs_differ():
+    stream = batches(sampling={"mosaic": 0})
+    epochs = [[name for step in steps for name in stream.batch(step).names] for steps in (range(3), range(3, 6))]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(SETS[0].names)
+    assert epochs[0] != epochs[1]
+
+
+def test_labels_stay_with_their_spectra_through_every_augmentation():
+    spectra = np.random.default_rng(0).random((4, 5))
+    directions = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+    stream = batches(sampling={"crop": [24, 40], "mosaic": 0.5})
+    names = []
+    for step in range(12):
+        batch = stream.batch(step)
+        names += batch.names
+        cube, classes = batch.cube.movedim(1, -1).numpy(), batch.classes.numpy()
+        assert cube.shape == (2, 24, 40, 5)
+        known = classes >= 0
+        nearest = (cube[known] @ directions.T / np.linalg.norm(cube[known], axis=1, keepdims=True)).argmax(1)
+        assert (nearest == classes[known]).all()
+    assert {name.startswith("mosaic") for name in names} == {True, False}
+
+
+def test_flips_and_turns_happen():
+    plain = {"mosaic": 0, "flips": "none", "quarter_turns": False}
+    whole = {"crop": [48, 64]}  # nothing else is left to chance
+    index = {scene.name: scene.cube for scene in SETS[0].scenes}
+
+    def seen(**sampling):
+        stream = batches(sampling={**plain, **whole, **sampling})
+        found = set()
+        for step in range(12):
+            batch = stream.batch(step)
+            for name, cube in zip(batch.names, batch.cube.numpy(), strict=True):
+                kinds = {"as it is": (), "sideways": (-1,), "upside down": (-2,), "both": (-1, -2)}
+                found |= {kind for kind, axes in kinds.items() if np.array_equal(cube, np.flip(index[name], axes))}
+        return found
+
+    assert seen() == {"as it is"}
+    assert seen(flips="horizontal") == {"as it is", "sideways"}
+    assert seen(flips="both") == {"as it is", "sideways", "upside down", "both"}
+
+
+def test_the_camera_measures_the_crops_behind_one_part_of_the_mask_for_each_step():
+    stream = batches(camera={"noise": {"read_sigma": 0.0}})
+    first, second = stream.batch(0), stream.batch(1)
+    assert torch.equal(first.measurement, first.camera.forward(first.cube))
+    assert not torch.equal(first.camera.mask, second.camera.mask)
+    fixed = batches(camera={"random_crops": False})
+    assert torch.equal(fixed.batch(0).camera.mask, fixed.batch(1).camera.mask)
+
+
+def test_noise_is_of_each_sample_and_step():
+    noisy = batches(camera={"noise": {"read_sigma": 0.1}})
+    found = [noisy.batch(step) for step in range(2)]
+    noise = [part for batch in found for part in batch.measurement - batch.camera.forward(batch.cube)]
+    assert all(part.std().item() == pytest.approx(0.1, rel=0.1) for part in noise)
+    assert all(not torch.allclose(a, b) for i, a in enumerate(noise) for b in noise[:i])
+
+
+def test_only_the_crops_are_read():
+    class Counting(SmallSet):
+        pixels = 0
+
+        def crop(self, index, top, left, height, width):
+            self.pixels += height * width
+            return super().crop(index, top, left, height, width)
+
+    counting = Counting("train")
+    stream = batches(sets=(counting, SETS[1]), sampling={"crop": [16, 16], "mosaic": 0.7})
+    for step in range(5):
+        stream.batch(step)
+    assert counting.pixels == 5 * 2 * 16 * 16
+
+
+def test_crops_that_do_not_fit_are_refused_before_training():
+    with pytest.raises(InputError, match="scene train 0 has 48×64 pixels, crops need 50×20"):
+        batches(sampling={"crop": [50, 20], "quarter_turns": False})
+    with pytest.raises(InputError, match="crops need 60×60"):
+        batches(sampling={"crop": [20, 60]})
+    batches(sampling={"crop": [20, 60], "quarter_turns": False})
+
+
+def test_masks_by_seed_and_by_file(tmp_path):
+    config = small_config("unused").camera
+    assert np.array_equal(camera_for(replace(config, mask="random:3"), SETS).mask, random_mask(48, 64, seed=3))
+    np.savez(tmp_path / "mask.npz", mask=random_mask(20, 20))
+    file = replace(config, mask=str(tmp_path / "mask.npz"))
+    assert camera_for(file, SETS).mask.shape == (20, 20)
+    with pytest.raises(InputError, match="the mask has 20×20 pixels, crops have 32×32"):
+        batches(camera={"mask": file.mask})
+    with pytest.raises(InputError, match="random:SEED"):
+        camera_for(replace(config, mask="random:x"), SETS)

@@ -1,0 +1,274 @@
+"""Runs: what they leave, how they stop and go on, what they refuse."""
+
+import csv
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from crsdun.networks import load
+from crsdun.optics import CassiCamera, InputError, random_mask
+from crsdun.training import Watch, train
+from tests.training.small import SmallSet, small_config, small_sets
+
+SETS = small_sets()
+
+
+def run(config, sets=SETS, **watch):
+    said = []
+    outcome = train(config, sets, Watch(**{"tell": said.append, **watch}))
+    return outcome, said
+
+
+def rows(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with everything switched on."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    seen = []
+    config = small_config(out, ema=0.9, loss={"balance": "uncertainty"})
+
+    def picture(truth, estimate):
+        assert truth.cube.shape == estimate.cube.shape
+        assert truth.classes.shape == estimate.classes.shape
+        return np.full((4, 5, 3), 100, np.uint8)
+
+    outcome, said = run(config, progress=lambda done, total: seen.append((done, total)), picture=picture)
+    return config, out, outcome, said, seen
+
+
+def test_what_is_in_the_folder_of_a_run(finished):
+    _, out, outcome, said, seen = finished
+    visible = {path.name for path in out.iterdir()} - {"tensorboard"}
+    assert visible == {
+        "run.json", "log.csv", "validation.csv", "validation.png", "checkpoints", "best.safetensors",
+        "weights.safetensors",
+    }  # fmt: skip
+    assert outcome.step == 6
+    assert outcome.weights == out / "weights.safetensors"
+    assert [line.split(":")[0] for line in said] == ["step 3 of 6", "step 6 of 6"]
+    assert seen == [(done, 6) for done in range(7)]
+
+
+def test_the_log_has_every_stage_and_both_balances(finished):
+    _, out, outcome, _, _ = finished
+    log = rows(out / "log.csv")
+    assert [int(row["step"]) for row in log] == [1, 2, 3, 4, 5, 6]
+    assert [float(row["rate"]) for row in log][:2] == pytest.approx([1e-3, 2e-3])
+    assert float(log[5]["epoch"]) == 2
+    for name in ("loss", "mse_1", "ce_1", "log_variance_cube", "log_variance_classes", "gradient_norm", "seconds"):
+        assert float(log[0][name]) != float(log[5][name]), name
+    validations = rows(out / "validation.csv")
+    assert [int(row["step"]) for row in validations] == [3, 6]
+    assert float(validations[-1]["psnr_db"]) == pytest.approx(outcome.figures["psnr_db"], rel=1e-5)
+    assert 0 <= float(validations[-1]["miou"]) <= 1
+
+
+def test_the_record_tells_how_the_run_was_made(finished):
+    config, out, _, _, _ = finished
+    record = json.loads((out / "run.json").read_text())
+    assert record["config"]["network"] == {"name": "crsdun_1stg", "settings": {"width": 4}}
+    assert record["seed"] == config.seed
+    assert record["data"] == {each.name: each.hashes() for each in SETS}
+    [sitting] = record["sittings"]
+    assert sitting["from_step"] == 0
+    assert {"crsdun", "torch", "numpy", "python"} <= sitting["versions"].keys()
+    assert sitting["hardware"]["processes"] == 1
+
+
+def test_the_weights_are_the_average_and_their_card_says_where_they_come_from(finished):
+    _, out, outcome, _, _ = finished
+    network = load(outcome.weights)
+    checkpoint = load_file(out / "checkpoints" / "last.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, checkpoint[f"average.{name}"])
+    assert any(not torch.equal(value, checkpoint[f"network.{name}"]) for name, value in network.state_dict().items())
+    assert network.card.wavelengths == SETS[0].wavelengths
+    assert network.card.class_names == SETS[0].class_names
+    assert network.card.step == 2
+    provenance = network.card.provenance
+    assert provenance["recipe"]["optimiser"]["rate"] == 2e-3
+    assert provenance["data"].keys() == {"small train", "small validation"}
+    assert provenance["validation"]["psnr_db"] == outcome.figures["psnr_db"]
+    assert provenance["hours"] > 0
+    camera = CassiCamera(random_mask(20, 30), 5)
+    assert network(torch.rand(1, 20, 38), camera).cube.shape == (1, 5, 20, 30)
+
+
+def test_the_same_command_after_the_end_changes_nothing(finished):
+    config, out, outcome, _, _ = finished
+    before = load_file(outcome.weights)
+    again, said = run(config)
+    assert said == [f"{out} has done all its steps"]
+    assert again.figures == outcome.figures
+    assert all(torch.equal(value, before[name]) for name, value in load_file(again.weights).items())
+    assert [int(row["step"]) for row in rows(out / "log.csv")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_in_sittings_ends_bit_equal(tmp_path):
+    whole, _ = run(small_config(tmp_path / "whole"))
+    config = small_config(tmp_path / "sittings", minutes=1e-9)
+    for step in range(1, 6):
+        outcome, _ = run(config)
+        assert (outcome.step, outcome.stopped, outcome.weights) == (step, "time", None)
+    last, _ = run(config)
+    expected = load_file(whole.weights)
+    assert all(torch.equal(value, expected[name]) for name, value in load_file(last.weights).items())
+    assert len(json.loads((tmp_path / "sittings" / "run.json").read_text())["sittings"]) == 6
+    logs = [rows(tmp_path / name / "log.csv") for name in ("whole", "sittings")]
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path, number):
+    def interrupt(done, _):
+        if done == 2:
+            os.kill(os.getpid(), number)
+
+    outcome, _ = run(small_config(tmp_path / "run"), progress=interrupt)
+    assert (outcome.step, outcome.stopped) == (2, "signal")
+    again, said = run(small_config(tmp_path / "run"))
+    assert said[0].endswith("goes on from step 2 of 6")
+    assert again.step == 6
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path):
+    config = small_config(tmp_path / "run", minutes=1e-9)
+    run(config)
+    with pytest.raises(InputError) as caught:
+        run(small_config(tmp_path / "run", optimiser={"rate": 1e-3}, seed=4))
+    assert "optimiser.rate was 0.002, now 0.001; seed was 0, now 4" in str(caught.value)
+    # What changes nothing that is learnt may change.
+    free = replace(
+        config, minutes=None, log_every=2, checkpoint_every=5, sampling=replace(config.sampling, workers=0)
+    )
+    assert run(free)[0].step == 6
+
+
+def test_other_scenes_are_refused(tmp_path):
+    run(small_config(tmp_path / "run", minutes=1e-9))
+    changed = SmallSet("train")
+    changed.scenes[2].cube[0, 0, 0] += 0.5
+    with pytest.raises(InputError, match=r"not those that .* learnt from"):
+        run(small_config(tmp_path / "run"), (changed, SETS[1]))
+
+
+def test_a_damaged_last_checkpoint_costs_only_its_steps(tmp_path):
+    whole, _ = run(small_config(tmp_path / "whole"))
+    config = small_config(tmp_path / "run", minutes=1e-9)
+    for _ in range(3):
+        run(config)
+    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-7])
+    outcome, said = run(replace(config, minutes=None))
+    assert "is damaged" in said[0]
+    assert said[1].endswith("goes on from step 2 of 6")
+    expected = load_file(whole.weights)
+    assert all(torch.equal(value, expected[name]) for name, value in load_file(outcome.weights).items())
+    assert [int(row["step"]) for row in rows(tmp_path / "run" / "log.csv")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path):
+    broken = SmallSet("train")
+    for scene in broken.scenes[:2]:
+        scene.cube[:] = 1e25  # its square is infinite
+    config = small_config(tmp_path / "run", sampling={"mosaic": 0})
+    with pytest.raises(InputError) as caught:
+        run(config, (broken, SETS[1]))
+    message = str(caught.value)
+    assert "the loss is not finite at step" in message
+    [path] = (tmp_path / "run").glob("not_finite_step_*.safetensors")
+    assert str(path) in message
+    with safe_open(path, framework="pt") as file:
+        told = json.loads(file.metadata()["batch"])
+        assert set(file.keys()) == {"cube", "classes", "measurement", "mask"}
+        assert file.get_tensor("cube").max() > 1e24
+    assert set(told["scenes"]) & {"train 0", "train 1"}
+    assert f"step {told['step']}" in message
+
+
+@pytest.mark.parametrize(("criterion", "column", "best_of"), [("miou", "miou", max), ("loss", "loss", min)])
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path, criterion, column, best_of):
+    config = small_config(
+        tmp_path / "run",
+        optimiser={"rate": 0.03, "warm_up": 0, "schedule": "constant"},  # so fast that it is not always forwards
+        validation={"every": 1, "criterion": criterion},
+        steps=5,
+    )
+    _, said = run(config)
+    values = [float(row[column]) for row in rows(tmp_path / "run" / "validation.csv")]
+    best = values.index(best_of(values)) + 1
+    assert best < 5
+    assert [line for line in said if line.endswith("(best)")][-1].startswith(f"step {best} of 5")
+    card = load(tmp_path / "run" / "best.safetensors").card
+    assert card.provenance["step"] == best
+    assert card.provenance["validation"][column] == pytest.approx(values[best - 1], rel=1e-5)
+
+
+def test_nothing_is_learnt_from_or_chosen_on_the_test_split(tmp_path):
+    for sets in ((SETS[0], SmallSet("test")), (SmallSet("test"), SETS[1])):
+        with pytest.raises(InputError, match="small test is for the final test only"):
+            run(small_config(tmp_path / "run"), sets)
+
+
+def test_sets_that_differ_are_refused(tmp_path):
+    other = SmallSet("validation")
+    other.class_names = ("background", "1", "2", "3")
+    with pytest.raises(InputError, match="differ in their class names"):
+        run(small_config(tmp_path / "run"), (SETS[0], other))
+
+
+def test_crops_narrower_than_the_dispersion_are_remarked_upon(tmp_path):
+    _, said = run(small_config(tmp_path / "run", camera={"step": 8}, steps=3))
+    assert "crops of 32 columns are no wider than the dispersion of 32" in said[0]
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="no run of crsdun"):
+        run(small_config(tmp_path))
+
+
+def test_scenes_without_labels_can_be_learnt_from(tmp_path):
+    class Unlabelled(SmallSet):
+        class_names = None
+
+        def __init__(self, split):
+            super().__init__(split, scenes=2)
+            self.class_names = None
+            self.scenes = [replace(scene, classes=None, class_names=None) for scene in self.scenes]
+
+    outcome, _ = run(small_config(tmp_path / "run", steps=3), (Unlabelled("train"), Unlabelled("validation")))
+    assert outcome.figures["miou"] is None
+    assert outcome.figures["psnr_db"] > 0
+    assert {row["ce_1"] for row in rows(tmp_path / "run" / "log.csv")} == {"0"}
+
+
+def test_tensorboard_gets_curves_and_pictures_and_goes_on_with_the_run(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def picture(truth, estimate):
+        return np.zeros((4, 5, 3), np.uint8)
+
+    config = small_config(tmp_path / "run", minutes=1e-9)
+    for _ in range(6):
+        run(config, picture=picture)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    log = rows(tmp_path / "run" / "log.csv")
+    for name in ("mse_1", "ce_1"):
+        found = [(event.step, event.value) for event in events.Scalars(f"training/{name}")]
+        assert found == [(int(row["step"]), pytest.approx(float(row[name]), rel=1e-5)) for row in log]
+    assert [event.step for event in events.Scalars("validation/psnr_db")] == [3, 6]
+    assert [event.step for event in events.Images("validation")] == [3, 6]
