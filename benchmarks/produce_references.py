@@ -37,7 +37,7 @@ def spectrum(scene: Scene) -> np.ndarray:
 
 
 def colour(scene: Scene, illuminant: str | None = None) -> np.ndarray:
-    """8-bit sRGB in 0..1, (H·W, 3), under the lamp of the scene or another; white paper in full light is white."""
+    """8-bit sRGB in 0..1, (H·W, 3), under the lamp of the scene or another; a reflectance of 1 is white."""
     lamp = illuminant or scene.provenance["illuminant"]
     image = cube_to_srgb(scene.cube, scene.wavelengths, lamp, normalise=False)
     return image.reshape(-1, 3).astype(np.float32) / 255

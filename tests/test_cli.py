@@ -227,17 +227,17 @@ def test_many_for_a_machine_and_with_their_truths(folder, capsys):
 
 
 def test_an_interruption_of_many_leaves_whole_folders(folder, capsys, monkeypatch):
-    from crsdun import runtime
+    from crsdun.runtime import Decoder
 
-    reconstruct, calls = runtime.reconstruct, []
+    decode, calls = Decoder.decode, []
 
-    def interrupted(**given):
+    def interrupted(*given):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return reconstruct(**given)
+        return decode(*given)
 
-    monkeypatch.setattr(runtime, "reconstruct", interrupted)
+    monkeypatch.setattr(Decoder, "decode", interrupted)
     assert main([*MANY]) == 130
     assert os.listdir("out") == ["one"]
     assert Path("out/one/record.json").is_file()
@@ -268,11 +268,11 @@ def test_tiles_and_precision_are_recorded(weights, capsys):
 
 
 def test_tiles_of_their_own_accord_are_said(weights, capsys, monkeypatch):
-    from crsdun import runtime
+    from crsdun.runtime import decoding
 
     np.save("mask.npy", random_mask(5 * H, W, seed=1))
     np.save("tall.npy", np.tile(read_measurement("y.npz").frame, (5, 1)))
-    monkeypatch.setattr(runtime, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(decoding, "available_memory", lambda device: 1000)
     capsys.readouterr()
     assert main([weights[0], "tall.npy", *weights[2:], "--mask", "mask.npy"]) == 0
     words = capsys.readouterr().err

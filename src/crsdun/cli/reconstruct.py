@@ -19,7 +19,7 @@ from crsdun.cli.printing import progress_bar, reason, report, tell, told
 from crsdun.optics import InputError
 
 if TYPE_CHECKING:
-    from crsdun.runtime import Progress, Reconstruction
+    from crsdun.runtime import Prepared, Reconstruction
 
 
 def add(commands: Commands) -> None:
@@ -80,70 +80,60 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
-    from crsdun.scenes import read_mask, read_measurement, read_scene
+    from crsdun.scenes import read_mask
     from crsdun.viewing.results import write_results
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
     if many is not None:
         runtime.check_parent(options.out)
-        if options.truth is not None and not options.truth.is_dir():
-            raise InputError(f"{options.truth} is no folder; give --truth DIR with one file for each measurement")
+        runtime.check_truth_of_many(options.truth)
     if options.overlap is not None and options.tile is None:
         raise InputError("an --overlap is that of tiles; give --tile ROWS too")
-    tiles = None if options.tile is None else runtime.Tiles(options.tile, options.overlap)
     runtime.keep_freed_memory()
-    mask = None if options.mask is None else read_mask(options.mask, options.mask_key)
-    calibration = {
-        "dark": frame_from(options.dark),
-        "white": frame_from(options.white),
-        "bit_depth": options.bits,
-        "exposure": options.exposure,
-    }
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     device = device_from(options.device)
     name, method = runtime.method_from(
         options.weights, options.method, device, options.engine, options.step, **settings
     )
-    runtime.check_method(name, method, tiles, options.precision, device)
-    memory = runtime.available_memory(device)
-    notes: set[str] = set()
+    decoder = runtime.Decoder(
+        name,
+        method,
+        mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
+        key=options.key,
+        camera={name: getattr(options, name) for name in ("bands", "wavelengths", "step", "offsets")},
+        calibration={
+            "dark": frame_from(options.dark),
+            "white": frame_from(options.white),
+            "bit_depth": options.bits,
+            "exposure": options.exposure,
+        },
+        truth=options.truth,
+        truth_key=options.truth_key,
+        device=device,
+        tiles=None if options.tile is None else runtime.Tiles(options.tile, options.overlap),
+        precision=options.precision,
+        tell=lambda note: print(f"crsdun: {note}", file=sys.stderr),
+    )
+    if many is None:
+        runtime.check_folder(options.out, options.overwrite)
+        given = decoder.read(options.measurement[0])
+        with progress_bar(name) as progress:
+            decoded = decoder.decode(given, progress)
+        write_results(decoded, options.out, options.overwrite)
+        report(decoded, options.out, options.json)
+        return 0
 
-    def read(item: tuple[Path, Path]) -> dict[str, Any]:
+    def read(item: tuple[Path, Path]) -> tuple[Prepared, Path]:
         file, out = item
         runtime.check_folder(out, options.overwrite)
-        measurement = read_measurement(file, options.key, options.wavelengths)
-        camera = runtime.camera_for(
-            measurement, mask, options.bands, options.wavelengths, options.step, options.offsets
-        )
-        measurement = runtime.on_scale(measurement, camera.bands, **calibration)
-        truth = options.truth and read_scene(runtime.truth_of(file, options.truth), options.truth_key)
-        return {"measurement": measurement, "camera": camera, "truth": truth, "out": out}
+        return decoder.read(file), out
 
-    def decode(given: dict[str, Any], progress: Progress | None = None) -> tuple[Reconstruction, Path]:
-        out, camera = given.pop("out"), given["camera"]
-        cut = tiles or runtime.automatic_tiles(method, camera, memory)
-        if cut and cut.automatic:
-            note = (
-                f"crsdun: the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
-                f"{cut.rows} rows, overlapping by {cut.overlap} (choose with --tile)"
-            )
-            if note not in notes:  # once for many frames of the same size
-                print(note, file=sys.stderr)
-            notes.add(note)
-        settings = {"device": device, "progress": progress, "tiles": cut, "precision": options.precision}
-        return runtime.reconstruct(method=method, name=name, **given, **settings), out
+    def decode(given: tuple[Prepared, Path]) -> tuple[Reconstruction, Path]:
+        return decoder.decode(given[0]), given[1]
 
     def write(decoded: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
         write_results(*decoded, options.overwrite)
         return told(*decoded)
-
-    if many is None:
-        given = read((options.measurement[0], options.out))
-        with progress_bar(name) as progress:
-            decoded = decode(given, progress)
-        write(decoded)
-        report(*decoded, options.json)
-        return 0
 
     outcomes = {}
     with progress_bar(name) as progress:

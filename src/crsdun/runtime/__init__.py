@@ -1,5 +1,6 @@
 """A measurement file in, a folder of results out; any number of them, of any size."""
 
+from crsdun.runtime.decoding import Decoder, Prepared, check_truth_of_many
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.exporting import export
 from crsdun.runtime.folder import RECORD, check_folder, new_folder
@@ -21,7 +22,9 @@ from crsdun.runtime.tiles import Tiles, automatic_tiles
 __all__ = [
     "PRECISIONS",
     "RECORD",
+    "Decoder",
     "Engine",
+    "Prepared",
     "Progress",
     "Reconstruction",
     "Tiles",
@@ -31,6 +34,7 @@ __all__ = [
     "check_folder",
     "check_method",
     "check_parent",
+    "check_truth_of_many",
     "export",
     "find_measurements",
     "keep_freed_memory",

@@ -1,0 +1,108 @@
+"""How measurements are decoded, told once for as many as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.optics import CassiCamera, Estimate, InputError
+from crsdun.runtime.many import truth_of
+from crsdun.runtime.memory import available_memory
+from crsdun.runtime.reconstruction import Progress, Reconstruction, camera_for, check_method, on_scale, reconstruct
+from crsdun.runtime.tiles import Tiles, automatic_tiles
+from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A measurement that was read, with the camera that took it and the true scene, where there is one."""
+
+    measurement: Measurement
+    camera: CassiCamera
+    truth: Scene | None
+
+
+@dataclass
+class Decoder:
+    """Reads measurements and decodes them, all in the same way.
+
+    Attributes:
+        name, method: as ``method_from`` gives them.
+        mask: (H,W) or (C,H,W); None takes that of each file.
+        key: of the exposure in its file.
+        camera: settings of ``camera_for`` (bands, wavelengths, step, offsets); None there for what each file tells.
+        calibration: settings of ``normalise_frame`` (dark, white, bit_depth, exposure).
+        truth: file of the true scene, or a folder with one for each measurement.
+        truth_key: of the true cube in its file.
+        device, tiles, precision: as ``reconstruct``; where ``tiles`` is None, a frame is cut if the memory would not
+            suffice.
+        tell: is told once what was decided without being asked.
+
+    Raises:
+        InputError: the method takes no tiles, or the device no such precision.
+    """
+
+    name: str
+    method: Callable[..., Estimate]
+    mask: np.ndarray | None = None
+    key: str | None = None
+    camera: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    truth_key: str | None = None
+    device: str = "cpu"
+    tiles: Tiles | None = None
+    precision: str = "float32"
+    tell: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        check_method(self.name, self.method, self.tiles, self.precision, self.device)
+        # Asked before the first computation, whose memory would count as taken.
+        self.memory = available_memory(self.device)
+        self.told: set[str] = set()
+
+    def read(self, file: Path) -> Prepared:
+        """A measurement from its file.
+
+        Raises:
+            InputError: what is in the files does not fit together; the message says what would.
+        """
+        measurement = read_measurement(file, self.key, self.camera.get("wavelengths"))
+        camera = camera_for(measurement, self.mask, **self.camera)
+        measurement = on_scale(measurement, camera.bands, **self.calibration)
+        truth = None if self.truth is None else read_scene(truth_of(file, self.truth), self.truth_key)
+        return Prepared(measurement, camera, truth)
+
+    def decode(self, given: Prepared, progress: Progress | None = None) -> Reconstruction:
+        """What ``reconstruct`` makes of it, in tiles where the memory would not suffice."""
+        camera = given.camera
+        tiles = self.tiles or automatic_tiles(self.method, camera, self.memory)
+        if tiles is not None and tiles.automatic:
+            note = (
+                f"the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
+                f"{tiles.rows} rows, overlapping by {tiles.overlap} (choose with --tile)"
+            )
+            if note not in self.told:  # once for many frames of the same size
+                self.tell(note)
+            self.told.add(note)
+        return reconstruct(
+            given.measurement,
+            camera,
+            self.method,
+            self.name,
+            given.truth,
+            self.device,
+            progress,
+            tiles,
+            self.precision,
+        )
+
+
+def check_truth_of_many(truth: Path | None) -> None:
+    """Raise an InputError where the truth of many measurements is no folder."""
+    if truth is not None and not truth.is_dir():
+        raise InputError(f"{truth} is no folder; give --truth DIR with one file for each measurement")
