@@ -564,8 +564,8 @@ def test_options_stay_what_they_are():
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [
-            "--cubes-only", "--device", "--first", "--help", "--iterations", "--json", "--mask", "--mask-key", "--out",
-            "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
+            "--cubes-only", "--device", "--first", "--help", "--iterations", "--json", "--mask", "--mask-key",
+            "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
         ],
         "compare": ["--help", "--json"],
         "data": ["--help"],

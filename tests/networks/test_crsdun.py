@@ -156,6 +156,12 @@ def test_published_counts(name, count, billions):
     assert multiply_adds(network) / 1e9 == pytest.approx(billions, rel=5e-3)
 
 
+def test_the_tiny_one_stays_small():
+    network = crsdun.create("crsdun_tiny", bands=28, classes=23)
+    assert parameters(network) == 751_583
+    assert multiply_adds(network) < 15e9
+
+
 def test_counts_of_the_parts():
     network = crsdun.create("crsdun_2stg", bands=28, classes=23)
     first, second = network.stages

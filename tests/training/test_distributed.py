@@ -26,7 +26,7 @@ def runs(tmp_path_factory):
     """The folders of one process and of two."""
     folder = tmp_path_factory.mktemp("several")
     command = [*TORCHRUN, "-m", "tests.training.several", str(folder / "two")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     train(small_config(folder / "one", **LEARNING), small_sets(), Watch(tell=lambda words: None))
     return folder / "one", folder / "two"

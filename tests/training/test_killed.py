@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     command = [sys.executable, "-m", "tests.training.killed", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder, int(done.stdout)
 

@@ -44,10 +44,9 @@ class CrossAggregationBlock(nn.Module):
 
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         # One convolution of concat[f, e] in the paper; channel by channel, it is one of each.
-        own, other = self.position.weight.chunk(2)
-        own_bias, other_bias = cast(Tensor, self.position.bias).chunk(2)
-        f = add(f, F.conv2d(f, own, own_bias, padding=2, groups=len(own)))
-        e = add(e, F.conv2d(e, other, other_bias, padding=2, groups=len(other)))
+        d, weight, bias = f.shape[1], self.position.weight, cast(Tensor, self.position.bias)
+        f = add(f, F.conv2d(f, weight[:d], bias[:d], padding=2, groups=d))
+        e = add(e, F.conv2d(e, weight[d:], bias[d:], padding=2, groups=d))
         for block in self.blocks:
             f = block(f, e)
         return f

@@ -17,14 +17,17 @@ from crsdun.optics import InputError
 KINDS: dict[str, tuple[type, Callable[[Any], Network]]] = {"crsdun": (CrsdunConfig, Crsdun)}
 
 # Names a person types: pattern → kind and settings; a number in the name is the number of stages.
-NAMES: dict[str, tuple[str, dict[str, Any]]] = {"crsdun_{K}stg": ("crsdun", {})}
+NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "crsdun_{K}stg": ("crsdun", {}),
+    "crsdun_tiny": ("crsdun", {"stages": 2, "width": 14}),  # for ordinary machines: 0.75 M parameters
+}
 
 
 def create(name: str, bands: int, classes: int, **overrides: Any) -> Network:
     """A network with fresh weights, in channels-last memory, on the CPU.
 
     Args:
-        name: ``crsdun_3stg``, ``crsdun_5stg`` or any other number of stages.
+        name: ``crsdun_3stg``, ``crsdun_5stg`` or any other number of stages; ``crsdun_tiny``.
         bands: C.
         classes: N, background included.
         **overrides: fields of the configuration (``CrsdunConfig``), such as ``width=12`` or an ablation switch.
@@ -35,7 +38,8 @@ def create(name: str, bands: int, classes: int, **overrides: Any) -> Network:
     for pattern, (kind, settings) in NAMES.items():
         match = re.fullmatch(pattern.replace("{K}", r"(\d+)"), name)
         if match:
-            return build(kind, {"bands": bands, "classes": classes, "stages": int(match[1]), **settings, **overrides})
+            stages = {"stages": int(match[1])} if match.groups() else {}
+            return build(kind, {"bands": bands, "classes": classes, **stages, **settings, **overrides})
     raise InputError(f"there is no network called {name!r}; there are {', '.join(NAMES)} (K: number of stages)")
 
 

@@ -72,7 +72,8 @@ class Processes:
 def join() -> Iterator[Processes]:
     """The processes that ``torchrun`` started together, or this one alone.
 
-    Each takes the GPU of its local rank, or the CPU where there is none.
+    Each takes the GPU of its local rank, or the CPU where there is none. Processes that have joined already stay
+    joined: a second meeting at the same place would find what the first one left there.
     """
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if torch.cuda.is_available():
@@ -80,12 +81,13 @@ def join() -> Iterator[Processes]:
         torch.cuda.set_device(device)
     else:
         device = torch.device("mps" if count == 1 and torch.backends.mps.is_available() else "cpu")
-    if count > 1:
+    joining = count > 1 and not dist.is_initialized()
+    if joining:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(rank, count, device)
     finally:
-        if count > 1:
+        if joining:
             dist.destroy_process_group()
 
 
