@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 from crsdun.bench import Case, prepare
-from crsdun.networks import bands
+from crsdun.networks import bands, blocks
 from crsdun.networks.blocks import ChannelGroupNorm
 from crsdun.runtime import keep_freed_memory
 
@@ -49,6 +50,23 @@ for name, run in runs.items():
     variants = {f"{size} MB": with_bands(run, size << 20) for size in (1, 2, 4, 8)}
     figures = medians({**variants, "whole": with_bands(run, 1 << 40)})
     print(f"{name}, bands of " + ", ".join(f"{size} {seconds:.2f} s" for size, seconds in figures.items()))
+
+
+def with_fused_attention(run: Callable[[], None]) -> Callable[[], None]:
+    def fused() -> None:
+        written_out, blocks.attend = (
+            blocks.attend,
+            lambda q, k, v, bias=None: F.scaled_dot_product_attention(q, k, v, attn_mask=bias),
+        )
+        run()
+        blocks.attend = written_out
+
+    return fused
+
+
+training = runs["training 4×64×64"]
+figures = medians({"written out": training, "PyTorch's": with_fused_attention(training)})
+print("training 4×64×64, attention " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in figures.items()))
 
 norm = ChannelGroupNorm(28).requires_grad_(False)
 x = (5 + torch.randn(1, 28, 256, 256)).contiguous(memory_format=torch.channels_last)

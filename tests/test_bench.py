@@ -39,12 +39,12 @@ def test_efficiency_is_that_of_the_definition(figures):
 def test_scaling_is_what_a_pixel_costs():
     row = {"batch": 1, "engine": "torch", "training": False, "network": "a"}
     rows = [
-        {**row, "case": "small", "size": 256, "seconds": 1.0, "peak_mb": 100.0},
-        {**row, "case": "large", "size": 512, "seconds": 5.0, "peak_mb": 300.0},
+        {**row, "case": "small", "size": 256, "seconds": 1.0, "multiply_adds": 10, "peak_mb": 100.0},
+        {**row, "case": "large", "size": 512, "seconds": 5.0, "multiply_adds": 50, "peak_mb": 300.0},
         {**row, "case": "other", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "network": "b"},
         {**row, "case": "many", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "batch": 4},
     ]
-    assert bench.scaling(rows) == {"large": {"seconds": 1.25, "peak": 0.75}}
+    assert bench.scaling(rows) == {"large": {"multiply_adds": 1.25, "seconds": 1.25, "peak_mb": 0.75}}
 
 
 def test_the_command_prints_a_table_and_writes_json(figures, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ ROOT = Path(crsdun.__file__).parent
 ARROWS = {
     "optics": set(),
     "scenes": {"optics"},
-    "networks": {"optics"},
+    "networks": {"optics", "solvers"},
     "solvers": {"optics"},
     "training": {"optics", "scenes", "networks", "solvers", "evaluation"},
     "evaluation": {"optics", "scenes", "networks", "solvers"},

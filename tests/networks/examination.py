@@ -10,12 +10,15 @@ from crsdun.optics import InputError
 
 
 class NetworkExamination:
-    """Inherit, set ``name`` and small ``settings``; every property below is then tested."""
+    """Inherit, set ``name`` and small ``settings``; every property below is then tested.
+
+    ``stages`` is the number of cubes in an estimate, ``segmented`` how many of them have a class map.
+    """
 
     name: str
     settings: dict
 
-    bands, classes, stages = 4, 3, 2
+    bands, classes, stages, segmented = 4, 3, 2, 2
 
     def network(self, seed: int = 0, **overrides) -> Network:
         torch.manual_seed(seed)
@@ -39,11 +42,12 @@ class NetworkExamination:
     def test_every_stage_is_estimated(self):
         camera = self.camera()
         estimate = self.network().eval()(self.measure(camera, 2)[1], camera)
-        assert len(estimate.cubes) == len(estimate.logits) == self.stages
+        assert (len(estimate.cubes), len(estimate.logits)) == (self.stages, self.segmented)
         assert estimate.cube is estimate.cubes[-1]
-        assert estimate.cube.shape == (2, self.bands, 32, 32)
-        assert estimate.logits[-1].shape == (2, self.classes, 32, 32)
-        assert torch.equal(estimate.classes, estimate.logits[-1].argmax(1))
+        assert all(cube.shape == (2, self.bands, 32, 32) for cube in estimate.cubes)
+        assert all(logits.shape == (2, self.classes, 32, 32) for logits in estimate.logits)
+        if self.segmented:
+            assert torch.equal(estimate.classes, estimate.logits[-1].argmax(1))
         assert all(torch.isfinite(value).all() for value in estimate.cubes + estimate.logits)
 
     @pytest.mark.parametrize("size", [(1, 1), (5, 7), (33, 31), (64, 40)])
@@ -51,15 +55,15 @@ class NetworkExamination:
         camera = self.camera(*size)
         estimate = self.network().eval()(self.measure(camera)[1], camera)
         assert estimate.cube.shape == (1, self.bands, *size)
-        assert estimate.classes.shape == (1, *size)
-        assert torch.isfinite(estimate.cube).all()
+        assert all(logits.shape == (1, self.classes, *size) for logits in estimate.logits)
+        assert all(torch.isfinite(value).all() for value in estimate.cubes + estimate.logits)
 
     @pytest.mark.parametrize(("bands", "classes"), [(1, 2), (7, 1), (3, 9)])
     def test_any_bands_and_classes(self, bands, classes):
         camera = self.camera(bands=bands)
         estimate = self.network(bands=bands, classes=classes).eval()(self.measure(camera)[1], camera)
         assert estimate.cube.shape == (1, bands, 32, 32)
-        assert estimate.logits[-1].shape == (1, classes, 32, 32)
+        assert all(logits.shape == (1, classes, 32, 32) for logits in estimate.logits)
 
     @pytest.mark.parametrize(
         "settings", [{"step": 1}, {"step": -3}, {"step": 0}, {"step": 1.5}, {"offsets": [0, 1, 4, 9]}]
@@ -84,19 +88,21 @@ class NetworkExamination:
         together = network(y, camera)
         for i in range(3):
             alone = network(y[i : i + 1], camera)
-            torch.testing.assert_close(together.cube[i : i + 1], alone.cube, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(together.logits[-1][i : i + 1], alone.logits[-1], rtol=1e-4, atol=1e-5)
+            for all_, one in zip(together.cubes + together.logits, alone.cubes + alone.logits, strict=True):
+                torch.testing.assert_close(all_[i : i + 1], one, rtol=1e-4, atol=1e-5)
 
     def test_save_and_load(self, tmp_path):
         network, camera = self.network().eval(), self.camera()
-        path = tmp_path / "weights.safetensors"
-        crsdun.save(network, path, wavelengths=(450, 500, 550, 600), class_names=("a", "b", "c"), step=2)
+        path, names = tmp_path / "weights.safetensors", ("a", "b", "c") if self.segmented else None
+        crsdun.save(network, path, wavelengths=(450, 500, 550, 600), class_names=names, step=2)
         again = crsdun.load(path)
         assert again.config == network.config
         assert again.card.wavelengths == (450, 500, 550, 600)
-        assert again.card.class_names == ("a", "b", "c")
+        assert again.card.class_names == names
         y = self.measure(camera)[1]
-        assert torch.equal(again(y, camera).cube, network(y, camera).cube)
+        ours, stored = network(y, camera), again(y, camera)
+        for here, there in zip(ours.cubes + ours.logits, stored.cubes + stored.logits, strict=True):
+            assert torch.equal(here, there)
 
     def test_steps_lower_the_loss_of_a_fixed_batch(self):
         camera, network = self.camera(), self.network()
@@ -114,7 +120,20 @@ class NetworkExamination:
 
     @staticmethod
     def loss(estimate, cube, classes):
-        return crsdun.training.joint_loss(estimate, cube, classes, class_weight=1e-2)
+        errors = [torch.nn.functional.mse_loss(x, cube) for x in estimate.cubes]
+        errors += [1e-2 * torch.nn.functional.cross_entropy(theta, classes) for theta in estimate.logits]
+        return torch.stack(errors).sum()
+
+    def test_a_mask_with_closed_pixels(self):
+        """Whole columns without light: nothing is divided by nothing, forward or backward."""
+        mask = (np.random.default_rng(2).random((24, 20)) > 0.5).astype(np.float32)
+        mask[:, :7] = mask[5] = 0
+        camera, network = crsdun.CassiCamera(mask, bands=4), self.network()
+        cube, y = self.measure(camera, 2)
+        self.loss(network(y, camera), cube, torch.zeros(2, 24, 20).long()).backward()
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        assert gradients
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
     def test_what_does_not_belong_together_is_refused(self):
         network, camera = self.network(), self.camera()

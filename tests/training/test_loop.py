@@ -240,6 +240,28 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
         run(small_config(tmp_path))
 
 
+@pytest.mark.parametrize(("name", "maps"), [("ssr_2stg", 0), ("ssr_2stg+seg", 1), ("seg_1stg", 1)])
+def test_systems_with_fewer_class_maps_than_cubes_learn_too(tmp_path, name, maps):
+    settings = {"width": 4}
+    if "+" in name:
+        settings = {"reconstruction": settings, "segmenter": {"stages": 1, "width": 4}}
+    config = small_config(tmp_path / "run", network={"name": name, "settings": settings}, steps=3)
+    outcome, _ = run(config)
+    assert (outcome.figures["miou"] is None) == (maps == 0)
+    columns = (tmp_path / "run" / "log.csv").read_text().splitlines()[0].split(",")
+    assert sum(column.startswith("ce_") for column in columns) == maps
+    card = load(outcome.weights).card
+    assert (card.class_names is None) == (maps == 0)
+
+
+def test_weights_without_classes_cannot_be_chosen_by_them(tmp_path):
+    config = small_config(
+        tmp_path, network={"name": "ssr_1stg", "settings": {"width": 4}}, validation={"criterion": "miou"}
+    )
+    with pytest.raises(InputError, match="criterion=psnr"):
+        run(config)
+
+
 def test_scenes_without_labels_can_be_learnt_from(tmp_path):
     class Unlabelled(SmallSet):
         class_names = None

@@ -46,7 +46,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     out = console()
     out.print(table)
     for case, ratios in figures["scaling"].items():
-        words = ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items())
+        words = ", ".join(f"{what.replace('_', ' ')} {ratio:.2f}" for what, ratio in ratios.items())
         out.print(f"{case}, for each pixel relative to 256×256: {words}", markup=False)
     out.print(
         f"R = {figures['rate_gflops_before']:.0f} GFLOP/s before, {figures['rate_gflops_after']:.0f} after; "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crsdun.networks import Network
+from crsdun.networks import Joined, Network
 from crsdun.optics import CassiCamera
 
 
@@ -23,7 +23,10 @@ def multiply_adds(network: Network, height: int = 256, width: int = 256, step: i
     Convolutions, matrix products and attention count their products; a norm with affine parameters counts five
     operations an element where its statistics come from the data and two where they are stored. Pointwise
     functions, softmax and copies count nothing. Nothing is computed: the network runs on the ``meta`` device.
+    A training-free solver before a segmenter counts nothing, as it does alone.
     """
+    if isinstance(network, Joined) and not isinstance(network.reconstruction, Network):
+        network = network.segmenter
     ghost = copy.deepcopy(network).to("meta").eval()
     camera = CassiCamera(torch.empty(height, width, device="meta"), bands=network.config.bands, step=step)
     measurement = torch.empty(1, height, camera.measurement_width, device="meta")

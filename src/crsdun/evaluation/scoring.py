@@ -225,7 +225,7 @@ def evaluate(
             "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": sys.argv,
             "seconds": round(time.perf_counter() - start, 2),
-            "settings": dict(vars(method.config if isinstance(method, Network) else method)),
+            "settings": asdict(method.config) if isinstance(method, Network) else dict(vars(method)),
             "device": str(device),
             "processes": processes,
             "threads": torch.get_num_threads(),

@@ -1,13 +1,14 @@
-"""Weights of the authors' released CRSDUN: their parameter names become ours.
+"""Weights as the authors of the networks release them: their parameter names become ours.
 
-Only names and shapes are known here; the frozen identity kernels and index tables of the original, which hold
-nothing learnt, are dropped.
+Only names and shapes are known here; what holds nothing learnt (CRSDUN's frozen identity kernels, index tables) is
+dropped. The sizes of a network are read off the shapes, its stages off the names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,14 +17,11 @@ from crsdun.networks.network import Network
 from crsdun.networks.zoo import build
 from crsdun.optics import InputError
 
+Rules = list[tuple[str, str]]  # pattern → name, applied one after the other
+
 DROPPED = re.compile(r"\.fn\.(fold|unfold)\.weights$|\.relative_position_index$")
 
-SHARED = {"phi": "dictionary", "s": "recurrence", "w": "analysis", "initial": "initial"}
-
-# net_stage.{3k, 3k+1, 3k+2}: what stage k owns.
-STAGE_PARTS = ("cube_network", "refine", "class_network")
-
-SWIN_BLOCK = [
+SWIN_BLOCK: Rules = [
     (r"\bblocks\.(\d+)\.0\.fn\.relative_position_bias_table$", r"\1.attention.position"),
     (r"\bblocks\.(\d+)\.0\.fn\.qkv\b", r"\1.attention.qkv"),
     (r"\bblocks\.(\d+)\.0\.fn\.proj\b", r"\1.attention.out"),
@@ -31,7 +29,7 @@ SWIN_BLOCK = [
     (r"\bblocks\.(\d+)\.1\.norm\b", r"\1.norm2"),
     (r"\bblocks\.(\d+)\.1\.fn\b", r"\1.ffn"),
 ]
-CROSS_AGGREGATION_BLOCK = [
+CROSS_AGGREGATION_BLOCK: Rules = [
     (r"\bblocks\.(\d+)\.0\.fn\.stoken_refine\.qkv\b", r"blocks.\1.attention.refine.qkv"),
     (r"\bblocks\.(\d+)\.0\.fn\.stoken_refine\.proj\b", r"blocks.\1.attention.refine.out"),
     (r"\bblocks\.(\d+)\.0\.norm1\b", r"blocks.\1.norm_pixels"),
@@ -39,7 +37,7 @@ CROSS_AGGREGATION_BLOCK = [
     (r"\bblocks\.(\d+)\.1\.norm\b", r"blocks.\1.norm"),
     (r"\bblocks\.(\d+)\.1\.fn\b", r"blocks.\1.ffn"),
 ]
-RESIDUAL_BLOCKS = [
+RESIDUAL_BLOCKS: Rules = [
     (r"\bSARB\.WSSA\.fn\.to_qkv\b", "attention.qkv"),
     (r"\bSARB\.WSSA\.fn\.to_out\b", "attention.out"),
     (r"\bSARB\.WSSA\.norm\b", "norm1"),
@@ -55,12 +53,24 @@ RESIDUAL_BLOCKS = [
     (r"\bSAB\.fn\.Estimator\.0\b", "attention.map"),
     (r"\bSAB\.fn\.out\b", "attention.out"),
     (r"\bSAB\.norm\b", "norm2"),
+    (r"\bpos\b", "position"),
+]
+SPECTRAL_TRANSFORMER_BLOCK: Rules = [
+    (r"\bblocks\.0\.0\.rescale$", "attention.scale"),
+    (r"\bblocks\.0\.0\.to_q\b", "attention.query"),
+    (r"\bblocks\.0\.0\.to_k\b", "attention.key"),
+    (r"\bblocks\.0\.0\.to_v\b", "attention.value"),
+    (r"\bblocks\.0\.0\.proj\b", "attention.out"),
+    (r"\bblocks\.0\.0\.pos_emb\b", "attention.position"),
+    (r"\bblocks\.0\.1\.norm\b", "norm"),
+    (r"\bblocks\.0\.1\.fn\b", "ffn"),
+]
+FEED_FORWARD: Rules = [
     (r"\bffn\.net\.0\b", "ffn.widen"),
     (r"\bffn\.net\.2\b", "ffn.mix"),
     (r"\bffn\.net\.4\b", "ffn.narrow"),
-    (r"\bpos\b", "position"),
 ]
-U_NETS = [
+U_NETS: Rules = [
     (r"^mask_embedding\.cnn\b", "embed"),
     (r"^mask_embedding\.mask\b", "embed_mask"),
     (r"^embedding\b", "embed"),
@@ -83,45 +93,94 @@ U_NETS = [
     (r"^(?:theta|x)_emb([12])\b", r"other\1"),
     (r"^mapping\b", "out"),
 ]
+RCUMP_STAGE: Rules = [
+    *((rf"^rcb\.conv{i + 1}\.0\b", f"completion.chain.{i}") for i in range(5)),
+    *((rf"^rcb\.omega{i + 1}$", f"completion.omega.{i}") for i in range(5)),
+    (r"^rcb\.", "completion."),
+    (r"^Ublock\.", "network."),
+    (r"\bconv_in1\b", "embed"),
+    (r"\bconv_in2\b", "embed_mask"),
+    (r"\bconv_out1\b", "out"),
+    *((rf"\bdown{i + 1}\b", f"encoder.{i}") for i in range(3)),
+    (r"\bbottleneck\b", "encoder.3"),
+    *((rf"\bdownsample{i + 1}\.conv\.0\b", f"down.{i}") for i in range(3)),
+    *((rf"\bdownsample{i + 1}_mask\.downsmaple\.0\b", f"down_mask.{i}") for i in range(3)),
+    *((rf"\bup{i + 1}\b", f"decoder.{i}") for i in range(3)),
+    *((rf"\bupsample{i + 1}\.conv\.0\b", f"up.{i}") for i in range(3)),
+    (r"\bSSRB\b", "data"),
+    (r"\bmask_branch\.conv1\b", "mask"),
+    # A convolution and its norm stand side by side there, as a pair here.
+    *((rf"\bspectral\.{i}\b", f"around.{i // 3 * 2}.{i % 3}") for i in (0, 1, 3, 4)),
+    *((rf"\bspatial\.{i}\b", f"point.{i // 3 * 2}.{i % 3}") for i in (0, 1, 3, 4)),
+    (r"\bpara_estimator\b", "threshold"),
+    (r"\bdown_sample\b", "down"),
+    (r"(^|threshold\.)bias$", r"\1offset"),
+]
+
+
+class Release(NamedTuple):
+    """What the authors of a network publish.
+
+    Attributes:
+        title: its name.
+        signs: keys that every such state dict has.
+        settings: of our network, from the state dict.
+        rename: our name of a key; the state dict tells what else there is.
+    """
+
+    title: str
+    signs: tuple[str, ...]
+    settings: Callable[[Mapping[str, Tensor]], dict[str, Any]]
+    rename: Callable[[str, Mapping[str, Tensor]], str]
 
 
 def from_authors(state_dict: Mapping[str, Tensor]) -> Network:
-    """The network that a state dict of the authors' checkpoint describes, with its weights.
+    """CRSDUN from its authors' state dict: ``from_published("crsdun", state_dict)``."""
+    return from_published("crsdun", state_dict)
+
+
+def from_published(system: str, state_dict: Mapping[str, Tensor]) -> Network:
+    """The network that a state dict of a public checkpoint describes, with its weights.
 
     Args:
-        state_dict: parameter name → tensor as released, with or without the prefix ``module.``; the frozen
-            kernels and index tables may be missing. K, C, N and the width are read off the shapes.
+        system: ``crsdun``, ``ssr``, ``rcump``, ``mstpp`` (of the MST toolbox for CASSI) or ``seg``.
+        state_dict: parameter name → tensor as released, with or without the prefix ``module.``; frozen kernels and
+            index tables may be missing.
 
     Raises:
-        InputError: it is not a CRSDUN state dict, or parameters are missing, unknown or of another shape.
+        InputError: it is no such state dict, or parameters are missing, unknown or of another shape.
     """
+    if system not in RELEASES:
+        raise InputError(f"there is no reader for published weights of {system!r}; there are {', '.join(RELEASES)}")
     if not isinstance(state_dict, Mapping):
         raise InputError(
             f"expected a state dict (name → tensor), not {type(state_dict).__name__}; read the authors' file with "
             "torch.load(path, weights_only=True)"
         )
+    release = RELEASES[system]
     theirs = {key.removeprefix("module."): value for key, value in state_dict.items()}
     theirs = {key: value for key, value in theirs.items() if not DROPPED.search(key)}
-    if "phi.weight" not in theirs or "net_stage.0.mask_embedding.cnn.weight" not in theirs:
+    if not all(sign in theirs for sign in release.signs):
         raise InputError(
-            "this is not a state dict of the authors' CRSDUN (phi.weight or net_stage.0.mask_embedding.cnn.weight "
-            "is missing; if it lies inside a checkpoint, pass checkpoint['state_dict']); it starts with "
+            f"this is not a state dict of the authors' {release.title} ({' or '.join(release.signs)} is missing; if "
+            "it lies inside a checkpoint, pass checkpoint['state_dict']); it starts with "
             + (", ".join(list(theirs)[:3]) or "nothing")
         )
-    C, N = theirs["phi.weight"].shape[:2]
-    K = len({key.split(".")[1] for key in theirs if key.startswith("para_est.")})
-    width = theirs["net_stage.0.mask_embedding.cnn.weight"].shape[0]
-    network = build("crsdun", {"bands": C, "classes": N, "stages": K, "width": None if width == C else width})
+    settings = release.settings(theirs)
+    network = build(system, settings)
 
-    ours = {rename(key, theirs): value for key, value in theirs.items()}
+    ours = {release.rename(key, theirs): value for key, value in theirs.items()}
+    # A scalar may come without the axes that it is spread over.
+    ours = {key: value.reshape(-1, 1, 1) if key.endswith("estimate.offset") else value for key, value in ours.items()}
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in ours.items()}
     wrong = [key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key)]
     if wrong:
         key = min(wrong)
+        sizes = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
         raise InputError(
-            f"the state dict does not hold a whole CRSDUN of {K} stages, {C} bands and {N} classes: {len(wrong)} "
-            f"parameters disagree, such as {key} (expected {expected.get(key)}, given {given.get(key)})"
+            f"the state dict does not hold a whole {release.title} ({sizes}): {len(wrong)} parameters disagree, such "
+            f"as {key} (expected {expected.get(key)}, given {given.get(key)})"
         )
     network.load_state_dict(
         {key: torch.as_tensor(value).to(torch.get_default_dtype()) for key, value in ours.items()}
@@ -129,8 +188,22 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> Network:
     return network
 
 
+# -- CRSDUN ----------------------------------------------------------------------------------------------------
+
+SHARED = {"phi": "dictionary", "s": "recurrence", "w": "analysis", "initial": "initial"}
+
+# net_stage.{3k, 3k+1, 3k+2}: what stage k owns.
+STAGE_PARTS = ("cube_network", "refine", "class_network")
+
+
+def crsdun_settings(theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+    C, N = theirs["phi.weight"].shape[:2]
+    stages = count(theirs, r"^para_est\.(\d+)\.")
+    return {"bands": C, "classes": N, "stages": stages, "width": width_of(theirs[MASK_EMBEDDING], C)}
+
+
 def rename(key: str, theirs: Mapping[str, Tensor]) -> str:
-    """Our name of the authors' parameter ``key``; ``theirs`` tells which blocks are cross-aggregation blocks."""
+    """Our name of a parameter of CRSDUN; ``theirs`` tells which blocks are cross-aggregation blocks."""
     part, _, rest = key.partition(".")
     if part in SHARED:
         return f"{SHARED[part]}.{rest}"
@@ -141,6 +214,94 @@ def rename(key: str, theirs: Mapping[str, Tensor]) -> str:
         return key
 
     cross = f"{key.partition('.blocks.')[0]}.blocks.0.0.norm1.weight" in theirs
-    for pattern, name in (CROSS_AGGREGATION_BLOCK if cross else SWIN_BLOCK) + RESIDUAL_BLOCKS + U_NETS:
-        rest = re.sub(pattern, name, rest)
+    block = CROSS_AGGREGATION_BLOCK if cross else SWIN_BLOCK
+    rest = apply([*block, *RESIDUAL_BLOCKS, *FEED_FORWARD, *U_NETS], rest)
     return f"stages.{int(index) // 3}.{STAGE_PARTS[int(index) % 3]}.{rest}"
+
+
+# -- the parts of the two-stage systems ------------------------------------------------------------------------
+
+MASK_EMBEDDING = "net_stage.0.mask_embedding.cnn.weight"
+
+
+def ssr_settings(theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+    C = len(theirs["initial.weight"])
+    return {"bands": C, "stages": count(theirs, r"^rhos\.(\d+)\."), "width": width_of(theirs[MASK_EMBEDDING], C)}
+
+
+def rename_ssr(key: str, theirs: Mapping[str, Tensor]) -> str:
+    part, _, rest = key.partition(".")
+    index, _, rest = rest.partition(".")
+    if part == "rhos":
+        return f"stages.{index}.estimate." + re.sub(r"^bias$", "offset", rest)
+    if part != "net_stage":
+        return key
+    owner = STAGE_PARTS[int(index) % 2]
+    return f"stages.{int(index) // 2}.{owner}." + apply([*RESIDUAL_BLOCKS, *FEED_FORWARD, *U_NETS], rest)
+
+
+def rcump_settings(theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        "bands": len(theirs["fusion.weight"]),
+        "stages": count(theirs, r"^net_stage\.(\d+)\.rcb\."),
+        "width": len(theirs["net_stage.0.Ublock.conv_in1.weight"]),
+    }
+
+
+def rename_rcump(key: str, theirs: Mapping[str, Tensor]) -> str:
+    part, _, rest = key.partition(".")
+    if part != "net_stage":
+        return apply([(r"^fusion\b", "initial")], key)
+    index, _, rest = rest.partition(".")
+    owner = "step." if int(index) % 2 else ""
+    return f"stages.{int(index) // 2}.{owner}" + apply(RCUMP_STAGE, rest)
+
+
+def mstpp_settings(theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+    C = len(theirs["fution.weight"])
+    bodies = count(theirs, r"^body\.(\d+)\.")
+    return {"bands": C, "bodies": bodies, "width": width_of(theirs["body.0.embedding.weight"], C)}
+
+
+def rename_mstpp(key: str, theirs: Mapping[str, Tensor]) -> str:
+    part, _, rest = key.partition(".")
+    if part != "body":
+        return apply([(r"^fution\b", "initial"), (r"^conv_in\b", "embed"), (r"^conv_out\b", "out")], key)
+    index, _, rest = rest.partition(".")
+    return f"bodies.{index}." + apply([*SPECTRAL_TRANSFORMER_BLOCK, *FEED_FORWARD, *U_NETS], rest)
+
+
+def seg_settings(theirs: Mapping[str, Tensor]) -> dict[str, Any]:
+    embed = theirs["embedding.weight"]
+    C = embed.shape[1]
+    stages = count(theirs, r"^bottleneck\.blocks\.(\d+)\.") // 2
+    return {"bands": C, "classes": len(theirs["mapping.weight"]), "stages": stages, "width": width_of(embed, C)}
+
+
+def rename_seg(key: str, theirs: Mapping[str, Tensor]) -> str:
+    return "unet." + apply([*SWIN_BLOCK, *FEED_FORWARD, *U_NETS], key)
+
+
+RELEASES = {
+    "crsdun": Release("CRSDUN", ("phi.weight", MASK_EMBEDDING), crsdun_settings, rename),
+    "ssr": Release("SSR", ("rhos.0.bias", "initial.weight", MASK_EMBEDDING), ssr_settings, rename_ssr),
+    "rcump": Release("RCUMP", ("fusion.weight", "net_stage.0.Ublock.conv_in1.weight"), rcump_settings, rename_rcump),
+    "mstpp": Release("MST++", ("fution.weight", "body.0.embedding.weight"), mstpp_settings, rename_mstpp),
+    "seg": Release("segmenter", ("embedding.weight", "mapping.weight"), seg_settings, rename_seg),
+}
+
+
+def apply(rules: Iterable[tuple[str, str]], key: str) -> str:
+    for pattern, name in rules:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+def count(theirs: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different numbers a pattern finds among the keys."""
+    return len({found[1] for found in map(re.compile(pattern).search, theirs) if found})
+
+
+def width_of(embed: Tensor, bands: int) -> int | None:
+    """The setting ``width``, from the weight of the first convolution."""
+    return None if len(embed) == bands else len(embed)

@@ -56,9 +56,9 @@ def from_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q kᵀ d^-½ + bias) v for (…, tokens, d), where possible without tokens × tokens in memory."""
-    if torch.compiler.is_exporting():
-        # Written out, since other engines know no fused attention.
-        logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if torch.compiler.is_exporting() or (bias is not None and bias.requires_grad and torch.is_grad_enabled()):
+        # Other engines know no fused attention, and PyTorch has none on the CPU that gives the bias its gradient.
+        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         return (logits if bias is None else logits + bias).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 

@@ -101,7 +101,7 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
     if HEADER not in metadata:
         raise InputError(
             f"{path} holds tensors but no description of a crsdun network; weights are written by crsdun.save "
-            "(for the authors' checkpoints: crsdun.networks.from_authors)"
+            "(for public checkpoints: crsdun.networks.from_published)"
         )
     return parse_header(metadata[HEADER], path)
 

@@ -17,24 +17,14 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.blocks import (
-    AttentionResidualBlock,
-    SpectralSpatialBlock,
-    conv,
-    downsample,
-    swin_blocks,
-    upsample,
-)
-from crsdun.networks.network import Network, check_input
+from crsdun.networks.blocks import AttentionResidualBlock, SpectralSpatialBlock, conv, downsample, swin_blocks
+from crsdun.networks.network import Network, check_counts, check_input
 from crsdun.networks.super_tokens import CrossAggregationBlock
+from crsdun.networks.unet import Scales, pad_to_multiple
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
 from crsdun.optics import CassiCamera, Estimate, InputError
-
-# 8×8 windows at a quarter of the size: what the proximal networks take must divide by this.
-SIZE_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
@@ -66,10 +56,7 @@ class CrsdunConfig:
     affinity_gradient: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("bands", "classes", "stages", "width"):
-            value = getattr(self, name)
-            if not (name == "width" and value is None) and (not isinstance(value, int) or value < 1):
-                raise InputError(f"CRSDUN needs {name} of at least 1, not {value!r}")
+        check_counts("CRSDUN", bands=self.bands, classes=self.classes, stages=self.stages, width=self.base)
         if not (self.lista or self.cube_in_class_input):
             raise InputError(
                 "without LISTA the class branch sees the cube only through its input: "
@@ -79,7 +66,7 @@ class CrsdunConfig:
     @property
     def base(self) -> int:
         """The width in force."""
-        return self.width or self.bands
+        return self.bands if self.width is None else self.width
 
 
 class Crsdun(Network):
@@ -154,74 +141,75 @@ class Stage(nn.Module):
         initial = ((1.0, 1.0) if config.theta_in_gradient else (1.0,)) + ((0.01, 0.0) if config.lista else ())
         self.estimate = DegradationEstimator(C + N if config.theta_in_gradient else C, initial)
         # In stage 1 the class map means nothing yet: no cross-aggregation.
-        self.cube_network = CubeProximalNetwork(config, cross=config.cross_cube and not first)
+        told = N if config.cross_cube and not first else 0
+        self.cube_network = CubeProximalNetwork(C, config.base, told, config.affinity_gradient)
         self.refine = AttentionResidualBlock(C)
         self.class_network = ClassProximalNetwork(config, cross=config.cross_class and not first)
 
 
-class CubeProximalNetwork(nn.Module):
-    """CATʳ: a U-Net of spectral-spatial blocks on three scales, informed by the mask and by the class map."""
+class CubeProximalNetwork(Scales):
+    """CATʳ: a U-Net of spectral-spatial blocks, informed by the mask and, by cross-aggregation, by the class map.
 
-    def __init__(self, config: CrsdunConfig, cross: bool):
-        super().__init__()
-        C, N, d = config.bands, config.classes, config.base
-        self.embed, self.embed_mask = conv(C, d, 3), conv(C, d, 3)
-        self.encoder1, self.down1 = SpectralSpatialBlock(d, d), downsample(d, 2 * d)
-        self.encoder2, self.down2 = SpectralSpatialBlock(2 * d, d), downsample(2 * d, 4 * d)
-        self.bottleneck = SpectralSpatialBlock(4 * d, d)
-        self.up2, self.fuse2 = upsample(4 * d, 2 * d), conv(4 * d, 2 * d)
-        self.up1, self.fuse1 = upsample(2 * d, d), conv(2 * d, d)
+    Args:
+        bands: C.
+        width: d.
+        classes: N of the class map, 0 for none: no cross-aggregation.
+        affinity_gradient: of the cross-aggregation.
+    """
+
+    embed: nn.Conv2d
+    embed_mask: nn.Conv2d
+
+    def __init__(self, bands: int, width: int, classes: int = 0, affinity_gradient: bool = False):
+        C, N, d = bands, classes, width
+
+        def block(width: int) -> nn.Module:
+            return SpectralSpatialBlock(width, base=d)
+
+        super().__init__(d, block, embed=conv(C, d, 3), embed_mask=conv(C, d, 3))
         self.out = conv(d, C, 3)
-        self.node2: nn.Module
-        self.node1: nn.Module
-        self.cross = cross
-        if cross:
-            gradient = config.affinity_gradient
+        self.cross = N > 0
+        if self.cross:
+            gradient = affinity_gradient
             self.other1 = conv(N, d, bias=True)
             self.other2 = nn.Sequential(conv(N, d, bias=True), downsample(d, 2 * d))
             self.node2 = CrossAggregationBlock(2 * d, 2, token=4, blocks=1, pixels="own", affinity_gradient=gradient)
             self.node1 = CrossAggregationBlock(d, 1, token=8, blocks=1, pixels="own", affinity_gradient=gradient)
             self.residual2, self.residual1 = AttentionResidualBlock(2 * d), AttentionResidualBlock(d)
         else:
-            self.node2, self.node1 = SpectralSpatialBlock(2 * d, d), SpectralSpatialBlock(d, d)
+            self.node2, self.node1 = block(2 * d), block(d)
 
-    def forward(self, z: Tensor, M: Tensor, theta: Tensor) -> Tensor:
+    def forward(self, z: Tensor, M: Tensor, theta: Tensor | None = None) -> Tensor:
+        """The cube (B,C,H,W) that z may have come from; θ (B,N,H,W) only with cross-aggregation."""
         H, W = z.shape[-2:]
         z, M = pad_to_multiple(z), pad_to_multiple(M)
+        u, skips = self.descend(self.embed(z) * (1 + self.embed_mask(M)))
 
-        skips = [self.encoder1(self.embed(z) * (1 + self.embed_mask(M)))]
-        skips.append(self.encoder2(self.down1(skips[-1])))
-        u = self.bottleneck(self.down2(skips[-1]))
-
-        u = self.fuse2(torch.cat([self.up2(u), skips.pop()], 1))
-        if self.cross:
+        u = self.ascend_to_node2(u, skips)
+        if self.cross and theta is not None:
             theta = pad_to_multiple(theta)
             u = self.residual2(self.node2(u, self.other2(theta)))
+            u = self.ascend_to_node1(u, skips)
+            u = self.residual1(self.node1(u, self.other1(theta)))
         else:
-            u = self.node2(u)
-
-        u = self.fuse1(torch.cat([self.up1(u), skips.pop()], 1))
-        u = self.residual1(self.node1(u, self.other1(theta))) if self.cross else self.node1(u)
+            u = self.node1(self.ascend_to_node1(self.node2(u), skips))
         return (self.out(u) + z)[..., :H, :W]
 
 
-class ClassProximalNetwork(nn.Module):
+class ClassProximalNetwork(Scales):
     """CATˢ: a U-Net of Swin blocks on three scales, informed by the cube."""
 
+    embed: nn.Conv2d
+
     def __init__(self, config: CrsdunConfig, cross: bool):
-        super().__init__()
         C, N, d = config.bands, config.classes, config.base
-        self.cube_in_input = config.cube_in_class_input
-        self.embed = conv(C + N if self.cube_in_input else N, d, 3)
-        self.encoder1, self.down1 = swin_blocks(d, d), downsample(d, 2 * d)
-        self.encoder2, self.down2 = swin_blocks(2 * d, d), downsample(2 * d, 4 * d)
-        self.bottleneck = swin_blocks(4 * d, d)
-        self.up2, self.fuse2 = upsample(4 * d, 2 * d), conv(4 * d, 2 * d)
-        self.up1, self.fuse1 = upsample(2 * d, d), conv(2 * d, d)
+
+        def block(width: int) -> nn.Module:
+            return swin_blocks(width, base=d)
+
+        super().__init__(d, block, embed=conv(C + N if config.cube_in_class_input else N, d, 3))
         self.out = conv(d, N, 3)
-        self.node2: nn.Module
-        self.node1: nn.Module
-        self.cross = cross
+        self.cube_in_input, self.cross = config.cube_in_class_input, cross
         if cross:
             gradient = config.affinity_gradient
             self.other1 = conv(C, d, bias=True)
@@ -231,33 +219,16 @@ class ClassProximalNetwork(nn.Module):
             )
             self.node1 = CrossAggregationBlock(d, 1, token=8, blocks=2, pixels="other", affinity_gradient=gradient)
         else:
-            self.node2, self.node1 = swin_blocks(2 * d, d), swin_blocks(d, d)
+            self.node2, self.node1 = block(2 * d), block(d)
 
     def forward(self, xi: Tensor, x: Tensor) -> Tensor:
         H, W = xi.shape[-2:]
         xi, x = pad_to_multiple(xi), pad_to_multiple(x)
+        u, skips = self.descend(self.embed(torch.cat([x, xi], 1) if self.cube_in_input else xi))
 
-        skips = [self.encoder1(self.embed(torch.cat([x, xi], 1) if self.cube_in_input else xi))]
-        skips.append(self.encoder2(self.down1(skips[-1])))
-        u = self.bottleneck(self.down2(skips[-1]))
-
-        u = self.fuse2(torch.cat([self.up2(u), skips.pop()], 1))
+        u = self.ascend_to_node2(u, skips)
         u = self.node2(u, self.other2(x)) if self.cross else self.node2(u)
 
-        u = self.fuse1(torch.cat([self.up1(u), skips.pop()], 1))
+        u = self.ascend_to_node1(u, skips)
         u = self.node1(u, self.other1(x)) if self.cross else self.node1(u)
         return self.out(u)[..., :H, :W]
-
-
-def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE) -> Tensor:
-    """Right and bottom padded by reflection (replication where the image is too small to reflect)."""
-    H, W = x.shape[-2:]
-    bottom, right = (H + multiple - 1) // multiple * multiple - H, (W + multiple - 1) // multiple * multiple - W
-    if torch.compiler.is_exporting():
-        # A graph for all sizes cannot ask whether there is something to pad, or enough to reflect.
-        return F.pad(x, (0, right, 0, bottom), mode="reflect")
-    if bottom:
-        x = F.pad(x, (0, 0, 0, bottom), mode="reflect" if bottom < x.shape[-2] else "replicate")
-    if right:
-        x = F.pad(x, (0, right, 0, 0), mode="reflect" if right < x.shape[-1] else "replicate")
-    return x

@@ -42,6 +42,13 @@ class Network(nn.Module):
         raise NotImplementedError
 
 
+def check_counts(network: str, **counts: int) -> None:
+    """Raise an InputError unless all counts of a configuration are whole numbers of at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{network} needs {name} of at least 1, not {value!r}")
+
+
 def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> None:
     """Raise an InputError unless the measurement is (B,H,Wm) and comes from this camera with the network's bands."""
     if not isinstance(measurement, Tensor) or not isinstance(camera, CassiCamera):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from crsdun.networks import Network
 from crsdun.networks.checkpoint import HEADER, header_of
-from crsdun.networks.crsdun import SIZE_MULTIPLE
+from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera, InputError
 from crsdun.runtime.libraries import library
 

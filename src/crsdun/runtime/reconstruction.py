@@ -318,4 +318,4 @@ def _on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
 
 def _plain(method: Any) -> dict[str, Any]:
     """The settings of a solver or of a network's configuration."""
-    return dict(vars(method.config if isinstance(method, Network) else method))
+    return asdict(method.config) if isinstance(method, Network) else dict(vars(method))

@@ -109,6 +109,10 @@ class Run:
         torch.manual_seed(config.seed)  # the same initial weights in every process
         classes = len(self.scenes.class_names or ("background",))
         network = create(config.network.name, self.scenes.bands, classes, **config.network.settings)
+        if config.validation.criterion == "miou" and not network.config.classes:
+            raise InputError(
+                f"{config.network.name} has no classes to choose weights by; give validation.criterion=psnr"
+            )
         self.learner = Learner(network, config, processes)
 
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
@@ -305,8 +309,10 @@ class Run:
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
         }
-        card = {"wavelengths": scenes.wavelengths, "class_names": scenes.class_names, "step": self.config.camera.step}
-        save(self.learner.trained, path, **card, provenance=provenance)
+        network = self.learner.trained
+        names = scenes.class_names if network.config.classes else None
+        card = {"wavelengths": scenes.wavelengths, "class_names": names, "step": self.config.camera.step}
+        save(network, path, **card, provenance=provenance)
 
     def not_finite(self, batch: Batch, figures: StepFigures) -> InputError:
         """Keep the batch that broke the run, and say where it is."""

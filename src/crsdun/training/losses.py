@@ -40,19 +40,20 @@ def joint_loss(
 def stage_losses(
     estimate: Estimate, cube: Tensor, classes: Tensor, labelled: Tensor | None = None, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """MSE(x_k, x) and CE(θ_k, class) of every stage, (K,) each; arguments as ``joint_loss``.
+    """MSE(x_k, x) and CE(θ_k, class) of every stage that has them, (K,) at most; arguments as ``joint_loss``.
 
+    A reconstruction network has no class maps, a two-stage system has that of its last cube.
     Where several processes share a batch, each gives the number of labelled pixels of the whole batch and its own
     share of the elements: the losses of all processes then add up to those of the batch.
     """
     if labelled is None:
         labelled = (classes != IGNORED).sum()
-    mse, ce = [], []
-    for x, theta in zip(estimate.cubes, estimate.logits, strict=True):
-        mse.append(share * F.mse_loss(x, cube))
-        cross_entropy = F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum")
-        ce.append(cross_entropy / labelled.clamp(min=1))
-    return torch.stack(mse), torch.stack(ce)
+    mse = [share * F.mse_loss(x, cube) for x in estimate.cubes]
+    ce = [
+        F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum") / labelled.clamp(min=1)
+        for theta in estimate.logits
+    ]
+    return torch.stack(mse), torch.stack(ce) if ce else cube.new_zeros(0)
 
 
 class Balance(nn.Module):
@@ -72,9 +73,13 @@ class Balance(nn.Module):
         self.log_variances = nn.Parameter(torch.tensor([0.0, math.log(2 / class_weight)])) if learnt else None
 
     def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
-        """A scalar from ``stage_losses``, each (K,), of which this process has its share."""
-        decay = self.stage_decay ** torch.arange(len(cube) - 1, -1, -1, device=cube.device)
+        """A scalar from ``stage_losses``, of which this process has its share."""
+        cube_loss, class_loss = self._sum(cube), self._sum(classes)
         if self.log_variances is None:
-            return (decay * (cube + self.class_weight * classes)).sum()
+            return cube_loss + self.class_weight * class_loss
         s = self.log_variances
-        return (decay * (0.5 * (-s[0]).exp() * cube + (-s[1]).exp() * classes)).sum() + share * 0.5 * s.sum()
+        return 0.5 * (-s[0]).exp() * cube_loss + (-s[1]).exp() * class_loss + share * 0.5 * s.sum()
+
+    def _sum(self, stages: Tensor) -> Tensor:
+        """Σ_k λˢ^(K−k) of the last stages."""
+        return (self.stage_decay ** torch.arange(len(stages) - 1, -1, -1, device=stages.device) * stages).sum()

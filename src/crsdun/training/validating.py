@@ -63,16 +63,22 @@ def validate(
     by_scene = {index: score for scores in processes.gather(mine) for index, score in scores.items()}
     scores = [by_scene[index] for index in sorted(by_scene)]
     figures = {name: _mean([score.figures[name] for score in scores]) for name in OF_SCENES}
-    classes = torch.cat([score.classes for score in scores]).long()
-    known = torch.cat([score.true_classes for score in scores]).long()
-    pooled = class_metrics(classes, known, network.config.classes)
-    figures |= {name: float(pooled[name]) if bool((known >= 0).any()) else None for name in POOLED}
+    figures |= dict.fromkeys(POOLED)
+    classes, known = (
+        torch.cat([getattr(score, what) for score in scores]).long() for what in ("classes", "true_classes")
+    )
+    if len(classes) and bool((known >= 0).any()):
+        pooled = class_metrics(classes, known, network.config.classes)
+        figures |= {name: float(pooled[name]) for name in POOLED}
     return Validation(figures, truth, estimate)
 
 
 @dataclass(frozen=True)
 class _Score:
-    """Of one scene; the class maps flat and in few bytes, to be pooled with those of other processes."""
+    """Of one scene; the class maps flat and in few bytes, to be pooled with those of other processes.
+
+    A network that does not segment has an empty one.
+    """
 
     figures: dict[str, Any]
     classes: Tensor
@@ -91,10 +97,13 @@ def _score(
         estimate = network(exposure[None].to(device), here.to(device))
         weights = config.loss.stage_decay, config.loss.class_weight
         loss = joint_loss(estimate, cube[None].to(device), classes[None].to(device), *weights)
-    estimated, labels = estimate.cube[0].float().cpu(), estimate.classes[0].cpu()
+    estimated = estimate.cube[0].float().cpu()
+    labels = estimate.classes[0].cpu() if estimate.logits else None
     figures = {**cube_metrics(estimated, cube), "loss": loss.item()}
-    score = _Score(figures, labels.flatten().to(torch.int16), classes.flatten().to(torch.int16))
-    return score, replace(scene, cube=np.nan_to_num(estimated.numpy()), classes=labels.numpy())
+    flat = classes.new_zeros(0) if labels is None else labels.flatten()
+    score = _Score(figures, flat.to(torch.int16), classes.flatten().to(torch.int16))
+    found = None if labels is None else labels.numpy()
+    return score, replace(scene, cube=np.nan_to_num(estimated.numpy()), classes=found)
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -1,0 +1,71 @@
+"""SSR: the common examination, equality with the published network, and what its outputs cannot show."""
+
+import pytest
+import torch
+
+import crsdun
+from crsdun.evaluation import multiply_adds, parameters
+from crsdun.networks.unet import pad_to_multiple
+from crsdun.networks.unfolding import gradient_step
+from crsdun.optics import InputError
+from tests.networks.examination import NetworkExamination
+from tests.networks.stored import StoredRun
+
+
+class TestSsr(NetworkExamination):
+    name, settings = "ssr_2stg", {}
+    segmented = 0
+
+
+class TestNarrow(NetworkExamination):
+    """A width of its own, apart from the number of bands."""
+
+    name, settings = "ssr_2stg", {"width": 3}
+    segmented = 0
+
+
+@torch.no_grad()
+def test_outputs_equal_the_published_network():
+    run = StoredRun("ssr", "ssr_2stg_64x64")
+    run.assert_equal(run.network(run.measurement, run.camera).cubes)
+
+
+@pytest.mark.parametrize(("stages", "count"), [(3, 1_810_095), (6, 3_618_594), (9, 5_427_093)])
+def test_published_parameters(stages, count):
+    assert parameters(crsdun.create(f"ssr_{stages}stg", bands=28)) == count
+
+
+def test_published_multiply_adds():
+    assert multiply_adds(crsdun.create("ssr_6stg", bands=28)) / 1e9 == pytest.approx(56.53, rel=1e-3)
+
+
+def test_every_parameter_learns():
+    camera = NetworkExamination.camera()
+    cube, y = NetworkExamination.measure(camera)
+    network = crsdun.create("ssr_2stg", bands=4)
+    NetworkExamination.loss(network(y, camera), cube, None).backward()
+    assert [name for name, each in network.named_parameters() if each.grad is None or not each.grad.any()] == []
+
+
+def test_stages_follow_each_other_at_the_true_size():
+    """Every stage starts at the cube of the last one; only the proximal networks see padding."""
+    camera = NetworkExamination.camera(20, 41)
+    y = NetworkExamination.measure(camera, 2)[1]
+    network = crsdun.create("ssr_3stg", bands=4).eval()
+    stage, seen = network.stages[2], {}
+    stage.estimate.register_forward_hook(lambda module, inputs, output: seen.update(x=inputs[0], rho=output[0]))
+    stage.cube_network.register_forward_hook(lambda module, inputs, output: seen.update(z=inputs[0], out=output))
+    stage.cube_network.embed.register_forward_hook(lambda module, inputs, output: seen.update(embedded=inputs[0]))
+    cubes = network(y, camera).cubes
+    assert torch.equal(seen["x"], cubes[1])
+    assert seen["rho"].shape == (2, 1, 1, 1)
+    torch.testing.assert_close(seen["z"], gradient_step(cubes[1], y, camera, size=seen["rho"]))
+    assert seen["out"].shape == (2, 4, 20, 41)
+    assert torch.equal(seen["embedded"], pad_to_multiple(seen["z"], 32))
+
+
+def test_settings_that_make_no_network_are_refused():
+    with pytest.raises(InputError, match="SSR needs stages of at least 1"):
+        crsdun.create("ssr_0stg", bands=4)
+    with pytest.raises(InputError, match="SSR needs width of at least 1"):
+        crsdun.create("ssr_1stg", bands=4, width=0)
