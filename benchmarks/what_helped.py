@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from crsdun.bench import Case, prepare
+import crsdun
+from crsdun.bench import Case, prepare, training_step
 from crsdun.networks import bands, blocks
 from crsdun.networks.blocks import ChannelGroupNorm
 from crsdun.runtime import keep_freed_memory
@@ -67,6 +68,26 @@ def with_fused_attention(run: Callable[[], None]) -> Callable[[], None]:
 training = runs["training 4×64×64"]
 figures = medians({"written out": training, "PyTorch's": with_fused_attention(training)})
 print("training 4×64×64, attention " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in figures.items()))
+
+
+def with_bfloat16(run: Callable[[], None]) -> Callable[[], None]:
+    def lower() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            run()
+
+    return lower
+
+
+for name, run in runs.items():
+    figures = medians({"float32": run, "bfloat16": with_bfloat16(run)})
+    print(f"{name}, " + ", ".join(f"{precision} {seconds:.2f} s" for precision, seconds in figures.items()))
+
+widths = {}
+for width in (12, 14, 16):
+    network = crsdun.create("crsdun_2stg", bands=28, classes=23, width=width)
+    widths[f"width {width}"] = training_step(network, batch=4, height=64, width=128)
+figures = medians(widths)
+print("training 2 stages, 4×64×128, " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in figures.items()))
 
 norm = ChannelGroupNorm(28).requires_grad_(False)
 x = (5 + torch.randn(1, 28, 256, 256)).contiguous(memory_format=torch.channels_last)

@@ -170,25 +170,29 @@ def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
 def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
     """A function that does the case once; ``folder`` holds the networks exported for other engines."""
     torch.manual_seed(0)
-    network: Network
+    if case.training:
+        return training_step(_network(case.network), case.batch, case.size, case.size)
     if case.engine == "torch":
-        network = _network(case.network)
+        network = _network(case.network).eval()
     else:
         assert folder is not None
         network = open_engine(_exported(case.network, folder), case.engine)
     camera = CassiCamera(random_mask(case.size, case.size), bands=BANDS)
-    cube = torch.rand(case.batch, BANDS, case.size, case.size)
+    measurement = camera.forward(torch.rand(case.batch, BANDS, case.size, case.size))
+
+    def infer() -> None:
+        with torch.inference_mode():
+            network(measurement, camera)
+
+    return infer
+
+
+def training_step(network: Network, batch: int, height: int, width: int) -> Callable[[], None]:
+    """A function that does one training step on a batch of random scenes: forward, loss, backward, Adam."""
+    camera = CassiCamera(random_mask(height, width), bands=BANDS)
+    cube = torch.rand(batch, BANDS, height, width)
     measurement = camera.forward(cube)
-    if not case.training:
-        network.eval()
-
-        def infer() -> None:
-            with torch.inference_mode():
-                network(measurement, camera)
-
-        return infer
-
-    classes = torch.randint(0, CLASSES, (case.batch, case.size, case.size))
+    classes = torch.randint(0, CLASSES, (batch, height, width))
     optimiser = torch.optim.Adam(network.parameters(), lr=4e-4, fused=True)
 
     def train() -> None:
@@ -227,15 +231,16 @@ def _peaks(case: Case, folder: Path) -> tuple[float | None, float | None]:
 
 def _measure_peaks(case: Case, folder: Path) -> tuple[float, float]:
     keep_freed_memory()
-    imported = _status_mb("VmRSS")
+    imported = status_mb("VmRSS")
     run = prepare(case, folder)
-    ready = _status_mb("VmRSS")
+    ready = status_mb("VmRSS")
     for _ in range(2):
         run()
-    peak = _status_mb("VmHWM")
+    peak = status_mb("VmHWM")
     return peak - imported, peak - ready
 
 
-def _status_mb(field: str) -> float:
+def status_mb(field: str) -> float:
+    """A figure of this process in MB, such as ``VmRSS`` and its peak ``VmHWM``."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
