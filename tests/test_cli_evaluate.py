@@ -100,6 +100,7 @@ def test_compare_prints_a_verdict(capsys):
     printed = capsys.readouterr().out
     assert "B is better" in printed
     assert "95 % interval" in printed
+    assert "compare on 10 or more" in printed
     assert main(["compare", "net", "gap", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     psnr = found["figures"]["psnr_db"]

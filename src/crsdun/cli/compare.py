@@ -13,6 +13,9 @@ from crsdun.cli.printing import console, tell
 if TYPE_CHECKING:
     from crsdun.evaluation import Comparison
 
+# Below this many scenes, intervals of a percentile bootstrap cover clearly less than they promise.
+ENOUGH = 10
+
 
 def add(commands: Commands) -> None:
     """The command and its options."""
@@ -47,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     printed = console()
     printed.print(table)
     printed.print(f"{caption(b)}; paired bootstrap over scenes")
+    if len(b.scenes) < ENOUGH:
+        printed.print(f"of {len(b.scenes)} scenes a bootstrap's interval is too narrow: compare on {ENOUGH} or more")
 
 
 def verdict(each: Comparison) -> str:
