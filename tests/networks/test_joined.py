@@ -108,3 +108,8 @@ def test_parts_that_do_not_fit_are_refused():
         crsdun.create("mstpp+seg", bands=4, classes=3, width=2)
     with pytest.raises(InputError, match="gap-tv has no setting 'width'"):
         crsdun.create("gap_tv+seg", bands=4, classes=3, reconstruction={"width": 2})
+
+
+def test_a_solver_counts_nothing():
+    system = crsdun.create("gap_tv+seg", bands=4, classes=3, segmenter={"stages": 1, "width": 4})
+    assert multiply_adds(system, 32, 32) == multiply_adds(system.segmenter, 32, 32) > 0

@@ -158,6 +158,13 @@ def test_what_cannot_be_exported_is_refused_at_once(network, tmp_path):
     assert there.read_text() == "mine"
 
 
+def test_a_method_that_iterates_is_not_exported(tmp_path):
+    system = crsdun.create("gap_tv+seg", bands=4, classes=3, segmenter={"stages": 1, "width": 4})
+    with pytest.raises(InputError, match="gap-tv looks at its values.*--engine torch"):
+        export(system, tmp_path / "a.onnx", "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
     there = tmp_path / "there.onnx"
     there.write_text("old")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crsdun.networks import Network
+from crsdun.networks import Joined, Network
 from crsdun.networks.checkpoint import HEADER, header_of
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera, InputError
@@ -52,8 +52,9 @@ def export(
         The header in the file: as that of the weights, and "export" with format, step, offsets and smallest size.
 
     Raises:
-        InputError: unknown format, a suffix that is not the format's, another dispersion than the weights were
-            trained for, a library that is missing, a file that exists, or a disk that refuses.
+        InputError: unknown format, a suffix that is not the format's, a training-free method in the network, another
+            dispersion than the weights were trained for, a library that is missing, a file that exists, or a disk
+            that refuses.
     """
     path = Path(path)
     if format not in FORMATS:
@@ -61,6 +62,11 @@ def export(
     suffix, libraries = FORMATS[format]
     if path.suffix.lower() != suffix:
         raise InputError(f"the {format} format is written to a file {path.stem}{suffix}, not {path.name}")
+    if isinstance(network, Joined) and not isinstance(network.reconstruction, Network):
+        raise InputError(
+            f"{network.config.method} looks at its values while it iterates, which no exported graph can; use the "
+            "weights (.safetensors) with --engine torch"
+        )
     trained = network.card.step
     if None not in (step, trained) and step != trained:
         raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band; leave --step away")
