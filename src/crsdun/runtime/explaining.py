@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class Look:
             the heads, 0..1, the same all over a cell.
         sources: (H,W), how much it receives from this pixel, relative to the same from every pixel (1).
         tokens: super-tokens that the attention is effectively spread over, 1..m: e to its entropy.
+        own_class: mean of ``sources`` over the pixels of its own class in the answer (of many pixels the commonest
+            one); 1 prefers none. None where the network does not segment.
     """
 
     stage: int
@@ -60,6 +62,21 @@ class Look:
     attention: np.ndarray
     sources: np.ndarray
     tokens: float
+    own_class: float | None = None
+
+
+class Looks(NamedTuple):
+    """Where all blocks look for one pixel or region.
+
+    Attributes:
+        title: what was asked about, such as ``pixel 12 40`` or ``class real kiwi``.
+        region: (H,W) bool, the pixels asked about.
+        blocks: one ``Look`` for each block, in the order of ``Explanation.blocks``.
+    """
+
+    title: str
+    region: np.ndarray
+    blocks: tuple[Look, ...]
 
 
 @dataclass(frozen=True)
@@ -175,7 +192,7 @@ class Explanation:
         """The estimate of the last stage."""
         return self.stages[-1].scene
 
-    def pixel(self, row: int, column: int) -> list[Look]:
+    def pixel(self, row: int, column: int) -> Looks:
         """Where each block looks for one pixel of the scene.
 
         Raises:
@@ -186,14 +203,10 @@ class Explanation:
             raise InputError(f"the pixel (row, column) = ({row}, {column}) lies outside the scene of {H}×{W} pixels")
         here = np.zeros((H, W), dtype=bool)
         here[row, column] = True
-        return self.region(here)
+        return self.region(here, f"pixel {row} {column}")
 
-    def of_class(self, name: str | int) -> list[Look]:
-        """Where each block looks for the pixels of a class, by name or number, on average; as ``members``."""
-        return self.region(self.members(name))
-
-    def members(self, name: str | int) -> np.ndarray:
-        """The pixels that the answer takes for a class, (H,W) bool.
+    def of_class(self, name: str | int) -> Looks:
+        """Where each block looks for the pixels that the answer takes for a class, by name or number, on average.
 
         Raises:
             InputError: the network does not segment, there is no such class, or nothing was taken for it.
@@ -206,19 +219,24 @@ class Explanation:
         elif str(name).isdigit():
             number = int(name)
         else:
-            known = "numbers from 0 on, these weights know no names" if names is None else ", ".join(names)
+            known = "numbers from 0 on, since these weights know no names" if names is None else ", ".join(names)
             raise InputError(f"there is no class {name!r}; there are {known}")
-        found = classes == number
-        if not found.any():
+        members = classes == number
+        if not members.any():
             held = ", ".join(str(k) if names is None else names[k] for k in np.unique(classes))
             raise InputError(f"no pixel was taken for class {name}; in this scene there are {held}")
-        return found
+        return self.region(members, f"class {name if names is None else names[number]}")
 
-    def region(self, pixels: np.ndarray) -> list[Look]:
-        """Where each block looks for the pixels of a mask (H,W) on average."""
-        weights = torch.from_numpy(pixels.astype(np.float32) / pixels.sum())
+    def region(self, pixels: np.ndarray, title: str = "region") -> Looks:
+        """Where each block looks for the pixels of a mask, (H,W) bool, on average."""
+        weights = torch.from_numpy(pixels)
         with torch.inference_mode():
-            return [block.look(weights.to(block.query.device)) for block in self.blocks]
+            looks = [block.look(weights.to(block.query) / pixels.sum()) for block in self.blocks]
+        classes = self.answer.classes
+        if classes is not None:
+            own = classes == np.bincount(classes[pixels]).argmax()
+            looks = [replace(look, own_class=float(look.sources[own].mean())) for look in looks]
+        return Looks(title, pixels, tuple(looks))
 
 
 def explain(
