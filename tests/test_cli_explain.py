@@ -20,7 +20,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_scene(scene(), "scene.npz")
     write_measurement(simulate(scene(), np.random.default_rng(0).random((H, W))), "y.npz")
-    crsdun.save(network(), "w.safetensors", class_names=NAMES)
+    crsdun.save(network(), "w.safetensors")
     crsdun.save(network("mstpp", bodies=1), "cube.safetensors")
     return tmp_path
 
@@ -64,7 +64,7 @@ def test_a_network_without_cross_aggregation_says_so(files, capsys):
     [
         (["--pixel", "3", "400"], "lies outside the scene of 40×52 pixels"),
         (["--class", "stone"], "no class 'stone'; there are soil, leaf, fruit"),
-        (["--step", "1"], "at step 1"),
+        (["--step", "1"], "for 4 bands but the camera has 7"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(files, capsys, more, words):

@@ -47,6 +47,6 @@ def test_questions_are_drawn(explanation, tmp_path):
     assert a.std() > 20
     assert (a != b).any()
     assert (a != c).mean() > 0.05
+    without = explained(network("mstpp", bodies=1))
     with pytest.raises(InputError, match="no cross-aggregation"):
-        without = explained(network("mstpp", bodies=1))
         look_sheet(without, without.pixel(1, 1), tmp_path / "none.png")

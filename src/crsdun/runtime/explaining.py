@@ -46,8 +46,8 @@ class Look:
     Attributes:
         stage, branch, node, block: as ``CrossAggregationRecord``.
         association: (H,W), how much of the super-token of this cell it takes, 0..1, the same all over a cell.
-        attention: (H,W), the share of the super-token of this cell in the attention of those it belongs to, mean of
-            the heads, 0..1, the same all over a cell.
+        attention: (H,W), how much those it belongs to attend to the super-token of this cell, mean of the heads,
+            relative to the same for all (1), the same all over a cell.
         sources: (H,W), how much it receives from this pixel, relative to the same from every pixel (1).
         tokens: super-tokens that the attention is effectively spread over, 1..m: e to its entropy.
         own_class: mean of ``sources`` over the pixels of its own class in the answer (of many pixels the commonest
@@ -111,6 +111,11 @@ class CrossAggregationRecord:
         """h."""
         return int(self.association.shape[1] ** 0.5)
 
+    @property
+    def cell(self) -> int:
+        """Pixels of the scene along the side of a super-token's cell."""
+        return self.token * self.scale
+
     def attention(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """softmax(q kᵀ (d/heads)^-½) of some super-tokens or of all, (heads, rows, m)."""
         logits = self.query[:, rows] @ self.key.transpose(1, 2)
@@ -141,8 +146,8 @@ class CrossAggregationRecord:
             self.branch,
             self.node,
             self.block,
-            self._on_scene(taken.view(rows, columns), h * self.scale),
-            self._on_scene(attended.view(rows, columns), h * self.scale),
+            self._on_scene(taken.view(rows, columns), self.cell),
+            self._on_scene(attended.view(rows, columns) * len(attended), self.cell),
             self._on_scene(sources, self.scale),
             float(torch.special.entr(spread).sum().exp()),
         )

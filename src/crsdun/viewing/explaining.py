@@ -21,7 +21,6 @@ from crsdun.viewing.palette import class_colours, class_picture
 PICTURE = 300  # px of a stage's picture at most
 MAP = 172  # px of a map at most
 NEAR = 7  # cells along the side of the part of the scene in which a pixel's association is shown
-CELL = 8  # px of the scene along the side of a super-token's cell
 LEAST_TOP = 2.0  # of the scale of attention and sources: an even look stays dark
 
 ROWS = {"association": "belongs to", "attention": "attends to", "sources": "receives from"}
@@ -95,8 +94,9 @@ def look_sheet(explanation: Explanation, looks: Looks, path: str | Path) -> None
     """Where every block of cross-aggregation looks for a pixel or a region.
 
     One column for each block, stages below each other, three maps for each block: the super-tokens that the pixel
-    belongs to (near it, for a single pixel), those that these attend to, and the pixels it receives from in the end. The last two are relative to an even look over the whole scene and share one scale each, so that blocks
-    compare.
+    belongs to (near it, for a single pixel), those that these attend to, and the pixels it receives from in the end.
+    The last two are relative to an even look over the whole scene. Each kind of map has one scale for all blocks, so
+    that they compare.
 
     Args:
         explanation: of ``crsdun.runtime.explain``.
@@ -113,7 +113,7 @@ def look_sheet(explanation: Explanation, looks: Looks, path: str | Path) -> None
     grey = np.rint(image @ np.array([0.2126, 0.7152, 0.0722])).astype(np.uint8)
     width, height = _fit_box(image.shape[1], image.shape[0], MAP, MAP)
     single = int(looks.region.sum()) == 1
-    near = _near(looks.region, image.shape[:2]) if single else (slice(None), slice(None))
+    near = _near(looks.region, explanation.blocks[0].cell) if single else (slice(None), slice(None))
     near_width, near_height = _fit_box(*grey[near].shape[::-1], width, height)
 
     stages = [(k, list(group)) for k, group in groupby(looks.blocks, key=lambda look: look.stage)]
@@ -149,7 +149,7 @@ def look_sheet(explanation: Explanation, looks: Looks, path: str | Path) -> None
             sheet.write(at, first + 32, _shorten(name, LOOK["small"], width), LOOK["small"], LOOK["faint"])
             for row, which in enumerate(ROWS):
                 down = first + header + row * (height + gap)
-                values = _relative(look, which)
+                values = getattr(look, which)
                 if which == "association":
                     drawn = _over(grey[near], values[near] / scales[which], near_width, near_height)
                     axes = sheet.show(drawn, at, down, near_width, near_height)
@@ -188,27 +188,21 @@ def _title(explanation: Explanation, looks: Looks) -> str:
     return f"{looks.title}: {answer.class_names[number] if answer.class_names else f'class {number}'}"
 
 
-def _near(region: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
+def _near(region: np.ndarray, cell: int) -> tuple[slice, slice]:
     """Some cells around a pixel, inside the scene."""
     parts = []
-    for place, side in zip(np.argwhere(region)[0], size, strict=True):
-        length = min(NEAR * CELL, side)
-        start = int(np.clip(place // CELL * CELL - NEAR // 2 * CELL, 0, side - length))
+    for place, side in zip(np.argwhere(region)[0], region.shape, strict=True):
+        length = min(NEAR * cell, side)
+        start = int(np.clip(place // cell * cell - NEAR // 2 * cell, 0, side - length))
         parts.append(slice(start, start + length))
     return parts[0], parts[1]
-
-
-def _relative(look: Look, which: str) -> np.ndarray:
-    """A map as it is drawn: attention relative to an even one over all cells."""
-    values: np.ndarray = getattr(look, which)
-    return values * (values.size / CELL**2) if which == "attention" else values
 
 
 def _scale(looks: Sequence[Look], which: str) -> float:
     """The value that is drawn brightest, over all blocks."""
     if which == "association":
         return max(float(look.association.max()) for look in looks)
-    return max(LEAST_TOP, *(float(np.percentile(_relative(look, which), 99.8)) for look in looks))
+    return max(LEAST_TOP, *(float(np.percentile(getattr(look, which), 99.8)) for look in looks))
 
 
 def _over(grey: np.ndarray, values: np.ndarray, width: int, height: int) -> np.ndarray:
