@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     runtime.check_folder(options.out, options.overwrite)
     runtime.keep_freed_memory()
     device = device_from(options.device)
-    name, network = runtime.method_from(options.weights, device=device)
+    name, network = options.weights.name, runtime.open_engine(options.weights, device=device)
     given = decoder_from(options, name, network, device=device).read(options.measurement)
     explanation = runtime.explain(given.measurement, given.camera, network, name, given.truth, device)
 

@@ -42,7 +42,7 @@ def stage_sheet(explanation: Explanation, path: str | Path) -> None:
     columns = [(f"stage {k}", stage.scene, words(stage)) for k, stage in enumerate(stages, start=1)]
     if truth is not None:
         columns.append(("truth", truth, ("", "")))
-    width, height = _fit_box(*like.cube.shape[:0:-1], PICTURE, PICTURE)
+    width, height = _fit_box(like.cube.shape[2], like.cube.shape[1], PICTURE, PICTURE)
     segmented = any(stage.scene.classes is not None for stage in stages)
     legend = _legend_of(explanation) if segmented else []
 
@@ -114,7 +114,7 @@ def look_sheet(explanation: Explanation, looks: Looks, path: str | Path) -> None
     width, height = _fit_box(image.shape[1], image.shape[0], MAP, MAP)
     single = int(looks.region.sum()) == 1
     near = _near(looks.region, explanation.blocks[0].cell) if single else (slice(None), slice(None))
-    near_width, near_height = _fit_box(*grey[near].shape[::-1], width, height)
+    near_width, near_height = _fit_box(grey[near].shape[1], grey[near].shape[0], width, height)
 
     stages = [(k, list(group)) for k, group in groupby(looks.blocks, key=lambda look: look.stage)]
     most = max(len(group) for _, group in stages)
@@ -166,9 +166,10 @@ def look_sheet(explanation: Explanation, looks: Looks, path: str | Path) -> None
 
 
 def _legend_of(explanation: Explanation) -> list[tuple[str, tuple]]:
-    """Names and colours of the classes of the answer and the truth."""
-    scenes = [explanation.answer, *([] if explanation.truth is None else [explanation.truth])]
-    present = np.unique(np.concatenate([s.classes.ravel() for s in scenes if s.classes is not None]))
+    """Names and colours of all classes that occur, in any stage or the truth."""
+    scenes = [stage.scene for stage in explanation.stages]
+    scenes += [] if explanation.truth is None else [explanation.truth]
+    present = np.unique(np.concatenate([each.classes.ravel() for each in scenes if each.classes is not None]))
     present = present[present >= 0]
     names = explanation.answer.class_names
     colours = class_colours(int(present.max()) + 1) / 255
