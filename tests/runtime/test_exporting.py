@@ -92,6 +92,7 @@ from crsdun.runtime import open_engine
 first, second = (open_engine({str(files["openvino"])!r}) for _ in range(2))
 del first
 del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this may ignore it
 try:
     os.kill(os.getpid(), signal.SIGINT)
 except KeyboardInterrupt:

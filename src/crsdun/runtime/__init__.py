@@ -8,10 +8,12 @@ from crsdun.runtime.many import check_parent, find_measurements, stream, truth_o
 from crsdun.runtime.memory import available_memory, keep_freed_memory
 from crsdun.runtime.precision import PRECISIONS
 from crsdun.runtime.reconstruction import (
+    WITHOUT_WEIGHTS,
     Progress,
     Reconstruction,
     camera_for,
     check_method,
+    fitting_weights,
     method_from,
     on_scale,
     reconstruct,
@@ -22,6 +24,7 @@ from crsdun.runtime.tiles import Tiles, automatic_tiles
 __all__ = [
     "PRECISIONS",
     "RECORD",
+    "WITHOUT_WEIGHTS",
     "Decoder",
     "Engine",
     "Prepared",
@@ -37,6 +40,7 @@ __all__ = [
     "check_truth_of_many",
     "export",
     "find_measurements",
+    "fitting_weights",
     "keep_freed_memory",
     "method_from",
     "new_folder",
