@@ -29,7 +29,9 @@ def add(commands: Commands) -> None:
     """The command and its options."""
     explain = command(commands, "explain", run, "Where a network looks, and how its estimate grows stage by stage.")
     explain.add_argument("measurement", type=Path, help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png")
-    explain.add_argument("--weights", type=Path, required=True, help="a trained network (.safetensors)")
+    explain.add_argument(
+        "--weights", type=Path, required=True, help="a trained network: the name of shipped weights, or .safetensors"
+    )
     explain.add_argument(
         "--pixel",
         type=int,
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     runtime.keep_freed_memory()
     device = device_from(options.device)
     name, network = options.weights.name, runtime.open_engine(options.weights, device=device)
-    given = decoder_from(options, name, network, device=device).read(options.measurement)
+    given = decoder_from(options, None, device=device).read(options.measurement)
     explanation = runtime.explain(given.measurement, given.camera, network, name, given.truth, device)
 
     asked: list[Looks] = []

@@ -15,13 +15,18 @@ from crsdun.optics import fitting_cameras
 def add(commands: Commands) -> None:
     """The command and its options."""
     info = command(commands, "info", run, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
-    info.add_argument("file", type=Path)
+    info.add_argument("file", type=Path, help="or the name of shipped weights")
 
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.scenes import describe
 
-    described = describe(options.file)
+    file = options.file
+    if not file.exists():  # PyTorch is slow to import
+        from crsdun.networks import find_weights
+
+        file = find_weights(file)
+    described = describe(file)
     arrays = described.get("arrays", [])
     scene_width = next((array["shape"][-1] for array in arrays if array["looks_like"] == "mask"), None)
     for array in arrays:

@@ -25,8 +25,13 @@ def add(commands: Commands) -> None:
         help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png; or many: files, folders, patterns as '*.npz'",
     )
     method = reconstruct.add_mutually_exclusive_group()
-    method.add_argument("--weights", type=Path, help="a trained network: .safetensors, or exported .onnx .xml")
-    method.add_argument("--method", default="admm-tv", help="without weights: admm-tv (default) or gap-tv")
+    method.add_argument(
+        "--weights",
+        type=Path,
+        help="a trained network: the name of shipped weights, .safetensors, or exported .onnx .xml (default: the "
+        "shipped ones that fit the camera; if none do, admm-tv)",
+    )
+    method.add_argument("--method", help="without weights: admm-tv or gap-tv")
     reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
     measurement_options(reconstruct)
     reconstruct.add_argument(
@@ -72,13 +77,14 @@ def run(options: argparse.Namespace) -> int:
     runtime.keep_freed_memory()
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     device = device_from(options.device)
-    name, method = runtime.method_from(
-        options.weights, options.method, device, options.engine, options.step, **settings
-    )
+    method = None
+    if options.weights or options.method or settings:
+        solver = options.method or runtime.WITHOUT_WEIGHTS
+        method = runtime.method_from(options.weights, solver, device, options.engine, options.step, **settings)
     decoder = decoder_from(
         options,
-        name,
         method,
+        engine=options.engine,
         device=device,
         tiles=None if options.tile is None else runtime.Tiles(options.tile, options.overlap),
         precision=options.precision,
@@ -86,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     if many is None:
         runtime.check_folder(options.out, options.overwrite)
         given = decoder.read(options.measurement[0])
-        with progress_bar(name) as progress:
+        with progress_bar("decoding") as progress:
             decoded = decoder.decode(given, progress)
         write_results(decoded, options.out, options.overwrite)
         report(decoded, options.out, options.json)
@@ -105,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         return told(*decoded)
 
     outcomes = {}
-    with progress_bar(name) as progress:
+    with progress_bar("decoding") as progress:
         items = [(file, options.out / each) for each, file in many.items()]
         for (file, out), outcome in runtime.stream(items, read, decode, write):
             outcomes[file, out.name] = outcome
@@ -114,13 +120,12 @@ def run(options: argparse.Namespace) -> int:
     return report_many(outcomes, options.json)
 
 
-def decoder_from(options: argparse.Namespace, name: str, method: Any, **settings: Any) -> Decoder:
+def decoder_from(options: argparse.Namespace, method: Any, **settings: Any) -> Decoder:
     """What reads measurements as the ``measurement_options`` say."""
     from crsdun.runtime import Decoder
     from crsdun.scenes import read_mask
 
     return Decoder(
-        name,
         method,
         mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
         key=options.key,

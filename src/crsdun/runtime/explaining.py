@@ -30,7 +30,14 @@ from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
 from crsdun.optics import CassiCamera, InputError
 from crsdun.runtime.engines import Engine
-from crsdun.runtime.reconstruction import ascending, check_scale, is_out_of_memory, on_bands_of, record_of
+from crsdun.runtime.reconstruction import (
+    ascending,
+    check_scale,
+    is_out_of_memory,
+    named_alike,
+    on_bands_of,
+    record_of,
+)
 from crsdun.scenes import Measurement, Scene
 
 # Where the zoo's networks keep the attention of a block.
@@ -299,7 +306,7 @@ def explain(
         cube, wavelengths = ascending(x[0], camera.wavelengths)
         if truth is not None:
             figures["psnr_db"] = cube_metrics(cube, torch.from_numpy(truth.cube).to(device))["psnr_db"]
-            if of_x is not None and truth.classes is not None:
+            if of_x is not None and truth.classes is not None and named_alike(card, truth):
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 figures["miou"] = class_metrics(of_x, true_classes, estimate.logits[-1].shape[1])["miou"]
         scene = Scene(
