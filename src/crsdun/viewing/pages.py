@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import shlex
 from functools import cache
 from importlib.resources import files
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from crsdun import __version__
+from crsdun.optics.errors import InputError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +39,25 @@ def render(name: str, data: Any, **values: Any) -> str:
     return template.render(
         data=data, style=_text("style.css"), script=script, digest=digest, version=__version__, **values
     )
+
+
+def write_page(page: str, path: Path, overwrite: bool = False) -> None:
+    """A page as a file that is either whole or as it was.
+
+    Raises:
+        InputError: the file exists and ``overwrite`` is off, or the disk refuses.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another --out or give --overwrite")
+    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def picture_url(image: np.ndarray, quality: int = QUALITY) -> str:

@@ -13,7 +13,7 @@ from crsdun.runtime import RECORD, Reconstruction, new_folder
 from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
-from crsdun.viewing.pages import PAGE
+from crsdun.viewing.pages import PAGE, write_page
 from crsdun.viewing.points import choose_points
 from crsdun.viewing.result_page import result_page
 
@@ -63,7 +63,7 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
             "spectra_at_row_column": [list(map(int, p)) for p in points],
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-        (folder / PAGE).write_text(result_page(result), encoding="utf-8")
+        write_page(result_page(result), folder / PAGE)
 
 
 def read_results(folder: str | Path) -> Reconstruction:

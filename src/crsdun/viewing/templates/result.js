@@ -193,8 +193,7 @@ function drawTable() {
     name.setAttribute("aria-label", `Name of point ${point.number}`);
     name.addEventListener("input", () => { point.name = name.value; });
     cell(row, number, "th").append(name);
-    cell(row, point.row);
-    cell(row, point.column);
+    cell(row, `${point.row}, ${point.column}`);
     if (classAt) cell(row, classAt(point.row, point.column)).className = "text";
     const [estimate, truth] = ["estimate", "truth"].map(each => cubes[each] && spectrum(each, point.row, point.column));
     cell(row, estimate[state.band].toFixed(3));
