@@ -10,12 +10,25 @@ import argparse
 import sys
 
 from crsdun import __version__
-from crsdun.cli import bench, compare, data, demo, evaluate, export, info, reconstruct, report, simulate, train
+from crsdun.cli import (
+    bench,
+    compare,
+    data,
+    demo,
+    evaluate,
+    export,
+    figure,
+    info,
+    reconstruct,
+    report,
+    simulate,
+    train,
+)
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, report, export, data, info, bench, demo)
+COMMANDS = (reconstruct, simulate, train, evaluate, compare, report, figure, export, data, info, bench, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:
