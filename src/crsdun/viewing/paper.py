@@ -32,7 +32,8 @@ from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours, class_pictu
 SHARP = 2  # pixels of the PNG for one of the layout
 WIDEST = 1500  # px of the layout
 HEADER = 250  # px that scene, measurement and spectra are high
-TILE = 280  # px that a band is wide and high at most
+TILE = 420  # px that a band is wide and high at most
+SEAM = 4  # px between a band and its boxes
 LABEL = 78  # px for what stands left of a row
 BOX_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7")
 
@@ -93,7 +94,7 @@ def paper_figure(
     boxes: Sequence[Box] | None = None,
     pixels: Sequence[tuple[int, int]] | None = None,
 ) -> None:
-    """Draw the figure: scene, measurement and spectra; every band with PSNR and boxes; class maps where there are any.
+    """Draw the figure: scene, measurement and spectra; bands with PSNR and enlarged boxes; class maps if any.
 
     Args:
         estimates: of one scene, by the name that stands over their column.
@@ -125,23 +126,24 @@ def paper_figure(
     pixels = choose_points(reference.cube, 2) if pixels is None else pixels
     _check_places(reference, boxes, pixels)
 
-    C, H, W = reference.cube.shape
+    H, W = reference.cube.shape[1:]
     margin, gap, line = LOOK["margin"], LOOK["gap"], LOOK["small"] + 7
     across = WIDEST - 2 * margin
-    tile_room = min(TILE, (across - LABEL + gap) // len(scenes) - gap)
-    width, height = _fit_box(W, H, tile_room, TILE)
-    zoom_heights = [round(_zoom_width(width, boxes) * box.height / box.width) for box in boxes]
-    zoom = min(max(zoom_heights, default=-gap), TILE)
-    row_height = height + line + (zoom + gap // 2 if boxes else 0) + gap
+    cell = min((across - LABEL + gap) // len(scenes) - gap, 2 * TILE)
+    # The boxes stand on each other right of their band, together as high as it is.
+    broadest = max((box.width / box.height for box in boxes), default=0.0) / max(1, len(boxes))
+    width, height = _fit_box(W, H, min(TILE, int((cell - SEAM) / (1 + broadest * H / W))), TILE)
+    beside = cell - width - SEAM if boxes else 0
+    row_height = height + line + gap
     with_classes = any(scene.classes is not None for scene in estimates.values())
     legend = _legend(list(scenes.values()), across - LABEL) if with_classes else []
     below = margin + HEADER + 58
     rows = below + len(bands) * row_height
     total = rows + (height + gap + 26 * len(legend) if with_classes else -gap) + margin
-    sheet = _Sheet(max(2 * margin + LABEL + len(scenes) * (width + gap) - gap, WIDEST), total)
+    sheet = _Sheet(WIDEST, total)
 
     _draw_header(sheet, scenes, reference, frame, boxes, pixels)
-    lefts = [margin + LABEL + place * (width + gap) for place in range(len(scenes))]
+    lefts = [margin + LABEL + place * (cell + gap) for place in range(len(scenes))]
     for left, (name, scene) in zip(lefts, scenes.items(), strict=True):
         words = "" if truth is None or scene is truth else f"{_psnr(scene.cube, truth.cube):.2f} dB"
         room = width - (_text_width(words, LOOK["small"]) + 8 if words else 0)
@@ -160,7 +162,7 @@ def paper_figure(
             if truth is not None and scene is not truth:
                 words = f"{_psnr(scene.cube[band], truth.cube[band]):.2f} dB"
                 sheet.write(left + width, top + height + line / 2, words, LOOK["small"], LOOK["faint"], "right")
-            _draw_zooms(sheet, image, boxes, left, top + height + line, width, zoom)
+            _draw_zooms(sheet, image, boxes, left + width + SEAM, top, beside, height)
     if with_classes:
         sheet.write(margin, rows + height / 2, "classes", LOOK["text"], weight="bold")
         for left, scene in zip(lefts, scenes.values(), strict=True):
@@ -210,7 +212,7 @@ def _draw_header(
     for place, (row, column) in enumerate(pixels):
         wide = each - axis_room
         axes = sheet.axes(left + place * each + axis_room, margin, wide, HEADER - 26)
-        here = {name: scene.cube[:, row, column] for name, scene in reversed(scenes.items())}
+        here = {name: scenes[name].cube[:, row, column] for name in sorted(scenes, key=TRUTH.__ne__)}
         _draw_spectra(axes, axis, np.argsort(axis), here, wide, HEADER - 26)
         _badge(axes, place + 1, 18 / wide, 1 - 16 / (HEADER - 26), axes.transAxes)
         if reference.wavelengths is not None:
@@ -227,20 +229,16 @@ def _draw_header(
 
 
 def _draw_zooms(
-    sheet: _Sheet, image: np.ndarray, boxes: Sequence[Box], left: float, top: float, width: int, most: int
+    sheet: _Sheet, image: np.ndarray, boxes: Sequence[Box], left: float, top: float, width: int, height: int
 ) -> None:
+    """The boxes on each other, each as large as fits."""
+    room = (height - SEAM * (len(boxes) - 1)) // max(1, len(boxes))
     for place, box in enumerate(boxes):
         part = image[box.top : box.top + box.height, box.left : box.left + box.width]
-        room = _zoom_width(width, boxes)
-        wide, high = _fit_box(box.width, box.height, room, most)
-        axes = sheet.show(_fine(part, wide, high), left + place * (room + 4), top, wide, high)
+        wide, high = _fit_box(box.width, box.height, width, room)
+        axes = sheet.show(_fine(part, wide, high), left, top + place * (room + SEAM), wide, high)
         frame = {"fill": False, "edgecolor": BOX_COLOURS[place % len(BOX_COLOURS)], "linewidth": 2}
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, **frame))
-
-
-def _zoom_width(width: int, boxes: Sequence[Box]) -> int:
-    """That every box has below a tile, 4 px between them."""
-    return max(1, (width - 4 * (len(boxes) - 1)) // max(1, len(boxes)))
 
 
 def _outline(axes: Axes, boxes: Sequence[Box], across: float, down: float) -> None:
