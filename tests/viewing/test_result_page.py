@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import shlex
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_the_page_needs_nothing_and_escapes_everything(text):
     assert page.data["classes"][1]["name"] == HOSTILE
     assert HOSTILE in page.words
     assert f"<b>{HOSTILE}" in page.words
-    assert f"crsdun reconstruct '{HOSTILE}.npz'" in page.words
+    assert f"crsdun reconstruct {shlex.quote(f'{HOSTILE}.npz')}" in page.words
 
 
 def test_the_check_sees_what_it_shall_see(text):

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shlex
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -61,7 +62,8 @@ def write_page(page: str, path: Path, overwrite: bool = False) -> None:
     except OSError as error:
         raise InputError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def picture_url(image: np.ndarray, quality: int = QUALITY) -> str:
