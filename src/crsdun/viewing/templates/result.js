@@ -10,9 +10,10 @@ const state = {view: "colour", band: Math.floor(C / 2), cross: null, points: [],
 // -- numbers ----------------------------------------------------------------------------------------------------
 
 function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Uint16Array.from({length: bytes.length / 2}, (_, k) => view.getUint16(2 * k, true));
+  const bytes = atob(text);
+  const steps = new Uint16Array(bytes.length / 2);
+  for (let k = 0; k < steps.length; k++) steps[k] = bytes.charCodeAt(2 * k) | (bytes.charCodeAt(2 * k + 1) << 8);
+  return steps;
 }
 
 const cubes = Object.fromEntries(names.map(name => [name, unpacked(spectra[name])]));
