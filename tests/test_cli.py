@@ -569,6 +569,11 @@ def test_options_stay_what_they_are():
             "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
         ],
         "compare": ["--help", "--json"],
+        "report": ["--help", "--json", "--out", "--overwrite"],
+        "figure": [
+            "--bands", "--box", "--help", "--json", "--out", "--overwrite", "--pixel", "--titles", "--truth",
+            "--truth-key",
+        ],
         "data": ["--help"],
         "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
         "info": ["--help", "--json"],

@@ -173,6 +173,9 @@ function drawSpectra() {
   });
 }
 
+// Three significant digits of the brightest, at least three decimals.
+const decimals = Math.min(9, Math.max(3, 2 - Math.floor(Math.log10(65535 * spectra.step))));
+
 function cell(row, text, kind = "td") {
   const made = document.createElement(kind);
   if (text instanceof Node) made.append(text);
@@ -197,10 +200,10 @@ function drawTable() {
     cell(row, `${point.row}, ${point.column}`);
     if (classAt) cell(row, classAt(point.row, point.column)).className = "text";
     const [estimate, truth] = ["estimate", "truth"].map(each => cubes[each] && spectrum(each, point.row, point.column));
-    cell(row, estimate[state.band].toFixed(3));
+    cell(row, estimate[state.band].toFixed(decimals));
     if (truth) {
       const r = correlation(estimate, truth);
-      cell(row, truth[state.band].toFixed(3));
+      cell(row, truth[state.band].toFixed(decimals));
       cell(row, r === null ? "–" : r.toFixed(3));
     }
     const remove = document.createElement("button");
