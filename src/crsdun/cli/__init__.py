@@ -10,12 +10,42 @@ import argparse
 import sys
 
 from crsdun import __version__
-from crsdun.cli import bench, compare, cost, data, demo, evaluate, explain, export, info, reconstruct, simulate, train
+from crsdun.cli import (
+    bench,
+    compare,
+    cost,
+    data,
+    demo,
+    evaluate,
+    explain,
+    export,
+    figure,
+    info,
+    reconstruct,
+    report,
+    simulate,
+    train,
+)
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, cost, explain, export, data, info, bench, demo)
+COMMANDS = (
+    reconstruct,
+    simulate,
+    train,
+    evaluate,
+    compare,
+    report,
+    figure,
+    cost,
+    explain,
+    export,
+    data,
+    info,
+    bench,
+    demo,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
