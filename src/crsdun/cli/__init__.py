@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. One file for each command.
 
-Exit codes: 0 done · 1 some of many measurements failed (one line each) · 2 something given cannot be used (one line
-says what and the remedy) · 130 interrupted.
+Exit codes: 0 done · 1 some of many measurements, or rows of a table, failed (one line each) · 2 something given
+cannot be used (one line says what and the remedy) · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import argparse
 import sys
 
 from crsdun import __version__
-from crsdun.cli import bench, compare, data, demo, evaluate, export, info, reconstruct, simulate, train
+from crsdun.cli import bench, compare, data, demo, evaluate, export, info, reconstruct, simulate, table, train
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, export, data, info, bench, demo)
+COMMANDS = (reconstruct, simulate, train, evaluate, compare, table, export, data, info, bench, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,15 +4,18 @@ from crsdun.evaluation.comparing import Comparison, compare
 from crsdun.evaluation.cost import multiply_adds, parameters
 from crsdun.evaluation.metrics import class_metrics, cube_metrics, data_residual, spectral_angles
 from crsdun.evaluation.protocols import PROTOCOLS, Protocol, protocol_by_name
+from crsdun.evaluation.published import PUBLISHED, Published
 from crsdun.evaluation.scoring import Evaluation, Setup, Trial, evaluate, try_scene
 from crsdun.evaluation.writing import FIGURES, read_evaluation, write_tables
 
 __all__ = [
     "FIGURES",
     "PROTOCOLS",
+    "PUBLISHED",
     "Comparison",
     "Evaluation",
     "Protocol",
+    "Published",
     "Setup",
     "Trial",
     "class_metrics",

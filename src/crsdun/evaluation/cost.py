@@ -17,7 +17,7 @@ def parameters(network: Network) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def multiply_adds(network: Network, height: int = 256, width: int = 256, step: int = 2) -> int:
+def multiply_adds(network: Network, height: int = 256, width: int = 256, step: float = 2) -> int:
     """Multiply-adds of one scene of height × width pixels, as the field counts them (fvcore's convention).
 
     Convolutions, matrix products and attention count their products; a norm with affine parameters counts five
