@@ -346,7 +346,7 @@ def _section(kind: Any, value: Any, key: str, root: Any) -> Any:
     known = {each.name: each for each in fields(kind)}
     for name in value:
         if name not in known:
-            raise InputError(f"there is no key {before}{name}; {_nearest(f'{before}{name}', root)}")
+            raise InputError(f"there is no key {before}{name}; {_nearest(before + name, root, _keys(kind, before))}")
     for name, each in known.items():
         if name not in value and each.default is MISSING and each.default_factory is MISSING:
             raise InputError(f"the configuration does not say {before}{name}; add it to the file or to the command")
@@ -362,9 +362,9 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
             yield from _keys(hint, f"{before}{name}.")
 
 
-def _nearest(key: str, root: Any) -> str:
+def _nearest(key: str, root: Any, here: Iterator[str]) -> str:
     """Words that name the keys most like an unknown one: the same name in another section, or a similar spelling."""
-    keys = list(_keys(root))
+    keys = list(dict.fromkeys([*_keys(root), *here]))
     same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
     near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"

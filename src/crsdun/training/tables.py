@@ -375,7 +375,7 @@ def as_markdown(table: Table) -> str:
 
 
 def write(table: Table, folder: Path) -> None:
-    """``table.md``, ``table.tex``, ``table.csv`` and ``table.json`` in a folder; in the last two, mIoU is from 0 to 1.
+    """``table.md``, ``table.tex``, ``table.csv`` and ``table.json``; in the last two mIoU is a share of 1.
 
     Raises:
         InputError: the folder cannot be written to.
