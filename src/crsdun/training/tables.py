@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 Sets = tuple[SceneSet, SceneSet, SceneSet]
 
 BUDGET = ("data", "camera", "sampling", "steps", "seed")
-# What may go wrong with one row while the others are right; PyTorch reports a lack of memory as a RuntimeError.
-FAILURES = (InputError, OSError, MemoryError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -251,8 +249,9 @@ def make_table(
                     weights = str(outcome.weights)
                 evaluation = judge(table, name, str(weights), scenes, data, processes.device, speaks)
                 row = filled(row, str(weights), config, evaluation)
-            except FAILURES as failure:
-                row = replace(row, failure=" ".join(str(failure).split()) or type(failure).__name__)
+            except Exception as failure:  # whatever it is, the other rows are not to blame
+                kind = "" if isinstance(failure, InputError) else f"{type(failure).__name__}: "
+                row = replace(row, failure=kind + " ".join(str(failure).split()))
                 tell(f"{name} failed: {row.failure}")
             made = replace(made, rows=[*made.rows, row], words=words(table, evaluation) if evaluation else made.words)
             if speaks:
