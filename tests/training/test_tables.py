@@ -194,7 +194,7 @@ def test_all_formats_hold_all_rows(finished):
     assert lines[0] == "**A small table**"
     assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == names
     assert "Not a scientific result." in lines
-    assert any("2 steps of 1 crops of 32×32, seed 3" in line for line in lines)
+    assert any("2 steps of 1 crops of 32×32, seed 3, shared" in line and ": 1 + 1." in line for line in lines)
     assert any("2 scenes of small test" in line and "protocol crsdun" in line for line in lines)
     assert any(line.startswith("Broken failed: ") for line in lines)
 

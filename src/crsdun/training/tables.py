@@ -253,7 +253,9 @@ def make_table(
                 kind = "" if isinstance(failure, InputError) else f"{type(failure).__name__}: "
                 row = replace(row, failure=kind + " ".join(str(failure).split()))
                 tell(f"{name} failed: {row.failure}")
-            made = replace(made, rows=[*made.rows, row], words=words(table, evaluation) if evaluation else made.words)
+            made = replace(made, rows=[*made.rows, row])
+            if evaluation is not None:
+                made = replace(made, words=words(table, made.rows, evaluation))
             if speaks:
                 write(made, Path(table.out))
     return made
@@ -325,13 +327,15 @@ def filled(row: Row, weights: str, config: TrainConfig | None, evaluation: Evalu
 # -- telling it ------------------------------------------------------------------------------------------------
 
 
-def words(table: TableConfig, evaluation: Evaluation) -> str:
-    """What the numbers of a table are."""
+def words(table: TableConfig, rows: Sequence[Row], evaluation: Evaluation) -> str:
+    """What the numbers of a table are, line by line."""
     height, width = table.sampling.crop
+    shares = {f"{row.steps['reconstruction']} + {row.steps['segmenter']}": None for row in rows if len(row.steps) > 1}
+    shared = f", shared between reconstruction + segmenter: {' or '.join(shares)}" if shares else ""
     lines = [
         table.note,
         f"Budget of every trained row: {table.steps} steps of {table.sampling.batch} crops of {height}×{width}, seed "
-        f"{table.seed}; a two-stage system shares these steps between its parts (table.json).",
+        f"{table.seed}{shared}.",
         f"Judged on {caption(evaluation)}.",
         "M: parameters / 10⁶; G: multiply-adds / 10⁹ of one scene of 256×256; s: seconds for one scene, median.",
         "Published: He et al., CVPR 2026, on 50 scenes of FVgNET at full width; not measured here.",
@@ -368,9 +372,8 @@ def _numbers(psnr: float | None, miou: float | None, counts: Row | Published) ->
 
 def as_markdown(table: Table) -> str:
     """The table for a page, and for the eye."""
-    failed = [f"{row.name} failed: {row.failure}" for row in table.rows if row.failure]
-    lines = [table.words, *failed]
-    return f"**{table.title}**\n\n" + markdown(cells(table), "\n\n".join(line for line in lines if line))
+    lines = [*table.words.splitlines(), *(f"{row.name} failed: {row.failure}" for row in table.rows if row.failure)]
+    return f"**{table.title}**\n\n" + markdown(cells(table), "\n\n".join(lines))
 
 
 def write(table: Table, folder: Path) -> None:
