@@ -37,7 +37,7 @@ class TestAffinityGradient(NetworkExamination):
 class TestBaseline(NetworkExamination):
     """The ablation without any cooperation between the branches."""
 
-    name = "crsdun_2stg_baseline1"
+    name, settings = "crsdun_2stg_baseline1", {}
 
 
 # -- equal to the authors' network -----------------------------------------------------------------------------
