@@ -622,10 +622,17 @@ def test_options_stay_what_they_are():
             "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
         ],
         "compare": ["--help", "--json"],
+        "table": ["--help", "--json"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
             "--bands", "--box", "--help", "--json", "--out", "--overwrite", "--pixel", "--titles", "--truth",
             "--truth-key",
+        ],
+        "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
+        "explain": [
+            "--bands", "--bits", "--class", "--dark", "--device", "--exposure", "--help", "--json", "--key", "--mask",
+            "--mask-key", "--offsets", "--out", "--overwrite", "--pixel", "--step", "--truth", "--truth-key",
+            "--wavelengths", "--weights", "--white",
         ],
         "data": ["--help"],
         "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
