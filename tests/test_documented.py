@@ -60,7 +60,7 @@ SHORTER = {
 }  # fmt: skip
 WITHOUT_WEIGHTS = ("--iterations", "2")
 FEW_SCENES = {"train": 4, "validation": 1, "test": 4}  # of Produce-23
-SECONDS = 120  # after which a command is taken to wait for something
+SECONDS = 600  # after which a command is taken to wait for something
 
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -93,8 +93,9 @@ def test_formulas_stand_beside_the_code_that_computes_them(site, pages):
 def test_everything_public_is_in_the_reference(pages):
     for part in ("optics", "scenes", "networks", "solvers", "training", "evaluation", "runtime", "viewing"):
         module, page = import_module(f"crsdun.{part}"), pages[f"reference/{part}.html"]
-        missing = {name for name in module.__all__ if f"crsdun.{part}.{name}" not in page.ids}
-        assert missing == set(), part
+        public = [name for name in module.__all__ if callable(getattr(module, name))]
+        assert public
+        assert [name for name in public if f"crsdun.{part}.{name}" not in page.ids] == []
     for command in COMMANDS:
         assert f"crsdun {command.__name__.split('.')[-1]}" in pages["reference/commands.html"].words
 
