@@ -12,6 +12,8 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from pkgutil import resolve_name
 from types import ModuleType
@@ -51,7 +53,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made here; a notebook's page takes its place."""
     made: dict[str, str | bytes] = {page: repository_page(ROOT / origin) for origin, page in PAGES.items()}
-    made |= {f"reference/{part}.md": f"# crsdun.{part}\n\n::: crsdun.{part}\n" for part in PARTS}
+    made |= {f"reference/{part}.md": reference_page(f"crsdun.{part}") for part in PARTS}
     made["reference/commands.md"] = commands_page()
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
@@ -110,6 +112,13 @@ def source(name: str) -> str:
 def mathml(found: re.Match[str]) -> str:
     display = "block" if found[1] == "div" else "inline"
     return latex2mathml.converter.convert(html.unescape(found[2]).strip(), display=display)
+
+
+def reference_page(module: str) -> str:
+    """What is public in a module; what has the name of a submodule hides behind that, and is asked for by itself."""
+    hidden = [name for name in import_module(module).__all__ if find_spec(f"{module}.{name}")]
+    shown = "\n    options: {show_root_heading: true, show_root_full_path: false, show_root_toc_entry: true}"
+    return "\n\n".join([f"# {module}", f"::: {module}", *(f"::: {module}.{name}.{name}{shown}" for name in hidden)])
 
 
 def commands_page() -> str:

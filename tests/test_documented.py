@@ -41,6 +41,10 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 NOT_RUN = {
     "make demo": "tests/test_cli.py runs what it calls, crsdun demo",
     "make test": "this is it",
+    "crsdun export weights.safetensors --format onnx --out weights.onnx": (
+        "takes half a minute; tests/runtime/test_exporting.py does it once for all formats"
+    ),
+    "crsdun reconstruct y.npz --weights weights.onnx --engine onnxruntime --out result": "the same",
     "torchrun --nproc_per_node=4 -m crsdun train configs/crsdun_3stg_fvgnet.yaml": (
         "needs FVgNET and GPUs; tests/training/test_distributed.py lets processes share a batch"
     ),
