@@ -41,6 +41,7 @@ PAGES = {
     "CITATION.cff": "citation.md",
     "configs": "configs.md",
     "examples": "examples.md",
+    "src/crsdun/networks/weights/crsdun_tiny.md": "weights.md",
 }
 PARTS = [name for name in crsdun.__all__ if isinstance(getattr(crsdun, name), ModuleType)]
 PRIVATE = Config({"KernelManager": {"transport_encryption": "auto"}})  # what a notebook and its kernel say
@@ -73,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     for origin, made in PAGES.items():
         markdown = re.sub(rf"\]\({re.escape(home + origin)}/?(#[^)]*)?\)", rf"]({up}{made}\1)", markdown)
     if not home:
-        markdown = markdown.replace("](docs/", "](")
+        markdown = re.sub(r"\]\((\.\./)*docs/", "](", markdown)
     markdown = re.sub(r"(\]\([^):]+)\.ipynb\)", r"\1.md)", markdown)
     return re.sub(r"^::source (\S+)$", lambda found: source(found[1]), markdown, flags=re.MULTILINE)
 

@@ -24,11 +24,12 @@ from PIL import Image
 
 import crsdun
 from crsdun.cli import main, parser
-from crsdun.networks import zoo
+from crsdun.networks import find_weights, zoo
 from crsdun.optics import nbk7_wavelengths, random_mask
-from crsdun.runtime import simulate
+from crsdun.runtime import camera_for, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
-from crsdun.scenes.produce import CLASS_NAMES, sets
+from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, sets
+from crsdun.solvers import SOLVERS
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
 from tests.scenes.datasets import made_scene, write_release
@@ -48,6 +49,14 @@ NOT_RUN = {
     "torchrun --nproc_per_node=4 -m crsdun train configs/crsdun_3stg_fvgnet.yaml": (
         "needs FVgNET and GPUs; tests/training/test_distributed.py lets processes share a batch"
     ),
+    "crsdun cost crsdun_3stg --size 512 512 --bands 31 --classes 10 --measure": (
+        "half a minute of arithmetic; tests/test_cli_cost.py measures a small one"
+    ),
+    "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/test_cli_table.py trains smaller rows",
+    "crsdun table configs/table_ablation_small.yaml": "the same",
+    "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (
+        "needs the table; README.md compares evaluations"
+    ),
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",
 }
@@ -57,6 +66,9 @@ SHORTER = {
     "reconstruct": ("--overwrite",),
     "evaluate": ("--overwrite", "--first", "2"),
     "simulate": ("--overwrite",),
+    "explain": ("--overwrite",),
+    "report": ("--overwrite",),
+    "figure": ("--overwrite",),
     "train": (
         "network={name: crsdun_1stg, settings: {width: 4}}", "sampling.crop=[32, 32]", "sampling.batch=1",
         "optimiser.warm_up=0", "steps=2", "validation.scenes=1",
@@ -164,6 +176,40 @@ def program(monkeypatch) -> ModuleType:
     return module
 
 
+def before_evaluation(program: ModuleType) -> None:
+    np.save("mask.npy", random_mask(256, 256))  # there it stands before the scenes of Produce-23
+
+
+def before_explain(program: ModuleType) -> None:
+    """A measurement of produce, and a network that looks around."""
+    scene = ProduceSet("test")[3]
+    program.measurement = simulate(scene, random_mask(*scene.cube.shape[1:]))
+    program.camera = camera_for(program.measurement)
+    program.network = crsdun.load("crsdun_tiny")
+    write_measurement(program.measurement, "y.npz")
+    shutil.copy(find_weights("crsdun_tiny"), "weights.safetensors")
+
+
+def before_reports(program: ModuleType) -> None:
+    """The folders that reports are made of."""
+    before_explain(program)
+    write_scene(ProduceSet("test")[3], "scene.npz")
+    for made in (
+        "reconstruct y.npz --out result",
+        "reconstruct y.npz --method gap-tv --truth scene.npz --out result/gap-tv",
+        "reconstruct y.npz --weights weights.safetensors --truth scene.npz --out result/mine",
+        "evaluate gap-tv produce --out results/gap-tv",
+        "evaluate weights.safetensors produce --out results/mine",
+        "train configs/crsdun_tiny_produce.yaml data.source=mine.yaml out=runs/first",
+        "train configs/crsdun_tiny_produce.yaml data.source=mine.yaml out=runs/second",
+    ):
+        run(f"crsdun {made}")
+
+
+# What a page takes for granted besides.
+BEFORE = {"evaluation.md": before_evaluation, "explain.md": before_explain, "reports.md": before_reports}
+
+
 # -- reading and typing ----------------------------------------------------------------------------------------------
 
 
@@ -178,7 +224,7 @@ def run(command: str) -> None:
     words = shlex.split(command)
     if words[0] == "crsdun":
         more = SHORTER.get(words[1], ())
-        if words[1] in ("reconstruct", "evaluate") and not any(word.startswith("weights.") for word in words):
+        if words[1] in ("reconstruct", "evaluate") and SOLVERS.keys() & set(words):
             more += WITHOUT_WEIGHTS
         # Changes of a configuration stand before options; of an option given twice the last one counts.
         options = [place for place, word in enumerate(words) if word.startswith("--")] or [len(words)]
@@ -215,8 +261,7 @@ def named(page: Path, what: str) -> Iterator[None]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_everything_on_a_page_works(page, prepared, program, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(prepared, tmp_path / "folder", symlinks=True))
-    if page.name == "evaluation.md":
-        np.save("mask.npy", random_mask(256, 256))  # there it stands before the scenes of Produce-23
+    BEFORE.get(page.name, lambda program: None)(program)
     for language, text in BLOCK.findall(page.read_text()):
         if language == "":
             for command in commands(text):
