@@ -1,0 +1,3 @@
+from tests.viewing.browser import browser, page
+
+__all__ = ["browser", "page"]
