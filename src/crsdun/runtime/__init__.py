@@ -13,6 +13,7 @@ from crsdun.runtime.reconstruction import (
     camera_for,
     check_method,
     method_from,
+    on_bands_of,
     on_scale,
     reconstruct,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "keep_freed_memory",
     "method_from",
     "new_folder",
+    "on_bands_of",
     "on_scale",
     "open_engine",
     "reconstruct",

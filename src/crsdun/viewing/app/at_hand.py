@@ -1,0 +1,31 @@
+"""What can be looked at from the first second: samples, and the weights that come with the package."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from crsdun.optics import InputError
+from crsdun.scenes import Scene, open_set
+
+# Scenes of Produce-23's test split: name → what the page calls it.
+SAMPLES = {f"produce-{index}": f"Produce-23, test scene {index}" for index in (0, 7, 19, 33)}
+
+
+def weights_at_hand() -> dict[str, Path]:
+    """Trained weights that come with the package: name → file."""
+    folder = Path(str(files("crsdun.networks"))) / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+@lru_cache(maxsize=len(SAMPLES))
+def sample(name: str) -> Scene:
+    """A sample by name; all of them are labelled.
+
+    Raises:
+        InputError: there is no such sample.
+    """
+    if name not in SAMPLES:
+        raise InputError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
+    return open_set("produce", "test")[int(name.removeprefix("produce-"))]
