@@ -24,13 +24,13 @@ from typing import Any
 import torch
 
 from crsdun import __version__
-from crsdun.evaluation import multiply_adds
+from crsdun.evaluation import Setting, multiply_adds
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import export, keep_freed_memory, open_engine
 from crsdun.training import joint_loss
 
-BANDS, CLASSES = 28, 23
+BANDS, CLASSES = Setting().bands, Setting().classes
 
 STATUS = Path("/proc/self/status")
 
@@ -137,6 +137,38 @@ def _benchmark(
     }
 
 
+def measure(open_network: Callable[[], Network], setting: Setting, repetitions: int = 3) -> dict[str, float | None]:
+    """Seconds that a network takes for one scene (median) and its peak of memory, in a process of its own.
+
+    Args:
+        open_network: makes the network; a function that another process can be given.
+        setting: of the scene.
+        repetitions: after a first run that is not counted.
+
+    Returns:
+        ``seconds``, ``fastest``, ``slowest``, and ``peak_mb`` above the imported library (None where untold).
+    """
+    return _in_a_fresh_process(_measure, open_network, setting, repetitions)
+
+
+def _measure(open_network: Callable[[], Network], setting: Setting, repetitions: int) -> dict[str, float | None]:
+    keep_freed_memory()
+    imported = status_mb("VmRSS") if STATUS.exists() else 0.0
+    run = inference(open_network(), setting)
+    run()
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "seconds": statistics.median(seconds),
+        "fastest": min(seconds),
+        "slowest": max(seconds),
+        "peak_mb": status_mb("VmHWM") - imported if STATUS.exists() else None,
+    }
+
+
 def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Multiply-adds, seconds and peak of memory for each pixel, relative to 256×256, of inference with one frame.
 
@@ -173,12 +205,18 @@ def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
     if case.training:
         return training_step(_network(case.network), case.batch, case.size, case.size)
     if case.engine == "torch":
-        network = _network(case.network).eval()
+        network = _network(case.network)
     else:
         assert folder is not None
         network = open_engine(_exported(case.network, folder), case.engine)
-    camera = CassiCamera(random_mask(case.size, case.size), bands=BANDS)
-    measurement = camera.forward(torch.rand(case.batch, BANDS, case.size, case.size))
+    return inference(network, Setting(height=case.size, width=case.size), case.batch)
+
+
+def inference(network: Network, setting: Setting, batch: int = 1) -> Callable[[], None]:
+    """A function that decodes a batch of random scenes once."""
+    network.eval()
+    camera = CassiCamera(random_mask(setting.height, setting.width), bands=setting.bands, step=setting.step)
+    measurement = camera.forward(torch.rand(batch, setting.bands, setting.height, setting.width))
 
     def infer() -> None:
         with torch.inference_mode():
@@ -224,9 +262,12 @@ def _peaks(case: Case, folder: Path) -> tuple[float | None, float | None]:
     """
     if not STATUS.exists():
         return None, None
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_measure_peaks, (case, folder))
+    return _in_a_fresh_process(_measure_peaks, case, folder)
+
+
+def _in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 def _measure_peaks(case: Case, folder: Path) -> tuple[float, float]:

@@ -10,12 +10,12 @@ import argparse
 import sys
 
 from crsdun import __version__
-from crsdun.cli import app, bench, compare, data, demo, evaluate, export, info, reconstruct, simulate, train
+from crsdun.cli import app, bench, compare, cost, data, demo, evaluate, export, info, reconstruct, simulate, train
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, export, data, info, app, bench, demo)
+COMMANDS = (reconstruct, simulate, train, evaluate, compare, cost, export, data, info, app, bench, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -85,13 +85,7 @@ class SuperTokenAttention(nn.Module):
         h, (H, W) = self.token, X.shape[-2:]
         pixels = to_windows(X, h)  # (B·m, h², d)
         Q = self.associate(pixels, S0)  # (B·m, h², 9)
-
-        # S = Σ Q X / Σ Q, over all pixels whose neighbourhood holds the token.
-        size = (H // h, W // h)
-        weight = add_from_neighbourhoods(Q.sum(1).unsqueeze(-1), size)
-        S = add_from_neighbourhoods(Q.transpose(1, 2) @ pixels, size) / (weight + 1e-12)  # (B, d, H/h, W/h)
-
-        S = self.refine(S)
+        S = self.refine(self.gather(pixels, Q, (H // h, W // h)))
         return from_windows(Q @ neighbourhoods(S), h, H, W)
 
     def associate(self, pixels: Tensor, S0: Tensor) -> Tensor:
@@ -99,6 +93,11 @@ class SuperTokenAttention(nn.Module):
         with torch.set_grad_enabled(self.affinity_gradient and torch.is_grad_enabled()):
             logits = pixels @ neighbourhoods(S0).transpose(1, 2)
             return (logits * pixels.shape[-1] ** -0.5).softmax(-1)
+
+    def gather(self, pixels: Tensor, Q: Tensor, grid: tuple[int, int]) -> Tensor:
+        """S = Σ Q X / Σ Q, over all pixels whose neighbourhood holds the token, (B, d, H/h, W/h)."""
+        weight = add_from_neighbourhoods(Q.sum(1).unsqueeze(-1), grid)
+        return add_from_neighbourhoods(Q.transpose(1, 2) @ pixels, grid) / (weight + 1e-12)
 
 
 class TokenSelfAttention(nn.Module):
@@ -112,10 +111,15 @@ class TokenSelfAttention(nn.Module):
 
     def forward(self, S: Tensor) -> Tensor:
         B, d, rows, columns = S.shape
-        qkv = self.qkv(S).permute(0, 2, 3, 1).reshape(B, rows * columns, self.heads, 3, d // self.heads)
-        q, k, v = qkv.permute(3, 0, 2, 1, 4)  # (B, heads, m, d/heads) each
-        mixed = attend(q, k, v)
+        mixed = attend(*self.split(S))
         return self.out(mixed.transpose(1, 2).reshape(B, rows, columns, d).permute(0, 3, 1, 2))
+
+    def split(self, S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v of each super-token, (B, heads, m, d/heads) each."""
+        B, d, rows, columns = S.shape
+        qkv = self.qkv(S).permute(0, 2, 3, 1).reshape(B, rows * columns, self.heads, 3, d // self.heads)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)
+        return q, k, v
 
 
 def neighbourhoods(S: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from crsdun.runtime.decoding import Decoder, Prepared, check_truth_of_many
 from crsdun.runtime.engines import Engine, open_engine
+from crsdun.runtime.explaining import CrossAggregationRecord, Explanation, Look, Stage, explain
 from crsdun.runtime.exporting import export
 from crsdun.runtime.folder import RECORD, check_folder, new_folder
 from crsdun.runtime.many import check_parent, find_measurements, stream, truth_of
@@ -23,11 +24,15 @@ from crsdun.runtime.tiles import Tiles, automatic_tiles
 __all__ = [
     "PRECISIONS",
     "RECORD",
+    "CrossAggregationRecord",
     "Decoder",
     "Engine",
+    "Explanation",
+    "Look",
     "Prepared",
     "Progress",
     "Reconstruction",
+    "Stage",
     "Tiles",
     "automatic_tiles",
     "available_memory",
@@ -36,6 +41,7 @@ __all__ = [
     "check_method",
     "check_parent",
     "check_truth_of_many",
+    "explain",
     "export",
     "find_measurements",
     "keep_freed_memory",

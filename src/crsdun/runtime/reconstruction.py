@@ -225,10 +225,10 @@ def reconstruct(
                 f"{name} ended in values that are not finite; {fewer}bring the measurement to the scale of its "
                 "camera (--bits, or --white and --dark)"
             )
-        cube, wavelengths = _ascending(cube, camera.wavelengths)
+        cube, wavelengths = ascending(cube, camera.wavelengths)
         stages = None
         if keep_stages:
-            cubes = [_ascending(each, camera.wavelengths, axis=1)[0].cpu() for each in estimate.cubes]
+            cubes = [ascending(each[0], camera.wavelengths)[0][None].cpu() for each in estimate.cubes]
             stages = Estimate(cubes, [each.cpu() for each in estimate.logits])
 
         metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
@@ -238,17 +238,47 @@ def reconstruct(
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 metrics |= class_metrics(estimate.classes[0], true_classes, estimate.logits[-1].shape[1])
 
-    record = {
+    record = record_of(
+        method,
+        name,
+        measurement,
+        camera,
+        truth,
+        device,
+        seconds=round(seconds, 3),
+        engine=method.name if isinstance(method, Engine) else "torch",
+        precision=precision,
+        tiles=tiles and asdict(tiles),
+    )
+    scene = Scene(
+        cube.cpu().numpy(),
+        wavelengths=wavelengths,
+        classes=estimate.classes[0].cpu().numpy() if estimate.logits else None,
+        class_names=card.class_names if estimate.logits else None,
+        name=measurement.name,
+        provenance={"method": name, "made_by": record["made_by"], "measurement": record["measurement"]},
+    )
+    return Reconstruction(measurement, camera, scene, truth, metrics, record, stages)
+
+
+def record_of(
+    method: Callable[..., Estimate],
+    name: str,
+    measurement: Measurement,
+    camera: CassiCamera,
+    truth: Scene | None,
+    device: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """How results were made, as plain JSON values."""
+    return {
         "made_by": f"crsdun {__version__}",
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
         "method": name,
         "settings": _plain(method),
-        "seconds": round(seconds, 3),
         "device": str(device),
-        "engine": method.name if isinstance(method, Engine) else "torch",
-        "precision": precision,
-        "tiles": tiles and asdict(tiles),
+        **more,
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "camera": {
@@ -260,15 +290,6 @@ def reconstruct(
         "measurement": {"name": measurement.name, **measurement.provenance},
         "truth": None if truth is None else {"name": truth.name, **truth.provenance},
     }
-    scene = Scene(
-        cube.cpu().numpy(),
-        wavelengths=wavelengths,
-        classes=estimate.classes[0].cpu().numpy() if estimate.logits else None,
-        class_names=card.class_names if estimate.logits else None,
-        name=measurement.name,
-        provenance={"method": name, "made_by": record["made_by"], "measurement": record["measurement"]},
-    )
-    return Reconstruction(measurement, camera, scene, truth, metrics, record, stages)
 
 
 def _estimate(
@@ -287,8 +308,7 @@ def _estimate(
         with in_precision(precision, y.device), watched(method, progress if tiles is None else None):
             estimate = method(y, camera) if tiles is None else by_tiles(method, y, camera, tiles, progress)
     except RuntimeError as error:
-        # PyTorch has a type of its own for graphics processors only.
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         lower = "" if tiles is None else f", fewer than {tiles.rows}"
         raise InputError(f"the memory does not suffice for this frame; cut it with --tile ROWS{lower}") from error
@@ -296,6 +316,11 @@ def _estimate(
     return Estimate(
         [cube.float() for cube in estimate.cubes[last]], [logits.float() for logits in estimate.logits[last]]
     )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch has a type of its own for that on graphics processors only."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
@@ -309,14 +334,12 @@ def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
         )
 
 
-def _ascending(
-    cube: Tensor, wavelengths: tuple[float, ...] | None, axis: int = 0
-) -> tuple[Tensor, tuple[float, ...] | None]:
+def ascending(cube: Tensor, wavelengths: tuple[float, ...] | None) -> tuple[Tensor, tuple[float, ...] | None]:
     """Bands in the order of their wavelengths: a camera may spread red first, a scene begins with blue."""
     if wavelengths is None or list(wavelengths) == sorted(wavelengths):
         return cube, wavelengths
     order = sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
-    return cube.index_select(axis, torch.tensor(order, device=cube.device)), tuple(wavelengths[b] for b in order)
+    return cube[order], tuple(wavelengths[band] for band in order)
 
 
 def on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
