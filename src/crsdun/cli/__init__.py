@@ -10,12 +10,26 @@ import argparse
 import sys
 
 from crsdun import __version__
-from crsdun.cli import app, bench, compare, cost, data, demo, evaluate, export, info, reconstruct, simulate, train
+from crsdun.cli import (
+    app,
+    bench,
+    compare,
+    cost,
+    data,
+    demo,
+    evaluate,
+    export,
+    info,
+    reconstruct,
+    report,
+    simulate,
+    train,
+)
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, cost, export, data, info, app, bench, demo)
+COMMANDS = (reconstruct, simulate, train, evaluate, compare, report, cost, export, data, info, app, bench, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:

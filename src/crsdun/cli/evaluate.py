@@ -54,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.scenes.sets import open_set
     from crsdun.solvers import SOLVERS
     from crsdun.viewing.evaluation import confusion_picture, contact_sheet
+    from crsdun.viewing.evaluation_page import evaluation_page
+    from crsdun.viewing.pages import PAGE, write_page
 
     runtime.check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
@@ -92,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
             for title, index in worst_median_best(evaluation).items()
         ]
         contact_sheet(rows, folder / "contact_sheet.png")
+        write_page(evaluation_page([folder], [options.out.name]), folder / PAGE)
     if options.json:
         print(json.dumps({"out": str(options.out), "method": name, **evaluation.figures}))
     else:
@@ -155,4 +158,4 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     printed = console()
     printed.print(table)
     printed.print(f"{caption(evaluation)}; {median(row['seconds'] for row in evaluation.scenes):.2f} s a scene")
-    printed.print(f"look at {out / 'contact_sheet.png'}")
+    printed.print(f"look at {out / 'report.html'}")

@@ -28,7 +28,7 @@ def tell(facts: dict[str, Any], words: str, as_json: bool) -> None:
 def report(result: Reconstruction, out: Path, as_json: bool) -> None:
     """Where the results are and how good they are."""
     facts, words = told(result, out)
-    tell(facts, f"{words}\nlook at {out / 'overview.png'}", as_json)
+    tell(facts, f"{words}\nlook at {out / 'report.html'}", as_json)
 
 
 def told(result: Reconstruction, out: Path) -> tuple[dict[str, Any], str]:

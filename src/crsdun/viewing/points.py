@@ -7,6 +7,7 @@ from crsdun.optics.errors import InputError
 
 SMOOTHING = 5  # pixels
 MOST_CANDIDATES = 20_000
+EVENEST = 0.8  # of the bright pixels; a smaller part would lie on the table alone, which is evener than what lies there
 PLACE_WEIGHT = 0.02  # distance across the whole picture, against the distance between unit spectra
 LEAST_APART = 0.15  # of the picture's side; nearer points lose in proportion
 
@@ -64,7 +65,7 @@ def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
     margin_y, margin_x = (max(SMOOTHING, side // 16) for side in (H, W))
     inside[margin_y : H - margin_y, margin_x : W - margin_x] = True
     bright = inside & (brightness > 0.25 * np.percentile(brightness, 98))
-    even = bright & (unevenness <= np.quantile(unevenness[bright], 0.4)) if bright.any() else bright
+    even = bright & (unevenness <= np.quantile(unevenness[bright], EVENEST)) if bright.any() else bright
     for allowed in (even, bright, inside, np.ones_like(inside)):
         if allowed.sum() >= 4 * count:
             break

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from crsdun.optics import CassiCamera, InputError
 from crsdun.runtime import RECORD, Reconstruction, new_folder
-from crsdun.scenes import write_scene
+from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
+from crsdun.viewing.pages import PAGE, write_page
 from crsdun.viewing.points import choose_points
+from crsdun.viewing.result_page import result_page
+
+METRICS = "metrics.json"
 
 
 def write_results(result: Reconstruction, out: str | Path, overwrite: bool = False) -> None:
@@ -19,8 +25,9 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
 
     ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` and
     ``classes.png`` the class map where the method segments · ``picture.png`` the scene in colour · ``bands.png`` ·
-    ``spectra.png`` · ``overview.png`` measurement, picture and truth side by side · ``metrics.json`` ·
-    ``record.json`` how it was made.
+    ``spectra.png`` · ``overview.png`` measurement, picture and truth side by side · ``measurement.npz`` on the
+    scale of y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``metrics.json`` ·
+    ``record.json`` how it was made · ``report.html`` all of it to look at.
 
     Raises:
         InputError: the folder exists already, or the disk refuses.
@@ -43,13 +50,43 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
         comparison(overview(result), folder / "overview.png")
 
-        (folder / "metrics.json").write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")
+        mask, wavelengths = result.camera.mask.cpu().numpy(), result.camera.wavelengths
+        write_measurement(
+            replace(result.measurement, mask=mask, wavelengths=wavelengths), folder / "measurement.npz"
+        )
+        if truth is not None:
+            write_scene(truth, folder / "truth.npz")
+        (folder / METRICS).write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")
         record = {
             **result.record,
             "picture": description,
             "spectra_at_row_column": [list(map(int, p)) for p in points],
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        write_page(result_page(result), folder / PAGE)
+
+
+def read_results(folder: str | Path) -> Reconstruction:
+    """The reconstruction that ``write_results`` wrote into a folder.
+
+    Raises:
+        InputError: it is no such folder, or a file of it is missing or broken.
+    """
+    folder = Path(folder)
+    try:
+        record, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (RECORD, METRICS))
+        offsets = record["camera"]["offsets_pixels"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} is no whole folder of crsdun reconstruct ({error}); make it again") from error
+    measurement = read_measurement(folder / "measurement.npz")
+    return Reconstruction(
+        measurement,
+        CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),
+        read_scene(folder / "cube.npz"),
+        read_scene(folder / "truth.npz") if (folder / "truth.npz").exists() else None,
+        metrics,
+        record,
+    )
 
 
 def overview(result: Reconstruction) -> list[Panel]:

@@ -1,0 +1,67 @@
+"""``crsdun report``: one page to look at, for results, evaluations and training runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.printing import tell
+from crsdun.optics import InputError
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    report = command(
+        commands, "report", run, "A page for the browser, from folders of reconstruct, evaluate and train."
+    )
+    report.add_argument(
+        "folders",
+        metavar="DIR",
+        type=Path,
+        nargs="+",
+        help="results get a page each; evaluations and runs one together, side by side",
+    )
+    report.add_argument(
+        "--out", type=Path, help="file of the page (default: report.html in DIR; of several here, in this folder)"
+    )
+    overwrite_option(report)
+
+
+def run(options: argparse.Namespace) -> None:
+    from crsdun.viewing.evaluation_page import evaluation_page
+    from crsdun.viewing.pages import PAGE, write_page
+    from crsdun.viewing.result_page import result_page
+    from crsdun.viewing.results import read_results
+
+    kinds = {folder: kind_of(folder) for folder in options.folders}
+    results = [folder for folder, kind in kinds.items() if kind == "results"]
+    others = [folder for folder, kind in kinds.items() if kind != "results"]
+    if options.out is not None and len(results) + bool(others) > 1:
+        raise InputError("--out is one file, but results get a page each; leave it away, or name fewer folders")
+    made = []
+    for folder in results:
+        out = options.out or folder / PAGE
+        write_page(result_page(read_results(folder)), out, options.overwrite or options.out is None)
+        made.append(out)
+    if others:
+        out = options.out or (others[0] / PAGE if len(others) == 1 else Path(PAGE))
+        in_place = options.out is None and len(others) == 1
+        write_page(evaluation_page(others), out, options.overwrite or in_place)
+        made.append(out)
+    tell({"pages": [str(out) for out in made]}, "\n".join(f"look at {out}" for out in made), options.json)
+
+
+def kind_of(folder: Path) -> str:
+    """What a folder holds: ``results``, ``evaluation`` or ``run``."""
+    from crsdun.evaluation.writing import FILE
+    from crsdun.training.records import RECORD as RUN
+    from crsdun.viewing.results import METRICS
+
+    for kind, name in (("evaluation", FILE), ("run", RUN), ("results", METRICS)):
+        if (folder / name).is_file():
+            return kind
+    what = "holds nothing to report on" if folder.is_dir() else "is no folder"
+    raise InputError(
+        f"{folder} {what}; give a folder of crsdun reconstruct ({METRICS}), evaluate ({FILE}) or train ({RUN})"
+    )
