@@ -35,8 +35,8 @@ def run(options: argparse.Namespace) -> None:
     keep_freed_memory()
     if options.host not in LOCAL:
         print(
-            f"crsdun: WARNING: listening on {options.host}: whoever can reach this machine and has the link can compute "
-            "here and see the files named on the command line, and the connection is not encrypted",
+            f"crsdun: WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
+            "machine and see the files named on the command line, and the connection is not encrypted",
             file=sys.stderr,
         )
 

@@ -66,7 +66,9 @@ def read_run(folder: str | Path) -> Run:
         record = json.loads((folder / RUN).read_text(encoding="utf-8"))
         record["sittings"][-1]["started"], record["config"]["network"]["name"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{folder} holds no whole {RUN} of crsdun train ({error}); give the folder of a run") from error
+        raise InputError(
+            f"{folder} holds no whole {RUN} of crsdun train ({error}); give the folder of a run"
+        ) from error
     curves = _columns(folder / "log.csv")
     for name, curve in _columns(folder / "validation.csv").items():
         curves[f"validation {name}" if name in curves else name] = curve
@@ -228,7 +230,10 @@ def _side_by_side(titles: Sequence[str], judged: Sequence[Evaluation]) -> dict[s
         values = [row["iou"] for row in rows]
         known = [value for value in values if value is not None]
         cells = [
-            {"words": "–" if value is None else f"{100 * value:.1f}", "best": value is not None and value == max(known)}
+            {
+                "words": "–" if value is None else f"{100 * value:.1f}",
+                "best": value is not None and value == max(known),
+            }
             for value in values
         ]
         classes.append({"name": rows[0]["name"], "colour": rows[0]["colour"], "cells": cells})

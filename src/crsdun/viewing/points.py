@@ -7,7 +7,9 @@ from crsdun.optics.errors import InputError
 
 SMOOTHING = 5  # pixels
 MOST_CANDIDATES = 20_000
-EVENEST = 0.8  # of the bright pixels; a smaller part would lie on the table alone, which is evener than what lies there
+EVENEST = (
+    0.8  # of the bright pixels; a smaller part would lie on the table alone, which is evener than what lies there
+)
 PLACE_WEIGHT = 0.02  # distance across the whole picture, against the distance between unit spectra
 LEAST_APART = 0.15  # of the picture's side; nearer points lose in proportion
 

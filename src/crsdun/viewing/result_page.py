@@ -118,14 +118,17 @@ def _spectra(scenes: dict[str, Scene], room: int) -> dict[str, Any]:
     C, H, W = scenes["estimate"].cube.shape
     factor = 1
     # base64 writes 2 bytes as 8/3 letters; a thousand for what stands around them.
-    while len(scenes) * C * math.ceil(H / factor) * math.ceil(W / factor) * 8 / 3 + 1000 > room and factor < max(H, W):
+    while len(scenes) * C * math.ceil(H / factor) * math.ceil(W / factor) * 8 / 3 + 1000 > room and factor < max(
+        H, W
+    ):
         factor += 1
     cubes = {name: _averaged(scene.cube, factor) for name, scene in scenes.items()}
     low = min(float(cube.min()) for cube in cubes.values())
     high = max(float(cube.max()) for cube in cubes.values())
     step = (high - low) / 65535 or 1.0
     values = {
-        name: packed(np.rint((cube.astype(np.float64) - low) / step).transpose(1, 2, 0)) for name, cube in cubes.items()
+        name: packed(np.rint((cube.astype(np.float64) - low) / step).transpose(1, 2, 0))
+        for name, cube in cubes.items()
     }
     height, width = cubes["estimate"].shape[1:]
     return {**values, "factor": factor, "height": height, "width": width, "low": low, "step": step}
@@ -197,7 +200,9 @@ def _classes(result: Reconstruction) -> list[dict[str, Any]]:
             row["name"] = "unlabelled"
         if scores:
             row["true_pixels"] = int((maps[1] == label).sum())
-            row |= {name: float(scores[name][label]) if label >= 0 else None for name in ("iou", "precision", "recall")}
+            row |= {
+                name: float(scores[name][label]) if label >= 0 else None for name in ("iou", "precision", "recall")
+            }
         rows.append(row)
     return rows
 

@@ -51,9 +51,7 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         comparison(overview(result), folder / "overview.png")
 
         mask, wavelengths = result.camera.mask.cpu().numpy(), result.camera.wavelengths
-        write_measurement(
-            replace(result.measurement, mask=mask, wavelengths=wavelengths), folder / "measurement.npz"
-        )
+        write_measurement(replace(result.measurement, mask=mask, wavelengths=wavelengths), folder / "measurement.npz")
         if truth is not None:
             write_scene(truth, folder / "truth.npz")
         (folder / METRICS).write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")

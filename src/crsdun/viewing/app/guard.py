@@ -1,6 +1,6 @@
 """Who may talk to the explorer: pages that it served itself, to people who were given its link.
 
-A page of somebody else's in the same browser must not reach it: neither by sending requests here (their Origin tells),
+A page of somebody else's in the same browser must not reach it: neither by sending requests here (the Origin tells),
 nor by making its own name point to this machine (DNS rebinding: the Host tells).
 """
 

@@ -14,6 +14,7 @@ from PIL import Image
 from crsdun.evaluation import spectral_angles
 from crsdun.optics import InputError
 from crsdun.scenes import Scene
+from crsdun.viewing.app.spectra import Place
 from crsdun.viewing.app.subject import TRUTH, Layer, Subject
 from crsdun.viewing.colour import false_colour, measurement_picture, picture
 
@@ -77,6 +78,37 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
     if mode not in ("measurement", "trust", "residual"):
         raise InputError(f"there is no way {mode!r} to look at it")
     return _detector(subject, cube, mode)
+
+
+def attention(subject: Subject, name: str, block: int, what: str, place: Place) -> Look:
+    """Where a block of cross-aggregation looks for a pixel, or on average for a box, over the darkened picture.
+
+    Args:
+        block: place among the layer's ``blocks``.
+        what: ``association`` with super-tokens · ``attention`` among them · ``sources``, the pixels it receives from.
+
+    Raises:
+        InputError: this layer has no such block, or there is no such way to look.
+    """
+    layer, stage = subject.layer(name)
+    if not 0 <= block < len(layer.blocks) or what not in ("association", "attention", "sources"):
+        raise InputError(f"{name} has no cross-aggregation that could show this; choose weights of CRSDUN")
+    weights = np.zeros(subject.shape[1:], dtype=np.float32)
+    weights[place.top : place.top + place.height, place.left : place.left + place.width] = 1 / (
+        place.height * place.width
+    )
+    with torch.inference_mode():
+        found = layer.blocks[block].look(torch.from_numpy(weights))
+    values = getattr(found, what)
+    high = float(values.max()) or 1.0
+    share = np.clip(values / high, 0, 1)[..., None]
+    image, _ = picture(Scene(layer.cubes[stage], subject.wavelengths))
+    grey = image.mean(-1, keepdims=True) * 0.45
+    heat = np.array(_palette(SEQUENTIAL)).reshape(-1, 3)[(255 * share[..., 0]).astype(int)]
+    mixed = grey * (1 - share) + heat * np.sqrt(share)
+    return Look(
+        np.clip(mixed, 0, 255).astype(np.uint8), {"text": what, "low": 0, "high": high, "tokens": found.tokens}
+    )
 
 
 def class_bytes(subject: Subject, name: str, stage: int | None) -> np.ndarray:

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from crsdun import runtime
+from crsdun.networks import Network
 from crsdun.optics import Estimate, InputError, SensorNoise, random_mask, shifted_mask
-from crsdun.runtime import Progress
+from crsdun.runtime.explaining import recording
 from crsdun.scenes import Scene
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.subject import MOST_STAGES_BYTES, Layer, Subject, layer_of
@@ -135,17 +137,21 @@ def _estimate(subject: Subject, method: str, settings: dict[str, Any], weights: 
     stages = getattr(config, "stages", 1) * (subject.camera.bands + getattr(config, "classes", 0))
     bytes_needed = 4 * stages * subject.camera.height * subject.camera.width
     tiles = runtime.automatic_tiles(computed, subject.camera, runtime.available_memory())
-    result = runtime.reconstruct(
-        subject.measurement,
-        subject.camera,
-        computed,
-        name,
-        subject.truth,
-        progress=job.progress,
-        tiles=tiles,
-        keep_stages=bytes_needed <= MOST_STAGES_BYTES,
-    )
-    return layer_of(result, name, path)
+    keep_stages = bytes_needed <= MOST_STAGES_BYTES and tiles is None
+    looks_inside = isinstance(computed, Network) and not isinstance(computed, runtime.Engine) and keep_stages
+    inside = recording(computed, (subject.camera.height, subject.camera.width)) if looks_inside else nullcontext([])
+    with inside as blocks:
+        result = runtime.reconstruct(
+            subject.measurement,
+            subject.camera,
+            computed,
+            name,
+            subject.truth,
+            progress=job.progress,
+            tiles=tiles,
+            keep_stages=keep_stages,
+        )
+    return layer_of(result, name, blocks)
 
 
 @lru_cache(maxsize=4)
@@ -219,6 +225,3 @@ def _number(settings: dict[str, Any], name: str, default: float, low: float, hig
     if not low <= value <= high:
         raise InputError(f"{name.replace('_', ' ')} must lie between {low:g} and {high:g}")
     return value
-
-
-__all__ = ["ENGINES", "YARDSTICK", "Job", "Progress", "decode", "simulated", "told"]

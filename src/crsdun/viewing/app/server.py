@@ -24,24 +24,22 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun import __version__
-from crsdun.optics import InputError, fitting_cameras, parse_wavelengths
+from crsdun.optics import InputError, parse_wavelengths
 from crsdun.runtime import RECORD
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app import pictures, spectra
 from crsdun.viewing.app.at_hand import SAMPLES, sample, weights_at_hand
 from crsdun.viewing.app.guard import Guard
-from crsdun.viewing.app.running import ENGINES, Job, decode, simulated, told
+from crsdun.viewing.app.running import ENGINES, Job, decode, simulated
 from crsdun.viewing.app.sessions import MOST_TRIALS, Session, Sessions
 from crsdun.viewing.app.subject import TRUTH, Subject, open_exposure, open_folder, open_scene
+from crsdun.viewing.app.telling import ROLES, file_told, fits, in_page_words, subject_told, suggested
 from crsdun.viewing.app.uploads import MEGABYTE, receive
-from crsdun.viewing.colour import wavelength_to_rgb
-from crsdun.viewing.palette import class_colours
-from crsdun.viewing.results import write_results
+from crsdun.viewing.results import read_results, write_results
 
 PAGE = Path(__file__).parent / "page"
 MOST_JSON = 1 << 20  # bytes of what the page says
-ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "class map": "labels"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ def application(settings: Settings) -> Any:
             Route("/api/classes", _classes),
             Route("/api/spectra", _spectra, methods=["POST"]),
             Route("/api/spectra.csv", _spectra_csv),
+            Route("/api/attention", _attention),
             Route("/api/files/{name}", _upload, methods=["PUT"]),
             Route("/api/open", _open, methods=["POST"]),
             Route("/api/run", _run, methods=["POST"]),
@@ -168,7 +167,7 @@ def _welcome(session: Session, settings: Settings) -> None:
                 _add_folder(subject, open_folder(folder))
             session.open(subject)
         elif session.files:
-            _open_files(session, _suggested(session))
+            _open_files(session, suggested(session))
     except InputError as error:
         session.found.setdefault("", {"name": "", "problem": str(error)})
     if session.subject is None and not session.files:
@@ -216,31 +215,6 @@ async def _input_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": in_page_words(text, session and session.folder)}, 400)
 
 
-# Options of the command line → what the page calls them.
-WORDS = {
-    r"give --mask FILE": "choose a mask",
-    r"--mask-key": "the choice of arrays",
-    r"--key": "the choice of arrays",
-    r"--bits( N)?": "the bit depth",
-    r"--white( \(frame or level\))?": "a white reference (crsdun reconstruct)",
-    r"--(dark|exposure)": r"\1",
-    r"a --step": "a step",
-    r"--step( [\d.]+)?": r"the step\1",
-    r"--bands( \d+)?": r"the number of bands\1",
-    r"--wavelengths": "the wavelengths",
-    r"leave --engine away": "choose the engine torch",
-}
-
-
-def in_page_words(text: str, folder: Path | None = None) -> str:
-    """A message of the package for somebody who sees fields and not options."""
-    if folder is not None:
-        text = text.replace(f"{folder}/", "")
-    for option, words in WORDS.items():
-        text = re.sub(option, words, text)
-    return text
-
-
 # -- what there is ----------------------------------------------------------------------------------------------
 
 
@@ -254,10 +228,10 @@ def _state(request: Request) -> Response:
             {
                 "version": session.version,
                 "made_by": f"crsdun {__version__}",
-                "subject": None if subject is None else _subject_told(subject),
-                "files": [_file_told(each, session) for each in session.found.values()],
-                "suggested": _suggested(session),
-                "fits": _fits(session),
+                "subject": None if subject is None else subject_told(subject),
+                "files": [file_told(each, session) for each in session.found.values()],
+                "suggested": suggested(session),
+                "fits": fits(session),
                 "samples": [{"name": name, "title": title} for name, title in SAMPLES.items()],
                 "weights": sorted(session.weights),
                 "methods": list(SOLVERS),
@@ -268,76 +242,6 @@ def _state(request: Request) -> Response:
                 "maps": {name: pictures.map_stops(name) for name in (pictures.SEQUENTIAL, pictures.DIVERGING)},
             }
         )
-
-
-def _subject_told(subject: Subject) -> dict[str, Any]:
-    bands, height, width = subject.shape
-    names = subject.class_names
-    labels = [m for layer in subject.layers.values() for m in layer.class_maps if m is not None]
-    count = max([len(names or ()), *(int(each.max()) + 1 for each in labels)])
-    colours = [pictures.css_colour(colour) for colour in class_colours(count)]
-    lights = [[255 * part for part in wavelength_to_rgb(nm)] for nm in subject.wavelengths or ()]
-    camera = subject.camera
-    return {
-        "name": subject.name,
-        "bands": bands,
-        "height": height,
-        "width": width,
-        "wavelengths": subject.wavelengths,
-        "lights": [pictures.css_colour(light) for light in lights],
-        "camera": camera and repr(camera),
-        "step": camera and camera.step,
-        "detector": None if subject.measurement is None else list(subject.measurement.frame.shape),
-        "has_truth": subject.truth is not None,
-        "classes": [
-            {"name": names[k] if names and k < len(names) else f"class {k}", "colour": colours[k]}
-            for k in range(count)
-        ],
-        "notes": subject.notes,
-        "layers": [
-            {
-                "name": layer.name,
-                "stages": layer.stages,
-                "segments": [each is not None for each in layer.class_maps],
-                "probabilities": [each is not None for each in layer.probabilities],
-                "metrics": layer.metrics,
-                "stage_metrics": layer.stage_metrics,
-                "seconds": layer.seconds,
-            }
-            for layer in subject.layers.values()
-        ],
-    }
-
-
-def _file_told(found: dict[str, Any], session: Session) -> dict[str, Any]:
-    problem = found.get("problem")
-    return {**found, "problem": in_page_words(problem, session.folder)} if problem else found
-
-
-def _suggested(session: Session) -> dict[str, Any]:
-    """Which array is probably which, the newest file first: role → file and key."""
-    roles: dict[str, Any] = {}
-    for found in reversed(session.found.values()):
-        for array in found.get("arrays", []):
-            role = ROLES.get(array["looks_like"])
-            if role is not None and role not in roles:
-                roles[role] = {"file": found["name"], "key": array["key"]}
-    if "labels" in roles and "truth" not in roles:
-        del roles["labels"]  # of nothing
-    return roles
-
-
-def _fits(session: Session) -> list[dict[str, int]]:
-    """Cameras with whole steps that fit the measurement and the mask that were found."""
-    roles = _suggested(session)
-    shapes = {}
-    for role in ("measurement", "mask"):
-        if role not in roles:
-            return []
-        arrays = session.found[roles[role]["file"]]["arrays"]
-        shapes[role] = next(array["shape"] for array in arrays if array["key"] == roles[role]["key"])
-    fits = fitting_cameras(shapes["mask"][-1], shapes["measurement"][-1])
-    return [{"bands": bands, "step": step} for bands, step in fits]
 
 
 # -- what is looked at ------------------------------------------------------------------------------------------
@@ -390,6 +294,16 @@ def _spectra_csv(request: Request) -> Response:
     return PlainTextResponse(text, media_type="text/csv", headers=_attachment("spectra.csv"))
 
 
+def _attention(request: Request) -> Response:
+    """Where one block of cross-aggregation looks for a point, over the picture."""
+    subject, asked = _session(request).opened(), request.query_params
+    place = spectra.Place.from_json(dict(asked), subject)
+    look = pictures.attention(
+        subject, asked.get("of", ""), _whole(asked.get("block")) or 0, asked.get("what", ""), place
+    )
+    return Response(look.png(), media_type="image/png", headers={"x-legend": json.dumps(look.legend)})
+
+
 # -- what is done -----------------------------------------------------------------------------------------------
 
 
@@ -401,7 +315,7 @@ async def _upload(request: Request) -> Response:
         raise InputError("your uploads here are full; start afresh with Forget everything")
     path = await receive(request.path_params["name"], request.stream(), session.folder, room, _whole(told))
     await run_in_threadpool(session.add_file, path, settings.limit)
-    return JSONResponse(_file_told(session.found[path.name], session))
+    return JSONResponse(file_told(session.found[path.name], session))
 
 
 async def _open(request: Request) -> Response:
@@ -588,8 +502,6 @@ def _result_folder(session: Session, name: str) -> Path:
     subject = session.opened()
     layer, _ = subject.layer(name)
     if layer.result is None:
-        if subject.folder is not None and name != TRUTH:
-            return subject.folder
         raise InputError("only what was decoded can be downloaded; decode first")
     with session.lock:
         out = session.folder / f"result-{session.version}-{_plain_name(name)}"
@@ -620,17 +532,14 @@ def start(given: Sequence[Path], host: str, port: int, limit_mb: int, tell: Call
     """Check what was given and serve it; see ``Settings``.
 
     Raises:
-        InputError: a file is not there, or as ``serve``.
+        InputError: a file is not there or a folder no result, or as ``serve``.
     """
     for path in given:
         if not path.exists():
             raise InputError(f"there is no file or folder {path}; check the name")
         if path.is_dir():
-            open_folder(path)
+            read_results(path)
     if limit_mb < 1:
         raise InputError(f"a limit of {limit_mb} MB lets nothing in; give --limit a number of megabytes from 1 on")
     paths = tuple(path.resolve() for path in given)
     serve(Settings(host, port, paths, limit_mb * MEGABYTE, secrets.token_urlsafe(16)), tell)
-
-
-__all__ = ["Settings", "application", "serve", "start", "told"]

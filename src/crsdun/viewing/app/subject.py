@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,9 @@ from crsdun import runtime
 from crsdun.evaluation import cube_metrics
 from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.optics import CassiCamera, InputError
-from crsdun.scenes import Measurement, Scene, read_scene
+from crsdun.runtime.explaining import CrossAggregationRecord
+from crsdun.scenes import Measurement, Scene
+from crsdun.viewing.results import read_results
 
 TRUTH = "truth"
 # Cubes of all stages are kept up to this; of more, only the last.
@@ -33,7 +35,8 @@ class Layer:
         class_maps: (H,W) int64 of each stage, or None.
         metrics: of the last stage.
         stage_metrics: what is known of each stage.
-        result: what it came from, where it was computed here.
+        result: what it came from; None for the truth.
+        blocks: what the cross-aggregation of a network computed.
     """
 
     name: str
@@ -44,7 +47,7 @@ class Layer:
     stage_metrics: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None
     result: runtime.Reconstruction | None = None
-    weights: Path | None = None
+    blocks: list[CrossAggregationRecord] = field(default_factory=list)
 
     @property
     def stages(self) -> int:
@@ -126,32 +129,22 @@ def open_scene(scene: Scene) -> Subject:
 
 
 def open_folder(folder: Path) -> Subject:
-    """A folder that ``crsdun reconstruct`` wrote.
-
-    Raises:
-        InputError: it holds no result.
-    """
-    if not (folder / runtime.RECORD).is_file() or not (folder / "cube.npz").is_file():
-        raise InputError(f"{folder} holds no {runtime.RECORD} with a cube.npz; name a folder of crsdun reconstruct")
-    try:
-        record = json.loads((folder / runtime.RECORD).read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        method, seconds = str(record["method"]), record.get("seconds")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} cannot be read ({error}); make it again") from error
-    scene = read_scene(folder / "cube.npz")
-    layer = Layer(method, [scene.cube], [None], [scene.classes], metrics, [metrics], seconds)
+    """A folder that ``crsdun reconstruct`` wrote; errors as ``read_results``."""
+    result = read_results(folder)
+    layer = layer_of(result, str(result.record["method"]))
     return Subject(
-        scene.name,
-        scene.wavelengths,
-        class_names=scene.class_names,
-        layers={method: layer},
+        result.scene.name,
+        result.scene.wavelengths,
+        result.measurement,
+        result.camera,
+        result.truth,
+        result.scene.class_names,
+        {layer.name: layer},
         folder=folder,
-        notes=["a folder of results holds no measurement, so there is no residual and nothing to decode again"],
     )
 
 
-def layer_of(result: runtime.Reconstruction, name: str, weights: Path | None = None) -> Layer:
+def layer_of(result: runtime.Reconstruction, name: str, blocks: Sequence[CrossAggregationRecord] = ()) -> Layer:
     """What a method made, stage by stage."""
     stages = result.stages
     if stages is None or not stages.logits:
@@ -167,7 +160,7 @@ def layer_of(result: runtime.Reconstruction, name: str, weights: Path | None = N
         maps = none + [logits[0].argmax(0).numpy() for logits in stages.logits]
     rows = [_figures(result, cube, classes) for cube, classes in zip(cubes, maps, strict=True)]
     metrics = {**result.metrics, **rows[-1]}
-    return Layer(name, cubes, probabilities, maps, metrics, rows, result.record["seconds"], result, weights)
+    return Layer(name, cubes, probabilities, maps, metrics, rows, result.record["seconds"], result, list(blocks))
 
 
 def _figures(result: runtime.Reconstruction, cube: np.ndarray, classes: np.ndarray | None) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def found_in(path: Path, limit: int) -> dict[str, Any]:
 
 
 def check_unpacked(path: Path, limit: int) -> None:
-    """Raise an InputError where a file unpacks to more bytes than ``limit``, or asks for other files of the machine."""
+    """Raise an InputError where a file unpacks to more than ``limit`` bytes, or asks for files of this machine."""
     try:
         size = _unpacked(path)
     except InputError:

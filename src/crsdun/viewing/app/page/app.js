@@ -10,7 +10,7 @@ const PHOTONS = [0, 10000, 5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1]
 let state = null; // what the server last told
 const view = {
   mode: "colour", band: 0, rgb: [0, 0, 0], stretch: false, stage: 1, opacity: 0, count: 2, hidden: new Set(),
-  of: [TRUTH, TRUTH], points: [], active: null, cross: null, all: false, zoom: 1, centre: [0.5, 0.5],
+  way: "association", of: [TRUTH, TRUTH], points: [], active: null, cross: null, all: false, zoom: 1, centre: [0.5, 0.5],
 };
 
 // -- small things ---------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ function drawSliders() {
 $("mode").onchange = () => { view.mode = $("mode").value; draw(); };
 $("stretch").onchange = () => { view.stretch = $("stretch").checked; draw(); };
 $("band").oninput = () => setBand(Number($("band").value));
-$("stage").oninput = () => { view.stage = Number($("stage").value); draw(); drawClasses(); askSpectra(); };
+$("stage").oninput = () => { view.stage = Number($("stage").value); draw(); drawClasses(); askSpectra(); explain(); };
 $("opacity").oninput = () => { view.opacity = Number($("opacity").value); draw(); };
 for (const button of $("count").children) {
   button.onclick = () => { view.count = Number(button.dataset.count); draw(); };
@@ -408,12 +408,10 @@ function drawSpectrum() {
   const first = shown[0];
   const truth = first?.told.layers[TRUTH]?.mean;
   $("lines").replaceChildren(...(view.all && !hovered ? [] : lines).map((line) => {
-    const r = truth && line.name !== TRUTH ? `r = ${correlation(truth, line.mean).toFixed(3)}` : "";
-    const sample = chart.sample(line);
-    return h("div", {}, sample, h("span", {}, line.name), h("span", {}, r));
+    const r = truth && line.name !== TRUTH ? h("span", { className: "r" }, `r = ${correlation(truth, line.mean).toFixed(3)}`) : null;
+    return h("div", {}, chart.sample(line), h("span", {}, line.name), r);
   }));
-  if (!lines.length) $("lines").replaceChildren(h("p", { className: "hint" }, "Move over a picture; click a pixel or draw a box to keep it."));
-  $("where").textContent = first ? whereIs(first.point) : "";
+  $("where").textContent = first ? whereIs(first.point) : "Move over a picture; click a pixel or draw a box to keep it.";
   drawProbabilities(first?.told);
 }
 
@@ -543,8 +541,32 @@ async function drawClasses() {
   $("classes").replaceChildren(h("h2", {}, `Classes, ${of.name}`), h("table", {}, h("thead", {}, head), h("tbody", {}, ...body)));
 }
 
-/** Where the network looks, of the active point. */
-async function explain() {}
+/** Where the network looks, of the active point: both branches at the stage of the slider. */
+function explain() {
+  const of = [...view.of.slice(0, view.count).reverse().map(layer), ...(state.subject?.layers ?? [])].find((each) => each?.blocks.length);
+  const point = view.points[view.active];
+  $("attention").hidden = !of || !point;
+  if (!of || !point) return;
+  const ways = { association: "super-tokens it belongs to", attention: "super-tokens they attend to", sources: "pixels it receives from" };
+  const select = h("select", { onchange: () => { view.way = select.value; explain(); } },
+    ...Object.entries(ways).map(([value, text]) => h("option", { value, selected: value === view.way }, text)));
+  select.setAttribute("aria-label", "what to show of it");
+  const stage = Math.min(view.stage, of.stages);
+  const here = of.blocks.map((block, place) => ({ ...block, place })).filter((block) => block.stage === stage);
+  // The first block of a branch at each size.
+  const shown = [2, 1].flatMap((node) => ["cube", "class"].map((branch) => here.find((block) => block.node === node && block.branch === branch)));
+  const { top, left, height, width } = point;
+  const figures = shown.filter(Boolean).map((block) => {
+    const query = new URLSearchParams({ of: of.name, block: block.place, what: view.way, top, left, height, width, v: state.version });
+    const words = `${block.branch} branch, ${block.node === 1 ? "full size" : "half size"}`;
+    const image = h("img", { src: `/api/attention?${query}`, alt: `${words}: ${ways[view.way]}` });
+    image.style.setProperty("--ratio", `${state.subject.width} / ${state.subject.height}`);
+    return h("figure", {}, image, h("figcaption", {}, words));
+  });
+  const nothing = h("p", { className: "hint" }, `Stage ${stage} has no cross-aggregation; move the stage slider.`);
+  $("attention").replaceChildren(h("div", { className: "head" }, h("h2", {}, `Where ${of.name} looks from ${point.name}`)), select,
+    figures.length ? h("div", { className: "looks" }, ...figures) : nothing);
+}
 
 // -- left: open -----------------------------------------------------------------------------------------------
 
@@ -825,7 +847,8 @@ async function refresh() {
   if (!same && subject) {
     view.band = Math.floor(subject.bands / 2);
     view.rgb = [5, 3, 1].map((sixth) => Math.floor((sixth * subject.bands) / 6));
-    Object.assign(view, { points: [], active: null, cross: null, zoom: 1, centre: [0.5, 0.5], hidden: new Set() });
+    Object.assign(view, { points: [], active: null, cross: null, zoom: 1, centre: [0.5, 0.5] });
+    view.hidden = new Set(subject.classes[0]?.name === "background" ? [0] : []); // or it would lie over most scenes
     hovered = null;
     $("band").max = subject.bands - 1;
     $("band").disabled = subject.bands < 2;
@@ -842,6 +865,7 @@ async function refresh() {
   if (fresh.length || !names.includes(view.of[1])) view.of[1] = fresh[0] ?? names.find((name) => name !== TRUTH) ?? names[0] ?? TRUTH;
   if (fresh.length && !names.includes(TRUTH) && names.length > 1) view.of[0] = names.find((name) => name !== view.of[1]);
   if (fresh.length || !same) view.stage = stages();
+  if (fresh.length || !same) view.count = Math.min(names.length, 2);
   for (const pane of panes) {
     pane.select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === view.of[pane.place] }, name)));
   }
@@ -867,6 +891,7 @@ async function refresh() {
   drawResults();
   draw();
   drawPoints();
+  explain();
   await Promise.all([askSpectra(), drawClasses()]);
 }
 
