@@ -135,12 +135,10 @@ def describe(path: str | Path) -> dict[str, Any]:
     except UnitError as error:
         wavelengths = {"problem": str(error)}
     arrays = [_describe_array(name, array) for name, array in file.arrays.items()]
-    scene_width = next((array["shape"][-1] for array in arrays if array["looks_like"] == "mask"), None)
+    mask = next((array for array in arrays if array["looks_like"] == "mask"), None)
     for array in arrays:
         if array["looks_like"] == "measurement":
-            # Without its mask, a scene as wide as it is high.
-            fits = fitting_cameras(scene_width or array["shape"][0], array["shape"][1])
-            array["fitting_cameras"] = [{"bands": bands, "step": step} for bands, step in fits]
+            array["fitting_cameras"] = cameras_that_fit(array, mask)
     return {
         "path": str(path),
         "format": file.format,
@@ -148,6 +146,17 @@ def describe(path: str | Path) -> dict[str, Any]:
         "wavelengths": wavelengths,
         "metadata": {name: value for name, value in file.metadata.items() if name != "wavelengths"},
     }
+
+
+def cameras_that_fit(measurement: dict[str, Any], mask: dict[str, Any] | None) -> list[dict[str, int]]:
+    """Cameras with whole steps (bands and step) for two arrays as ``describe`` tells them.
+
+    Without the mask the scene is taken to be as wide as it is high.
+    """
+    # A file of one band has a third axis.
+    rows, columns = measurement["shape"][:2] if measurement["shape"][0] > 1 else measurement["shape"][-2:]
+    fits = fitting_cameras(rows if mask is None else mask["shape"][-1 if len(mask["shape"]) == 2 else 1], columns)
+    return [{"bands": bands, "step": step} for bands, step in fits]
 
 
 def by_wavelength(cube: np.ndarray, wavelengths: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -181,6 +181,8 @@ def _add_folder(subject: Subject, other: Subject) -> None:
             f"{other.folder} holds a cube of {other.shape}, {subject.folder} one of {subject.shape}; open them singly"
         )
     for name, layer in other.layers.items():
+        if name == TRUTH:
+            continue
         layer.name = name if name not in subject.layers else f"{name} · {other.folder and other.folder.name}"
         subject.layers[layer.name] = layer
 
@@ -346,7 +348,7 @@ def _open_files(session: Session, said: dict[str, Any]) -> None:
         if value["file"] not in session.files:
             raise InputError(f"there is no file {value['file']!r} here; drop it again")
         key = value.get("key")
-        return session.files[value["file"]], None if key in (None, "image") else str(key)
+        return session.files[value["file"]], None if key is None else str(key)
 
     measurement, mask, truth, labels = (chosen(role) for role in ROLES.values())
     camera, calibration = _camera_said(said)
@@ -363,12 +365,13 @@ def _open_files(session: Session, said: dict[str, Any]) -> None:
 
 
 def _camera_said(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    wavelengths = parse_wavelengths(str(said["wavelengths"])) if said.get("wavelengths") else None
     try:
         step, bands, bits = (said.get(name) for name in ("step", "bands", "bits"))
         camera: dict[str, Any] = {
             "step": None if step in (None, "") else float(step),  # type: ignore[arg-type]
             "bands": None if bands in (None, "") else int(bands),  # type: ignore[arg-type]
-            "wavelengths": parse_wavelengths(said["wavelengths"]) if said.get("wavelengths") else None,
+            "wavelengths": wavelengths,
         }
         return camera, {"bit_depth": None if bits in (None, "") else int(bits)}  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from crsdun.optics import fitting_cameras
+from crsdun.scenes.files import cameras_that_fit
 from crsdun.viewing.app.pictures import css_colour
 from crsdun.viewing.app.sessions import Session
 from crsdun.viewing.app.subject import Layer, Subject
@@ -80,14 +80,13 @@ def suggested(session: Session) -> dict[str, Any]:
 def fits(session: Session) -> list[dict[str, int]]:
     """Cameras with whole steps that fit the measurement and the mask that were found."""
     roles = suggested(session)
-    shapes = {}
+    chosen = {}
     for role in ("measurement", "mask"):
         if role not in roles:
             return []
         arrays = session.found[roles[role]["file"]]["arrays"]
-        shapes[role] = next(array["shape"] for array in arrays if array["key"] == roles[role]["key"])
-    cameras = fitting_cameras(shapes["mask"][-1], shapes["measurement"][-1])
-    return [{"bands": bands, "step": step} for bands, step in cameras]
+        chosen[role] = next(array for array in arrays if array["key"] == roles[role]["key"])
+    return cameras_that_fit(chosen["measurement"], chosen["mask"])
 
 
 # Options of the command line → what the page calls them.

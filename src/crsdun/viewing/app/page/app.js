@@ -125,7 +125,6 @@ class Pane {
     this.legend = legend;
     const figures = shown.stage_metrics[stage - 1] ?? {};
     const words = [];
-    if (shown.stages > 1) words.push(`stage ${stage}`);
     if (figures.psnr_db !== undefined) words.push(`${figures.psnr_db.toFixed(2)} dB`);
     if (figures.miou_present !== undefined) words.push(`mIoU ${figures.miou_present.toFixed(3)}`);
     this.told.textContent = words.join(" · ");

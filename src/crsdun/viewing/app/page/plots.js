@@ -33,7 +33,8 @@ export function chart(lines, subject, width, height, pick) {
   const frame = { left: 36, right: 8, top: 8, bottom: 34 };
   const bands = subject?.bands ?? 1;
   const axis = subject?.wavelengths ?? Array.from({ length: bands }, (_, band) => band + 1);
-  const values = lines.flatMap((line) => line.mean.flatMap((mean, band) => [mean - (line.spread?.[band] ?? 0), mean + (line.spread?.[band] ?? 0)]));
+  const spread = (line, band) => (line === lines[0] ? line.spread?.[band] ?? 0 : 0);
+  const values = lines.flatMap((line) => line.mean.flatMap((mean, band) => [mean - spread(line, band), mean + spread(line, band)]));
   const high = Math.max(1e-6, ...values) * 1.05;
   const low = Math.min(0, ...values);
   const [first, last] = [axis[0], axis[bands - 1]];
@@ -57,7 +58,8 @@ export function chart(lines, subject, width, height, pick) {
     svg.append(s("rect", { x: from, y: height - frame.bottom + 2, width: Math.max(0, to - from + 0.5), height: 5, fill: light }));
   });
   svg.append(s("line", { class: "marker", y1: frame.top, y2: height - frame.bottom, stroke: "#a9b2bb", "stroke-dasharray": "2 2" }));
-  for (const line of lines) {
+  // One standard deviation around the first line alone, or they would lie over each other.
+  for (const line of lines.slice(0, 1)) {
     if (line.spread) {
       const upper = line.mean.map((mean, band) => `${x(axis[band])},${y(mean + line.spread[band])}`);
       const lower = line.mean.map((mean, band) => `${x(axis[band])},${y(mean - line.spread[band])}`).reverse();
