@@ -66,7 +66,8 @@ class watched_page:
         return page
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        self.context.close()
+        astray, failed = [url for url in self.astray if not url.startswith(AT_HOME)], list(self.failed)
+        self.context.close()  # which ends what is on its way
         if kind is None:
-            assert [url for url in self.astray if not url.startswith(AT_HOME)] == []
-            assert self.failed == []
+            assert astray == []
+            assert failed == []

@@ -282,7 +282,7 @@ def test_a_network_and_gap_tv_beside_it(visitor):
     job = visitor.wait()
     assert job["state"] == "done", job
     subject = visitor.state()["subject"]
-    truth, network, yardstick = subject["layers"]
+    _, network, yardstick = subject["layers"]
     assert [layer["name"] for layer in subject["layers"]] == ["truth", "fresh", "gap-tv"]
     assert network["stages"] == 2
     assert network["segments"] == [True, True]

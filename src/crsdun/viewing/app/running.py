@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from crsdun import runtime
 from crsdun.networks import Network
 from crsdun.optics import Estimate, InputError, SensorNoise, random_mask, shifted_mask
-from crsdun.runtime.explaining import recording
+from crsdun.runtime.explaining import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.subject import MOST_STAGES_BYTES, Layer, Subject, layer_of
@@ -138,8 +138,9 @@ def _estimate(subject: Subject, method: str, settings: dict[str, Any], weights: 
     bytes_needed = 4 * stages * subject.camera.height * subject.camera.width
     tiles = runtime.automatic_tiles(computed, subject.camera, runtime.available_memory())
     keep_stages = bytes_needed <= MOST_STAGES_BYTES and tiles is None
-    looks_inside = isinstance(computed, Network) and not isinstance(computed, runtime.Engine) and keep_stages
-    inside = recording(computed, (subject.camera.height, subject.camera.width)) if looks_inside else nullcontext([])
+    inside: AbstractContextManager[list[CrossAggregationRecord]] = nullcontext([])
+    if isinstance(computed, Network) and not isinstance(computed, runtime.Engine) and keep_stages:
+        inside = recording(computed, (subject.camera.height, subject.camera.width))
     with inside as blocks:
         result = runtime.reconstruct(
             subject.measurement,

@@ -192,7 +192,7 @@ def _session(request: Request) -> Session:
     session = request.app.state.sessions.get(request.cookies.get(settings.cookie))
     if session is None:
         raise InputError("this explorer does not know you any more; open the link that crsdun app printed again")
-    return session  # type: ignore[no-any-return]
+    return session
 
 
 async def _said(request: Request) -> dict[str, Any]:
@@ -369,11 +369,11 @@ def _camera_said(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         step, bands, bits = (said.get(name) for name in ("step", "bands", "bits"))
         camera: dict[str, Any] = {
-            "step": None if step in (None, "") else float(step),  # type: ignore[arg-type]
-            "bands": None if bands in (None, "") else int(bands),  # type: ignore[arg-type]
+            "step": None if step in (None, "") else float(step),
+            "bands": None if bands in (None, "") else int(bands),
             "wavelengths": wavelengths,
         }
-        return camera, {"bit_depth": None if bits in (None, "") else int(bits)}  # type: ignore[arg-type]
+        return camera, {"bit_depth": None if bits in (None, "") else int(bits)}
     except (TypeError, ValueError) as error:
         raise InputError("step, bands and bit depth are numbers; leave them empty to be found") from error
 

@@ -13,19 +13,8 @@ from crsdun.scenes import describe
 from crsdun.scenes.formats import ENVI_SUFFIXES
 
 MEGABYTE = 1 << 20
-SUFFIXES = {
-    ".mat",
-    ".npy",
-    ".npz",
-    ".h5",
-    ".hdf5",
-    ".hdr",
-    ".tif",
-    ".tiff",
-    ".png",
-    ".safetensors",
-    *ENVI_SUFFIXES,
-} - {""}
+SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
+SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data beside a .hdr
 # What a file may become when it is unpacked, in sizes of the largest upload.
 UNPACKED = 4
 
