@@ -17,6 +17,7 @@ import crsdun
 from crsdun.cli import main, parser
 from crsdun.optics import random_mask
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, write_measurement, write_scene
+from crsdun.scenes.produce import ProduceSet
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -93,6 +94,52 @@ def test_weights_give_classes_too(files, capsys):
     assert json.loads(Path("out/record.json").read_text())["settings"]["width"] == 2
 
 
+@pytest.fixture
+def produce(tmp_path, monkeypatch):
+    """A part of a scene of Produce-23, measured by a camera that the shipped weights fit."""
+    monkeypatch.chdir(tmp_path)
+    write_scene(ProduceSet("test").crop(3, 64, 32, 64, 96), "scene.npz")
+    assert main(["simulate", "scene.npz", "--out", "y.npz"]) == 0
+    return tmp_path
+
+
+def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
+    assert main(["reconstruct", "y.npz", "--truth", "scene.npz", "--out", "out"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "crsdun: crsdun_tiny fits this camera\n"
+    assert "by crsdun_tiny in" in captured.out
+    assert json.loads(Path("out/metrics.json").read_text())["accuracy"] > 0.8
+    assert json.loads(Path("out/record.json").read_text())["method"] == "crsdun_tiny"
+    assert read_scene("out/cube.npz").class_names == ProduceSet.class_names
+    assert main(["reconstruct", "y.npz", "--weights", "crsdun_tiny", "--out", "asked"]) == 0
+    assert capsys.readouterr().err == ""
+    assert np.array_equal(np.load("asked/classes.npy"), np.load("out/classes.npy"))
+
+    np.save("bare.npy", read_measurement("y.npz").frame)
+    np.save("mask.npy", read_measurement("y.npz").mask)
+    assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", "--out", "bare"]) == 0
+    assert "if its bands go from 400 to 730 nm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--wavelengths", "kaist"], "the camera has 453.5 to 648 nm"),
+        (["--step", "1"], "28 bands but the camera has 55"),
+        (["--step", "-2"], "dispersion of 2 pixels per band, not -2"),
+    ],
+)
+def test_where_they_do_not_fit_it_is_said_and_admm_tv_decodes(produce, capsys, given, why):
+    y = read_measurement("y.npz")
+    np.save("bare.npy", y.frame)
+    np.save("mask.npy", y.mask)
+    assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", *given, "--out", "out"]) == 0
+    words = capsys.readouterr().err
+    assert why in words
+    assert words.endswith("so admm-tv decodes without\n")
+    assert json.loads(Path("out/record.json").read_text())["method"] == "admm-tv"
+
+
 def test_the_other_method_by_name(files):
     assert main([*RECONSTRUCT, "--method", "gap-tv"]) == 0
     assert json.loads(Path("out/record.json").read_text())["method"] == "gap-tv"
@@ -161,7 +208,13 @@ def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorly", reason="the demo's scene comes with tensorly")
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["psnr_db"] > 25
+    results = {Path(each["out"]).name: each for each in json.loads(capsys.readouterr().out)["results"]}
+    assert list(results) == [f"{k}_{m}" for k in ("produce", "indian_pines") for m in ("gap-tv", "crsdun_tiny")]
+    assert results["produce_crsdun_tiny"]["psnr_db"] > results["produce_gap-tv"]["psnr_db"] + 2 > 25
+    assert results["indian_pines_gap-tv"]["psnr_db"] > 25
+    assert "accuracy" in results["produce_crsdun_tiny"]
+    assert "accuracy" not in results["indian_pines_crsdun_tiny"]  # other classes
+    assert all(Path(each["out"], "overview.png").is_file() for each in results.values())
     assert Path("demo/overview.png").is_file()
     assert main(["demo"]) == 2
     assert "give --overwrite" in capsys.readouterr().err

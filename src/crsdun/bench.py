@@ -60,6 +60,8 @@ CASES = (
         for network in ("crsdun_3stg", "crsdun_5stg")
     ),
     Case("crsdun_3stg", 1024),
+    Case("crsdun_tiny", 256),
+    *(Case(f"{network}+seg", 256) for network in ("mstpp", "ssr_6stg", "ssr_9stg", "rcump_9stg")),
     *(Case("crsdun_3stg", size, 4, training=True) for size in (64, 128)),
 )
 ENGINE_CASES = tuple(Case("crsdun_3stg", 256, engine=engine) for engine in ("onnxruntime", "openvino"))

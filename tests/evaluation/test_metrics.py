@@ -71,7 +71,9 @@ def test_miou_by_hand():
     metrics = class_metrics(estimate, truth, classes=4)
     expected = (2 / (4 + 1e-4) + 1 / (2 + 1e-4) + 0) / 3
     assert metrics["miou"] == pytest.approx(expected, rel=1e-9)
+    assert metrics["miou_present"] == pytest.approx(expected * 3 / 2, rel=1e-9)
     assert metrics["accuracy"] == pytest.approx(4 / 6)
+    assert class_metrics(estimate, torch.zeros_like(truth), classes=4)["miou_present"] is None
     with pytest.raises(InputError, match="holds class 2 but these weights know 2 classes"):
         class_metrics(estimate, truth, classes=2)
 

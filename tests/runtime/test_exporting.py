@@ -85,6 +85,23 @@ def test_engines_give_the_numbers_of_pytorch(network, engines, engine, height, w
     torch.testing.assert_close(estimate.logits[-1], expected.logits[-1], rtol=0, atol=1e-4)
 
 
+def test_ctrl_c_is_survived_when_engines_come_and_go(files):
+    code = f"""
+import os, signal
+from crsdun.runtime import open_engine
+first, second = (open_engine({str(files["openvino"])!r}) for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this may ignore it
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ended = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
+
+
 def test_pytorchs_own_file_gives_the_numbers_of_pytorch(network, files):
     inside = {"crsdun": ""}
     graph = torch.export.load(files["torch"], extra_files=inside).module(check_guards=False)

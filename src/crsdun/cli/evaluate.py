@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """The command and its options."""
     evaluate = command(commands, "evaluate", run, "Judge a network or a solver on a split of a data set.")
-    evaluate.add_argument("weights", help="a trained network (.safetensors, .onnx, .xml), or gap-tv or admm-tv")
+    evaluate.add_argument(
+        "weights",
+        help="a trained network (the name of shipped weights, .safetensors, .onnx, .xml), or gap-tv or admm-tv",
+    )
     evaluate.add_argument("data", help="produce, indian-pines, a folder of a data set, or its .yaml")
     evaluate.add_argument("--split", default="test", help="train, validation or test (default: test)")
     evaluate.add_argument(
@@ -50,7 +53,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
     from crsdun.evaluation import evaluate, try_scene, write_tables
-    from crsdun.networks import Network
+    from crsdun.networks import Network, find_weights
     from crsdun.scenes.sets import open_set
     from crsdun.solvers import SOLVERS
     from crsdun.viewing.evaluation import confusion_picture, contact_sheet
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     runtime.check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
     device = device_from(options.device)
-    weights = None if options.weights in SOLVERS else Path(options.weights)
+    weights = None if options.weights in SOLVERS else options.weights
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     name, method = runtime.method_from(weights, options.weights, device, step=options.step, **settings)
     runtime.keep_freed_memory()
@@ -80,7 +83,8 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
         )
     if weights is not None:
-        origin = {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        file = find_weights(weights)
+        origin = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         evaluation = replace(evaluation, record={**evaluation.record, "weights": origin})
 
     with runtime.new_folder(options.out, options.overwrite) as folder:

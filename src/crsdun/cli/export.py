@@ -12,7 +12,7 @@ from crsdun.cli.printing import tell
 def add(commands: Commands) -> None:
     """The command and its options."""
     export = command(commands, "export", run, "Write a trained network as a file that other engines compute.")
-    export.add_argument("weights", type=Path, help="a trained network (.safetensors)")
+    export.add_argument("weights", type=Path, help="a trained network (.safetensors), or the name of shipped weights")
     export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="of the file")
     export.add_argument("--step", type=float, help="dispersion it is for (default: that of its training, or 2)")
     export.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml (openvino) or .pt2 (torch)")

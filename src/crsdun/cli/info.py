@@ -14,13 +14,18 @@ from crsdun.cli.printing import console
 def add(commands: Commands) -> None:
     """The command and its options."""
     info = command(commands, "info", run, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
-    info.add_argument("file", type=Path)
+    info.add_argument("file", type=Path, help="or the name of shipped weights")
 
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.scenes import describe
 
-    described = describe(options.file)
+    file = options.file
+    if not file.exists():  # PyTorch is slow to import
+        from crsdun.networks import find_weights
+
+        file = find_weights(file)
+    described = describe(file)
     if options.json:
         print(json.dumps(described))
     else:

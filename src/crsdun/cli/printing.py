@@ -42,8 +42,8 @@ def told(result: Reconstruction, out: Path) -> tuple[dict[str, Any], str]:
     if "psnr_db" in metrics:
         ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
         words += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
-    if "miou" in metrics:
-        words += f", mIoU {metrics['miou']:.3f}"
+    if metrics.get("miou_present") is not None:
+        words += f", mIoU of the classes present {metrics['miou_present']:.3f}"
     return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **metrics}, words
 
 

@@ -35,8 +35,13 @@ def add(commands: Commands) -> None:
     reconstruct.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
     reconstruct.add_argument("--mask-key", help="name of the mask in its file")
     method = reconstruct.add_mutually_exclusive_group()
-    method.add_argument("--weights", type=Path, help="a trained network: .safetensors, or exported .onnx .xml")
-    method.add_argument("--method", default="admm-tv", help="without weights: admm-tv (default) or gap-tv")
+    method.add_argument(
+        "--weights",
+        type=Path,
+        help="a trained network: the name of shipped weights, .safetensors, or exported .onnx .xml (default: the "
+        "shipped ones that fit the camera; if none do, admm-tv)",
+    )
+    method.add_argument("--method", help="without weights: admm-tv or gap-tv")
     reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
     camera_options(reconstruct)
     reconstruct.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
@@ -92,11 +97,11 @@ def run(options: argparse.Namespace) -> int:
     runtime.keep_freed_memory()
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     device = device_from(options.device)
-    name, method = runtime.method_from(
-        options.weights, options.method, device, options.engine, options.step, **settings
-    )
+    method = None
+    if options.weights or options.method or settings:
+        solver = options.method or runtime.WITHOUT_WEIGHTS
+        method = runtime.method_from(options.weights, solver, device, options.engine, options.step, **settings)
     decoder = runtime.Decoder(
-        name,
         method,
         mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
         key=options.key,
@@ -109,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
         },
         truth=options.truth,
         truth_key=options.truth_key,
+        engine=options.engine,
         device=device,
         tiles=None if options.tile is None else runtime.Tiles(options.tile, options.overlap),
         precision=options.precision,
@@ -117,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     if many is None:
         runtime.check_folder(options.out, options.overwrite)
         given = decoder.read(options.measurement[0])
-        with progress_bar(name) as progress:
+        with progress_bar("decoding") as progress:
             decoded = decoder.decode(given, progress)
         write_results(decoded, options.out, options.overwrite)
         report(decoded, options.out, options.json)
@@ -136,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
         return told(*decoded)
 
     outcomes = {}
-    with progress_bar(name) as progress:
+    with progress_bar("decoding") as progress:
         items = [(file, options.out / each) for each, file in many.items()]
         for (file, out), outcome in runtime.stream(items, read, decode, write):
             outcomes[file, out.name] = outcome

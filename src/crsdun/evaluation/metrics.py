@@ -67,14 +67,22 @@ def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> flo
 # -- class maps ------------------------------------------------------------------------------------------------
 
 
-def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, float | str]:
+def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, float | str | None]:
     """mIoU and accuracy of a class map, protocol ``crsdun``: as ``class_figures`` of ``confusion_matrix``.
+
+    A single scene seldom holds all classes: ``miou_present`` is the mean over those it holds, None without any.
 
     Raises:
         InputError: the shapes differ, or the truth holds classes from N on.
     """
     figures = class_figures(confusion_matrix(estimate, truth, classes))
-    return {"miou": float(figures["miou"]), "accuracy": float(figures["accuracy"]), "protocol": "crsdun"}
+    present = float(figures["miou_present"])
+    return {
+        "miou": float(figures["miou"]),
+        "miou_present": None if present != present else present,
+        "accuracy": float(figures["accuracy"]),
+        "protocol": "crsdun",
+    }
 
 
 def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:

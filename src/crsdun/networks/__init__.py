@@ -8,6 +8,7 @@ from crsdun.networks.mstpp import Mstpp, MstppConfig
 from crsdun.networks.network import Card, Network, fit_to_card
 from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.seg import SegConfig, Segmenter
+from crsdun.networks.shipped import find_weights, shipped
 from crsdun.networks.ssr import Ssr, SsrConfig
 from crsdun.networks.zoo import create, join
 
@@ -27,6 +28,7 @@ __all__ = [
     "Ssr",
     "SsrConfig",
     "create",
+    "find_weights",
     "fit_to_card",
     "from_authors",
     "from_published",
@@ -34,4 +36,5 @@ __all__ = [
     "load",
     "read_header",
     "save",
+    "shipped",
 ]

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from crsdun import __version__
 from crsdun.networks.network import Card, Network
+from crsdun.networks.shipped import find_weights, shipped
 from crsdun.networks.zoo import build, kind_of
 from crsdun.optics import InputError
 
@@ -85,17 +86,20 @@ def _umask() -> int:
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
-    """The header of a weights file (kind, config, card, versions) without reading the weights.
+    """The header of a weights file, or of shipped weights by name, without reading the weights.
+
+    It holds kind and config of the network, its card and the version that wrote it.
 
     Raises:
         InputError: the file is missing, cut off, of another kind, or of a newer format.
     """
-    path = Path(path)
+    path = find_weights(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
-        raise InputError(f"there is no weights file {path}") from None
+        names = ", ".join(shipped())
+        raise InputError(f"there is no weights file {path}; the package brings weights called {names}") from None
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
     if HEADER not in metadata:
@@ -115,14 +119,16 @@ def parse_header(text: str, path: Path) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
-    """The network that a weights file holds, in evaluation mode; ``network.card`` tells what it was trained for.
+    """The network of a weights file, or of shipped weights by name, in evaluation mode.
+
+    ``network.card`` tells what it was trained for; ``crsdun.networks.shipped()`` lists what comes with the package.
 
     Raises:
         InputError: as ``read_header``, or the weights do not fit the layers the header describes.
     """
     header = read_header(path)
     network = build(header["kind"], header["config"])
-    with safe_open(Path(path), framework="pt") as file:
+    with safe_open(find_weights(path), framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     try:
         network.load_state_dict(weights)

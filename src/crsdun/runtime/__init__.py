@@ -9,10 +9,12 @@ from crsdun.runtime.many import check_parent, find_measurements, stream, truth_o
 from crsdun.runtime.memory import available_memory, keep_freed_memory
 from crsdun.runtime.precision import PRECISIONS
 from crsdun.runtime.reconstruction import (
+    WITHOUT_WEIGHTS,
     Progress,
     Reconstruction,
     camera_for,
     check_method,
+    fitting_weights,
     method_from,
     on_bands_of,
     on_scale,
@@ -24,6 +26,7 @@ from crsdun.runtime.tiles import Tiles, automatic_tiles
 __all__ = [
     "PRECISIONS",
     "RECORD",
+    "WITHOUT_WEIGHTS",
     "CrossAggregationRecord",
     "Decoder",
     "Engine",
@@ -44,6 +47,7 @@ __all__ = [
     "explain",
     "export",
     "find_measurements",
+    "fitting_weights",
     "keep_freed_memory",
     "method_from",
     "new_folder",

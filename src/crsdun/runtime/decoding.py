@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.optics import CassiCamera, Estimate, InputError
+from crsdun.optics import CassiCamera, InputError
 from crsdun.runtime.many import truth_of
 from crsdun.runtime.memory import available_memory
-from crsdun.runtime.reconstruction import Progress, Reconstruction, camera_for, check_method, on_scale, reconstruct
+from crsdun.runtime.reconstruction import (
+    Method,
+    Progress,
+    Reconstruction,
+    camera_for,
+    check_method,
+    fitting_weights,
+    method_from,
+    on_scale,
+    reconstruct,
+)
 from crsdun.runtime.tiles import Tiles, automatic_tiles
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
 
@@ -31,13 +41,15 @@ class Decoder:
     """Reads measurements and decodes them, all in the same way.
 
     Attributes:
-        name, method: as ``method_from`` gives them.
+        method: name and callable, as ``method_from`` gives them; None takes for each measurement what fits its
+            camera (``fitting_weights``).
         mask: (H,W) or (C,H,W); None takes that of each file.
         key: of the exposure in its file.
         camera: settings of ``camera_for`` (bands, wavelengths, step, offsets); None there for what each file tells.
         calibration: settings of ``normalise_frame`` (dark, white, bit_depth, exposure).
         truth: file of the true scene, or a folder with one for each measurement.
         truth_key: of the true cube in its file.
+        engine: that computes the weights which fit.
         device, tiles, precision: as ``reconstruct``; where ``tiles`` is None, a frame is cut if the memory would not
             suffice.
         tell: is told once what was decided without being asked.
@@ -46,24 +58,26 @@ class Decoder:
         InputError: the method takes no tiles, or the device no such precision.
     """
 
-    name: str
-    method: Callable[..., Estimate]
+    method: tuple[str, Method] | None = None
     mask: np.ndarray | None = None
     key: str | None = None
     camera: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     truth: Path | None = None
     truth_key: str | None = None
+    engine: str | None = None
     device: str = "cpu"
     tiles: Tiles | None = None
     precision: str = "float32"
     tell: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
-        check_method(self.name, self.method, self.tiles, self.precision, self.device)
+        if self.method is not None:
+            check_method(*self.method, self.tiles, self.precision, self.device)
         # Asked before the first computation, whose memory would count as taken.
         self.memory = available_memory(self.device)
         self.told: set[str] = set()
+        self.methods: dict[str | None, tuple[str, Method]] = {}
 
     def read(self, file: Path) -> Prepared:
         """A measurement from its file.
@@ -80,26 +94,38 @@ class Decoder:
     def decode(self, given: Prepared, progress: Progress | None = None) -> Reconstruction:
         """What ``reconstruct`` makes of it, in tiles where the memory would not suffice."""
         camera = given.camera
-        tiles = self.tiles or automatic_tiles(self.method, camera, self.memory)
+        name, method = self.method or self.choose(given)
+        tiles = self.tiles or automatic_tiles(method, camera, self.memory)
         if tiles is not None and tiles.automatic:
-            note = (
+            self.say(
                 f"the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
                 f"{tiles.rows} rows, overlapping by {tiles.overlap} (choose with --tile)"
             )
-            if note not in self.told:  # once for many frames of the same size
-                self.tell(note)
-            self.told.add(note)
         return reconstruct(
             given.measurement,
             camera,
-            self.method,
-            self.name,
+            method,
+            name,
             given.truth,
             self.device,
             progress,
             tiles,
             self.precision,
         )
+
+    def choose(self, given: Prepared) -> tuple[str, Method]:
+        """The method that fits, made once for all measurements."""
+        name, why = fitting_weights(given.measurement, given.camera)
+        self.say(why)
+        if name not in self.methods:
+            self.methods[name] = method_from(name, device=self.device, engine=self.engine, step=given.camera.step)
+        return self.methods[name]
+
+    def say(self, note: str) -> None:
+        """Tell something, once for many frames of the same kind."""
+        if note not in self.told:
+            self.tell(note)
+        self.told.add(note)
 
 
 def check_truth_of_many(truth: Path | None) -> None:

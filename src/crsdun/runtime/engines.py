@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crsdun.networks import Network, load
+from crsdun.networks import Network, find_weights, load
 from crsdun.networks.checkpoint import HEADER, card_from, parse_header
 from crsdun.networks.network import check_input
 from crsdun.networks.zoo import config_from
@@ -73,8 +74,8 @@ def open_engine(
     """The network of a weights file or of an exported file, ready to be called.
 
     Args:
-        path: .safetensors, .onnx or .xml. Weights for another engine than torch are exported first, which takes
-            up to a minute per stage each time; ``export`` them once to save it.
+        path: .safetensors, .onnx or .xml, or the name of shipped weights. Weights for another engine than torch are
+            exported first, which takes up to a minute per stage each time; ``export`` them once to save it.
         engine: ``torch`` (weights), ``onnxruntime`` (weights, .onnx) or ``openvino`` (all three); None takes torch
             for weights, onnxruntime for .onnx and openvino for .xml.
         step: dispersion to export weights for; None as ``export``.
@@ -83,7 +84,7 @@ def open_engine(
     Raises:
         InputError: the file cannot be read, the engine does not read such a file, or is not installed.
     """
-    path = Path(path)
+    path = find_weights(path)
     suffix = path.suffix.lower()
     own = {".onnx": "onnxruntime", ".xml": "openvino"}
     engine = engine or own.get(suffix, "torch")
@@ -119,9 +120,8 @@ def _onnxruntime(path: Path) -> Engine:
 
 
 def _openvino(path: Path) -> Engine:
-    core = library("openvino").Core()
     try:
-        model = core.read_model(path)
+        model = _core().read_model(path)
     except RuntimeError as error:
         raise _broken(path, error) from error
     place = ["framework", HEADER]
@@ -129,8 +129,18 @@ def _openvino(path: Path) -> Engine:
     # For all sizes at once: reshaped to one size the model computes faster, but with super-tokens OpenVINO 2026.4
     # then gives other numbers from the second call on.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = core.compile_model(model, "CPU", settings)
+    compiled = _core().compile_model(model, "CPU", settings)
     return Engine("openvino", header, lambda y, mask: [np.array(part) for part in compiled([y, mask]).values()])
+
+
+@cache
+def _core() -> Any:
+    """One for the whole process, and never given up.
+
+    Each puts a signal stack of its own under the thread that made it, and takes it away in the end: of two, the one
+    that goes first leaves the other to restore a stack that is gone (2026.4), and the next Ctrl-C kills the process.
+    """
+    return library("openvino").Core()
 
 
 # What each engine makes of an exported file.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from crsdun import __version__
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual
-from crsdun.networks import Card, Network, fit_to_card
+from crsdun.networks import Card, Network, fit_to_card, shipped
+from crsdun.networks.checkpoint import card_from, read_header
 from crsdun.optics import CassiCamera, Estimate, InputError, check_height, describe_fits, normalise_frame
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.precision import in_precision
@@ -26,6 +28,10 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import by_name
 
 Progress = Callable[[int, int], None]
+Method = Callable[..., Estimate]
+
+# What decodes where no weights fit.
+WITHOUT_WEIGHTS = "admm-tv"
 
 # Beyond any camera's counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
@@ -143,12 +149,12 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
 
 def method_from(
     weights: str | Path | None = None,
-    method: str = "admm-tv",
+    method: str = WITHOUT_WEIGHTS,
     device: str = "cpu",
     engine: str | None = None,
     step: float | None = None,
     **settings: Any,
-) -> tuple[str, Callable[..., Estimate]]:
+) -> tuple[str, Method]:
     """A name for the records and the callable: a network as ``open_engine``, or a training-free solver by name."""
     if weights is None:
         if engine is not None:
@@ -159,9 +165,33 @@ def method_from(
     return Path(weights).name, open_engine(weights, engine, step, device)
 
 
-def check_method(
-    name: str, method: Callable[..., Estimate], tiles: Tiles | None, precision: str, device: str | torch.device
-) -> None:
+def fitting_weights(measurement: Measurement, camera: CassiCamera) -> tuple[str | None, str]:
+    """Which shipped weights fit a measurement and its camera, or None, and why, in words."""
+    reasons = []
+    for name in shipped():
+        card, bands = _card_of(name)
+        try:
+            fitting = fit_to_card(camera, card, bands)
+            check_scale(measurement, camera)
+        except InputError as error:
+            reasons.append(f"{name}: {str(error).partition(';')[0]}")
+            continue
+        why = f"{name} fits this camera"
+        if camera.wavelengths is None and fitting.wavelengths is not None:
+            first, last = fitting.wavelengths[0], fitting.wavelengths[-1]
+            why += f" if its bands go from {first:g} to {last:g} nm as those of the weights; else say --wavelengths"
+        return name, why
+    return None, f"no shipped weights fit ({'; '.join(reasons)}), so {WITHOUT_WEIGHTS} decodes without"
+
+
+@cache
+def _card_of(name: str) -> tuple[Card, int]:
+    """The card of shipped weights, and their number of bands."""
+    header = read_header(name)
+    return card_from(header), header["config"]["bands"]
+
+
+def check_method(name: str, method: Method, tiles: Tiles | None, precision: str, device: str | torch.device) -> None:
     """Raise an InputError where a method cannot be run in tiles, or not in this precision on this device."""
     in_precision(precision, device)
     if precision != "float32" and isinstance(method, Engine):
@@ -177,7 +207,7 @@ def check_method(
 def reconstruct(
     measurement: Measurement,
     camera: CassiCamera,
-    method: Callable[..., Estimate],
+    method: Method,
     name: str,
     truth: Scene | None = None,
     device: str = "cpu",
@@ -191,7 +221,8 @@ def reconstruct(
     Args:
         measurement: on the scale of y = A x (``on_scale``).
         method, name: as ``method_from`` gives them.
-        truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths.
+        truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths. Its
+            classes count where they are called as those of the weights.
         device: where to compute, such as ``cpu`` or ``cuda``.
         progress: called with (done, total) by methods that iterate, from tile to tile, and by the layers of a network
             that PyTorch computes whole. What it raises ends the computation.
@@ -234,7 +265,8 @@ def reconstruct(
         metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
         if truth is not None:
             metrics |= cube_metrics(cube, torch.from_numpy(truth.cube).to(device))
-            if estimate.logits and truth.classes is not None:
+            same = None in (card.class_names, truth.class_names) or card.class_names == truth.class_names
+            if estimate.logits and truth.classes is not None and same:
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 metrics |= class_metrics(estimate.classes[0], true_classes, estimate.logits[-1].shape[1])
 
@@ -293,7 +325,7 @@ def record_of(
 
 
 def _estimate(
-    method: Callable[..., Estimate],
+    method: Method,
     y: Tensor,
     camera: CassiCamera,
     progress: Progress | None,

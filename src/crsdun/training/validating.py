@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crsdun.evaluation import class_metrics, cube_metrics
+from crsdun.evaluation import cube_metrics
+from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.networks import Network
 from crsdun.optics import CassiCamera
 from crsdun.scenes import Scene
@@ -68,7 +69,7 @@ def validate(
         torch.cat([getattr(score, what) for score in scores]).long() for what in ("classes", "true_classes")
     )
     if len(classes) and bool((known >= 0).any()):
-        pooled = class_metrics(classes, known, network.config.classes)
+        pooled = class_figures(confusion_matrix(classes, known, network.config.classes))
         figures |= {name: float(pooled[name]) for name in POOLED}
     return Validation(figures, truth, estimate)
 

@@ -1,22 +1,13 @@
-"""What can be looked at from the first second: samples, and the weights that come with the package."""
+"""What can be looked at from the first second (weights at hand are those of ``crsdun.networks.shipped``)."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
-from pathlib import Path
-
 from crsdun.optics import InputError
 from crsdun.scenes import Scene, open_set
 
 # Scenes of Produce-23's test split: name → what the page calls it.
 SAMPLES = {f"produce-{index}": f"Produce-23, test scene {index}" for index in (0, 7, 19, 33)}
-
-
-def weights_at_hand() -> dict[str, Path]:
-    """Trained weights that come with the package: name → file."""
-    folder = Path(str(files("crsdun.networks"))) / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 @lru_cache(maxsize=len(SAMPLES))

@@ -24,12 +24,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun import __version__
+from crsdun.networks import shipped
 from crsdun.optics import InputError, parse_wavelengths
-from crsdun.runtime import RECORD
+from crsdun.runtime import RECORD, fitting_weights
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app import pictures, spectra
-from crsdun.viewing.app.at_hand import SAMPLES, sample, weights_at_hand
+from crsdun.viewing.app.at_hand import SAMPLES, sample
 from crsdun.viewing.app.guard import Guard
 from crsdun.viewing.app.running import ENGINES, Job, decode, simulated
 from crsdun.viewing.app.sessions import MOST_TRIALS, Session, Sessions
@@ -155,7 +156,7 @@ async def _front(request: Request) -> Response:
 
 def _welcome(session: Session, settings: Settings) -> None:
     """What a new visitor finds open: what was named on the command line, else a sample."""
-    session.weights.update(weights_at_hand())
+    session.weights.update(shipped())
     folders = [path for path in settings.given if path.is_dir()]
     for path in settings.given:
         if not path.is_dir():
@@ -236,6 +237,7 @@ def _state(request: Request) -> Response:
                 "fits": fits(session),
                 "samples": [{"name": name, "title": title} for name, title in SAMPLES.items()],
                 "weights": sorted(session.weights),
+                "fitting": _fitting(subject),
                 "methods": list(SOLVERS),
                 "engines": [each for each in ENGINES if find_spec(each) is not None],
                 "job": session.job and session.job.described(),
@@ -244,6 +246,13 @@ def _state(request: Request) -> Response:
                 "maps": {name: pictures.map_stops(name) for name in (pictures.SEQUENTIAL, pictures.DIVERGING)},
             }
         )
+
+
+def _fitting(subject: Subject | None) -> str | None:
+    """The shipped weights that fit what is open."""
+    if subject is None or subject.measurement is None or subject.camera is None:
+        return None
+    return fitting_weights(subject.measurement, subject.camera)[0]
 
 
 # -- what is looked at ------------------------------------------------------------------------------------------

@@ -169,7 +169,8 @@ def _figures(result: runtime.Reconstruction, cube: np.ndarray, classes: np.ndarr
     if truth is None:
         return {}
     figures = cube_metrics(torch.from_numpy(cube), torch.from_numpy(truth.cube))
-    if classes is not None and truth.classes is not None:
+    names = (result.scene.class_names, truth.class_names)
+    if classes is not None and truth.classes is not None and (None in names or names[0] == names[1]):
         count = max(int(classes.max()), int(truth.classes.max())) + 1
         pooled = class_figures(confusion_matrix(torch.from_numpy(classes), torch.from_numpy(truth.classes), count))
         figures |= {name: float(pooled[name]) for name in ("miou_present", "accuracy")}

@@ -688,7 +688,9 @@ function options(select, groups) {
 }
 
 function drawMethods() {
+  const first = !$("method-name").options.length;
   options($("method-name"), [["networks", state.weights], ["training-free", state.methods]]);
+  if (first) $("method-name").value = state.fitting ?? "gap-tv";
   options($("engine"), [["computed by", state.engines]]);
   methodChanged();
 }
