@@ -63,8 +63,8 @@ def test_a_result_folder_holds_everything(files, capsys):
     assert main([*RECONSTRUCT, "--truth", "scene.npz", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert sorted(os.listdir("out")) == [
-        "bands.png", "cube.hdr", "cube.img", "cube.npz", "metrics.json", "overview.png", "picture.png",
-        "record.json", "spectra.png",
+        "bands.png", "cube.hdr", "cube.img", "cube.npz", "measurement.npz", "metrics.json", "overview.png",
+        "picture.png", "record.json", "report.html", "spectra.png", "truth.npz",
     ]  # fmt: skip
     metrics = json.loads(Path("out/metrics.json").read_text())
     assert metrics.keys() == {"data_residual", "psnr_db", "ssim", "sam_deg", "rmse", "protocol"}
@@ -216,6 +216,7 @@ def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
     assert "accuracy" not in results["indian_pines_crsdun_tiny"]  # other classes
     assert all(Path(each["out"], "overview.png").is_file() for each in results.values())
     assert Path("demo/overview.png").is_file()
+    assert Path("demo/report.html").stat().st_size < 5e6
     assert main(["demo"]) == 2
     assert "give --overwrite" in capsys.readouterr().err
 

@@ -60,7 +60,9 @@ def refuse(capsys, *arguments: str) -> str:
 
 
 def test_the_folder_holds_everything():
-    files = {"evaluation.json", "record.json", "scenes.csv", "table.md", "table.tex", "contact_sheet.png"}
+    files = {
+        "evaluation.json", "record.json", "scenes.csv", "table.md", "table.tex", "contact_sheet.png", "report.html",
+    }  # fmt: skip
     assert set(os.listdir("gap")) == files
     assert set(os.listdir("net")) == files | {"classes.csv", "confusion.png"}
     evaluation = json.loads(Path("net/evaluation.json").read_text())

@@ -19,6 +19,7 @@ from crsdun.cli import (
     demo,
     evaluate,
     export,
+    figure,
     info,
     reconstruct,
     report,
@@ -29,7 +30,22 @@ from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
 from crsdun.optics import InputError
 
-COMMANDS = (reconstruct, simulate, train, evaluate, compare, report, cost, export, data, info, app, bench, demo)
+COMMANDS = (
+    reconstruct,
+    simulate,
+    train,
+    evaluate,
+    compare,
+    report,
+    figure,
+    cost,
+    export,
+    data,
+    info,
+    app,
+    bench,
+    demo,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -84,22 +84,23 @@ def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None 
     Raises:
         InputError: a folder is neither, or broken.
     """
-    evaluations: list[tuple[str, Path, Evaluation]] = []
+    evaluations: list[tuple[str, Evaluation, dict[str, Any]]] = []
     runs: list[tuple[str, Run]] = []
     for title, folder in zip(titles or _titles(folders), map(Path, folders), strict=True):
         if (folder / FILE).is_file():
-            evaluations.append((title, folder, read_evaluation(folder)))
+            evaluation = read_evaluation(folder)
+            evaluations.append((title, evaluation, _section(title, folder, evaluation)))
         else:
             runs.append((title, read_run(folder)))
     titles = [title for title, _, _ in evaluations]
-    judged = [evaluation for _, _, evaluation in evaluations]
+    judged = [evaluation for _, evaluation, _ in evaluations]
     data = {"charts": [*_scene_chart(titles, judged), *_curve_charts(runs)]}
     return render(
         "evaluation",
         data,
         heading=_heading(judged, runs),
         side=_side_by_side(titles, judged) if len(judged) > 1 else None,
-        evaluations=[_section(*each) for each in evaluations],
+        evaluations=[section for _, _, section in evaluations],
         runs=[_run_section(*each) for each in runs],
         charts=data["charts"],
     )
@@ -126,6 +127,13 @@ def _heading(judged: Sequence[Evaluation], runs: Sequence[tuple[str, Run]]) -> t
 
 
 def _section(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]:
+    try:
+        return _told(title, folder, evaluation)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / FILE} is not whole ({error!r}); evaluate again") from error
+
+
+def _told(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]:
     names, last = shown(evaluation), len(evaluation.stages)
     stages = [
         {
@@ -217,7 +225,8 @@ def _side_by_side(titles: Sequence[str], judged: Sequence[Evaluation]) -> dict[s
         values = [each.figures.get(name) for each in judged]
         known = [value for value in values if value is not None]
         best = (max if figure.higher_is_better else min)(known, default=None)
-        cells = [{"words": figure.number(value), "best": value is not None and value == best} for value in values]
+        marked = best if len(known) > 1 else None
+        cells = [{"words": figure.number(value), "best": value is not None and value == marked} for value in values]
         for cell, found in zip(cells[1:], differences, strict=True):
             if name in found:
                 one = found[name]

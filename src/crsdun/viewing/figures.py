@@ -1,16 +1,18 @@
 """Figures for a paper, a talk or a report, each written to the path it is given.
 
-A path that ends in .pdf or .svg gives that format, any other PNG. Layouts are in pixels of the PNG. Nothing here
-touches matplotlib's global state, so figures may be drawn from several threads.
+A path that ends in .pdf or .svg gives that format, any other PNG. Layouts are in pixels of the PNG. Figures may be
+drawn from several threads: nothing here touches matplotlib's global state, but for the moment of writing a PDF.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,6 +35,7 @@ LOOK: dict[str, Any] = {
     "margin": 24, "gap": 12,  # px
 }  # fmt: skip
 DPI = 100
+_ONE_PDF = Lock()
 TRUTH = "truth"
 
 
@@ -328,11 +331,17 @@ class _Sheet:
         for spine in axes.spines.values():
             spine.set_visible(False)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, sharp: int = 1) -> None:
+        """Write the file; ``sharp`` pixels of pictures for one of the layout."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = path.suffix.lower().lstrip(".")
-        self.figure.savefig(path, format=kind if kind in ("pdf", "svg") else "png", dpi=DPI)
+        if kind != "pdf":
+            self.figure.savefig(path, format="svg" if kind == "svg" else "png", dpi=sharp * DPI)
+            return
+        # Publishers refuse the Type 3 fonts of matplotlib's default; the setting is global, so one at a time.
+        with _ONE_PDF, rc_context({"pdf.fonttype": 42}):
+            self.figure.savefig(path, format="pdf", dpi=sharp * DPI)
 
 
 # -- parts of figures ----------------------------------------------------------------------------------------

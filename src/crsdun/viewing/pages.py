@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shlex
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -33,12 +34,16 @@ QUALITY = 82  # of lossy pictures
 
 def render(name: str, data: Any, **values: Any) -> str:
     """The page of the template ``name``: ``data`` is what its script sees, ``values`` what the template writes."""
+    from jinja2 import UndefinedError
+
     script = "".join(_text(part) for part in ("chart.js", f"{name}.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = _environment().get_template(f"{name}.html")
-    return template.render(
-        data=data, style=_text("style.css"), script=script, digest=digest, version=__version__, **values
-    )
+    parts = {"style": _text("style.css"), "script": script, "digest": digest, "version": __version__}
+    try:
+        return template.render(data=data, **parts, **values)
+    except UndefinedError as error:
+        raise InputError(f"the record of this folder lacks what its report tells ({error}); make it again") from error
 
 
 def write_page(page: str, path: Path, overwrite: bool = False) -> None:
@@ -57,7 +62,8 @@ def write_page(page: str, path: Path, overwrite: bool = False) -> None:
     except OSError as error:
         raise InputError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def picture_url(image: np.ndarray, quality: int = QUALITY) -> str:

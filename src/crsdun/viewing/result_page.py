@@ -186,7 +186,8 @@ def _classes(result: Reconstruction) -> list[dict[str, Any]]:
     names = scene.class_names or (truth.class_names if truth is not None else None) or ()
     scores: dict[str, Any] = {}
     if len(maps) > 1 and count:
-        scores = class_scores(confusion_matrix(*(torch.from_numpy(each.astype(np.int64)) for each in maps), count))
+        estimated, true = (torch.from_numpy(each.astype(np.int64)) for each in maps)
+        scores = class_scores(confusion_matrix(estimated, true, count))
     rows = []
     for label in map(int, present):
         pixels = int((scene.classes == label).sum())

@@ -77,6 +77,8 @@ def read_results(folder: str | Path) -> Reconstruction:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} is no whole folder of crsdun reconstruct ({error}); make it again") from error
     measurement = read_measurement(folder / "measurement.npz")
+    if measurement.mask is None:
+        raise InputError(f"{folder / 'measurement.npz'} holds no mask; reconstruct the measurement again")
     return Reconstruction(
         measurement,
         CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),

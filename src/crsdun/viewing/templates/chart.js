@@ -1,7 +1,7 @@
 "use strict";
 // Lines over an axis, as SVG: spectra and training curves. All text is set as text, never as markup.
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = document.querySelector("svg")?.namespaceURI;  // no page spells an address, not even this one
 
 function made(parent, name, attributes = {}, text = null) {
   const element = document.createElementNS(SVG, name);
@@ -19,6 +19,18 @@ function ticks(low, high, count) {
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(k * step);
   return found;
+}
+
+// [logarithm, value] of 1, 2 and 5 in every decade between two logarithms; powers of ten alone where these are many.
+function decades(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const digit of high - low > 3 ? [1] : [1, 2, 5]) {
+      const value = Number(`${digit}e${power}`), place = Math.log10(value);
+      if (place >= low - 1e-9 && place <= high + 1e-9) found.push([place, value]);
+    }
+  }
+  return found.length > 1 ? found : ticks(low, high, 4).map(place => [place, 10 ** place]);
 }
 
 function short(value) {
@@ -39,16 +51,17 @@ function chart(svg, lines, options) {
   let [y0, y1] = ys.length ? bounds(ys) : [0, 1];
   if (options.zero) y0 = Math.min(0, y0);
   if (x0 === x1) [x0, x1] = [x0 - 1, x1 + 1];
-  if (y0 === y1) [y0, y1] = [y0, y0 + 1];
+  if (y0 === y1) [y0, y1] = [y0 - (0.05 * Math.abs(y0) || 1), y1 + (0.05 * Math.abs(y1) || 1)];
   y1 += 0.04 * (y1 - y0);
   const px = x => left + (x - x0) / (x1 - x0) * (width - left - right);
   const py = y => height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom);
 
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  for (const y of ticks(y0, y1, 5)) {
+  const levels = logarithmic ? decades(y0, y1) : ticks(y0, y1, 5).map(y => [y, y]);
+  for (const [y, value] of levels) {
     made(svg, "line", {class: "grid", x1: left, x2: width - right, y1: py(y), y2: py(y)});
-    made(svg, "text", {x: left - 8, y: py(y) + 4, "text-anchor": "end"}, short(logarithmic ? 10 ** y : y));
+    made(svg, "text", {x: left - 8, y: py(y) + 4, "text-anchor": "end"}, short(value));
   }
   for (const x of ticks(x0, x1, 6)) {
     made(svg, "text", {x: px(x), y: height - bottom + 20, "text-anchor": "middle"}, short(x));

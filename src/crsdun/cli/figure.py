@@ -1,0 +1,96 @@
+"""``crsdun figure``: the figure of a paper from results of several methods."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.printing import tell
+from crsdun.optics import InputError
+
+if TYPE_CHECKING:
+    from crsdun.runtime import Reconstruction
+    from crsdun.scenes import Scene
+
+KINDS = (".png", ".pdf")
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    figure = command(
+        commands, "figure", run, "A figure for a paper: one scene, several methods, bands, boxes, spectra, classes."
+    )
+    figure.add_argument(
+        "results", metavar="DIR", type=Path, nargs="+", help="a folder of crsdun reconstruct for each method"
+    )
+    figure.add_argument("--truth", type=Path, help="file of the true scene (default: what the folders hold)")
+    figure.add_argument("--truth-key", help="name of the true cube in its file")
+    figure.add_argument("--titles", nargs="+", help="of the methods, in the order of their folders")
+    figure.add_argument("--bands", type=float, nargs="+", metavar="NM", help="wavelengths (default: three, spread)")
+    figure.add_argument(
+        "--box",
+        type=int,
+        nargs=4,
+        action="append",
+        metavar=("TOP", "LEFT", "HEIGHT", "WIDTH"),
+        help="a part to enlarge, again for another (default: two where the detail is)",
+    )
+    figure.add_argument(
+        "--pixel",
+        type=int,
+        nargs=2,
+        action="append",
+        metavar=("ROW", "COLUMN"),
+        help="a place of spectra, again for another (default: two with different spectra)",
+    )
+    figure.add_argument("--out", type=Path, required=True, help="NAME of the files NAME.png and NAME.pdf")
+    overwrite_option(figure)
+
+
+def run(options: argparse.Namespace) -> None:
+    from crsdun.viewing.paper import Box, choose_bands, paper_figure
+    from crsdun.viewing.results import read_results
+
+    name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
+    paths = [name.with_name(name.name + kind) for kind in KINDS]
+    for path in paths:
+        if path.exists() and not options.overwrite:
+            raise InputError(f"{path} exists already; choose another --out or give --overwrite")
+    results = [read_results(folder) for folder in options.results]
+    titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
+    if len(set(titles)) != len(results):
+        raise InputError(f"{len(results)} folders need as many different --titles, not {', '.join(titles)}")
+    first = results[0].scene
+    try:
+        paper_figure(
+            {title: each.scene for title, each in zip(titles, results, strict=True)},
+            results[0].measurement.frame,
+            paths,
+            truth_from(options.truth, options.truth_key, results),
+            None if options.bands is None else choose_bands(first, options.bands),
+            options.box and [Box(*box) for box in options.box],
+            options.pixel and [(row, column) for row, column in options.pixel],
+        )
+    except OSError as error:
+        raise InputError(f"could not write {name}: {error.strerror or error}; choose another --out") from error
+    words = " and ".join(map(str, paths))
+    tell({"figures": [str(path) for path in paths]}, f"look at {words}", options.json)
+
+
+def titles_of(folders: list[Path], methods: list[str]) -> list[str]:
+    """The methods' names, the folders' names where two are equal."""
+    return methods if len(set(methods)) == len(methods) else [folder.resolve().name for folder in folders]
+
+
+def truth_from(path: Path | None, key: str | None, results: list[Reconstruction]) -> Scene | None:
+    """The true scene on the bands of the results: from its file, or as the first folder that has it."""
+    from crsdun.scenes import read_scene
+
+    if path is None:
+        return next((each.truth for each in results if each.truth is not None), None)
+    truth, wanted = read_scene(path, key), results[0].scene.wavelengths
+    if wanted and truth.wavelengths and truth.wavelengths != wanted:
+        truth = truth.resampled(wanted)
+    return truth
