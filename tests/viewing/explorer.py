@@ -95,3 +95,45 @@ class Visitor:
                 return job
             time.sleep(0.02)
         raise AssertionError("it never ended")
+
+
+# Milliseconds from an event to the frame in which its change is seen, for bands, stages and pixels not shown before.
+LATENCIES = """async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const soon = () => new Promise((resume) => setTimeout(resume, 1));
+  const views = [...document.querySelectorAll(".view")].filter((view) => view.clientWidth);
+  const told = { band: [], stage: [], spectrum: [] };
+  const time = async (what, act, done) => {
+    const start = performance.now();
+    act();
+    while (!done()) await soon();
+    await frame();
+    told[what].push(performance.now() - start);
+  };
+  const slide = (id, value) => {
+    document.getElementById(id).value = value;
+    document.getElementById(id).dispatchEvent(new Event("input"));
+  };
+  const shown = (words) => views.every((view) => view.dataset.shown.includes(words));
+
+  for (let band = 0; band < 12; band++) await time("band", () => slide("band", band), () => shown(`bands=${band}&`));
+  const mode = document.getElementById("mode"), last = views.at(-1), stages = document.getElementById("stage").max;
+  if (stages > 1) {
+    for (const look of ["colour", "false", "band"]) {
+      mode.value = look;
+      mode.dispatchEvent(new Event("change"));
+      while (!shown(`mode=${look}`)) await soon();
+      await time("stage", () => slide("stage", 1), () => last.dataset.shown.includes("stage=1&"));
+      slide("stage", stages);
+      while (!last.dataset.shown.includes(`stage=${stages}&`)) await soon();
+    }
+  }
+  const box = document.querySelector(".stack").getBoundingClientRect(), where = document.getElementById("where");
+  for (let step = 0; step < 12; step++) {
+    const at = { clientX: box.x + box.width * (0.1 + step / 15), clientY: box.y + box.height / 2 };
+    const before = where.textContent;
+    const move = () => views[0].dispatchEvent(new PointerEvent("pointermove", at));
+    await time("spectrum", move, () => where.textContent !== before);
+  }
+  return told;
+}"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+
 from crsdun.optics import InputError
 from crsdun.scenes import Scene, open_set
 

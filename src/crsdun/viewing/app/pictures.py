@@ -15,11 +15,10 @@ from crsdun.evaluation import spectral_angles
 from crsdun.optics import InputError
 from crsdun.scenes import Scene
 from crsdun.viewing.app.spectra import Place
-from crsdun.viewing.app.subject import TRUTH, Layer, Subject
+from crsdun.viewing.app.subject import TRUTH, Layer, Subject, spread
 from crsdun.viewing.colour import false_colour, measurement_picture, picture
 
 SEQUENTIAL, DIVERGING = "magma", "RdBu_r"  # both told apart by colour-blind eyes
-SPREAD = (0.5, 99.8)  # percentiles of a cube that are black and white
 
 
 class Look(NamedTuple):
@@ -57,10 +56,11 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
     cube = layer.cubes[place]
     if any(not 0 <= band < len(cube) for band in bands):
         raise InputError(f"there is no such band; expected 0..{len(cube) - 1}")
-    like = subject.layers[TRUTH].cubes[0] if TRUTH in subject.layers else layer.cubes[-1]
+    reference = subject.layers.get(TRUTH, layer)  # truth and estimates are shown alike
+    like = reference.cubes[-1]
     if mode == "band":
         band = bands[0]
-        low, high = _range(like[band] if stretch else like)
+        low, high = spread(like[band]) if stretch else reference.spread
         grey = np.clip((cube[band] - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
         return Look(grey, {"text": "reflectance", "low": low, "high": high, "map": "gray"})
     if mode == "false":
@@ -165,13 +165,6 @@ def _map(values: np.ndarray, text: str, low: float = 0.0, high: float | None = N
     high = float(np.percentile(values, 99.8)) if high is None else high
     index = np.clip((values - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
     return Look(index, {"text": text, "low": low, "high": high, "map": SEQUENTIAL}, SEQUENTIAL)
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    """Black and white, from at most a million of the values."""
-    flat = values.reshape(-1)
-    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], SPREAD)
-    return min(float(low), float(high) / 4), float(high)
 
 
 @cache

@@ -453,7 +453,7 @@ def _method_said(said: dict[str, Any]) -> dict[str, Any]:
     return {"iterations": number, "engine": engine if engine in ENGINES else None, "beside": bool(said.get("beside"))}
 
 
-def _job(request: Request) -> Response:
+async def _job(request: Request) -> Response:
     session = _session(request)
     described = session.job.described() if session.job else None
     if described and described["state"] == "failed":
@@ -461,7 +461,7 @@ def _job(request: Request) -> Response:
     return JSONResponse({"job": described, "version": session.version})
 
 
-def _cancel(request: Request) -> Response:
+async def _cancel(request: Request) -> Response:
     session = _session(request)
     if session.job is not None:
         session.job.cancel()

@@ -20,6 +20,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.results import read_results
 
 TRUTH = "truth"
+SPREAD = (0.5, 99.8)  # percentiles that are black and white
 # Cubes of all stages are kept up to this; of more, only the last.
 MOST_STAGES_BYTES = 1 << 30
 
@@ -52,6 +53,11 @@ class Layer:
     @property
     def stages(self) -> int:
         return len(self.cubes)
+
+    @cached_property
+    def spread(self) -> tuple[float, float]:
+        """Which values of the last cube are shown black and white."""
+        return spread(self.cubes[-1])
 
 
 @dataclass
@@ -96,6 +102,13 @@ class Subject:
             raise InputError(f"there is nothing called {name!r} here any more; choose another")
         layer = self.layers[name]
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
+
+
+def spread(values: np.ndarray) -> tuple[float, float]:
+    """Which values are shown black and white, from at most a million of them."""
+    flat = values.reshape(-1)
+    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], SPREAD)
+    return min(float(low), float(high) / 4), float(high)
 
 
 # -- opening ----------------------------------------------------------------------------------------------------
