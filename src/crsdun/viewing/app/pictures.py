@@ -52,6 +52,8 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
     Raises:
         InputError: there is no such layer, band or mode, or it needs what is not there.
     """
+    if mode == "measurement":
+        return _measurement(subject)
     layer, place = subject.layer(name, stage)
     cube = layer.cubes[place]
     if any(not 0 <= band < len(cube) for band in bands):
@@ -75,9 +77,9 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
         return _error(subject, cube, mode)
     if mode == "confidence":
         return _confidence(layer, place)
-    if mode not in ("measurement", "trust", "residual"):
+    if mode not in ("trust", "residual"):
         raise InputError(f"there is no way {mode!r} to look at it")
-    return _detector(subject, cube, mode)
+    return _residual(subject, cube, mode)
 
 
 def attention(subject: Subject, name: str, block: int, what: str, place: Place) -> Look:
@@ -142,12 +144,16 @@ def _confidence(layer: Layer, place: int) -> Look:
     return _map(probabilities.max(0), "probability of the most probable class", low=0.0, high=1.0)
 
 
-def _detector(subject: Subject, cube: np.ndarray, mode: str) -> Look:
+def _measurement(subject: Subject) -> Look:
+    if subject.measurement is None:
+        raise InputError("there is no measurement here; open one, or simulate it")
+    return Look(measurement_picture(subject.measurement.frame), {"text": "the coded measurement y"})
+
+
+def _residual(subject: Subject, cube: np.ndarray, mode: str) -> Look:
     camera, measurement = subject.cpu_camera, subject.measurement
     if camera is None or measurement is None:
         raise InputError("there is no measurement here; open one, or simulate it")
-    if mode == "measurement":
-        return Look(measurement_picture(measurement.frame), {"text": "the coded measurement y"})
     # A scene begins with blue, whichever way the camera spreads it.
     order = range(camera.bands) if camera.wavelengths is None else np.argsort(np.argsort(camera.wavelengths))
     in_camera_order = torch.from_numpy(cube[np.asarray(order)])

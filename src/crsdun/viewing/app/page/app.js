@@ -106,7 +106,8 @@ class Pane {
 
   async drawOnce() {
     const shown = layer(view.of[this.place]);
-    if (!shown) { this.refuse("nothing to see here yet"); return; }
+    if (!shown && state.subject?.detector) { await this.drawMeasurement(); return; }
+    if (!shown) { this.refuse("Choose a sample, or drop a file."); return; }
     const stage = Math.min(view.stage, shown.stages);
     const bands = view.mode === "false" ? view.rgb.join(",") : view.band;
     const of = encodeURIComponent(shown.name);
@@ -132,6 +133,22 @@ class Pane {
     this.box.dataset.shown = path;
     this.mark();
     if (this.place === view.count - 1) drawScale(legend);
+  }
+
+  /** All there is to see before anything was decoded. */
+  async drawMeasurement() {
+    const path = "/api/picture?mode=measurement";
+    const { image, legend } = await fetched(path);
+    this.flat = true;
+    this.nothing.hidden = true;
+    this.size(image.width, image.height);
+    this.canvas.getContext("2d").drawImage(image, 0, 0);
+    this.paint(null, image.width, image.height);
+    this.told.textContent = "the coded measurement; decode it to see the scene";
+    this.box.setAttribute("aria-label", legend.text);
+    this.box.dataset.shown = path;
+    this.mark();
+    drawScale(legend);
   }
 
   refuse(text) {
@@ -844,7 +861,7 @@ async function refresh() {
   const before = state;
   state = await (await ask("/api/state")).json();
   const subject = state.subject;
-  const same = before?.subject && subject && ["name", "bands", "height", "width"].every((key) => before.subject[key] === subject[key]);
+  const same = before?.subject && subject && ["name", "bands", "height", "width", "wavelengths"].every((key) => String(before.subject[key]) === String(subject[key]));
   if (!same && subject) {
     view.band = Math.floor(subject.bands / 2);
     view.rgb = [5, 3, 1].map((sixth) => Math.floor((sixth * subject.bands) / 6));
@@ -866,8 +883,9 @@ async function refresh() {
   if (fresh.length || !names.includes(view.of[1])) view.of[1] = fresh[0] ?? names.find((name) => name !== TRUTH) ?? names[0] ?? TRUTH;
   if (fresh.length && !names.includes(TRUTH) && names.length > 1) view.of[0] = names.find((name) => name !== view.of[1]);
   if (fresh.length || !same) view.stage = stages();
-  if (fresh.length || !same) view.count = Math.min(names.length, 2);
+  if (fresh.length || !same) view.count = names.length > 1 ? 2 : 1;
   for (const pane of panes) {
+    pane.select.hidden = !names.length;
     pane.select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === view.of[pane.place] }, name)));
   }
   const usable = { error: subject?.has_truth, angle: subject?.has_truth, trust: subject?.detector, measurement: subject?.detector, residual: subject?.detector,

@@ -1,12 +1,16 @@
 // Line plots as SVG: spectra, and how good trial after trial was.
 
 const SVG = "http://www.w3.org/2000/svg";
-const COLOURS = ["#56b4e9", "#e69f00", "#2ec99a", "#cc79a7", "#f0e442", "#ff7f50"];
-const DASHES = ["", "7 3", "2 3", "8 3 2 3", "4 2", "1 2"];
+const COLOURS = ["#56b4e9", "#2ec99a", "#cc79a7", "#f0e442", "#ff7f50"];
+const DASHES = ["", "2 3", "8 3 2 3", "4 2", "1 2"];
 
-/** How a layer is drawn: truth white and solid, the others told apart by colour and dashes. */
-export const LINE = (name, place) =>
-  name === "truth" ? { colour: "#ffffff", dash: "", width: 2.4 } : { colour: COLOURS[(place + 5) % 6], dash: DASHES[(place + 5) % 6], width: 1.8 };
+/** How a layer is drawn: truth white and solid, GAP-TV dashed, the others told apart by colour and dashes. */
+export function LINE(name, place) {
+  if (name === "truth") return { colour: "#ffffff", dash: "", width: 2.4 };
+  if (name.startsWith("gap-tv")) return { colour: "#e69f00", dash: "7 3", width: 1.8 };
+  const kind = (place + COLOURS.length - 1) % COLOURS.length;
+  return { colour: COLOURS[kind], dash: DASHES[kind], width: 1.8 };
+}
 
 function s(tag, attributes, ...children) {
   const element = document.createElementNS(SVG, tag);
