@@ -6,7 +6,7 @@ import pytest
 
 import crsdun
 from crsdun.cli import main
-from crsdun.evaluation.cost import MAIN_TABLE, PUBLISHED
+from crsdun.evaluation import MAIN_TABLE, PUBLISHED
 
 
 def cost(capsys, *arguments: str) -> list[dict]:

@@ -12,12 +12,13 @@ from crsdun.networks.joined import Joined, JoinedConfig
 from crsdun.networks.seg import SegConfig, Segmenter
 from crsdun.optics import Estimate, InputError
 from crsdun.solvers import GapTv
-from tests.networks.examination import NetworkExamination
+from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 
 
-class TestNetworkAndSegmenter(NetworkExamination):
+class TestNetworkAndSegmenter(ExportedNetworkExamination):
     name, settings = "ssr_2stg+seg", {"segmenter": {"stages": 1}}
     segmented = 1
+    smallest = "ssr_1stg+seg", {"segmenter": {"stages": 1}}
 
 
 class TestSolverAndSegmenter(NetworkExamination):

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 import crsdun
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks.mstpp import SpectralAttention
-from tests.networks.examination import NetworkExamination
+from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 from tests.networks.stored import StoredRun
 
 
-class TestMstpp(NetworkExamination):
+class TestMstpp(ExportedNetworkExamination):
     name, settings = "mstpp", {"bodies": 2}
     stages, segmented = 1, 0
+    smallest = "mstpp", {"bodies": 1}
 
 
 class TestNarrow(NetworkExamination):

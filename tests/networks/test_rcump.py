@@ -8,13 +8,14 @@ import torch.nn.functional as F
 import crsdun
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks.rcump import ChannelEstimator, MixedBlock
-from tests.networks.examination import NetworkExamination
+from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 from tests.networks.stored import StoredRun
 
 
-class TestRcump(NetworkExamination):
+class TestRcump(ExportedNetworkExamination):
     name, settings = "rcump_2stg", {"width": 4}
     segmented = 0
+    smallest = "rcump_1stg", {"width": 4}
 
 
 @torch.no_grad()

@@ -40,6 +40,13 @@ def test_a_network_from_nothing_but_a_command(tmp_path, capsys):
     assert capsys.readouterr().out == f"{out / 'weights.safetensors'}: crsdun_1stg after 2 steps\n"
 
 
+def test_a_network_without_classes_gets_a_picture_without_them(tmp_path):
+    out = tmp_path / "run"
+    network = "network={name: ssr_1stg, settings: {width: 4}}"
+    assert main(["train", str(TINY), *CHANGES, network, "validation.criterion=psnr", f"out={out}", "steps=1"]) == 0
+    assert np.asarray(Image.open(out / "validation.png")).shape == (512, 256, 3)
+
+
 def test_a_sitting_that_is_over_says_how_to_go_on(tmp_path, capsys):
     command = ["train", str(TINY), *CHANGES, f"out={tmp_path / 'run'}", "minutes=1e-9"]
     assert main(command) == 0

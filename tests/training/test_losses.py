@@ -7,7 +7,7 @@ import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
-from crsdun.training.losses import Balance, stage_losses
+from crsdun.training.losses import Balance, cube_losses, stage_losses
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -71,3 +71,48 @@ def test_learnt_balance_starts_where_the_fixed_one_stands_and_finds_the_uncertai
         optimiser.step()
     variances = learnt.log_variances.detach().exp()
     assert variances.tolist() == pytest.approx([0.7 * 0.3 + 0.1, 2 * (0.7 * 2 + 1)], rel=1e-3)
+
+
+# -- the published loss of reconstruction networks -----------------------------------------------------------------
+
+
+def test_rmse_of_the_last_four_stages_by_hand():
+    """Constant errors of 0.5, 0.4, 0.3, 0.2, 0.1: their RMSE, of which the first stage does not count."""
+    truth = torch.zeros(2, 3, 4, 5)
+    cubes = [truth + error for error in (0.5, 0.4, 0.3, 0.2, 0.1)]
+    settings = {"stage_weights": (1, 0.7, 0.5, 0.3), "cube_loss": "rmse"}
+    loss = joint_loss(Estimate(cubes), truth, CLASSES, **settings)
+    assert loss.item() == pytest.approx(0.1 + 0.7 * 0.2 + 0.5 * 0.3 + 0.3 * 0.4, rel=1e-6)
+    two = joint_loss(Estimate(cubes[-2:]), truth, CLASSES, **settings)
+    assert two.item() == pytest.approx(0.1 + 0.7 * 0.2, rel=1e-6)
+
+
+def test_the_class_map_alone():
+    logits = torch.tensor([2.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 4, 5)
+    classes = torch.zeros(1, 4, 5, dtype=torch.int64)
+    estimate = Estimate([torch.ones(1, 2, 4, 5)], [logits])
+    loss = joint_loss(estimate, torch.zeros(1, 2, 4, 5), classes, class_weight=1.0, cube_loss="none")
+    assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)), rel=1e-6)
+
+
+def test_the_root_is_that_of_the_whole_batch_in_value_and_gradient():
+    """Two samples with RMSE 0.3 and 0.4: of both together 0.3536, not the mean of 0.35."""
+    truth = torch.zeros(2, 1, 2, 2)
+    x = torch.stack([torch.full((1, 2, 2), 0.3), torch.full((1, 2, 2), 0.4)]).requires_grad_()
+    whole = (x - truth).square().mean().sqrt()
+    (expected,) = torch.autograd.grad(whole, x)
+
+    shares = [0.5 * x[i].square().mean()[None] for i in range(2)]
+    together = sum(shares).detach()
+    parts = [cube_losses(share, "rmse", together) for share in shares]
+    assert sum(parts).item() == pytest.approx(math.sqrt(0.125), rel=1e-6)
+    (found,) = torch.autograd.grad(sum(parts), x)
+    torch.testing.assert_close(found, expected)
+    (alone,) = torch.autograd.grad(cube_losses(x.square().mean()[None], "rmse"), x)
+    torch.testing.assert_close(alone, expected)
+
+
+def test_a_perfect_cube_has_no_gradient_and_not_none():
+    x = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(cube_losses(x.square().mean()[None], "rmse").sum(), x)
+    assert not gradient.any()

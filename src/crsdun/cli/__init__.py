@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. One file for each command.
 
-Exit codes: 0 done · 1 some of many measurements failed (one line each) · 2 something given cannot be used (one line
-says what and the remedy) · 130 interrupted.
+Exit codes: 0 done · 1 some of many measurements, or rows of a table, failed (one line each) · 2 something given
+cannot be used (one line says what and the remedy) · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from crsdun.cli import (
     data,
     demo,
     evaluate,
+    explain,
     export,
     figure,
     info,
     reconstruct,
     report,
     simulate,
+    table,
     train,
 )
 from crsdun.cli.options import Parser
@@ -36,9 +38,11 @@ COMMANDS = (
     train,
     evaluate,
     compare,
+    table,
     report,
     figure,
     cost,
+    explain,
     export,
     data,
     info,

@@ -71,8 +71,9 @@ def row(name: str, setting: Setting, measured: bool) -> dict[str, Any]:
     counts = parameters(network), multiply_adds(network, setting.height, setting.width, setting.step)
     found: dict[str, Any] = {"network": name, **setting._asdict(), **dict(zip(COUNTS, counts, strict=True))}
     told = published(name, setting)
-    found["published"] = None if told is None else told._asdict()
-    if told is not None:
+    printed = told is not None and told.parameters is not None
+    found["published"] = {each: getattr(told, each) for each in (*COUNTS, "source")} if printed else None
+    if printed:
         found["difference_percent"] = {each: 100 * (found[each] / found["published"][each] - 1) for each in COUNTS}
     if measured:
         from crsdun.bench import measure

@@ -42,6 +42,23 @@ def camera_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def measurement_options(command: argparse.ArgumentParser) -> None:
+    """How a measurement is read: its camera, its scale, its truth."""
+    command.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
+    command.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
+    command.add_argument("--mask-key", help="name of the mask in its file")
+    camera_options(command)
+    command.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
+    command.add_argument("--offsets", type=numbers, help="displacement of each band in pixels (0,2,4,…)")
+    command.add_argument("--dark", type=frame_or_level, help="dark frame (file) or level, in counts")
+    command.add_argument("--white", type=frame_or_level, help="white reference without the mask, file or level")
+    command.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
+    command.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
+    command.add_argument("--truth", type=Path, help="file of the true scene, for metrics; of many: their folder")
+    command.add_argument("--truth-key", help="name of the true cube in its file")
+    command.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+
+
 def overwrite_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace results that exist")
 

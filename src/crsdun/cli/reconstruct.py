@@ -7,19 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import (
-    Commands,
-    camera_options,
-    command,
-    frame_or_level,
-    numbers,
-    overwrite_option,
-)
+from crsdun.cli.options import Commands, command, measurement_options, overwrite_option
 from crsdun.cli.printing import progress_bar, reason, report, tell, told
 from crsdun.optics import InputError
 
 if TYPE_CHECKING:
-    from crsdun.runtime import Prepared, Reconstruction
+    from crsdun.runtime import Decoder, Prepared, Reconstruction
 
 
 def add(commands: Commands) -> None:
@@ -31,9 +24,6 @@ def add(commands: Commands) -> None:
         nargs="+",
         help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png; or many: files, folders, patterns as '*.npz'",
     )
-    reconstruct.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
-    reconstruct.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
-    reconstruct.add_argument("--mask-key", help="name of the mask in its file")
     method = reconstruct.add_mutually_exclusive_group()
     method.add_argument(
         "--weights",
@@ -43,16 +33,7 @@ def add(commands: Commands) -> None:
     )
     method.add_argument("--method", help="without weights: admm-tv or gap-tv")
     reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
-    camera_options(reconstruct)
-    reconstruct.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
-    reconstruct.add_argument("--offsets", type=numbers, help="displacement of each band in pixels (0,2,4,…)")
-    reconstruct.add_argument("--dark", type=frame_or_level, help="dark frame (file) or level, in counts")
-    reconstruct.add_argument("--white", type=frame_or_level, help="white reference without the mask, file or level")
-    reconstruct.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
-    reconstruct.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
-    reconstruct.add_argument("--truth", type=Path, help="file of the true scene, for metrics; of many: their folder")
-    reconstruct.add_argument("--truth-key", help="name of the true cube in its file")
-    reconstruct.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+    measurement_options(reconstruct)
     reconstruct.add_argument(
         "--engine",
         choices=("torch", "onnxruntime", "openvino"),
@@ -85,7 +66,6 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
-    from crsdun.scenes import read_mask
     from crsdun.viewing.results import write_results
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
@@ -101,24 +81,13 @@ def run(options: argparse.Namespace) -> int:
     if options.weights or options.method or settings:
         solver = options.method or runtime.WITHOUT_WEIGHTS
         method = runtime.method_from(options.weights, solver, device, options.engine, options.step, **settings)
-    decoder = runtime.Decoder(
+    decoder = decoder_from(
+        options,
         method,
-        mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
-        key=options.key,
-        camera={name: getattr(options, name) for name in ("bands", "wavelengths", "step", "offsets")},
-        calibration={
-            "dark": frame_from(options.dark),
-            "white": frame_from(options.white),
-            "bit_depth": options.bits,
-            "exposure": options.exposure,
-        },
-        truth=options.truth,
-        truth_key=options.truth_key,
         engine=options.engine,
         device=device,
         tiles=None if options.tile is None else runtime.Tiles(options.tile, options.overlap),
         precision=options.precision,
-        tell=lambda note: print(f"crsdun: {note}", file=sys.stderr),
     )
     if many is None:
         runtime.check_folder(options.out, options.overwrite)
@@ -149,6 +118,29 @@ def run(options: argparse.Namespace) -> int:
             if progress is not None:
                 progress(len(outcomes), len(items))
     return report_many(outcomes, options.json)
+
+
+def decoder_from(options: argparse.Namespace, method: Any, **settings: Any) -> Decoder:
+    """What reads measurements as the ``measurement_options`` say."""
+    from crsdun.runtime import Decoder
+    from crsdun.scenes import read_mask
+
+    return Decoder(
+        method,
+        mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
+        key=options.key,
+        camera={name: getattr(options, name) for name in ("bands", "wavelengths", "step", "offsets")},
+        calibration={
+            "dark": frame_from(options.dark),
+            "white": frame_from(options.white),
+            "bit_depth": options.bits,
+            "exposure": options.exposure,
+        },
+        truth=options.truth,
+        truth_key=options.truth_key,
+        tell=lambda note: print(f"crsdun: {note}", file=sys.stderr),
+        **settings,
+    )
 
 
 def frame_from(value: Any) -> Any:

@@ -61,15 +61,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def picture(truth: Scene, estimate: Scene) -> np.ndarray:
-    """Truth over estimate: the scene on the left, its classes on the right, (2H,2W,3) uint8."""
+    """Truth over estimate: the scene on the left, its classes on the right where both have some, (2H,2W,3) uint8."""
     import numpy as np
 
     from crsdun.viewing import class_picture, picture
 
-    rows = []
-    for scene in (truth, estimate):
-        row = [picture(scene, like=truth)[0]]
-        if scene.classes is not None and truth.classes is not None:
-            row.append(class_picture(scene.classes))
-        rows.append(np.hstack(row))
-    return np.vstack(rows)
+    columns = [[picture(scene, like=truth)[0] for scene in (truth, estimate)]]
+    if truth.classes is not None and estimate.classes is not None:
+        columns.append([class_picture(truth.classes), class_picture(estimate.classes)])
+    return np.hstack([np.vstack(column) for column in columns])

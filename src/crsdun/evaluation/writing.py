@@ -68,12 +68,12 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (where classes were judged), ``table.md`` and
     ``table.tex`` into a folder that exists."""
     (folder / FILE).write_text(_lines_of_json(asdict(evaluation)), encoding="utf-8")
-    _write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
+    write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
     if evaluation.classes:
-        _write_csv(folder / "classes.csv", evaluation.classes)
+        write_csv(folder / "classes.csv", evaluation.classes)
     rows = _stage_rows(evaluation)
-    (folder / "table.md").write_text(_markdown(rows, caption(evaluation)), encoding="utf-8")
-    (folder / "table.tex").write_text(_latex(rows, caption(evaluation)), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(rows, f"{caption(evaluation)}."), encoding="utf-8")
+    (folder / "table.tex").write_text(latex(rows, caption(evaluation)), encoding="utf-8")
 
 
 def read_evaluation(path: str | Path) -> Evaluation:
@@ -123,7 +123,8 @@ def _lines_of_json(values: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """A table whose rows may lack some of its columns."""
     # Scenes without labels have fewer figures than the others.
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -146,13 +147,18 @@ def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def _markdown(rows: Sequence[Sequence[str]], words: str) -> str:
-    ruler = ["---", *["---:"] * (len(rows[0]) - 1)]
-    lines = [f"| {' | '.join(cells)} |" for cells in (rows[0], ruler, *rows[1:])]
-    return "\n".join([*lines, "", f"{words}.", ""])
+def markdown(rows: Sequence[Sequence[str]], words: str) -> str:
+    """Rows, the first one a header, as wide as the widest of their column; words under them."""
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = []
+    for first, *others in (rows[0], ruler, *rows[1:]):
+        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", words, ""])
 
 
-def _latex(rows: Sequence[Sequence[str]], words: str) -> str:
+def latex(rows: Sequence[Sequence[str]], words: str) -> str:
     """Rows for a ``tabular`` of one left and otherwise right columns."""
     header, *lines = (" & ".join(map(_for_latex, cells)) + r" \\" for cells in rows)
     return "\n".join([f"% {words}", header, r"\hline", *lines, ""])

@@ -37,10 +37,23 @@ KINDS: dict[str, tuple[type, Callable[[Any], Network]]] = {
     "joined": (JoinedConfig, _joined),
 }
 
+# The ablations of CRSDUN, behind its name (``crsdun_3stg_baseline1``): two branches apart, what lets them cooperate
+# one by one, and cross-aggregation in no branch or one. In both it is CRSDUN itself.
+_APART = {"cross_cube": False, "cross_class": False}
+ABLATIONS: dict[str, dict[str, bool]] = {
+    "baseline1": {**_APART, "cube_in_class_input": True, "theta_in_gradient": False, "lista": False},
+    "theta": {**_APART, "cube_in_class_input": True, "lista": False},  # + Eq. 13
+    "lista": {**_APART, "cube_in_class_input": True},  # + LISTA
+    "cross_none": _APART,
+    "cross_cube": {"cross_class": False},
+    "cross_class": {"cross_cube": False},
+}
+
 # Names a person types: pattern → kind and settings; a number in the name is the number of stages.
 NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "crsdun_{K}stg": ("crsdun", {}),
     "crsdun_tiny": ("crsdun", {"stages": 2, "width": 14}),  # for ordinary machines: 0.75 M parameters
+    **{f"crsdun_{{K}}stg_{name}": ("crsdun", settings) for name, settings in ABLATIONS.items()},
     "mstpp": ("mstpp", {}),
     "ssr_{K}stg": ("ssr", {}),
     "rcump_{K}stg": ("rcump", {}),

@@ -2,7 +2,7 @@
 
 from crsdun.runtime.decoding import Decoder, Prepared, check_truth_of_many
 from crsdun.runtime.engines import Engine, open_engine
-from crsdun.runtime.explaining import CrossAggregationRecord, Explanation, Look, Stage, explain
+from crsdun.runtime.explaining import CrossAggregationRecord, Explanation, Look, Looks, Stage, explain
 from crsdun.runtime.exporting import export
 from crsdun.runtime.folder import RECORD, check_folder, new_folder
 from crsdun.runtime.many import check_parent, find_measurements, stream, truth_of
@@ -32,6 +32,7 @@ __all__ = [
     "Engine",
     "Explanation",
     "Look",
+    "Looks",
     "Prepared",
     "Progress",
     "Reconstruction",

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,7 +30,14 @@ from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
 from crsdun.optics import CassiCamera, InputError
 from crsdun.runtime.engines import Engine
-from crsdun.runtime.reconstruction import ascending, check_scale, is_out_of_memory, on_bands_of, record_of
+from crsdun.runtime.reconstruction import (
+    ascending,
+    check_scale,
+    is_out_of_memory,
+    named_alike,
+    on_bands_of,
+    record_of,
+)
 from crsdun.scenes import Measurement, Scene
 
 # Where the zoo's networks keep the attention of a block.
@@ -46,10 +53,12 @@ class Look:
     Attributes:
         stage, branch, node, block: as ``CrossAggregationRecord``.
         association: (H,W), how much of the super-token of this cell it takes, 0..1, the same all over a cell.
-        attention: (H,W), the share of the super-token of this cell in the attention of those it belongs to, mean of
-            the heads, 0..1, the same all over a cell.
+        attention: (H,W), how much those it belongs to attend to the super-token of this cell, mean of the heads,
+            relative to the same for all (1), the same all over a cell.
         sources: (H,W), how much it receives from this pixel, relative to the same from every pixel (1).
         tokens: super-tokens that the attention is effectively spread over, 1..m: e to its entropy.
+        own_class: mean of ``sources`` over the pixels of its own class in the answer (of many pixels the commonest
+            one); 1 prefers none. None where the network does not segment.
     """
 
     stage: int
@@ -60,6 +69,21 @@ class Look:
     attention: np.ndarray
     sources: np.ndarray
     tokens: float
+    own_class: float | None = None
+
+
+class Looks(NamedTuple):
+    """Where all blocks look for one pixel or region.
+
+    Attributes:
+        title: what was asked about, such as ``pixel 12 40`` or ``class real kiwi``.
+        region: (H,W) bool, the pixels asked about.
+        blocks: one ``Look`` for each block, in the order of ``Explanation.blocks``.
+    """
+
+    title: str
+    region: np.ndarray
+    blocks: tuple[Look, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +118,11 @@ class CrossAggregationRecord:
         """h."""
         return int(self.association.shape[1] ** 0.5)
 
+    @property
+    def cell(self) -> int:
+        """Pixels of the scene along the side of a super-token's cell."""
+        return self.token * self.scale
+
     def attention(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """softmax(q kᵀ (d/heads)^-½) of some super-tokens or of all, (heads, rows, m)."""
         logits = self.query[:, rows] @ self.key.transpose(1, 2)
@@ -124,8 +153,8 @@ class CrossAggregationRecord:
             self.branch,
             self.node,
             self.block,
-            self._on_scene(taken.view(rows, columns), h * self.scale),
-            self._on_scene(attended.view(rows, columns), h * self.scale),
+            self._on_scene(taken.view(rows, columns), self.cell),
+            self._on_scene(attended.view(rows, columns) * len(attended), self.cell),
             self._on_scene(sources, self.scale),
             float(torch.special.entr(spread).sum().exp()),
         )
@@ -175,7 +204,7 @@ class Explanation:
         """The estimate of the last stage."""
         return self.stages[-1].scene
 
-    def pixel(self, row: int, column: int) -> list[Look]:
+    def pixel(self, row: int, column: int) -> Looks:
         """Where each block looks for one pixel of the scene.
 
         Raises:
@@ -186,14 +215,10 @@ class Explanation:
             raise InputError(f"the pixel (row, column) = ({row}, {column}) lies outside the scene of {H}×{W} pixels")
         here = np.zeros((H, W), dtype=bool)
         here[row, column] = True
-        return self.region(here)
+        return self.region(here, f"pixel {row} {column}")
 
-    def of_class(self, name: str | int) -> list[Look]:
-        """Where each block looks for the pixels of a class, by name or number, on average; as ``members``."""
-        return self.region(self.members(name))
-
-    def members(self, name: str | int) -> np.ndarray:
-        """The pixels that the answer takes for a class, (H,W) bool.
+    def of_class(self, name: str | int) -> Looks:
+        """Where each block looks for the pixels that the answer takes for a class, by name or number, on average.
 
         Raises:
             InputError: the network does not segment, there is no such class, or nothing was taken for it.
@@ -206,19 +231,24 @@ class Explanation:
         elif str(name).isdigit():
             number = int(name)
         else:
-            known = "numbers from 0 on, these weights know no names" if names is None else ", ".join(names)
+            known = "numbers from 0 on, since these weights know no names" if names is None else ", ".join(names)
             raise InputError(f"there is no class {name!r}; there are {known}")
-        found = classes == number
-        if not found.any():
+        members = classes == number
+        if not members.any():
             held = ", ".join(str(k) if names is None else names[k] for k in np.unique(classes))
             raise InputError(f"no pixel was taken for class {name}; in this scene there are {held}")
-        return found
+        return self.region(members, f"class {name if names is None else names[number]}")
 
-    def region(self, pixels: np.ndarray) -> list[Look]:
-        """Where each block looks for the pixels of a mask (H,W) on average."""
-        weights = torch.from_numpy(pixels.astype(np.float32) / pixels.sum())
+    def region(self, pixels: np.ndarray, title: str = "region") -> Looks:
+        """Where each block looks for the pixels of a mask, (H,W) bool, on average."""
+        weights = torch.from_numpy(pixels)
         with torch.inference_mode():
-            return [block.look(weights.to(block.query.device)) for block in self.blocks]
+            looks = [block.look(weights.to(block.query) / pixels.sum()) for block in self.blocks]
+        classes = self.answer.classes
+        if classes is not None:
+            own = classes == np.bincount(classes[pixels]).argmax()
+            looks = [replace(look, own_class=float(look.sources[own].mean())) for look in looks]
+        return Looks(title, pixels, tuple(looks))
 
 
 def explain(
@@ -276,7 +306,7 @@ def explain(
         cube, wavelengths = ascending(x[0], camera.wavelengths)
         if truth is not None:
             figures["psnr_db"] = cube_metrics(cube, torch.from_numpy(truth.cube).to(device))["psnr_db"]
-            if of_x is not None and truth.classes is not None:
+            if of_x is not None and truth.classes is not None and named_alike(card, truth):
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 figures["miou"] = class_metrics(of_x, true_classes, estimate.logits[-1].shape[1])["miou"]
         scene = Scene(

@@ -265,8 +265,7 @@ def reconstruct(
         metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
         if truth is not None:
             metrics |= cube_metrics(cube, torch.from_numpy(truth.cube).to(device))
-            same = None in (card.class_names, truth.class_names) or card.class_names == truth.class_names
-            if estimate.logits and truth.classes is not None and same:
+            if estimate.logits and truth.classes is not None and named_alike(card, truth):
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 metrics |= class_metrics(estimate.classes[0], true_classes, estimate.logits[-1].shape[1])
 
@@ -364,6 +363,11 @@ def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
             f"the measurement goes up to {high:.4g}, but a white scene gives {brightest:.4g} through this camera; "
             "these look like raw counts: say how to normalise them with --bits, or --white and --dark"
         )
+
+
+def named_alike(card: Card, truth: Scene) -> bool:
+    """Whether the classes of weights and of a true scene are the same ones, as far as anybody says."""
+    return None in (card.class_names, truth.class_names) or card.class_names == truth.class_names
 
 
 def ascending(cube: Tensor, wavelengths: tuple[float, ...] | None) -> tuple[Tensor, tuple[float, ...] | None]:

@@ -105,14 +105,36 @@ class LossConfig:
     """L = Σ_k λˢ^(K−k) ( MSE + λᶜᵉ CE ).
 
     Attributes:
+        cube: what is lowered of a cube: ``mse``, its root ``rmse`` (of the whole batch), or ``none``: the class map
+            alone is learnt from.
         stage_decay: λˢ.
+        stage_weights: of the last stages, the last one first, in place of the powers of λˢ: [1, 0.7, 0.5, 0.3] leaves
+            out all but four. Null for the powers.
         class_weight: λᶜᵉ.
         balance: ``fixed`` weights, or ``uncertainty`` learns them, starting there (``training.losses.Balance``).
     """
 
+    cube: Literal["mse", "rmse", "none"] = "mse"
     stage_decay: float = 0.7
+    stage_weights: tuple[float, ...] | None = None
     class_weight: float = 1e-4
     balance: Literal["fixed", "uncertainty"] = "fixed"
+
+
+@dataclass(frozen=True)
+class TwoStageConfig:
+    """How a two-stage system (``ssr_9stg+seg``) learns; of no effect on other networks.
+
+    Attributes:
+        order: ``joint``: both parts at once, as any network. Otherwise the reconstruction learns first, from
+            ``loss`` without its class part, and then, while it is frozen, the segmenter from the cross-entropy: on
+            the reconstruction's output (``frozen``), or on the true cube (``clean``).
+        reconstruction_share: part of the steps that the reconstruction gets; the segmenter gets the others. Each has
+            the whole schedule of the optimiser. A solver needs none: its segmenter gets all steps.
+    """
+
+    order: Literal["joint", "frozen", "clean"] = "joint"
+    reconstruction_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -153,6 +175,7 @@ class TrainConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    two_stage: TwoStageConfig = field(default_factory=TwoStageConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     seed: int = 0
     ema: float | None = None
@@ -191,6 +214,23 @@ class TrainConfig:
                 "loss.class_weight",
                 "positive where the balance is learnt",
             ),
+            (
+                self.loss.stage_weights is None
+                or (len(self.loss.stage_weights) and min(self.loss.stage_weights) >= 0),
+                "loss.stage_weights",
+                "one or more numbers, none negative, or null",
+            ),
+            (
+                self.loss.balance == "fixed" or (self.loss.cube != "none" and self.two_stage.order == "joint"),
+                "loss.balance",
+                "fixed where cube and classes are not learnt together",
+            ),
+            (0 < self.two_stage.reconstruction_share < 1, "two_stage.reconstruction_share", "between 0 and 1"),
+            (
+                self.two_stage.order == "joint" or self.validation.criterion != "psnr",
+                "validation.criterion",
+                "miou or loss where the segmenter learns last, since the cubes stay as they are",
+            ),
             (self.validation.every >= 1, "validation.every", "1 or more"),
             (
                 self.validation.scenes is None or self.validation.scenes >= 1,
@@ -213,6 +253,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         InputError: the file is missing or no YAML; a key is unknown (the nearest is named), missing or of a wrong
             type; a value is outside its range.
     """
+    return config_from(load_values(path, overrides))
+
+
+def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain values of a YAML file, changed; arguments and what is raised about the file as ``load_config``."""
     import yaml
 
     path = Path(path)
@@ -234,12 +279,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             _put(values, key.strip().split("."), yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise InputError(f"the value in {override!r} is not YAML; quote it") from error
-    return config_from(values)
+    return values
 
 
-def config_from(values: dict[str, Any]) -> TrainConfig:
-    """The configuration that plain values (of YAML or JSON) describe, checked."""
-    return _typed(TrainConfig, values, "")
+def config_from(values: dict[str, Any], kind: Any = TrainConfig) -> Any:
+    """The configuration that plain values (of YAML or JSON) describe, checked: a run's, or another dataclass."""
+    return _typed(kind, values, "", kind)
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -256,27 +301,33 @@ def flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{before}{name}", value
 
 
-def _typed(kind: Any, value: Any, key: str) -> Any:
-    """``value`` as ``kind``; ``key`` says where it stands."""
+def _typed(kind: Any, value: Any, key: str, root: Any) -> Any:
+    """``value`` as ``kind``; ``key`` says where it stands in ``root``."""
     if is_dataclass(kind):
-        return _section(kind, value, key)
+        return _section(kind, value, key, root)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _typed(inner, value, key)
+        return None if value is None else _typed(inner, value, key, root)
     if origin is Literal:
         if value not in arguments:
             raise InputError(f"{key} is one of {', '.join(arguments)}, not {value!r}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple) or len(value) != len(arguments):
-            raise InputError(f"{key} takes {len(arguments)} values, as in [{_EXAMPLES[arguments[0]]}], not {value!r}")
-        return tuple(_typed(argument, each, key) for argument, each in zip(arguments, value, strict=True))
+        many = arguments[-1] is Ellipsis
+        if not isinstance(value, list | tuple) or not (many or len(value) == len(arguments)):
+            count = "a list of values" if many else f"{len(arguments)} values"
+            raise InputError(f"{key} takes {count}, as in [{_EXAMPLES[arguments[0]]}], not {value!r}")
+        kinds = arguments[:1] * len(value) if many else arguments
+        return tuple(_typed(argument, each, key, root) for argument, each in zip(kinds, value, strict=True))
     if kind is float and not isinstance(value, bool):
         with suppress(TypeError, ValueError):
             return float(value)  # YAML 1.1 reads 1e-3, which lacks a point, as text
     elif origin is dict and (value is None or isinstance(value, dict)):
-        return dict(value or {})
+        return {
+            str(name): _typed(arguments[1], each, f"{key}.{name}", root) if is_dataclass(arguments[1]) else each
+            for name, each in (value or {}).items()
+        }
     elif isinstance(value, kind if origin is None else origin) and not (kind is int and isinstance(value, bool)):
         return value
     raise InputError(f"{key} takes {_WORDS[origin or kind]}, not {value!r}")
@@ -286,7 +337,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 _EXAMPLES = {int: "256, 256", float: "0.9, 0.999"}
 
 
-def _section(kind: Any, value: Any, key: str) -> Any:
+def _section(kind: Any, value: Any, key: str, root: Any) -> Any:
     """A dataclass from the keys and values of one section."""
     before = f"{key}." if key else ""
     if not isinstance(value, dict):
@@ -295,12 +346,12 @@ def _section(kind: Any, value: Any, key: str) -> Any:
     known = {each.name: each for each in fields(kind)}
     for name in value:
         if name not in known:
-            raise InputError(f"there is no key {before}{name}; {_nearest(f'{before}{name}')}")
+            raise InputError(f"there is no key {before}{name}; {_nearest(before + name, root, _keys(kind, before))}")
     for name, each in known.items():
         if name not in value and each.default is MISSING and each.default_factory is MISSING:
             raise InputError(f"the configuration does not say {before}{name}; add it to the file or to the command")
     hints = get_type_hints(kind)
-    return kind(**{name: _typed(hints[name], value[name], before + name) for name in known if name in value})
+    return kind(**{name: _typed(hints[name], value[name], before + name, root) for name in known if name in value})
 
 
 def _keys(kind: Any, before: str = "") -> Iterator[str]:
@@ -311,9 +362,9 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
             yield from _keys(hint, f"{before}{name}.")
 
 
-def _nearest(key: str) -> str:
+def _nearest(key: str, root: Any, here: Iterator[str]) -> str:
     """Words that name the keys most like an unknown one: the same name in another section, or a similar spelling."""
-    keys = list(_keys(TrainConfig))
+    keys = list(dict.fromkeys([*_keys(root), *here]))
     same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
     near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"

@@ -6,15 +6,18 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from crsdun.networks import Network
+from crsdun.networks import Joined, Network
+from crsdun.optics import Estimate
 from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
-from crsdun.training.losses import IGNORED, Balance, stage_losses
+from crsdun.training.losses import IGNORED, Balance, cube_losses, stage_losses
+from crsdun.training.phases import Phase, phases_of
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -25,7 +28,7 @@ class StepFigures:
 
     Attributes:
         loss: that was lowered.
-        mse, ce: of every stage.
+        mse, ce: of every stage that the phase computes.
         gradient_norm: before clipping.
     """
 
@@ -46,7 +49,14 @@ class Learner:
         network: with fresh weights, the same in every process; moved to the device of ``processes``.
         config: of the run.
         processes: that share every batch.
+
+    Raises:
+        InputError: as ``phases_of``.
     """
+
+    phase: Phase
+    balance: Balance
+    optimiser: torch.optim.Optimizer
 
     def __init__(self, network: Network, config: TrainConfig, processes: Processes):
         self.config, self.processes = config, processes
@@ -54,15 +64,51 @@ class Learner:
         if processes.count > 1:
             synchronise_batch_norm(self.network)
         self.average = None if config.ema is None else copy.deepcopy(self.network).requires_grad_(False)
-        loss = config.loss
-        self.balance = Balance(loss.stage_decay, loss.class_weight, loss.balance == "uncertainty")
-        self.balance.to(processes.device)
-        self.optimiser = _optimiser(self.network, self.balance, config.optimiser)
+        self.phases = phases_of(config, self.network)
+        self.enter(self.phases[0])
 
     @property
     def trained(self) -> Network:
         """The network to validate and to save: the average where there is one."""
         return self.average or self.network
+
+    @property
+    def judged(self) -> Network:
+        """What of it a validation runs: a segmenter that has learnt nothing yet is left out."""
+        trained = self.trained
+        if self.phase.learns == "reconstruction" and isinstance(trained, Joined):
+            return cast(Network, trained.reconstruction)
+        return trained
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: its weights learn, with a fresh optimiser, and all others stay as they have become."""
+        self.phase = phase
+        if self.average is not None:
+            self.network.load_state_dict(self.average.state_dict())
+        self.network.zero_grad()
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(phase.learns == "all" or name.startswith(f"{phase.learns}."))
+        loss = phase.loss
+        self.balance = Balance(
+            loss.stage_decay, loss.class_weight, loss.balance == "uncertainty", loss.stage_weights
+        ).to(self.processes.device)
+        self.optimiser = _optimiser(self.network, self.balance, self.config.optimiser)
+
+    def estimate(self, batch: Batch) -> Estimate:
+        """What the loss of the phase looks at."""
+        network, phase = self.network, self.phase
+        if phase.learns == "all":
+            return network(batch.measurement, batch.camera)
+        assert isinstance(network, Joined)
+        if phase.learns == "reconstruction":
+            return network.reconstruction(batch.measurement, batch.camera)
+        if phase.clean:
+            return Estimate([], [network.segmenter(batch.cube)])
+        if isinstance(network.reconstruction, Network):
+            network.reconstruction.eval()  # a validation leaves every part in training
+        with torch.no_grad():
+            cubes = network.reconstruction(batch.measurement, batch.camera).cubes
+        return Estimate(cubes, [network.segmenter(cubes[-1])])
 
     def learn(self, batch: Batch) -> StepFigures:
         """One step. Where its figures are not finite, nothing has changed."""
@@ -71,9 +117,8 @@ class Learner:
         labelled = processes.sum((batch.classes != IGNORED).sum())
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            estimate = self.network(batch.measurement, batch.camera)
-            mse, ce = stage_losses(estimate, batch.cube, batch.classes, labelled, share)
-        loss = self.balance(mse, ce, share)
+            mse, ce = stage_losses(self.estimate(batch), batch.cube, batch.classes, labelled, share)
+        loss = self.balance(cube_losses(mse, self.phase.loss.cube, processes.sum(mse)), ce, share)
 
         self.optimiser.zero_grad()
         loss.backward()
@@ -84,10 +129,14 @@ class Learner:
         figures = StepFigures(total, stages[: len(mse)], stages[len(mse) :], norm.item())
         if figures.finite:
             for group in self.optimiser.param_groups:
-                group["lr"] = rate_at(batch.step, settings, self.config.steps)
+                group["lr"] = self.rate(batch.step)
             self.optimiser.step()
-            self._average(batch.step)
+            self._average(batch.step - self.phase.first)
         return figures
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step of this phase, counted from the first of the run."""
+        return rate_at(step - self.phase.first, self.config.optimiser, self.phase.steps)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes, by name."""
@@ -101,7 +150,7 @@ class Learner:
         return found
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what ``tensors`` gave."""
+        """Go on from what ``tensors`` gave in the same phase, or at the beginning of it."""
         for part, module in (("network", self.network), ("balance", self.balance), ("average", self.average)):
             if module is not None:
                 module.load_state_dict(_below(part, tensors))
@@ -115,7 +164,8 @@ class Learner:
                     state[what] = torch.empty_like(parameter).copy_(moments[what][name])
 
     def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
-        yield from self.network.named_parameters()
+        """Everything that learns in this phase."""
+        yield from ((name, each) for name, each in self.network.named_parameters() if each.requires_grad)
         yield from self.balance.named_parameters(prefix="balance")
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -148,6 +198,8 @@ def _optimiser(network: Network, balance: Balance, settings: OptimiserConfig) ->
     decaying: list[nn.Parameter] = []
     free = list(balance.parameters())
     for parameter in network.parameters():
+        if not parameter.requires_grad:
+            continue
         # Kernels and matrices; not biases, norms and single numbers.
         (decaying if sum(size > 1 for size in parameter.shape) > 1 else free).append(parameter)
     groups = [

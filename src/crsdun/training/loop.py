@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
 
-from crsdun.networks import create, save
+from crsdun.networks import Joined, create, save
 from crsdun.optics import InputError
 from crsdun.scenes import Scene
 from crsdun.scenes.sets import SceneSet, open_set
 from crsdun.training.batches import Batch, Batches, camera_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from crsdun.training.config import TrainConfig, flat, plain
+from crsdun.training.config import TrainConfig, config_from, flat, plain
 from crsdun.training.distributed import Processes, join
-from crsdun.training.learner import Learner, StepFigures, rate_at
+from crsdun.training.learner import Learner, StepFigures
+from crsdun.training.phases import phase_at
 from crsdun.training.records import RECORD, RunLog, fingerprint, hardware, versions, write_record
 from crsdun.training.validating import validate
 
@@ -156,9 +157,10 @@ class Run:
                 self.show(figures.loss, (now - began) / (self.step - first))
                 if self.due(config.validation.every):
                     self.validate(log)
+                entered = self.enter_next_phase()
 
                 stopped = self.agreed(interrupted(), time.monotonic() - began)
-                if stopped or self.due(config.validation.every) or self.due(config.checkpoint_every):
+                if stopped or entered or self.due(config.validation.every) or self.due(config.checkpoint_every):
                     self.checkpoint()
                 if stopped:
                     return stopped
@@ -166,8 +168,18 @@ class Run:
         return None
 
     def due(self, every: int) -> bool:
-        """Whether the step is one of those, or the last."""
-        return self.step % every == 0 or self.step == self.config.steps
+        """Whether the step is one of those, or the last of its phase."""
+        phase = self.learner.phase
+        return self.step % every == 0 or self.step == phase.first + phase.steps
+
+    def enter_next_phase(self) -> bool:
+        """Let the next part of a two-stage system learn, once the first has done its steps."""
+        phase = phase_at(self.step, self.learner.phases)
+        if phase is self.learner.phase:
+            return False
+        self.learner.enter(phase)
+        self.watch.tell(f"step {self.step} of {self.config.steps}: from here on {phase.words}")
+        return True
 
     # -- going on --------------------------------------------------------------------------------------------
 
@@ -189,7 +201,8 @@ class Run:
         if found is None:
             return
         header = found.header
-        differences = _differences(header["config"], plain(self.config))
+        # Keys that are younger than the run have the defaults under which it began.
+        differences = _differences(plain(config_from(header["config"])), plain(self.config))
         if differences:
             raise InputError(
                 f"{self.folder} is a run with another configuration: {'; '.join(differences)}; "
@@ -200,6 +213,7 @@ class Run:
                 f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes); "
                 "restore them, or start a run of its own with another out="
             )
+        self.learner.enter(phase_at(header["step"], self.learner.phases))
         self.learner.restore(found.tensors)
         self.step, self.seconds, self.figures = header["step"], header["seconds"], header["figures"]
         self.best = -math.inf if header["best"] is None else header["best"]
@@ -266,13 +280,15 @@ class Run:
 
     def row(self, figures: StepFigures, seconds: float) -> dict[str, Any]:
         """A line of the log."""
-        config = self.config
-        row = {
+        row: dict[str, Any] = {
             "step": self.step,
-            "epoch": self.step * config.sampling.batch / len(self.scenes),
-            "rate": rate_at(self.step - 1, config.optimiser, config.steps),
+            "epoch": self.step * self.config.sampling.batch / len(self.scenes),
+            "rate": self.learner.rate(self.step - 1),
             "loss": figures.loss,
         }
+        network = self.learner.network
+        if isinstance(network, Joined):  # a phase may leave some of its columns empty
+            row |= {f"mse_{k}": None for k in range(1, network.config.stages + 1)} | {"ce_1": None}
         row |= {f"mse_{k}": value for k, value in enumerate(figures.mse, start=1)}
         row |= {f"ce_{k}": value for k, value in enumerate(figures.ce, start=1)}
         if self.learner.balance.log_variances is not None:
@@ -281,9 +297,13 @@ class Run:
 
     def validate(self, log: RunLog | None) -> None:
         """Judge the weights, and keep them if they are the best so far."""
-        found = validate(self.learner.trained, self.validation, self.camera, self.config, self.processes)
+        learner = self.learner
+        found = validate(
+            learner.judged, self.validation, self.camera, self.config, learner.phase.loss, self.processes
+        )
         self.figures, value = found.figures, found.value(self.config.validation.criterion)
-        better = value > self.best  # never, where it is not a number
+        # Never, where it is not a number, or while a part has not begun to learn.
+        better = value > self.best and learner.phase is learner.phases[-1]
         if better:
             self.best = value
         if log is None:

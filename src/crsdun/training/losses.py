@@ -2,12 +2,16 @@
 
     L = Σ_k λˢ^(K−k) ( MSE(x_k, x) + λᶜᵉ CE(θ_k, class) ),   k from 1 to K
 
+Reconstruction networks were published with RMSE in place of MSE, and weights 1, 0.7, 0.5, 0.3 for the last four
+stages.
+
 Legend: B batch · C bands · N classes · K stages · H, W scene · x cube · θ class map as logits.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +23,15 @@ IGNORED = -1  # class of a pixel that nobody labelled
 
 
 def joint_loss(
-    estimate: Estimate, cube: Tensor, classes: Tensor, stage_decay: float = 0.7, class_weight: float = 1e-4
+    estimate: Estimate,
+    cube: Tensor,
+    classes: Tensor,
+    stage_decay: float = 0.7,
+    class_weight: float = 1e-4,
+    stage_weights: Sequence[float] | None = None,
+    cube_loss: str = "mse",
 ) -> Tensor:
-    """The paper's loss.
+    """The paper's loss, or another that ``LossConfig`` describes.
 
     Args:
         estimate: of a network, all K stages.
@@ -29,12 +39,15 @@ def joint_loss(
         classes: the true classes, (B,H,W) int64, 0..N−1 and ``IGNORED`` where unknown.
         stage_decay: λˢ.
         class_weight: λᶜᵉ.
+        stage_weights: of the last stages, the last one first, in place of the powers of λˢ.
+        cube_loss: ``mse``, ``rmse`` or ``none``.
 
     Returns:
         A scalar: MSE is the mean over all elements, CE the mean over all labelled pixels without class weights
         (0 where no pixel is labelled).
     """
-    return Balance(stage_decay, class_weight)(*stage_losses(estimate, cube, classes))
+    mse, ce = stage_losses(estimate, cube, classes)
+    return Balance(stage_decay, class_weight, stage_weights=stage_weights)(cube_losses(mse, cube_loss), ce)
 
 
 def stage_losses(
@@ -53,7 +66,28 @@ def stage_losses(
         F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum") / labelled.clamp(min=1)
         for theta in estimate.logits
     ]
-    return torch.stack(mse), torch.stack(ce) if ce else cube.new_zeros(0)
+    none = cube.new_zeros(0)
+    return torch.stack(mse) if mse else none, torch.stack(ce) if ce else none
+
+
+def cube_losses(mse: Tensor, kind: str, whole: Tensor | None = None) -> Tensor:
+    """What is lowered of the cubes, from the MSE of the stages, (K,).
+
+    Args:
+        mse: of which this process has its share.
+        kind: ``mse``, ``rmse`` or ``none``, which leaves (0,).
+        whole: the MSE of all processes; None for a single one.
+
+    Returns:
+        A share too: the root is that of the whole batch, and so is its gradient.
+    """
+    if kind == "none":
+        return mse[:0]
+    if kind == "mse":
+        return mse
+    whole = (mse if whole is None else whole).detach().clamp(min=torch.finfo(mse.dtype).tiny)
+    half = mse / (2 * whole.sqrt())  # has the gradient of √m, but half its value
+    return half + half.detach()
 
 
 class Balance(nn.Module):
@@ -65,11 +99,18 @@ class Balance(nn.Module):
         learnt: weigh the two tasks by their uncertainty (Kendall, Gal and Cipolla, CVPR 2018),
             ½ exp(−s₁) L_cube + exp(−s₂) L_classes + ½ (s₁ + s₂), the two s = log σ² being learnt. They start where
             λᶜᵉ puts the balance, which must then be positive.
+        stage_weights: of the last stages, the last one first, in place of the powers of λˢ.
     """
 
-    def __init__(self, stage_decay: float, class_weight: float, learnt: bool = False):
+    def __init__(
+        self,
+        stage_decay: float,
+        class_weight: float,
+        learnt: bool = False,
+        stage_weights: Sequence[float] | None = None,
+    ):
         super().__init__()
-        self.stage_decay, self.class_weight = stage_decay, class_weight
+        self.stage_decay, self.class_weight, self.stage_weights = stage_decay, class_weight, stage_weights
         self.log_variances = nn.Parameter(torch.tensor([0.0, math.log(2 / class_weight)])) if learnt else None
 
     def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
@@ -82,4 +123,7 @@ class Balance(nn.Module):
 
     def _sum(self, stages: Tensor) -> Tensor:
         """Σ_k λˢ^(K−k) of the last stages."""
+        if self.stage_weights is not None:
+            last_first = stages.flip(0)[: len(self.stage_weights)]
+            return (last_first.new_tensor(self.stage_weights[: len(last_first)]) * last_first).sum()
         return (self.stage_decay ** torch.arange(len(stages) - 1, -1, -1, device=stages.device) * stages).sum()

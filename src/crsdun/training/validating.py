@@ -17,7 +17,7 @@ from crsdun.optics import CassiCamera
 from crsdun.scenes import Scene
 from crsdun.scenes.sets import SceneSet
 from crsdun.training.batches import labels_of
-from crsdun.training.config import TrainConfig
+from crsdun.training.config import LossConfig, TrainConfig
 from crsdun.training.distributed import Processes
 from crsdun.training.losses import joint_loss
 
@@ -48,7 +48,12 @@ class Validation:
 
 
 def validate(
-    network: Network, scenes: SceneSet, camera: CassiCamera, config: TrainConfig, processes: Processes
+    network: Network,
+    scenes: SceneSet,
+    camera: CassiCamera,
+    config: TrainConfig,
+    loss: LossConfig,
+    processes: Processes,
 ) -> Validation:
     """Whole scenes through the camera and back, shared by the processes; the same figures in all of them."""
     training = network.training
@@ -56,7 +61,7 @@ def validate(
     mine, truth, estimate = {}, None, None
     for index in chosen(len(scenes), config.validation.scenes)[processes.rank :: processes.count]:
         scene = scenes[index]
-        mine[index], estimated = _score(network, scene, index, camera, config, processes.device)
+        mine[index], estimated = _score(network, scene, index, camera, config, loss, processes.device)
         if truth is None and processes.rank == 0:
             truth, estimate = scene, estimated
     network.train(training)
@@ -88,7 +93,13 @@ class _Score:
 
 @torch.inference_mode()
 def _score(
-    network: Network, scene: Scene, index: int, camera: CassiCamera, config: TrainConfig, device: torch.device
+    network: Network,
+    scene: Scene,
+    index: int,
+    camera: CassiCamera,
+    config: TrainConfig,
+    settings: LossConfig,
+    device: torch.device,
 ) -> tuple[_Score, Scene]:
     """A scene through the camera and back; the noise is the same in every validation."""
     here = camera.crop(0, 0, *scene.cube.shape[1:])
@@ -96,7 +107,7 @@ def _score(
     exposure = config.camera.noise(here.forward(cube), here.bands, torch.Generator().manual_seed(index))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         estimate = network(exposure[None].to(device), here.to(device))
-        weights = config.loss.stage_decay, config.loss.class_weight
+        weights = settings.stage_decay, settings.class_weight, settings.stage_weights, settings.cube
         loss = joint_loss(estimate, cube[None].to(device), classes[None].to(device), *weights)
     estimated = estimate.cube[0].float().cpu()
     labels = estimate.classes[0].cpu() if estimate.logits else None

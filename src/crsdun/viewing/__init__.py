@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         picture,
         wavelength_to_rgb,
     )
+    from crsdun.viewing.explaining import look_sheet, stage_sheet
     from crsdun.viewing.figures import (
         Panel,
         band_sheet,
@@ -36,8 +37,10 @@ _HOMES = {
     "choose_points": "points",
     "class_map": "figures",
     "comparison": "figures",
+    "look_sheet": "explaining",
     "save_png": "figures",
     "spectra": "figures",
+    "stage_sheet": "explaining",
     "class_colours": "palette",
     "class_picture": "palette",
 }
@@ -53,10 +56,12 @@ __all__ = [
     "comparison",
     "cube_to_srgb",
     "false_colour",
+    "look_sheet",
     "measurement_picture",
     "picture",
     "save_png",
     "spectra",
+    "stage_sheet",
     "wavelength_to_rgb",
 ]
 

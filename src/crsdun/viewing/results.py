@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +51,13 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
         comparison(overview(result), folder / "overview.png")
 
-        mask, wavelengths = result.camera.mask.cpu().numpy(), result.camera.wavelengths
-        write_measurement(replace(result.measurement, mask=mask, wavelengths=wavelengths), folder / "measurement.npz")
+        camera = result.camera
+        known: dict[str, Any] = {
+            "mask": camera.mask.cpu().numpy(),
+            "wavelengths": camera.wavelengths,
+            "step": camera.step,
+        }
+        write_measurement(replace(result.measurement, **known), folder / "measurement.npz")
         if truth is not None:
             write_scene(truth, folder / "truth.npz")
         (folder / METRICS).write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")

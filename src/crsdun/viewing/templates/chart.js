@@ -30,7 +30,7 @@ function decades(low, high) {
       if (place >= low - 1e-9 && place <= high + 1e-9) found.push([place, value]);
     }
   }
-  return found.length > 1 ? found : ticks(low, high, 4).map(place => [place, 10 ** place]);
+  return found.length > 1 ? found : ticks(low, high, 4).map(place => [place, Number((10 ** place).toPrecision(3))]);
 }
 
 function short(value) {
@@ -43,7 +43,7 @@ function short(value) {
 // mark (a place on the x axis), zero (begin at 0), logarithmic, onpick(x).
 function chart(svg, lines, options) {
   const {width = 560, height = 330, label = "", strip = null, mark = null, logarithmic = false} = options;
-  const left = 58, right = 12, top = 12, bottom = 44;
+  const left = 58, right = 22, top = 12, bottom = 44;
   const scaled = logarithmic ? value => (value > 0 ? Math.log10(value) : null) : value => value;
   const xs = lines.flatMap(line => line.x);
   const ys = lines.flatMap(line => line.y).filter(y => y !== null).map(scaled).filter(y => y !== null);

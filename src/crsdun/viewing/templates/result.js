@@ -10,9 +10,10 @@ const state = {view: "colour", band: Math.floor(C / 2), cross: null, points: [],
 // -- numbers ----------------------------------------------------------------------------------------------------
 
 function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Uint16Array.from({length: bytes.length / 2}, (_, k) => view.getUint16(2 * k, true));
+  const bytes = atob(text);
+  const steps = new Uint16Array(bytes.length / 2);
+  for (let k = 0; k < steps.length; k++) steps[k] = bytes.charCodeAt(2 * k) | (bytes.charCodeAt(2 * k + 1) << 8);
+  return steps;
 }
 
 const cubes = Object.fromEntries(names.map(name => [name, unpacked(spectra[name])]));
@@ -172,6 +173,9 @@ function drawSpectra() {
   });
 }
 
+// Three significant digits of the brightest, at least three decimals.
+const decimals = Math.min(9, Math.max(3, 2 - Math.floor(Math.log10(65535 * spectra.step))));
+
 function cell(row, text, kind = "td") {
   const made = document.createElement(kind);
   if (text instanceof Node) made.append(text);
@@ -196,10 +200,10 @@ function drawTable() {
     cell(row, `${point.row}, ${point.column}`);
     if (classAt) cell(row, classAt(point.row, point.column)).className = "text";
     const [estimate, truth] = ["estimate", "truth"].map(each => cubes[each] && spectrum(each, point.row, point.column));
-    cell(row, estimate[state.band].toFixed(3));
+    cell(row, estimate[state.band].toFixed(decimals));
     if (truth) {
       const r = correlation(estimate, truth);
-      cell(row, truth[state.band].toFixed(3));
+      cell(row, truth[state.band].toFixed(decimals));
       cell(row, r === null ? "–" : r.toFixed(3));
     }
     const remove = document.createElement("button");

@@ -1,0 +1,78 @@
+"""The phases of a run: one for most networks, two for a two-stage system whose parts learn one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from crsdun.networks import Joined, Network
+from crsdun.optics import InputError
+from crsdun.training.config import LossConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps of a run in which the same weights learn from the same loss.
+
+    Attributes:
+        first: step, counted from 0.
+        steps: how many; the schedule of the optimiser runs over them.
+        learns: which part of a two-stage system, or ``all`` of any network.
+        loss: that is lowered.
+        clean: the segmenter sees the true cube.
+    """
+
+    first: int
+    steps: int
+    learns: Literal["all", "reconstruction", "segmenter"]
+    loss: LossConfig
+    clean: bool = False
+
+    @property
+    def words(self) -> str:
+        """Who learns, and from what."""
+        seen = "the true cubes" if self.clean else "what the frozen reconstruction makes of the measurements"
+        return f"the segmenter learns from {seen}" if self.learns == "segmenter" else f"{self.learns} learns"
+
+
+def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
+    """The phases of a run, first to last.
+
+    Raises:
+        InputError: an order is asked for but the network has not two parts, or a phase is too short.
+    """
+    order = config.two_stage.order
+    if order == "joint":
+        return [Phase(0, config.steps, "all", config.loss)]
+    if not isinstance(network, Joined):
+        raise InputError(
+            f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg; {config.network.name} learns "
+            "as a whole: leave it away"
+        )
+    first = 0
+    if isinstance(network.reconstruction, Network):
+        first = round(config.two_stage.reconstruction_share * config.steps)
+    phases = [
+        Phase(0, first, "reconstruction", config.loss),
+        Phase(
+            first,
+            config.steps - first,
+            "segmenter",
+            replace(config.loss, cube="none", class_weight=1.0),
+            clean=order == "clean",
+        ),
+    ]
+    phases = phases if first else phases[1:]
+    for phase in phases:
+        if phase.steps <= config.optimiser.warm_up:
+            raise InputError(
+                f"steps={config.steps} and optimiser.warm_up={config.optimiser.warm_up} leave the {phase.learns} "
+                f"{phase.steps} steps; give more steps than warm-up to each part"
+            )
+    return phases
+
+
+def phase_at(step: int, phases: Sequence[Phase]) -> Phase:
+    """The phase of a step, counted from 0; after the last step the last phase."""
+    return next(phase for phase in reversed(phases) if phase.first <= step)
