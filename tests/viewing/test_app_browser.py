@@ -154,7 +154,7 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     assert "6 bands, step 2" in page.locator("#fits").inner_text()
     np.save(tmp_path / "cube.npy", rng.random((30, 40, 8), np.float32))
     page.click("#forget")
-    page.wait_for_function("() => !document.querySelector('#found').textContent")
+    page.wait_for_function("() => !document.querySelector('#found').textContent.includes('frame.npy')")
     page.set_input_files("#chosen", tmp_path / "cube.npy")
     page.wait_for_function("() => document.querySelector('#subject').textContent.includes('30×40')")
     assert page.locator("#mode option[value=error]").is_enabled()
