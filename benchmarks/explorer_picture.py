@@ -1,7 +1,7 @@
 """The picture of docs/app.md: python benchmarks/explorer_picture.py [WEIGHTS]
 
-A sample decoded by the weights (a file; without one, the first that come with the package), with GAP-TV beside it, three
-points kept and classes over the picture.
+A sample decoded by the weights (a file; without one, the first that come with the package), with GAP-TV beside it,
+three points kept and classes over the picture.
 """
 
 import sys
@@ -43,9 +43,8 @@ def main() -> None:
         page.wait_for_timeout(3000)
         page.screenshot(path=Path(folder, "app.png"))
         browser.close()
-        # 256 colours are enough for a page, and a third of the bytes.
-        with Image.open(Path(folder, "app.png")) as image:
-            image.convert("RGB").quantize(256).save(HERE.parent / "docs" / "images" / "app.png", optimize=True)
+        with Image.open(Path(folder, "app.png")) as image:  # Chromium packs loosely
+            image.convert("RGB").save(HERE.parent / "docs" / "images" / "app.png", optimize=True)
 
 
 def keep(page: Page, name: str, across: float, down: float, width: float, height: float) -> None:
