@@ -6,7 +6,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 demo: .venv/ready
 	$(BIN)/crsdun demo --out demo --overwrite
@@ -17,6 +17,9 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --open
+
 bench: .venv/ready
 	$(BIN)/crsdun bench --out benchmarks/results.json
 
@@ -26,4 +29,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

@@ -34,6 +34,14 @@ def test_a_crop_takes_cube_and_classes_together():
         part = Scene(CUBE).cropped(2, 0, 3, 5)
 
 
+def test_a_cube_of_a_mapped_file_is_safe_to_share(tmp_path):
+    np.save(tmp_path / "cube.npy", CUBE)
+    cube = Scene(np.load(tmp_path / "cube.npy", mmap_mode="r")).cube
+    assert cube.flags.writeable
+    assert type(cube) is np.ndarray
+    np.testing.assert_array_equal(cube, CUBE)
+
+
 def test_resampling_is_linear_in_the_wavelength():
     scene = Scene(CUBE, wavelengths=(400, 500, 600)).resampled((425.0, 600.0))
     np.testing.assert_allclose(scene.cube[0], 0.75 * CUBE[0] + 0.25 * CUBE[1], rtol=1e-6)

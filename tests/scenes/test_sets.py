@@ -1,10 +1,7 @@
 """What a person types opens the data set that is meant, or says what could be typed."""
 
-import re
 from importlib.util import find_spec
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crsdun.optics import InputError
@@ -40,14 +37,6 @@ def test_anything_else_is_told_what_could_be(tmp_path, monkeypatch, source):
     (tmp_path / "a.txt").touch()
     with pytest.raises(InputError, match=r"is no data set; expected produce, indian-pines, a folder .* or a \.yaml"):
         open_set(source, "train")
-
-
-def test_the_program_of_the_documentation():
-    page = Path(__file__).parents[2] / "docs" / "data.md"
-    names: dict = {}
-    exec(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1], names)
-    assert names["scene"].cube.shape == (28, 256, 256)
-    np.testing.assert_array_equal(names["part"].classes, names["scene"].classes[100:228, 64:192])
 
 
 def test_an_unknown_split():

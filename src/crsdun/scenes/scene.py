@@ -38,7 +38,8 @@ class Scene:
     def __post_init__(self) -> None:
         if self.cube.ndim != 3 or 0 in self.cube.shape:
             raise InputError(f"a cube has the shape (bands, height, width), not {self.cube.shape}")
-        object.__setattr__(self, "cube", np.ascontiguousarray(self.cube, dtype=np.float32))
+        # Of a file that is mapped read-only this is a copy: tensors share memory with the arrays they are made of.
+        object.__setattr__(self, "cube", np.require(self.cube, np.float32, ["C", "W", "E"]))
         if not np.isfinite(self.cube).all():
             count = int((~np.isfinite(self.cube)).sum())
             raise InputError(f"the cube of {self.name!r} holds {count} NaN or infinite values; replace them first")
