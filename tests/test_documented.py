@@ -52,6 +52,9 @@ NOT_RUN = {
     "crsdun cost crsdun_3stg --size 512 512 --bands 31 --classes 10 --measure": (
         "half a minute of arithmetic; tests/test_cli_cost.py measures a small one"
     ),
+    "crsdun app": "listens until it is interrupted; tests/viewing/test_app.py and test_app_browser.py talk to it",
+    "crsdun app y.npz mask.mat truth.npz weights.safetensors": "the same",
+    "crsdun app result/ other-result/": "the same",
     "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/test_cli_table.py trains smaller rows",
     "crsdun table configs/table_ablation_small.yaml": "the same",
     "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (

@@ -62,11 +62,12 @@ class watched_page:
         page = self.context.new_page()
         page.on("request", lambda request: self.astray.append(request.url))
         page.on("pageerror", lambda error: self.failed.append(str(error)))
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)  # of a machine that does other things too
         return page
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        self.context.close()
+        astray, failed = [url for url in self.astray if not url.startswith(AT_HOME)], list(self.failed)
+        self.context.close()  # which ends what is on its way
         if kind is None:
-            assert [url for url in self.astray if not url.startswith(AT_HOME)] == []
-            assert self.failed == []
+            assert astray == []
+            assert failed == []

@@ -11,6 +11,7 @@ import sys
 
 from crsdun import __version__
 from crsdun.cli import (
+    app,
     bench,
     compare,
     cost,
@@ -45,6 +46,7 @@ COMMANDS = (
     export,
     data,
     info,
+    app,
     bench,
     demo,
 )

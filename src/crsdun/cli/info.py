@@ -9,7 +9,6 @@ from typing import Any
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import console
-from crsdun.optics import fitting_cameras
 
 
 def add(commands: Commands) -> None:
@@ -27,13 +26,6 @@ def run(options: argparse.Namespace) -> None:
 
         file = find_weights(file)
     described = describe(file)
-    arrays = described.get("arrays", [])
-    scene_width = next((array["shape"][-1] for array in arrays if array["looks_like"] == "mask"), None)
-    for array in arrays:
-        if array["looks_like"] == "measurement":
-            # Without its mask, a scene as wide as it is high.
-            fits = fitting_cameras(scene_width or array["shape"][0], array["shape"][1])
-            array["fitting_cameras"] = [{"bands": bands, "step": step} for bands, step in fits]
     if options.json:
         print(json.dumps(described))
     else:

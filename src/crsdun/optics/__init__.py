@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from crsdun.optics.calibration import normalise_frame
 from crsdun.optics.errors import InputError, UnitError
 from crsdun.optics.fitting import check_height, describe_fits, fitting_cameras
-from crsdun.optics.masks import random_mask
+from crsdun.optics.masks import random_mask, shifted_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "normalise_frame",
     "parse_wavelengths",
     "random_mask",
+    "shifted_mask",
     "to_nanometres",
 ]
 

@@ -20,3 +20,19 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
             "expected sizes of at least 1 and a transmission in 0..1"
         )
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
+
+
+def shifted_mask(mask: np.ndarray, down: float, right: float) -> np.ndarray:
+    """A coded aperture that sits a little off: moved by fractions of a pixel, by linear interpolation.
+
+    Args:
+        mask: (H,W) or (C,H,W).
+        down, right: pixels; negative moves up and left. What comes in from outside is closed.
+
+    Returns:
+        The same shape, float32.
+    """
+    from scipy.ndimage import shift
+
+    moved = shift(np.asarray(mask, dtype=np.float32), (0,) * (mask.ndim - 2) + (down, right), order=1)
+    return np.asarray(moved, dtype=np.float32)

@@ -16,6 +16,7 @@ from crsdun.runtime.reconstruction import (
     check_method,
     fitting_weights,
     method_from,
+    on_bands_of,
     on_scale,
     reconstruct,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "keep_freed_memory",
     "method_from",
     "new_folder",
+    "on_bands_of",
     "on_scale",
     "open_engine",
     "reconstruct",

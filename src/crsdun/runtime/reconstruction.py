@@ -23,6 +23,7 @@ from crsdun.optics import CassiCamera, Estimate, InputError, check_height, descr
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.precision import in_precision
 from crsdun.runtime.tiles import Tiles, by_tiles
+from crsdun.runtime.watching import watched
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import by_name
 
@@ -47,6 +48,8 @@ class Reconstruction:
         truth: the true scene on the camera's bands, where it was given.
         metrics: ``data_residual``, and the protocol's figures where there is truth.
         record: how it was made, as plain JSON values.
+        stages: cubes and logits of every stage, on the CPU and in the order of ``scene``'s bands, where they were
+            asked for.
     """
 
     measurement: Measurement
@@ -55,6 +58,7 @@ class Reconstruction:
     truth: Scene | None
     metrics: dict[str, Any]
     record: dict[str, Any]
+    stages: Estimate | None = None
 
 
 # -- the camera ------------------------------------------------------------------------------------------------
@@ -210,6 +214,7 @@ def reconstruct(
     progress: Progress | None = None,
     tiles: Tiles | None = None,
     precision: str = "float32",
+    keep_stages: bool = False,
 ) -> Reconstruction:
     """Decode one measurement.
 
@@ -219,9 +224,11 @@ def reconstruct(
         truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths. Its
             classes count where they are called as those of the weights.
         device: where to compute, such as ``cpu`` or ``cuda``.
-        progress: called with (done, total) by methods that iterate, and from tile to tile.
+        progress: called with (done, total) by methods that iterate, from tile to tile, and by the layers of a network
+            that PyTorch computes whole. What it raises ends the computation.
         tiles: how to cut the frame for a network; None computes it whole.
         precision: of a network's products and convolutions: float32, bfloat16 or float16. The results are float32.
+        keep_stages: keep the cubes and logits of all stages, which tiles do not give, and not only those of the last.
 
     Raises:
         InputError: measurement, camera, weights and truth do not belong together, the method takes no tiles or the
@@ -240,7 +247,7 @@ def reconstruct(
     y = torch.from_numpy(measurement.frame).to(device)
     start = time.perf_counter()
     with torch.inference_mode():
-        estimate = _estimate(method, y[None], camera, progress, tiles, precision)
+        estimate = _estimate(method, y[None], camera, progress, tiles, precision, keep_stages)
         cube = estimate.cube[0]
         seconds = time.perf_counter() - start
         if not bool(torch.isfinite(cube).all()):
@@ -250,6 +257,10 @@ def reconstruct(
                 "camera (--bits, or --white and --dark)"
             )
         cube, wavelengths = ascending(cube, camera.wavelengths)
+        stages = None
+        if keep_stages:
+            cubes = [ascending(each[0], camera.wavelengths)[0][None].cpu() for each in estimate.cubes]
+            stages = Estimate(cubes, [each.cpu() for each in estimate.logits])
 
         metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
         if truth is not None:
@@ -278,7 +289,7 @@ def reconstruct(
         name=measurement.name,
         provenance={"method": name, "made_by": record["made_by"], "measurement": record["measurement"]},
     )
-    return Reconstruction(measurement, camera, scene, truth, metrics, record)
+    return Reconstruction(measurement, camera, scene, truth, metrics, record, stages)
 
 
 def record_of(
@@ -319,19 +330,23 @@ def _estimate(
     progress: Progress | None,
     tiles: Tiles | None,
     precision: str,
+    keep_stages: bool,
 ) -> Estimate:
-    """The last stage of a method, in float32."""
+    """The last stage of a method, or all of them, in float32."""
     if not isinstance(method, Network):
         return method(y, camera, progress)
     try:
-        with in_precision(precision, y.device):
+        with in_precision(precision, y.device), watched(method, progress if tiles is None else None):
             estimate = method(y, camera) if tiles is None else by_tiles(method, y, camera, tiles, progress)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         lower = "" if tiles is None else f", fewer than {tiles.rows}"
         raise InputError(f"the memory does not suffice for this frame; cut it with --tile ROWS{lower}") from error
-    return Estimate([estimate.cube.float()], [logits.float() for logits in estimate.logits[-1:]])
+    last = slice(None) if keep_stages else slice(-1, None)
+    return Estimate(
+        [cube.float() for cube in estimate.cubes[last]], [logits.float() for logits in estimate.logits[last]]
+    )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -364,7 +379,11 @@ def ascending(cube: Tensor, wavelengths: tuple[float, ...] | None) -> tuple[Tens
 
 
 def on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
-    """The true scene as this camera samples it."""
+    """The true scene as this camera samples it.
+
+    Raises:
+        InputError: it has another size, or other bands and does not know its wavelengths.
+    """
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     if ascending and truth.wavelengths and ascending != truth.wavelengths:
         truth = truth.resampled(ascending)

@@ -74,6 +74,7 @@ def kind_by_looks(name: str, array: np.ndarray) -> str:
     named = kind_by_name(name, array)
     if named is not None:
         return named
+    array = _squeezed(array, (2,))  # a single band is a picture
     if array.ndim == 3:
         return "cube"
     if array.ndim != 2 or 1 in array.shape:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.optics.errors import InputError, UnitError
+from crsdun.optics.fitting import fitting_cameras
 from crsdun.scenes.choosing import bands_first, grey, kind_by_looks, pick, unit_range
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.scene import Scene
@@ -117,8 +118,9 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Returns:
         "path", "format", "arrays" (for each: key, shape, dtype, min, max and mean of its finite values, counts
-        nan and inf, looks_like), "wavelengths" (first, last, number; problem; or None) and "metadata". For
-        .safetensors only its header is read: "tensors", "parameters", looks_like "weights" and "metadata".
+        nan and inf, looks_like; of a measurement fitting_cameras, each with bands and step), "wavelengths" (first,
+        last, number; problem; or None) and "metadata". For .safetensors only its header is read: "tensors",
+        "parameters", looks_like "weights" and "metadata".
 
     Raises:
         InputError: the file cannot be read.
@@ -132,13 +134,29 @@ def describe(path: str | Path) -> dict[str, Any]:
         wavelengths: Any = told and {"first": told[0], "last": told[-1], "number": len(told)}
     except UnitError as error:
         wavelengths = {"problem": str(error)}
+    arrays = [_describe_array(name, array) for name, array in file.arrays.items()]
+    mask = next((array for array in arrays if array["looks_like"] == "mask"), None)
+    for array in arrays:
+        if array["looks_like"] == "measurement":
+            array["fitting_cameras"] = cameras_that_fit(array, mask)
     return {
         "path": str(path),
         "format": file.format,
-        "arrays": [_describe_array(name, array) for name, array in file.arrays.items()],
+        "arrays": arrays,
         "wavelengths": wavelengths,
         "metadata": {name: value for name, value in file.metadata.items() if name != "wavelengths"},
     }
+
+
+def cameras_that_fit(measurement: dict[str, Any], mask: dict[str, Any] | None) -> list[dict[str, int]]:
+    """Cameras with whole steps (bands and step) for two arrays as ``describe`` tells them.
+
+    Without the mask the scene is taken to be as wide as it is high.
+    """
+    # A file of one band has a third axis.
+    rows, columns = measurement["shape"][:2] if measurement["shape"][0] > 1 else measurement["shape"][-2:]
+    fits = fitting_cameras(rows if mask is None else mask["shape"][-1 if len(mask["shape"]) == 2 else 1], columns)
+    return [{"bands": bands, "step": step} for bands, step in fits]
 
 
 def by_wavelength(cube: np.ndarray, wavelengths: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -44,7 +44,7 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
         raise InputError(f"{scene.name!r} and {like.name!r} have different bands; resample one to those of the other")
     reference = scene if like is None else like
     if scene.wavelengths is not None and _reaches_across_the_visible(scene.wavelengths):
-        exposure = auto_exposure(reference.cube, scene.wavelengths)
+        exposure = None if like is None else auto_exposure(reference.cube, scene.wavelengths)
         image = cube_to_srgb(scene.cube, scene.wavelengths, exposure=exposure)
         first, last = min(scene.wavelengths), max(scene.wavelengths)
         return image, f"colour under D65 ({scene.bands} bands, {first:.0f}–{last:.0f} nm)"
@@ -87,9 +87,8 @@ def cube_to_srgb(
     light = _linear_rgb(cube, wavelengths, illuminant)
     if exposure is None:
         exposure = _expose(light) if normalise else 1.0
-    srgb = _colour_science().RGB_COLOURSPACES["sRGB"]
-    encoded = srgb.cctf_encoding(np.clip(light * exposure, 0, 1))
-    return np.rint(255 * encoded).astype(np.uint8)
+    # The light from which on each of the 255 steps rounds up: the same as encoding every pixel, and much faster.
+    return np.searchsorted(_srgb_steps(), light * np.float32(exposure), side="right").astype(np.uint8)
 
 
 def auto_exposure(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str = "D65") -> float:
@@ -163,6 +162,13 @@ def _observer() -> tuple[np.ndarray, np.ndarray]:
     return grid, np.stack([np.interp(grid, curves.wavelengths, curve) for curve in curves.values.T], axis=1)
 
 
+@cache
+def _srgb_steps() -> np.ndarray:
+    """Linear light that sRGB encodes halfway between two levels, (255,) ascending."""
+    decode = _colour_science().RGB_COLOURSPACES["sRGB"].cctf_decoding
+    return np.asarray(decode((np.arange(255) + 0.5) / 255), dtype=np.float32)
+
+
 @lru_cache(maxsize=64)
 def _band_weights(wavelengths: tuple[float, ...], illuminant: str) -> np.ndarray:
     """(3, C): linear sRGB of a reflectance is these weights times its bands; each row sums to 1."""
@@ -198,7 +204,9 @@ def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str)
             f"{VISIBLE[0]:g}–{VISIBLE[1]:g} nm; choose three of them with false_colour(cube, bands)"
         )
     weights = _band_weights(tuple(float(wavelengths[band]) for band in visible), illuminant)
-    return np.tensordot(cube[visible], weights.astype(np.float32), axes=(0, 1))
+    seen = cube if len(visible) == len(cube) else cube[visible]
+    light = weights.astype(np.float32) @ seen.reshape(len(visible), -1)
+    return np.moveaxis(light.reshape(3, *cube.shape[1:]), 0, -1)
 
 
 def _expose(light: np.ndarray) -> float:

@@ -1,0 +1,50 @@
+"""``crsdun app``: the explorer in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from crsdun.cli.options import Commands, command
+from crsdun.optics import InputError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    app = command(commands, "app", run, "Look at measurements, cubes, spectra and classes in the browser.")
+    app.add_argument(
+        "files", type=Path, nargs="*", help="measurements, masks, scenes, weights; or folders of crsdun reconstruct"
+    )
+    app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, here only)")
+    app.add_argument("--port", type=int, default=8628, help="port to listen on; 0 for any free one (default: 8628)")
+    app.add_argument("--limit", type=int, default=1024, metavar="MB", help="largest file to upload (default: 1024)")
+    app.add_argument("--no-browser", action="store_true", help="print the link without opening it")
+
+
+def run(options: argparse.Namespace) -> None:
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise InputError(f'the explorer needs {" and ".join(missing)}: pip install "crsdun[app]"')
+    from crsdun.runtime import keep_freed_memory
+    from crsdun.viewing.app.server import start
+
+    keep_freed_memory()
+    if options.host not in LOCAL:
+        print(
+            f"crsdun: WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
+            "machine and see the files named on the command line, and the connection is not encrypted",
+            file=sys.stderr,
+        )
+
+    def tell(link: str) -> None:
+        print(f'{{"link": "{link}"}}' if options.json else f"open {link}\nCtrl-C ends it", flush=True)
+        if not options.no_browser and not options.json:
+            import webbrowser
+
+            webbrowser.open(link)
+
+    start(options.files, options.host, options.port, options.limit, tell)

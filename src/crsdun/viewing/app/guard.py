@@ -1,0 +1,80 @@
+"""Who may talk to the explorer: pages that it served itself, to people who were given its link.
+
+A page of somebody else's in the same browser must not reach it: neither by sending requests here (the Origin tells),
+nor by making its own name point to this machine (DNS rebinding: the Host tells).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+
+HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Refuses requests that come from elsewhere, and sets the headers that keep the page to itself.
+
+    Args:
+        app: what answers the others.
+        host: the address that is listened on.
+    """
+
+    def __init__(self, app: Any, host: str):
+        self.app, self.host = app, host
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)  # the start and the end of the server
+            return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            await send(message)
+
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = refused(scope["method"], given, self.host)
+        answer = JSONResponse({"error": refusal}, 403) if refusal else self.app
+        await answer(scope, receive, send_with_headers)
+
+
+def refused(method: str, headers: dict[str, str], listening: str) -> str | None:
+    """Why a request is not answered; None where it is."""
+    host = headers.get("host", "")
+    name = urlsplit(f"//{host}").hostname or ""
+    if not (_is_address(name) or name in {"localhost", listening, socket.gethostname().lower()}):
+        return f"this explorer is not called {name!r}; open the link that crsdun app printed"
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return f"a page of {origin} may not use this explorer"
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and (
+        method != "GET" or headers.get("sec-fetch-mode") != "navigate"
+    ):
+        return "another page may not use this explorer"
+    if method not in ("GET", "HEAD") and headers.get("x-crsdun") != "page":
+        return "only the explorer's own page may change anything"
+    return None
+
+
+def _is_address(name: str) -> bool:
+    """A number, which no foreign name can be made to look like."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

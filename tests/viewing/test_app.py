@@ -1,0 +1,511 @@
+"""The explorer's server: who may talk to it, what it opens, computes, shows and gives away."""
+
+import csv
+import io
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import crsdun
+from crsdun.cli import main, parser
+from crsdun.optics import random_mask, shifted_mask
+from crsdun.runtime import simulate
+from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
+from crsdun.viewing.app import sessions, uploads
+from tests.viewing.explorer import KEY, Visitor, running
+
+BANDS, H, W = 6, 24, 20
+WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
+NAMES = ("soil", "leaf")
+
+
+def scene() -> Scene:
+    rows, columns = np.mgrid[:H, :W]
+    cube = np.stack([0.5 + 0.4 * np.sin(rows / 6 + columns / 5 + band / 3) for band in range(BANDS)])
+    return Scene(cube, WAVELENGTHS, (cube[0] > 0.5).astype(int), NAMES, "waves")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A folder with a measurement, its mask, its truth and fresh weights for them."""
+    folder = tmp_path_factory.mktemp("given")
+    torch.manual_seed(0)
+    mask = random_mask(H, W, seed=1)
+    write_measurement(simulate(scene(), mask), folder / "y.npz")
+    np.save(folder / "mask.npy", mask)
+    write_scene(scene(), folder / "truth.npz")
+    network = crsdun.create("crsdun_2stg", BANDS, 2, width=4)
+    crsdun.save(network, folder / "fresh.safetensors", wavelengths=WAVELENGTHS, class_names=NAMES, step=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def link(given):
+    files = [given / name for name in ("y.npz", "truth.npz", "fresh.safetensors")]
+    with running(files) as link:
+        yield link
+
+
+@pytest.fixture
+def visitor(link):
+    return Visitor(link)
+
+
+# -- who may talk to it ----------------------------------------------------------------------------------------
+
+
+def test_it_listens_on_this_machine_only_unless_told_otherwise(capsys):
+    assert parser().parse_args(["app"]).host == "127.0.0.1"
+    assert main(["app", "--host", "192.0.2.1", "--port", "1"]) == 2  # an address that is nobody's
+    told = capsys.readouterr().err
+    assert "WARNING: listening on 192.0.2.1" in told
+    assert "cannot listen on 192.0.2.1" in told
+
+
+def test_nobody_gets_in_without_the_key(link):
+    stranger = Visitor(link, key=None)
+    for path in ("/", "/?key=guess"):
+        status, headers, _ = stranger.ask("GET", path)
+        assert status == 403
+        assert "set-cookie" not in headers
+    assert "open the link" in stranger.refused("GET", "/api/state")
+    stranger.cookie = f"crsdun_{link.split(':')[2].partition('/')[0]}=guess"
+    assert "open the link" in stranger.refused("GET", "/api/state")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "attacker.example"},  # DNS rebinding
+        {"host": "attacker.example:8628"},
+        {"origin": "http://attacker.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"x-crsdun": ""},  # a form can be sent from anywhere, this header cannot
+    ],
+)
+def test_other_pages_are_refused(visitor, headers):
+    status, _, _ = visitor.ask("POST", "/api/cancel", "{}", **headers)
+    assert status == 403
+
+
+def test_other_pages_read_nothing(visitor):
+    other = ({"host": "attacker.example"}, {"origin": "http://attacker.example"}, {"sec-fetch-site": "cross-site"})
+    for headers in other:
+        assert visitor.ask("GET", "/api/state", **headers)[0] == 403
+    own = {"host": f"localhost:{visitor.host.rpartition(':')[2]}"}
+    assert visitor.ask("GET", "/api/state", **own)[0] == 200
+
+
+def test_the_page_keeps_to_itself(visitor):
+    for path in ("/", "/page/app.js", "/api/state"):
+        _, headers, _ = visitor.ask("GET", path)
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+    page = Path(crsdun.__file__).parent / "viewing" / "app" / "page"
+    for file in page.iterdir():
+        outside = file.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
+        assert "http:" not in outside
+        assert "https:" not in outside
+
+
+def test_visitors_do_not_see_each_other(link, given):
+    one, other = Visitor(link), Visitor(link)
+    one.put("secret.npz", (given / "truth.npz").read_bytes())
+    one.say("/api/open", truth={"file": "secret.npz", "key": "cube"})
+    assert not one.state()["subject"]["detector"]
+    theirs = other.state()
+    assert "secret.npz" not in [file["name"] for file in theirs["files"]]
+    assert theirs["subject"]["detector"] == [H, W + 2 * (BANDS - 1)]
+    assert "there is no file" in other.refused("POST", "/api/open", json.dumps({"truth": {"file": "secret.npz"}}))
+    one.say("/api/forget")
+    assert "secret.npz" not in [file["name"] for file in one.state()["files"]]
+
+
+def test_what_was_uploaded_goes_when_it_ends(given):
+    before = set(Path(tempfile.gettempdir()).glob(f"{sessions.PREFIX}*"))
+    with running() as link:
+        Visitor(link).put("y.npz", (given / "y.npz").read_bytes())
+        (folder,) = set(Path(tempfile.gettempdir()).glob(f"{sessions.PREFIX}*")) - before
+        assert oct(folder.stat().st_mode)[-2:] == "00"  # nobody else of this machine may look
+        assert list(folder.glob("*/y.npz"))
+    assert not folder.exists()
+
+
+def test_what_a_killed_explorer_left_goes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, alive = tmp_path / f"{sessions.PREFIX}999999999-a", tmp_path / f"{sessions.PREFIX}{os.getpid()}-b"
+    dead.mkdir()
+    alive.mkdir()
+    sessions.Sessions().close()
+    assert not dead.exists()
+    assert alive.exists()
+
+
+def test_the_oldest_of_too_many_visitors_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
+    kept = sessions.Sessions()
+    first, session = kept.new()
+    second, _ = kept.new()
+    third, _ = kept.new()
+    assert kept.get(first) is None
+    assert not session.folder.exists()
+    assert kept.get(second)
+    assert kept.get(third)
+    kept.close()
+
+
+# -- what comes in ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".npz", ".h5", ".tif", ".npy", ".hdr"])
+def test_every_format_opens(given, visitor, tmp_path, suffix):
+    visitor.say("/api/forget")
+    measurement = simulate(scene(), random_mask(H, W, seed=1))
+    write_arrays(tmp_path / f"frame{suffix}", {"measurement": measurement.frame}, {})
+    for path in sorted(tmp_path.glob("frame*"), reverse=True):  # .img before its .hdr
+        told = visitor.put(path.name, path.read_bytes())
+    assert "problem" not in told
+    visitor.put("mask.npy", (given / "mask.npy").read_bytes())
+    state = visitor.state()
+    assert {"bands": BANDS, "step": 2} in state["fits"]
+    roles = {role: state["suggested"][role] for role in ("measurement", "mask")}
+    assert roles["measurement"]["file"].startswith("frame")
+    visitor.say("/api/open", **roles, wavelengths="450-700:6")
+    subject = visitor.state()["subject"]
+    assert (subject["bands"], subject["height"], subject["width"]) == (BANDS, H, W)
+    assert subject["wavelengths"] == list(WAVELENGTHS)
+
+
+def refused_file(visitor, name, content):
+    told = visitor.put(name, content)
+    assert visitor.state()["subject"], "what was open is still open"
+    return told["problem"]
+
+
+def test_broken_files_are_named(visitor, given):
+    assert "damaged or incomplete" in refused_file(visitor, "cut.npz", (given / "y.npz").read_bytes()[:200])
+    assert "is empty" in refused_file(visitor, "empty.npy", b"")
+    problem = refused_file(visitor, "odd.npy", pickle.dumps([1, 2]))
+    assert "pickle, which crsdun never opens" in problem
+    assert problem.startswith("odd.npy"), "no path of the server"
+    told = io.BytesIO()
+    np.save(told, np.array([{"a": 1}]), allow_pickle=True)
+    assert "pickled Python objects" in refused_file(visitor, "object.npy", told.getvalue())
+
+
+def test_other_kinds_of_files_are_refused(visitor):
+    for name in ("run.py", "weights.pkl", ".hidden", "a.onnx"):
+        assert "is no file that can be opened here" in visitor.refused("PUT", f"/api/files/{name}", b"x")
+
+
+def test_a_name_stays_in_its_folder(visitor):
+    assert visitor.put("..%5C..%5Cescaped.npy", b"x")["name"] == "escaped.npy"
+    assert visitor.ask("PUT", "/api/files/..%2F..%2Fescaped.npy", b"x")[0] == 404
+
+
+def test_too_large_is_said(visitor):
+    assert "larger than 8 MB" in visitor.refused("PUT", "/api/files/big.npy", bytes((8 << 20) + 1))
+    chunks = (bytes(1 << 20) for _ in range(20))  # nobody announced how many
+    assert "larger than 8 MB" in visitor.refused("PUT", "/api/files/big.npy", chunks)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, cube=np.zeros((1, 6000, 6000), np.uint8))
+    assert packed.tell() < 1 << 20
+    assert "unpacks to 34 MB" in refused_file(visitor, "bomb.npz", packed.getvalue())
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.mat", "a.tif", "a.png", "a.npz"])
+def test_what_unpacks_to_too_much_is_found_before_it_is_read(tmp_path, name):
+    path, array = tmp_path / name, np.zeros((3000, 1000), np.uint8)
+    if name == "a.h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", data=array, compression="gzip")
+    elif name == "a.mat":
+        from scipy.io import savemat
+
+        savemat(path, {"x": array}, do_compression=True)
+    elif name == "a.tif":
+        import tifffile
+
+        tifffile.imwrite(path, array, compression="zlib")
+    elif name == "a.png":
+        Image.fromarray(array).save(path)
+    else:
+        np.savez_compressed(path, x=array)
+    assert path.stat().st_size < 100_000
+    uploads.check_unpacked(path, 16_000_000)
+    with pytest.raises(crsdun.InputError, match="unpacks to"):
+        uploads.check_unpacked(path, 2_000_000)
+
+
+def test_a_file_reads_no_other_file(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (8, 8), "u1", external=[(str(tmp_path / "secret"), 0, 64)])
+    assert "lies in another file" in uploads.found_in(tmp_path / "a.h5", 1 << 20)["problem"]
+
+
+def test_messages_know_no_options(visitor, given):
+    visitor.say("/api/forget")
+    frame = np.random.default_rng(0).random((H, W + 10)).astype(np.float32)
+    file = io.BytesIO()
+    np.save(file, frame)
+    visitor.put("alone.npy", file.getvalue())
+    chosen = {"measurement": {"file": "alone.npy", "key": "image"}}
+    for said, words in (
+        (chosen, "choose a mask"),
+        ({**chosen, "step": "x"}, "are numbers"),
+        ({**chosen, "wavelengths": "blue"}, "cannot read the wavelengths"),
+        ({}, "choose which array is the measurement"),
+    ):
+        problem = visitor.refused("POST", "/api/open", json.dumps(said))
+        assert words in problem
+        assert "--" not in problem
+
+
+# -- what it computes ------------------------------------------------------------------------------------------
+
+
+def test_a_network_and_gap_tv_beside_it(visitor):
+    visitor.say("/api/run", method="fresh", beside=True, iterations="")
+    job = visitor.wait()
+    assert job["state"] == "done", job
+    subject = visitor.state()["subject"]
+    _, network, yardstick = subject["layers"]
+    assert [layer["name"] for layer in subject["layers"]] == ["truth", "fresh", "gap-tv"]
+    assert network["stages"] == 2
+    assert network["segments"] == [True, True]
+    assert not yardstick["segments"][0]
+    assert network["stage_metrics"][1]["psnr_db"] == pytest.approx(network["metrics"]["psnr_db"])
+    assert "miou_present" in network["metrics"]
+    assert [each["name"] for each in subject["classes"]] == list(NAMES)
+
+    # class probabilities at a pixel, of each stage
+    for stage in (1, 2):
+        (told,) = visitor.say("/api/spectra", points=[{"top": 3, "left": 4}], stage=stage)
+        shares = told["layers"]["fresh"]["classes"]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        classes = np.frombuffer(visitor.get(f"/api/classes?of=fresh&stage={stage}"), np.uint8).reshape(H, W)
+        assert classes[3, 4] == int(np.argmax(shares))
+    # where the network looks, in both branches
+    blocks = network["blocks"]
+    assert {block["branch"] for block in blocks if block["stage"] == 2} == {"cube", "class"}
+    for what in ("association", "attention", "sources"):
+        body = visitor.get(f"/api/attention?of=fresh&block=0&what={what}&top=3&left=4")
+        assert Image.open(io.BytesIO(body)).size == (W, H)
+    assert "no cross-aggregation" in visitor.refused(
+        "GET", "/api/attention?of=gap-tv&block=0&what=sources&top=1&left=1"
+    )
+
+
+def test_cancel_leaves_what_was_there(visitor):
+    visitor.say("/api/run", method="gap-tv", iterations="1000000")
+    assert "being computed already" in visitor.refused("POST", "/api/run", json.dumps({"method": "gap-tv"}))
+    while json.loads(visitor.get("/api/job"))["job"]["done"] < 3:
+        pass
+    job = json.loads(visitor.get("/api/job"))["job"]
+    assert (job["state"], job["total"]) == ("running", 1000000)
+    visitor.say("/api/cancel")
+    assert visitor.wait()["state"] == "cancelled"
+    assert [layer["name"] for layer in visitor.state()["subject"]["layers"]] == ["truth"]
+
+
+def test_a_network_can_be_cancelled_between_its_layers():
+    network = crsdun.create("crsdun_2stg", BANDS, 2, width=4).eval()
+    measurement = simulate(scene(), random_mask(H, W))
+    camera = crsdun.runtime.camera_for(measurement)
+    told = []
+
+    def progress(done, total):
+        told.append((done, total))
+        if len(told) == 5:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        crsdun.runtime.reconstruct(measurement, camera, network, "fresh", progress=progress)
+    assert told[-1][0] < told[-1][1]
+    before = len(told)
+    crsdun.runtime.reconstruct(measurement, camera, network, "fresh")
+    assert len(told) == before, "nothing stays hooked"
+
+
+def test_what_cannot_be_computed_is_said(visitor):
+    for said, words in (
+        ({"method": "magic"}, "no method or weights called 'magic'"),
+        ({"method": "gap-tv", "iterations": "x"}, "whole number"),
+        ({"method": "gap-tv", "iterations": "-3"}, "iterations"),
+    ):
+        visitor.say("/api/run", **said)
+        job = visitor.wait()
+        assert job["state"] == "failed"
+        assert words in job["message"]
+
+
+def test_simulation_shows_what_noise_and_a_shifted_mask_cost(visitor):
+    settings = {"scene": "open", "method": "gap-tv", "iterations": "12", "step": 2}
+    figures = []
+    for change in ({}, {"photons": 5}, {"shift_down": 1}, {"step": 1}, {"mask_seed": 3}):
+        visitor.say("/api/simulate", **{**settings, **change})
+        assert visitor.wait()["state"] == "done"
+        state = visitor.state()
+        figures.append(state["trials"][-1]["psnr_db"])
+    assert len(state["trials"]) == 5
+    clean, noisy, shifted, other_step, other_mask = figures
+    assert noisy < clean - 0.5
+    assert shifted < clean - 0.5
+    assert other_step != clean
+    assert other_mask != clean
+    visitor.say("/api/simulate", **{**settings, "photons": -1})
+    assert visitor.wait()["message"] == "photons must lie between 0 and 1e+09"
+
+
+def test_a_sample_is_at_hand(visitor):
+    visitor.say("/api/open", sample="produce-0")
+    subject = visitor.state()["subject"]
+    assert (subject["bands"], subject["height"], subject["width"]) == (28, 256, 256)
+    assert subject["detector"] == [256, 256 + 54]
+    assert len(subject["classes"]) == 23
+    assert "no sample" in visitor.refused("POST", "/api/open", json.dumps({"sample": "produce-1000"}))
+
+
+# -- what it shows ---------------------------------------------------------------------------------------------
+
+
+def picture(visitor, **asked):
+    query = "&".join(f"{name}={value}" for name, value in asked.items())
+    status, headers, body = visitor.ask("GET", f"/api/picture?{query}")
+    assert status == 200, body
+    return np.array(Image.open(io.BytesIO(body)).convert("RGB")), json.loads(headers["x-legend"])
+
+
+@pytest.fixture
+def decoded(visitor):
+    visitor.say("/api/run", method="gap-tv")
+    assert visitor.wait()["state"] == "done"
+    return visitor
+
+
+def test_a_band_is_what_the_cube_holds(visitor):
+    image, legend = picture(visitor, of="truth", mode="band", bands=2)
+    low, high = legend["low"], legend["high"]
+    expected = np.clip((scene().cube[2] - low) / (high - low), 0, 1) * 255
+    assert np.abs(image[..., 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["colour", "band", "false", "error", "angle", "trust", "measurement", "residual"])
+def test_every_look(decoded, mode):
+    image, legend = picture(decoded, of="gap-tv", mode=mode, bands="4,2,1" if mode == "false" else "1")
+    assert image.shape == ((H, W + 10, 3) if mode in ("measurement", "residual") else (H, W, 3))
+    assert image.std() > 1
+    assert legend["text"]
+
+
+def test_the_error_map_is_the_error(decoded):
+    _, legend = picture(decoded, of="gap-tv", mode="error")
+    spectra = decoded.say("/api/spectra", points=[{"top": 0, "left": 0, "height": H, "width": W}])
+    layers = spectra[0]["layers"]
+    assert legend["low"] == 0
+    means = zip(layers["truth"]["mean"], layers["gap-tv"]["mean"], strict=True)
+    assert legend["high"] > max(abs(a - b) for a, b in means)
+
+
+def test_looks_that_cannot_be(visitor):
+    for query, words in (
+        ("of=nobody", "nothing called 'nobody'"),
+        ("of=truth&mode=magic", "no way 'magic'"),
+        ("of=truth&mode=band&bands=99", "no such band"),
+    ):
+        assert words in visitor.refused("GET", f"/api/picture?{query}")
+
+
+def test_spectra_and_their_csv(decoded):
+    points = [
+        {"name": "=SUM(A1)", "top": 2, "left": 3},
+        {"name": "box", "top": 4, "left": 5, "height": 3, "width": 2},
+    ]
+    one, box = decoded.say("/api/spectra", points=points)
+    cube = scene().cube
+    np.testing.assert_allclose(one["layers"]["truth"]["mean"], cube[:, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(box["layers"]["truth"]["mean"], cube[:, 4:7, 5:7].mean((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(box["layers"]["truth"]["spread"], cube[:, 4:7, 5:7].std((1, 2)), atol=1e-6)
+    assert sum(box["layers"]["truth"]["classes"]) == pytest.approx(1)
+
+    text = decoded.get(f"/api/spectra.csv?points={json.dumps(points).replace(' ', '%20')}").decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 2 * 2 * BANDS
+    assert rows[0]["point"] == "'=SUM(A1)", "no formula"
+    assert [float(row["wavelength_nm"]) for row in rows[:BANDS]] == list(WAVELENGTHS)
+    gap_tv = [float(row["mean"]) for row in rows if row["cube"] == "gap-tv" and row["point"] == "box"]
+    np.testing.assert_allclose(gap_tv, box["layers"]["gap-tv"]["mean"])
+    for bad in ({"top": -1, "left": 0}, {"top": 0, "left": W}, {"top": 0, "left": 0, "height": 0}):
+        assert "lies outside" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [bad]}))
+    assert "a point is" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [{"top": "x"}]}))
+
+
+# -- what is taken home ----------------------------------------------------------------------------------------
+
+
+def test_everything_can_be_downloaded(decoded):
+    names = [file["name"] for file in json.loads(decoded.get("/api/downloads?of=gap-tv"))]
+    assert {"cube.hdr", "cube.img", "cube.npz", "picture.png", "metrics.json", "report.html"} <= set(names)
+    status, headers, body = decoded.ask("GET", "/api/download/everything.zip?of=gap-tv")
+    assert status == 200
+    assert "attachment" in headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert {Path(name).name for name in archive.namelist() if not name.endswith("/")} == set(names)
+    cube = np.load(io.BytesIO(decoded.get("/api/download/cube.npz?of=gap-tv")))["cube"]
+    assert cube.shape == (BANDS, H, W)
+    for name in ("..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "nothing.npz"):
+        assert "no file" in decoded.refused("GET", f"/api/download/{name}?of=gap-tv")
+    assert "decode first" in decoded.refused("GET", "/api/downloads?of=truth")
+
+
+def test_a_folder_of_results_opens(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    y, truth = str(given / "y.npz"), str(given / "truth.npz")
+    for method in ("gap-tv", "admm-tv"):
+        assert (
+            main(["reconstruct", y, "--method", method, "--iterations", "3", "--truth", truth, "--out", method]) == 0
+        )
+    with running([tmp_path / "gap-tv", tmp_path / "admm-tv"]) as link:
+        visitor = Visitor(link)
+        subject = visitor.state()["subject"]
+        assert [layer["name"] for layer in subject["layers"]] == ["truth", "gap-tv", "admm-tv"]
+        assert subject["layers"][1]["metrics"]["psnr_db"] > 5
+        assert picture(visitor, of="admm-tv", mode="residual")[0].shape == (H, W + 10, 3)
+
+
+def test_what_the_command_line_refuses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    for arguments, words in (
+        (["nowhere.npz"], "there is no file or folder nowhere.npz"),
+        (["empty"], "empty"),
+        (["--limit", "0"], "a limit of 0 MB"),
+    ):
+        assert main(["app", "--no-browser", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert words in captured.err
+        assert captured.err.count("\n") == 1
+
+
+def test_a_shifted_mask():
+    mask = random_mask(6, 5)
+    np.testing.assert_allclose(shifted_mask(mask, 1, 0)[1:], mask[:-1])
+    np.testing.assert_allclose(shifted_mask(mask, 0, -0.5)[:, :-1], (mask[:, :-1] + mask[:, 1:]) / 2, atol=1e-6)
+    assert shifted_mask(np.stack([mask, mask]), 1, 1).shape == (2, 6, 5)
+
+
+def test_the_key_is_in_the_link(link):
+    assert link.endswith(f"?key={KEY}")
