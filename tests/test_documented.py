@@ -53,6 +53,7 @@ NOT_RUN = {
         "half a minute of arithmetic; tests/test_cli_cost.py measures a small one"
     ),
     "crsdun app": "listens until it is interrupted; tests/viewing/test_app.py and test_app_browser.py talk to it",
+    "crsdun app result": "the same",
     "crsdun app y.npz mask.mat truth.npz weights.safetensors": "the same",
     "crsdun app result/ other-result/": "the same",
     "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/test_cli_table.py trains smaller rows",
