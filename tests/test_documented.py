@@ -190,6 +190,7 @@ def before_explain(program: ModuleType) -> None:
     program.measurement = simulate(scene, random_mask(*scene.cube.shape[1:]))
     program.camera = camera_for(program.measurement)
     program.network = crsdun.load("crsdun_tiny")
+    Path("y.npz").unlink()  # the one of all other pages
     write_measurement(program.measurement, "y.npz")
     shutil.copy(find_weights("crsdun_tiny"), "weights.safetensors")
 
