@@ -105,6 +105,9 @@ Validation on {recipe["validation"]["scenes"]} scenes while it learnt (the whole
 
 ## Test
 
+`crsdun evaluate {name} produce --out tiny` judges them anew, with `--mask random:1` or `--photons 500` behind another
+camera; `crsdun evaluate gap-tv produce --out gap-tv` is the yardstick.
+
 {caption(judged)}:
 
 {metrics_table([yardstick, judged])}
