@@ -11,10 +11,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from crsdun.networks import pretrained_weights
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from crsdun.networks import shipped  # noqa: E402
 from tests.viewing.browser import CHROMIUM, DESKTOP, QUIET  # noqa: E402
 from tests.viewing.explorer import running  # noqa: E402
 
@@ -24,7 +25,7 @@ PATIENCE_MS = 600_000
 
 def main() -> None:
     given = [Path(argument) for argument in sys.argv[1:2]]
-    weights = given[0].stem if given else next(iter(shipped()))
+    weights = given[0].stem if given else next(iter(pretrained_weights()))
     with tempfile.TemporaryDirectory() as folder, running(given) as link, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
         page = browser.new_page(viewport=DESKTOP)

@@ -12,8 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from crsdun.bench import Case, prepare, status_mb
-from crsdun.runtime import keep_freed_memory
+from crsdun.experiments.bench import Case, prepare, status_mb
+from crsdun.methods.memory import keep_freed_memory
 
 CASE = Case("crsdun_3stg", 256)
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h

@@ -18,9 +18,9 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 
 from crsdun.evaluation import Evaluation, multiply_adds, read_evaluation
-from crsdun.evaluation.writing import FIGURES, caption, shown
-from crsdun.networks import load, shipped
-from crsdun.networks.shipped import FOLDER
+from crsdun.evaluation.tables import FIGURES, caption, shown
+from crsdun.networks import load, pretrained_weights
+from crsdun.networks.pretrained import FOLDER
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +51,7 @@ def card(
     yardstick: Evaluation,
     *others: Evaluation,
 ) -> str:
-    network = load(shipped()[name])
+    network = load(pretrained_weights()[name])
     record, provenance = json.loads((run / "run.json").read_text()), network.card.provenance
     recipe, hardware = record["config"], record["sittings"][-1]["hardware"]
     sampling, optimiser, loss = recipe["sampling"], recipe["optimiser"], recipe["loss"]

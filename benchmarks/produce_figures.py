@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from produce_pairs import angle, lab
 from scipy.ndimage import label as connected
 
-from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, rendering, sets, shapes
-from crsdun.scenes.produce.exact import Dice
+from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset, rendering, shapes
+from crsdun.scenes.produce.exact_arithmetic import SceneRng
 from crsdun.scenes.produce.spectra import ILLUMINANTS, KINDS, pairs
 from crsdun.viewing import Panel, class_picture, comparison, cube_to_srgb, false_colour, save_png
 from crsdun.viewing.figures import LOOK
@@ -26,17 +26,17 @@ WAVELENGTHS = pairs()["wavelengths"]
 
 def shelf(fake: bool) -> np.ndarray:
     """One object of each kind beside the other under CIE A, real or fake, all else equal: (C,H,W) reflectance."""
-    light, gleam = rendering.lamps(Dice("shelf light"))
+    light, gleam = rendering.lamps(SceneRng("shelf light"))
     cells = []
     for number in range(len(KINDS)):
-        surface = shapes.KINDS[KINDS[number]](Dice(f"shelf {number}"), 0.95).trimmed()
+        surface = shapes.KINDS[KINDS[number]](SceneRng(f"shelf {number}"), 0.95).trimmed()
         height, width = surface.cover.shape
         cell = np.broadcast_to(0.95 * pairs()["paper"][:, None, None], (len(WAVELENGTHS), 96, 96)).copy()
         top, left = (96 - height) // 2, (96 - width) // 2
         thing = rendering.Thing(1 + 2 * number + fake, surface, top, left)
         rows, columns = thing.window
         part = cell[:, rows, columns]
-        part += surface.cover * (rendering.radiance(Dice(f"shelf {number}"), thing, 0, light, gleam) - part)
+        part += surface.cover * (rendering.radiance(SceneRng(f"shelf {number}"), thing, 0, light, gleam) - part)
         cells.append(cell)
     return np.concatenate(cells, axis=2)
 
@@ -47,7 +47,10 @@ def paintings() -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
         for lamp, name in enumerate(ILLUMINANTS):
             both = [
                 np.stack(
-                    [rendering.tones(Dice(f"{kind} {n}"), 1 + 2 * number + fake, lamp)[0] for n in range(PAINTINGS)]
+                    [
+                        rendering.tones(SceneRng(f"{kind} {n}"), 1 + 2 * number + fake, lamp)[0]
+                        for n in range(PAINTINGS)
+                    ]
                 )
                 for fake in (0, 1)
             ]
@@ -142,8 +145,8 @@ for axis, values, title in (
     axis.set_xlim(0)
 figure.savefig(IMAGES / "produce_metamers.png")
 
-print("\n| class | " + " | ".join(sets.SCENES) + " |\n|---|" + "---|" * len(sets.SCENES))
-counts = {split: np.zeros(len(CLASS_NAMES), dtype=int) for split in sets.SCENES}
+print("\n| class | " + " | ".join(dataset.SCENES) + " |\n|---|" + "---|" * len(dataset.SCENES))
+counts = {split: np.zeros(len(CLASS_NAMES), dtype=int) for split in dataset.SCENES}
 objects, brightest = [], 0.0
 for split, count in counts.items():
     for scene in ProduceSet(split):

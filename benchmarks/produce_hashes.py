@@ -8,12 +8,12 @@ Only for a new version of the benchmark (``VERSION`` in rendering.py): the hashe
 import json
 from pathlib import Path
 
-from crsdun.scenes.produce import sets
+from crsdun.scenes.produce import dataset
 
 frozen = {
-    split: [sets.scene_hash(sets.render(split, index)) for index in range(count)]
-    for split, count in sets.SCENES.items()
+    split: [dataset.scene_hash(dataset.render(split, index)) for index in range(count)]
+    for split, count in dataset.SCENES.items()
 }
-Path(sets.__file__).with_name("hashes.json").write_text(json.dumps(frozen, indent=0) + "\n", encoding="utf-8")
-for split in sets.SCENES:
-    print(split, sets.split_hash(split))
+Path(dataset.__file__).with_name("hashes.json").write_text(json.dumps(frozen, indent=0) + "\n", encoding="utf-8")
+for split in dataset.SCENES:
+    print(split, dataset.split_hash(split))

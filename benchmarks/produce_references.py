@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from crsdun.evaluation import class_metrics, cube_metrics
 from crsdun.optics import CassiCamera, random_mask
-from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, sets
+from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.scenes.produce.rendering import VERSION
 from crsdun.scenes.scene import Scene
 from crsdun.solvers import by_name
@@ -136,7 +136,7 @@ means = {key: float(np.mean([each[key] for each in cubes])) for key in ("psnr_db
 references["GAP-TV"] = score.figures() | means
 
 result = {"version": VERSION, "split": "test", "scenes": len(test), "references": references}
-Path(sets.__file__).with_name("references.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+Path(dataset.__file__).with_name("references.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 print("| the pixel classifier sees | mIoU | accuracy | real or fake, kind given |\n|---|---|---|---|")
 for name, row in references.items():
     print(f"| {name} | {row['miou']:.3f} | {row['accuracy']:.3f} | {row['real_or_fake']:.3f} |")

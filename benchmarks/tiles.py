@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import crsdun
-from crsdun.runtime.tiles import Tiles, by_tiles
+from crsdun.methods.tiles import Tiles, by_tiles
 
 SIZE, BANDS, CLASSES, WIDTH = 128, 8, 4, 8
 

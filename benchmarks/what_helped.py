@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 import crsdun
-from crsdun.bench import Case, prepare, training_step
-from crsdun.networks import bands, blocks
+from crsdun.experiments.bench import Case, prepare, training_step
+from crsdun.methods.memory import keep_freed_memory
+from crsdun.networks import blocks, row_chunks
 from crsdun.networks.blocks import ChannelGroupNorm
-from crsdun.runtime import keep_freed_memory
 
 REPETITIONS = 5
 
@@ -41,7 +41,7 @@ for name, seconds in medians(runs).items():
 
 def with_bands(run: Callable[[], None], size: int) -> Callable[[], None]:
     def limited() -> None:
-        bands.BAND_BYTES = size
+        row_chunks.BAND_BYTES = size
         run()
 
     return limited

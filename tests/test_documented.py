@@ -28,7 +28,7 @@ from crsdun.networks import find_weights, zoo
 from crsdun.optics import nbk7_wavelengths, random_mask
 from crsdun.runtime import camera_for, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
-from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, sets
+from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.solvers import SOLVERS
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
@@ -40,23 +40,23 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 # Command → why it is not run. What it gives to crsdun must still be something that can be typed.
 NOT_RUN = {
-    "make demo": "tests/test_cli.py runs what it calls, crsdun demo",
+    "make demo": "tests/cli/test_cli.py runs what it calls, crsdun demo",
     "make test": "this is it",
     "crsdun export weights.safetensors --format onnx --out weights.onnx": (
-        "takes half a minute; tests/runtime/test_exporting.py does it once for all formats"
+        "takes half a minute; tests/runtime/test_graph_export.py does it once for all formats"
     ),
     "crsdun reconstruct y.npz --weights weights.onnx --engine onnxruntime --out result": "the same",
     "torchrun --nproc_per_node=4 -m crsdun train configs/crsdun_3stg_fvgnet.yaml": (
         "needs FVgNET and GPUs; tests/training/test_distributed.py lets processes share a batch"
     ),
     "crsdun cost crsdun_3stg --size 512 512 --bands 31 --classes 10 --measure": (
-        "half a minute of arithmetic; tests/test_cli_cost.py measures a small one"
+        "half a minute of arithmetic; tests/cli/test_cost.py measures a small one"
     ),
     "crsdun app": "listens until it is interrupted; tests/viewing/test_app.py and test_app_browser.py talk to it",
     "crsdun app result": "the same",
     "crsdun app y.npz mask.mat truth.npz weights.safetensors": "the same",
     "crsdun app result/ other-result/": "the same",
-    "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/test_cli_table.py trains smaller rows",
+    "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/cli/test_table.py trains smaller rows",
     "crsdun table configs/table_ablation_small.yaml": "the same",
     "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (
         "needs the table; README.md compares evaluations"
@@ -78,7 +78,7 @@ SHORTER = {
         "optimiser.warm_up=0", "steps=2", "validation.scenes=1",
     ),
 }  # fmt: skip
-WITHOUT_WEIGHTS = ("--iterations", "2")
+DEFAULT_SOLVER = ("--iterations", "2")
 FEW_SCENES = {"train": 4, "validation": 1, "test": 4}  # of Produce-23
 SECONDS = 600  # after which a command is taken to wait for something
 
@@ -160,9 +160,9 @@ def write_weights() -> None:
 def few_scenes() -> Iterator[None]:
     """Produce-23 with few of its scenes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sets, "SCENES", FEW_SCENES)
-        frozen = {split: hashes[: FEW_SCENES[split]] for split, hashes in sets.frozen_hashes().items()}
-        patch.setattr(sets, "frozen_hashes", lambda: frozen)
+        patch.setattr(dataset, "SCENES", FEW_SCENES)
+        frozen = {split: hashes[: FEW_SCENES[split]] for split, hashes in dataset.frozen_hashes().items()}
+        patch.setattr(dataset, "frozen_hashes", lambda: frozen)
         yield
 
 
@@ -230,7 +230,7 @@ def run(command: str) -> None:
     if words[0] == "crsdun":
         more = SHORTER.get(words[1], ())
         if words[1] in ("reconstruct", "evaluate") and SOLVERS.keys() & set(words):
-            more += WITHOUT_WEIGHTS
+            more += DEFAULT_SOLVER
         # Changes of a configuration stand before options; of an option given twice the last one counts.
         options = [place for place, word in enumerate(words) if word.startswith("--")] or [len(words)]
         place = options[0] if words[1] == "train" else len(words)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crsdun import evaluation, networks, optics, runtime, scenes, solvers, training, viewing
+    from crsdun.errors import InputError
     from crsdun.networks import create, load, save
-    from crsdun.optics import CassiCamera, Estimate, InputError
+    from crsdun.optics import CassiCamera, Estimate
     from crsdun.scenes import Scene
 
 __version__ = "0.1.0"

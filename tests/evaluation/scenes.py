@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from crsdun.scenes import UNLABELLED, Scene
-from crsdun.scenes.sets import SceneSet
+from crsdun.scenes.scene_set import SceneSet
 
 NAMES = ("background", "real pear", "fake pear", "real plum", "fake plum")
 WAVELENGTHS = (450.0, 480.0, 510.0, 550.0, 590.0, 620.0, 650.0, 690.0)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual, multiply_adds, parameters
 from crsdun.evaluation.metrics import (
     authenticity_pairs,
@@ -15,7 +16,6 @@ from crsdun.evaluation.metrics import (
     confusion_matrix,
     reliability,
 )
-from crsdun.optics import InputError
 
 generator = torch.Generator().manual_seed(0)
 TRUTH = torch.rand(3, 16, 20, generator=generator)

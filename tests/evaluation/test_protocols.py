@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crsdun.evaluation import PROTOCOLS, cube_metrics, protocol_by_name
-from crsdun.optics import InputError
+from crsdun.errors import InputError
+from crsdun.evaluation import PROTOCOLS, cube_metrics, get_protocol
 
 generator = torch.Generator().manual_seed(0)
 TRUTH = torch.rand(3, 20, 24, generator=generator)
@@ -65,4 +65,4 @@ def test_ssim_by_hand(protocol, border):
 
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(InputError, match="no protocol 'uint8'; there are crsdun, mst, float"):
-        protocol_by_name("uint8")
+        get_protocol("uint8")

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks import Network
-from crsdun.optics import InputError
-from crsdun.runtime.exporting import trace
+from crsdun.runtime.graph_export import trace
 
 
 class NetworkExamination:

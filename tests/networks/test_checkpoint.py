@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.networks import read_header
-from crsdun.optics import InputError
 
 
 @pytest.fixture

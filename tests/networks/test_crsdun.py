@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, multiply_adds, parameters
-from crsdun.networks.authors import rename
 from crsdun.networks.blocks import ChannelGroupNorm, ChannelLayerNorm
+from crsdun.networks.checkpoint_adapters import rename
 from crsdun.networks.crsdun import pad_to_multiple
 from crsdun.networks.unfolding import gradient_step, soft_threshold
-from crsdun.optics import InputError
 from tests.networks.examination import NetworkExamination
 
 PARITY = Path(__file__).parent / "parity"

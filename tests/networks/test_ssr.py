@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks.unet import pad_to_multiple
 from crsdun.networks.unfolding import gradient_step
-from crsdun.optics import InputError
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import StoredRun
 

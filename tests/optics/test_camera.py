@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crsdun.optics import CassiCamera, InputError, fitting_cameras, random_mask
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, fitting_cameras, random_mask
 
 H, W, C = 5, 7, 4
 generator = torch.Generator().manual_seed(0)

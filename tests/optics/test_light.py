@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from crsdun.errors import InputError
 from crsdun.optics import (
     KAIST_WAVELENGTHS,
-    InputError,
     SensorNoise,
     nbk7_wavelengths,
     normalise_frame,

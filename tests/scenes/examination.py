@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, SceneSet
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import Scene, formats, read_arrays, read_scene, write_scene
 
 SUFFIXES = (".mat", ".npz", ".h5", ".hdf5", ".tif", ".tiff", ".hdr")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crsdun.optics import InputError, nbk7_wavelengths
+from crsdun.errors import InputError
+from crsdun.optics import nbk7_wavelengths
 from crsdun.scenes import Scene, fvgnet, open_set
-from crsdun.scenes.fvgnet import list_fvgnet
-from crsdun.scenes.pairs import PairSet
+from crsdun.scenes.file_dataset import FileDataset
+from crsdun.scenes.fvgnet import index_fvgnet
 from tests.scenes.datasets import SIZE, made_scene, names_of, palette_picture, write_list, write_mirror, write_release
 from tests.scenes.examination import SetExamination
 
@@ -72,15 +73,15 @@ class TestMirrorOf204Bands(SetExamination):
         return open_set(full_mirror, "train")
 
     def test_wavelengths_of_the_file_win(self, full_mirror, tmp_path):
-        assert "evenly spread" in " ".join(list_fvgnet(full_mirror).notes)
+        assert "evenly spread" in " ".join(index_fvgnet(full_mirror).notes)
         other = write_mirror(tmp_path / "fvgnet", bands=204, scenes=6)
         own = np.linspace(390, 1010, 204) ** 1.001
         for path in other.glob("cubes/*.h5"):
             with h5py.File(path, "a") as file:
                 file["wavelengths"] = own
-        listing = list_fvgnet(other)
+        listing = index_fvgnet(other)
         np.testing.assert_allclose(listing.reading.wavelengths, own, atol=1e-6)
-        scene, even = PairSet(listing, "train")[0], open_set(full_mirror, "train")[0]
+        scene, even = FileDataset(listing, "train")[0], open_set(full_mirror, "train")[0]
         assert scene.wavelengths == even.wavelengths == nbk7_wavelengths()
         assert np.abs(scene.cube - even.cube).max() > 0.01
 
@@ -102,19 +103,19 @@ def test_splits_are_sorted_disjoint_and_drawn_from_training_only(release):
     assert all(list(names) == sorted(names) for names in splits.values())
     assert list(splits["test"]) == names_of(13)[10:]
     assert sorted(splits["train"] + splits["validation"]) == names_of(10)
-    others = {list_fvgnet(release, seed=seed).splits["validation"][0].name for seed in range(12)}
+    others = {index_fvgnet(release, seed=seed).splits["validation"][0].name for seed in range(12)}
     assert len(others) > 3
-    assert len(list_fvgnet(release, validation=0.3).splits["validation"]) == 3
+    assert len(index_fvgnet(release, validation=0.3).splits["validation"]) == 3
 
 
 def test_the_drawn_validation_scenes_are_frozen(release):
     """Whoever trained yesterday must find the same split tomorrow."""
-    names = [pair.name for pair in list_fvgnet(release, validation=0.3).splits["validation"]]
+    names = [pair.name for pair in index_fvgnet(release, validation=0.3).splits["validation"]]
     assert names == ["2021-11-03_000", "2021-11-03_002", "2021-11-03_004"]
 
 
 def test_one_list_only(mirror):
-    listing = list_fvgnet(mirror)
+    listing = index_fvgnet(mirror)
     assert [len(pairs) for pairs in listing.splits.values()] == [9, 1, 2]
     assert "one list only: 2 test scenes were drawn" in listing.notes[1]
     assert "left out are listed scenes without masks: 2" in listing.notes[0]
@@ -130,12 +131,12 @@ def test_a_mirror_with_the_lists_of_the_release(tmp_path):
 
 def test_cubes_that_lie_otherwise_are_noticed(release, mirror):
     with pytest.warns(UserWarning, match="as if the cubes were transposed"):
-        PairSet(list_fvgnet(mirror, transpose=False), "train")
+        FileDataset(index_fvgnet(mirror, transpose=False), "train")
     with pytest.warns(UserWarning, match="as if the cubes were transposed"):
-        PairSet(list_fvgnet(release, transpose=True), "train")
+        FileDataset(index_fvgnet(release, transpose=True), "train")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        PairSet(list_fvgnet(mirror, transpose=True), "train")
+        FileDataset(index_fvgnet(mirror, transpose=True), "train")
 
 
 def test_a_crop_reads_its_own_part_only(copy):
@@ -161,7 +162,7 @@ def test_an_unknown_colour_is_named(copy):
     Image.fromarray(picture).save(copy / "labels" / f"{name}.png")
     with pytest.raises(InputError, match=rf"{name}.png .* colour \[1, 2, 3\] at row 20, column 11, and 1"):
         open_set(copy, "test")
-    listing = list_fvgnet(copy)
+    listing = index_fvgnet(copy)
     part = listing.reading.read_classes(listing.splits["test"][2].labels, (SIZE, SIZE), slice(0, 20))
     np.testing.assert_array_equal(part, made_scene(12, 28)[1][:20])
     with pytest.raises(InputError, match=r"at row 21, column 12 \(2 pixels"):
@@ -176,7 +177,7 @@ def test_other_codes_for_real_and_fake_are_refused_until_said(tmp_path):
         np.save(path, codes)
     with pytest.raises(InputError, match="unknown pair"):
         [open_set(folder, "train")[index] for index in range(3)]
-    scenes = PairSet(list_fvgnet(folder, real_fake=(1, 0)), "train")
+    scenes = FileDataset(index_fvgnet(folder, real_fake=(1, 0)), "train")
     np.testing.assert_array_equal(scenes[0].classes, made_scene(names_of(4).index(scenes.names[0]), 34)[1])
 
 
@@ -217,7 +218,7 @@ def test_pictures_that_are_no_labels_do_no_harm(copy):
 )
 def test_what_is_missing_is_named(copy, spoil, message):
     spoil(copy)
-    assert message in "\n".join(list_fvgnet(copy).problems)
+    assert message in "\n".join(index_fvgnet(copy).problems)
     with pytest.raises(InputError, match="fvgnet: "):
         open_set(copy, "train")
 

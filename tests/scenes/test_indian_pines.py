@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, indian_pines
 from crsdun.scenes.indian_pines import STRIPS, IndianPinesSet, undo_newline_conversion
 from tests.scenes.examination import SetExamination

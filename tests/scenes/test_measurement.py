@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import Measurement, read_measurement, write_measurement
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "tsa_real"

@@ -11,9 +11,19 @@ import h5py
 import numpy as np
 import pytest
 
-from crsdun.optics import InputError, nbk7_wavelengths
+from crsdun.errors import InputError
+from crsdun.optics import nbk7_wavelengths
 from crsdun.scenes import open_set
-from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, StoredProduce, exact, make_produce, rendering, sets, shapes
+from crsdun.scenes.produce import (
+    CLASS_NAMES,
+    ProduceSet,
+    StoredProduce,
+    dataset,
+    exact_arithmetic,
+    make_produce,
+    rendering,
+    shapes,
+)
 from crsdun.scenes.produce.spectra import ILLUMINANTS, KINDS, measured, pairs
 from tests.scenes.examination import SetExamination
 
@@ -28,9 +38,9 @@ FEW = {"train": 1, "validation": 1, "test": 2}
 def folder(tmp_path_factory):
     """A folder as ``make_produce`` writes it, of few scenes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sets, "SCENES", FEW)
-        frozen = {split: hashes[: FEW[split]] for split, hashes in sets.frozen_hashes().items()}
-        patch.setattr(sets, "frozen_hashes", lambda: frozen)
+        patch.setattr(dataset, "SCENES", FEW)
+        frozen = {split: hashes[: FEW[split]] for split, hashes in dataset.frozen_hashes().items()}
+        patch.setattr(dataset, "frozen_hashes", lambda: frozen)
         told = []
         out = tmp_path_factory.mktemp("produce") / "new"
         facts = make_produce(out, progress=lambda done, total: told.append((done, total)))
@@ -60,7 +70,7 @@ class TestStored(SetExamination):
         assert stored.provenance == fresh.provenance
 
     def test_files_of_another_version_are_refused(self, folder, tmp_path):
-        path = tmp_path / sets.file_name("test")
+        path = tmp_path / dataset.file_name("test")
         path.write_bytes((folder / path.name).read_bytes())
         with h5py.File(path, "r+") as file:
             file.attrs["version"] = "0"
@@ -81,34 +91,36 @@ class TestStored(SetExamination):
 @pytest.mark.parametrize(("split", "index"), [("train", 0), ("train", 255), ("validation", 7), ("test", 49)])
 def test_frozen_hashes(split, index):
     scene = rendering.render(split, index)
-    assert sets.scene_hash(scene) == sets.frozen_hashes()[split][index]
+    assert dataset.scene_hash(scene) == dataset.frozen_hashes()[split][index]
 
 
 def test_hashes_of_the_splits_are_those_of_the_documentation():
-    assert {split: sets.split_hash(split) for split in sets.SCENES} == {
+    assert {split: dataset.split_hash(split) for split in dataset.SCENES} == {
         "train": "1cbe116f2a54cbdfa882d995609f617d295efa9a57c8207d4293b240d147c330",
         "validation": "ef1571556db1eb8f856cda16f1ef60eb88c679ba1ec4d75b40af5d7848aa7ad5",
         "test": "8d58a45fd52bb493c62fb99e88d2bcad89b401cce51c517b6186496c412776fc",
     }
-    assert {split: len(hashes) for split, hashes in sets.frozen_hashes().items()} == sets.SCENES
-    every = [each for hashes in sets.frozen_hashes().values() for each in hashes]
+    assert {split: len(hashes) for split, hashes in dataset.frozen_hashes().items()} == dataset.SCENES
+    every = [each for hashes in dataset.frozen_hashes().values() for each in hashes]
     assert len(set(every)) == 331
 
 
 def test_other_instructions_of_the_processor_give_the_same_bytes():
     """Without its vector instructions NumPy's sine differs in the last bit; the scenes must not."""
     found = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
-    code = "from crsdun.scenes.produce import sets; print(sets.scene_hash(sets.render('train', 3)))"
+    code = "from crsdun.scenes.produce import sets; print(dataset.scene_hash(dataset.render('train', 3)))"
     printed = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "NPY_DISABLE_CPU_FEATURES": found}, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert printed.strip() == sets.frozen_hashes()["train"][3]
+    assert printed.strip() == dataset.frozen_hashes()["train"][3]
 
 
 def test_a_machine_that_renders_other_bytes_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(sets, "frozen_hashes", lambda: {split: ["0" * 64] * n for split, n in sets.SCENES.items()})
-    sets.verified.cache_clear()
+    monkeypatch.setattr(
+        dataset, "frozen_hashes", lambda: {split: ["0" * 64] * n for split, n in dataset.SCENES.items()}
+    )
+    dataset.verified.cache_clear()
     with pytest.raises(InputError, match=r"scene 0 of train has SHA-256 .* on this machine"):
         make_produce(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -116,7 +128,9 @@ def test_a_machine_that_renders_other_bytes_is_told(monkeypatch, tmp_path):
 
 def test_only_exact_arithmetic():
     """No function whose last bit depends on the library, and no random numbers but raw PCG64."""
-    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (exact, shapes, rendering))
+    text = "".join(
+        Path(module.__file__).read_text(encoding="utf-8") for module in (exact_arithmetic, shapes, rendering)
+    )
     code = "\n".join(line.partition("#")[0] for line in text.splitlines())
     inexact = (
         "np.sin", "np.cos", "np.exp", "np.log", "np.power", "np.arctan", "np.hypot", "np.interp", "np.dot", " @ ",
@@ -126,10 +140,10 @@ def test_only_exact_arithmetic():
 
 
 def test_dice():
-    dice = exact.Dice("a")
+    dice = exact_arithmetic.SceneRng("a")
     first = dice.uniforms(3)
-    np.testing.assert_array_equal(first, exact.Dice("a").uniforms(3))
-    assert (first != exact.Dice("b").uniforms(3)).all()
+    np.testing.assert_array_equal(first, exact_arithmetic.SceneRng("a").uniforms(3))
+    assert (first != exact_arithmetic.SceneRng("b").uniforms(3)).all()
     other = dice.for_("something").uniform(0, 1)
     dice.uniforms(10)
     assert dice.for_("something").uniform(0, 1) == other
@@ -142,14 +156,14 @@ def test_dice():
 
 def test_curves_stay_near_what_they_stand_for():
     turns = np.linspace(-2, 2, 4001)
-    assert np.abs(exact.wave(turns) - np.cos(2 * np.pi * turns)).max() < 0.021
+    assert np.abs(exact_arithmetic.wave(turns) - np.cos(2 * np.pi * turns)).max() < 0.021
     angles = np.linspace(-0.499, 0.499, 999)
-    found = exact.turns(np.sin(2 * np.pi * angles), np.cos(2 * np.pi * angles))
+    found = exact_arithmetic.turns(np.sin(2 * np.pi * angles), np.cos(2 * np.pi * angles))
     assert np.abs(found - angles).max() < 0.001
-    assert exact.curve((2, 2, 2), np.array([-1, 0, 0.3, 1, 2])) == pytest.approx(2)
+    assert exact_arithmetic.curve((2, 2, 2), np.array([-1, 0, 0.3, 1, 2])) == pytest.approx(2)
     blot = np.zeros((40, 40))
     blot[20, 20] = 1
-    soft = exact.blurred(blot, 2)
+    soft = exact_arithmetic.blurred(blot, 2)
     assert soft.sum() == pytest.approx(1)
     assert soft[16:25, 20].tolist() == (soft[20, 20] * np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 5).tolist()
     np.testing.assert_array_equal(soft, soft.T)
@@ -196,7 +210,7 @@ def test_pairs_are_metamers(lamp):
 def test_an_object_keeps_the_colour_of_its_other_self():
     """Real and fake are painted with the same dice, so the two differ in nothing but the spectrum."""
     for label in range(1, 23, 2):
-        real, fake = (rendering.tones(exact.Dice("paint"), label + step, 1) for step in (0, 1))
+        real, fake = (rendering.tones(exact_arithmetic.SceneRng("paint"), label + step, 1) for step in (0, 1))
         for mine, yours in zip(real, fake, strict=True):
             assert colour.delta_E(lab(mine, "LED-B3"), lab(yours, "LED-B3"), method="CIE 2000") < 0.1
             assert np.abs(mine - yours).max() > 0.01
@@ -236,7 +250,7 @@ def test_everything_occurs(renderings):
 def test_objects_are_whole_and_do_not_touch():
     """Each lies inside the margin, and two free pixels at least are around it."""
     for index in range(6):
-        things = rendering.arrange(exact.Dice(str(index)))
+        things = rendering.arrange(exact_arithmetic.SceneRng(str(index)))
         assert 6 <= len(things) <= 30
         taken = np.zeros((256, 256), dtype=int)
         for thing in things:
@@ -253,7 +267,7 @@ def test_objects_are_whole_and_do_not_touch():
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_are_surfaces(kind):
     for seed in range(3):
-        surface = shapes.KINDS[kind](exact.Dice(f"{kind} {seed}"), 1.0).trimmed()
+        surface = shapes.KINDS[kind](exact_arithmetic.SceneRng(f"{kind} {seed}"), 1.0).trimmed()
         height, width = surface.cover.shape
         assert min(height, width) >= 25
         assert max(height, width) < 110
@@ -265,9 +279,9 @@ def test_shapes_are_surfaces(kind):
 
 
 def test_references_belong_to_this_version():
-    references = sets.references()
+    references = dataset.references()
     assert references["version"] == rendering.VERSION
-    assert references["scenes"] == sets.SCENES["test"]
+    assert references["scenes"] == dataset.SCENES["test"]
     told = {name: row["real_or_fake"] for name, row in references["references"].items()}
     assert told["true cube"] > 0.95
     assert 0.4 < told["colour under the lamp"] < 0.6

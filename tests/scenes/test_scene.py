@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, Scene
 
 CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)

@@ -10,7 +10,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from crsdun import solvers
-from crsdun.optics import CassiCamera, InputError, random_mask
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, random_mask
 
 BANDS, SIZE = 8, 48
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torchmetrics.functional.image  # noqa: F401 (every copy of this process will need it)
 
-from crsdun.training import Watch, train
+from crsdun.training import RunObserver, train
 from tests.training.small import small_config, small_sets
 
 LEARNING = {
@@ -53,7 +53,7 @@ def sit(folder: Path, kill_at: int | str | None = None) -> tuple[int, int]:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, HALF_A_CHECKPOINT))
-        train(small_config(folder, **LEARNING), small_sets(), Watch(tell=lambda words: None))
+        train(small_config(folder, **LEARNING), small_sets(), RunObserver(tell=lambda words: None))
         os.write(writing, str(moments).encode())
         os._exit(0)
     os.close(writing)

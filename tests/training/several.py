@@ -5,7 +5,7 @@ import sys
 import torch
 
 from crsdun.networks.blocks import ChannelBatchNorm
-from crsdun.training import Watch, train
+from crsdun.training import RunObserver, train
 from crsdun.training.distributed import Processes, SynchronisedBatchNorm, join
 from tests.training.small import small_config, small_sets
 
@@ -45,4 +45,4 @@ if __name__ == "__main__":
     with join() as processes:
         assert processes.count == 2
         normalise_together(processes)
-        train(small_config(sys.argv[1], **LEARNING), small_sets(), Watch(tell=lambda words: None))
+        train(small_config(sys.argv[1], **LEARNING), small_sets(), RunObserver(tell=lambda words: None))

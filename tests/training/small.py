@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.scenes import UNLABELLED, Scene
-from crsdun.scenes.sets import SceneSet
+from crsdun.scenes.scene_set import SceneSet
 from crsdun.training import TrainConfig, config_from
 
 BANDS, CLASS_NAMES = 5, ("background", "one", "two", "three")

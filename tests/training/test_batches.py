@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from crsdun.optics import InputError, random_mask
+from crsdun.errors import InputError
+from crsdun.optics import random_mask
 from crsdun.training.batches import Batches, camera_for
 from tests.training.small import SmallSet, small_config, small_sets
 

@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.training.checkpoints import LAST, PREVIOUS, Checkpoint, read_checkpoint, write_checkpoint
 
 

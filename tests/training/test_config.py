@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from crsdun.errors import InputError
 from crsdun.networks import create
-from crsdun.optics import InputError
 from crsdun.training import config_from, load_config
 from crsdun.training.config import plain
 from crsdun.training.phases import phases_of

@@ -12,9 +12,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from crsdun.errors import InputError
 from crsdun.networks import load
-from crsdun.optics import CassiCamera, InputError, random_mask
-from crsdun.training import Watch, train
+from crsdun.optics import CassiCamera, random_mask
+from crsdun.training import RunObserver, train
 from tests.training.small import SmallSet, small_config, small_sets
 
 SETS = small_sets()
@@ -22,7 +23,7 @@ SETS = small_sets()
 
 def run(config, sets=SETS, **watch):
     said = []
-    outcome = train(config, sets, Watch(**{"tell": said.append, **watch}))
+    outcome = train(config, sets, RunObserver(**{"tell": said.append, **watch}))
     return outcome, said
 
 

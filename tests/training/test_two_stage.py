@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from crsdun.errors import InputError
 from crsdun.networks import create, load
-from crsdun.optics import InputError
-from crsdun.training import IGNORED, Watch, train
+from crsdun.training import IGNORED, RunObserver, train
 from crsdun.training.batches import Batches, camera_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from crsdun.training.distributed import Processes
@@ -44,7 +44,7 @@ def two_stage_config(out, order="frozen", **sections):
 
 def run(config):
     said = []
-    return train(config, SETS, Watch(tell=said.append)), said
+    return train(config, SETS, RunObserver(tell=said.append)), said
 
 
 def weights_of(path, prefix=""):

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from crsdun.viewing.app.server import Settings, application
+from crsdun.viewing.app.server import ServerConfig, application
 
 KEY = "the-key"
 
@@ -26,7 +26,7 @@ def running(given: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        settings = Settings("127.0.0.1", port, tuple(given), limit, KEY)
+        settings = ServerConfig("127.0.0.1", port, tuple(given), limit, KEY)
         config = uvicorn.Config(application(settings), log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

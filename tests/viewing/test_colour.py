@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from crsdun.optics import KAIST_WAVELENGTHS, InputError, nbk7_wavelengths
+from crsdun.errors import InputError
+from crsdun.optics import KAIST_WAVELENGTHS, nbk7_wavelengths
 from crsdun.scenes import Scene
 from crsdun.viewing import (
     auto_exposure,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation, write_tables
-from crsdun.optics import InputError
-from crsdun.viewing.evaluation_page import MOST_PLACES, evaluation_page, read_run
+from crsdun.viewing.evaluation_page import MOST_PLACES, evaluation_page, read_run_report
 from crsdun.viewing.figures import save_png
 from tests.viewing.reports import HOSTILE, check_self_contained
 
@@ -156,7 +156,7 @@ def test_broken_folders(folders):
         evaluation_page([folders])
     (folders / "run" / "log.csv").write_text("step,loss\none,2\n")
     with pytest.raises(InputError, match=r"log\.csv is no table of a run"):
-        read_run(folders / "run")
+        read_run_report(folders / "run")
     stored = folders / "a" / "evaluation.json"
     whole = json.loads(stored.read_text())
     for part, value in (("record", {}), ("scenes", [{}]), ("stages", [])):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crsdun.optics import InputError, nbk7_wavelengths
+from crsdun.errors import InputError
+from crsdun.optics import nbk7_wavelengths
 from crsdun.viewing import (
     Panel,
     band_sheet,
-    choose_points,
     class_colours,
     class_map,
     class_picture,
@@ -20,6 +20,7 @@ from crsdun.viewing import (
     cube_to_srgb,
     measurement_picture,
     save_png,
+    select_pixels,
     spectra,
 )
 
@@ -159,7 +160,7 @@ def test_comparison(cube, tmp_path):
 @pytest.mark.parametrize("wavelengths", [NBK7, NBK7[::-1], None], ids=["nm", "descending", "unknown"])
 def test_spectra(cube, tmp_path, wavelengths):
     cubes = {"truth": cube, "GAP-TV": cube * 0.9 + 0.05, "flat $": np.full_like(cube, 0.5)}
-    points = choose_points(cube)
+    points = select_pixels(cube)
     spectra(cubes, wavelengths, points, tmp_path / "spectra.png", cube_to_srgb(cube, NBK7))
     figure = read(tmp_path / "spectra.png")
     assert figure.shape[0] > 500
@@ -189,7 +190,7 @@ def test_an_all_zero_cube_is_drawn(tmp_path):
     spectra(
         {"truth": zero, "estimate": zero},
         None,
-        choose_points(zero),
+        select_pixels(zero),
         tmp_path / "s.png",
         class_picture(zero[0].astype(int)),
     )
@@ -201,25 +202,25 @@ def test_an_all_zero_cube_is_drawn(tmp_path):
 
 
 def test_points_find_each_material_once_and_again(cube):
-    points = choose_points(cube)
-    assert points == choose_points(cube)
+    points = select_pixels(cube)
+    assert points == select_pixels(cube)
     assert len({(row >= 20, column >= 30) for row, column in points}) == 4
 
 
 def test_points_find_the_one_small_thing_that_differs():
     scene = np.full((10, 80, 80), 0.5)
     scene[:5, 44:60, 20:36] = 0.1
-    assert any(44 <= row < 60 and 20 <= column < 36 for row, column in choose_points(scene, 2))
+    assert any(44 <= row < 60 and 20 <= column < 36 for row, column in select_pixels(scene, 2))
 
 
 @pytest.mark.parametrize("shape", [(28, 3, 4), (1, 64, 64), (5, 200, 6)])
 def test_points_of_a_flat_or_tiny_scene_are_distinct(shape):
     for value in (0.0, 1.0):
-        points = choose_points(np.full(shape, value), 6)
+        points = select_pixels(np.full(shape, value), 6)
         assert len(set(points)) == 6
-    assert choose_points(np.ones((2, 1, 2)), 5) in ([(0, 0), (0, 1)], [(0, 1), (0, 0)])
+    assert select_pixels(np.ones((2, 1, 2)), 5) in ([(0, 0), (0, 1)], [(0, 1), (0, 0)])
     with pytest.raises(InputError, match="at least one"):
-        choose_points(np.ones(shape), 0)
+        select_pixels(np.ones(shape), 0)
 
 
 # -- the import ----------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.viewing import result_page as pages
 from crsdun.viewing.pages import command_line, plain_words, write_page
 from crsdun.viewing.palette import class_picture
+from crsdun.viewing.result_folder import read_results, write_results
 from crsdun.viewing.result_page import result_page
-from crsdun.viewing.results import read_results, write_results
 from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, small_reconstruction
 
 

@@ -30,7 +30,7 @@ from crsdun.cli import (
 )
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import reason
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 COMMANDS = (
     reconstruct,

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise InputError(f'the explorer needs {" and ".join(missing)}: pip install "crsdun[app]"')
-    from crsdun.runtime import keep_freed_memory
+    from crsdun.methods.memory import keep_freed_memory
     from crsdun.viewing.app.server import start
 
     keep_freed_memory()

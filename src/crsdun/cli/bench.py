@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.bench import CASES, ENGINE_CASES, QUICK_CASES, benchmark
+    from crsdun.experiments.bench import CASES, ENGINE_CASES, QUICK_CASES, benchmark
 
     cases = (QUICK_CASES if options.quick else CASES) + (ENGINE_CASES if options.engines else ())
     with progress_bar("bench") as progress:

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.table import Table
 
     from crsdun.evaluation import FIGURES
-    from crsdun.evaluation.writing import caption
+    from crsdun.evaluation.tables import caption
 
     table = Table("figure")
     for label in (f"A: {a.method}", f"B: {b.method}", "B − A", "95 % interval"):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import console, progress_bar
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crsdun.evaluation import Setting
+    from crsdun.evaluation import ProblemSize
     from crsdun.networks import Network
 
 COUNTS = ("parameters", "multiply_adds")
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.evaluation import MAIN_TABLE, Setting
+    from crsdun.evaluation import MAIN_TABLE, ProblemSize
 
     for option, values in (
         ("--size", options.size or ()),
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
             raise InputError(f"{option} takes whole numbers of at least 1, not {' '.join(map(str, values))}")
     given = {name: getattr(options, name) for name in ("bands", "classes", "step")}
     given |= {} if options.size is None else {"height": options.size[0], "width": options.size[1]}
-    setting = Setting()._replace(**{name: value for name, value in given.items() if value is not None})
+    setting = ProblemSize()._replace(**{name: value for name, value in given.items() if value is not None})
     names = options.networks or MAIN_TABLE
     rows = []
     with progress_bar("cost") as progress:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         print_rows(rows, setting)
 
 
-def row(name: str, setting: Setting, measured: bool) -> dict[str, Any]:
+def row(name: str, setting: ProblemSize, measured: bool) -> dict[str, Any]:
     """The costs of one network as plain values."""
     from crsdun.evaluation import multiply_adds, parameters, published
 
@@ -76,13 +76,13 @@ def row(name: str, setting: Setting, measured: bool) -> dict[str, Any]:
     if printed:
         found["difference_percent"] = {each: 100 * (found[each] / found["published"][each] - 1) for each in COUNTS}
     if measured:
-        from crsdun.bench import measure
+        from crsdun.experiments.bench import measure
 
         found |= measure(open_network, setting)
     return found
 
 
-def opener(name: str, setting: Setting) -> tuple[Callable[[], Network], Setting]:
+def opener(name: str, setting: ProblemSize) -> tuple[Callable[[], Network], ProblemSize]:
     """What makes a network of the zoo, or that of a weights file, and the setting with its bands and classes."""
     from crsdun.networks import create, load, read_header
 
@@ -94,7 +94,7 @@ def opener(name: str, setting: Setting) -> tuple[Callable[[], Network], Setting]
     return partial(load, name), setting._replace(**counts)
 
 
-def print_rows(rows: list[dict[str, Any]], setting: Setting) -> None:
+def print_rows(rows: list[dict[str, Any]], setting: ProblemSize) -> None:
     """Counts, published ones and the difference; then what was measured."""
     from rich.table import Table
 

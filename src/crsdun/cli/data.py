@@ -12,7 +12,7 @@ from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import console, progress_bar
 
 if TYPE_CHECKING:
-    from crsdun.scenes.checking import Check, SplitFacts
+    from crsdun.scenes.dataset_check import Check, SplitFacts
 
 
 def add(commands: Commands) -> None:
@@ -37,19 +37,19 @@ def add(commands: Commands) -> None:
 
 
 def run_check(options: argparse.Namespace) -> int:
-    from crsdun.scenes import checking
+    from crsdun.scenes import dataset_check
 
     with progress_bar("check") as progress:
-        check = checking.check_set(options.source, progress)
+        check = dataset_check.check_set(options.source, progress)
     differences: dict[str, list[str]] = {}
     manifest = options.manifest
     compared = manifest is not None and manifest.exists() and not options.overwrite
     if compared:
-        differences = checking.compare_manifest(check.hashes, manifest)
+        differences = dataset_check.compare_manifest(check.hashes, manifest)
     elif manifest is not None:
-        checking.write_manifest(check.hashes, manifest)
+        dataset_check.write_manifest(check.hashes, manifest)
     if options.json:
-        print(json.dumps(checking.as_plain(check) | {"manifest": differences}))
+        print(json.dumps(dataset_check.as_plain(check) | {"manifest": differences}))
     else:
         print_check(check)
         out = console()

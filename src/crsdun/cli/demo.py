@@ -19,8 +19,8 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.runtime import keep_freed_memory
-    from crsdun.viewing.demo import write_demo
+    from crsdun.experiments.demo import write_demo
+    from crsdun.methods.memory import keep_freed_memory
 
     keep_freed_memory()
     found = write_demo(options.out, options.overwrite, progress_bar)

@@ -18,8 +18,8 @@ from crsdun.cli.simulate import whole_number
 if TYPE_CHECKING:
     import numpy as np
 
-    from crsdun.evaluation import Evaluation, Setup, Trial
-    from crsdun.viewing.evaluation import Row
+    from crsdun.evaluation import Evaluation, SceneResult, Setup
+    from crsdun.viewing.evaluation_figures import ContactSheetRow
 
 
 def add(commands: Commands) -> None:
@@ -52,11 +52,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
-    from crsdun.evaluation import evaluate, try_scene, write_tables
+    from crsdun.evaluation import evaluate, evaluate_scene, write_tables
     from crsdun.networks import Network, find_weights
-    from crsdun.scenes.sets import open_set
+    from crsdun.scenes.catalog import open_set
     from crsdun.solvers import SOLVERS
-    from crsdun.viewing.evaluation import confusion_picture, contact_sheet
+    from crsdun.viewing.evaluation_figures import confusion_picture, contact_sheet
     from crsdun.viewing.evaluation_page import evaluation_page
     from crsdun.viewing.pages import PAGE, write_page
 
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     device = device_from(options.device)
     weights = None if options.weights in SOLVERS else options.weights
     settings = {} if options.iterations is None else {"iterations": options.iterations}
-    name, method = runtime.method_from(weights, options.weights, device, step=options.step, **settings)
+    name, method = runtime.open_method(weights, options.weights, device, step=options.step, **settings)
     runtime.keep_freed_memory()
     step = method.card.step if options.step is None and isinstance(method, Network) else options.step
     setup = setup_from(options, step=2 if step is None else step)
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
             confusion_picture(evaluation.confusion, scenes.class_names or (), folder / "confusion.png")
         # Their estimates were not kept: all scenes at once would not fit into memory.
         rows = [
-            sheet_row(title, index, evaluation, try_scene(method, scenes, index, setup, device))
+            sheet_row(title, index, evaluation, evaluate_scene(method, scenes, index, setup, device))
             for title, index in worst_median_best(evaluation).items()
         ]
         contact_sheet(rows, folder / "contact_sheet.png")
@@ -132,10 +132,10 @@ def worst_median_best(evaluation: Evaluation) -> dict[str, int]:
     return {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
 
 
-def sheet_row(title: str, index: int, evaluation: Evaluation, trial: Trial) -> Row:
+def sheet_row(title: str, index: int, evaluation: Evaluation, trial: SceneResult) -> ContactSheetRow:
     from crsdun.evaluation import FIGURES
     from crsdun.scenes import Scene
-    from crsdun.viewing.evaluation import Row
+    from crsdun.viewing.evaluation_figures import ContactSheetRow
 
     row = evaluation.scenes[index]
     words = [figure.words(row[name]) for name, figure in FIGURES.items() if name in row]
@@ -144,14 +144,14 @@ def sheet_row(title: str, index: int, evaluation: Evaluation, trial: Trial) -> R
         wavelengths=trial.scene.wavelengths,
         classes=trial.estimate.classes[0].cpu().numpy() if evaluation.confusion else None,
     )
-    return Row(f"{title}: {trial.name}", "   ".join(words), trial.scene, trial.frame.numpy(), estimate)
+    return ContactSheetRow(f"{title}: {trial.name}", "   ".join(words), trial.scene, trial.frame.numpy(), estimate)
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Figures below each other, stages beside each other; then what the numbers are."""
     from rich.table import Table
 
-    from crsdun.evaluation.writing import FIGURES, caption, shown
+    from crsdun.evaluation.tables import FIGURES, caption, shown
 
     table = Table(evaluation.method)
     for number in range(1, len(evaluation.stages)):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command, measurement_options, overwrite_option
 from crsdun.cli.printing import console
-from crsdun.cli.reconstruct import decoder_from, device_from
+from crsdun.cli.reconstruct import device_from, pipeline_from
 
 if TYPE_CHECKING:
-    from crsdun.runtime import Explanation, Looks
+    from crsdun.runtime import Explanation, RegionAttention
 
 FIGURES = {
     "data_residual": ("residual", "{:.2%}"),
@@ -56,21 +56,21 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
-    from crsdun.viewing import choose_points
-    from crsdun.viewing.explaining import look_sheet, stage_sheet
+    from crsdun.viewing import select_pixels
+    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
 
     runtime.check_folder(options.out, options.overwrite)
     runtime.keep_freed_memory()
     device = device_from(options.device)
     name, network = options.weights.name, runtime.open_engine(options.weights, device=device)
-    given = decoder_from(options, None, device=device).read(options.measurement)
+    given = pipeline_from(options, None, device=device).read(options.measurement)
     explanation = runtime.explain(given.measurement, given.camera, network, name, given.truth, device)
 
-    asked: list[Looks] = []
+    asked: list[RegionAttention] = []
     if explanation.blocks:
         pixels = options.pixel
         if not pixels and not options.classes:
-            pixels = choose_points(explanation.answer.cube, CHOSEN)
+            pixels = select_pixels(explanation.answer.cube, CHOSEN)
         asked += [explanation.pixel(row, column) for row, column in pixels]
         asked += [explanation.of_class(each) for each in options.classes]
     told = facts(explanation, asked)
@@ -86,11 +86,11 @@ def run(options: argparse.Namespace) -> None:
         print_explanation(explanation, ["stages.png", *map(picture_name, asked)], options.out)
 
 
-def picture_name(looks: Looks) -> str:
+def picture_name(looks: RegionAttention) -> str:
     return re.sub(r"\W+", "_", looks.title) + ".png"
 
 
-def facts(explanation: Explanation, asked: list[Looks]) -> dict[str, Any]:
+def facts(explanation: Explanation, asked: list[RegionAttention]) -> dict[str, Any]:
     """The stages' figures and, for each question, those of every block, as plain values without the maps."""
     told = ("stage", "branch", "node", "block", "tokens", "own_class")
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import tell
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from crsdun.runtime import Reconstruction
@@ -50,8 +50,8 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.viewing.paper import Box, choose_bands, paper_figure
-    from crsdun.viewing.results import read_results
+    from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
+    from crsdun.viewing.result_folder import read_results
 
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from crsdun.optics import InputError, parse_wavelengths
+from crsdun.errors import InputError
+from crsdun.optics import parse_wavelengths
 
 Commands = Any  # what ``add_subparsers`` returns has no public type
 

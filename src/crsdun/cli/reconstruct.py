@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command, measurement_options, overwrite_option
 from crsdun.cli.printing import progress_bar, reason, report, tell, told
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
-    from crsdun.runtime import Decoder, Prepared, Reconstruction
+    from crsdun.runtime import Pipeline, PreparedMeasurement, Reconstruction
 
 
 def add(commands: Commands) -> None:
@@ -66,12 +66,12 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
-    from crsdun.viewing.results import write_results
+    from crsdun.viewing.result_folder import write_results
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
     if many is not None:
         runtime.check_parent(options.out)
-        runtime.check_truth_of_many(options.truth)
+        runtime.check_truth_folder(options.truth)
     if options.overlap is not None and options.tile is None:
         raise InputError("an --overlap is that of tiles; give --tile ROWS too")
     runtime.keep_freed_memory()
@@ -79,9 +79,9 @@ def run(options: argparse.Namespace) -> int:
     device = device_from(options.device)
     method = None
     if options.weights or options.method or settings:
-        solver = options.method or runtime.WITHOUT_WEIGHTS
-        method = runtime.method_from(options.weights, solver, device, options.engine, options.step, **settings)
-    decoder = decoder_from(
+        solver = options.method or runtime.DEFAULT_SOLVER
+        method = runtime.open_method(options.weights, solver, device, options.engine, options.step, **settings)
+    decoder = pipeline_from(
         options,
         method,
         engine=options.engine,
@@ -98,12 +98,12 @@ def run(options: argparse.Namespace) -> int:
         report(decoded, options.out, options.json)
         return 0
 
-    def read(item: tuple[Path, Path]) -> tuple[Prepared, Path]:
+    def read(item: tuple[Path, Path]) -> tuple[PreparedMeasurement, Path]:
         file, out = item
         runtime.check_folder(out, options.overwrite)
         return decoder.read(file), out
 
-    def decode(given: tuple[Prepared, Path]) -> tuple[Reconstruction, Path]:
+    def decode(given: tuple[PreparedMeasurement, Path]) -> tuple[Reconstruction, Path]:
         return decoder.decode(given[0]), given[1]
 
     def write(decoded: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
@@ -120,12 +120,12 @@ def run(options: argparse.Namespace) -> int:
     return report_many(outcomes, options.json)
 
 
-def decoder_from(options: argparse.Namespace, method: Any, **settings: Any) -> Decoder:
+def pipeline_from(options: argparse.Namespace, method: Any, **settings: Any) -> Pipeline:
     """What reads measurements as the ``measurement_options`` say."""
-    from crsdun.runtime import Decoder
+    from crsdun.runtime import Pipeline
     from crsdun.scenes import read_mask
 
-    return Decoder(
+    return Pipeline(
         method,
         mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
         key=options.key,

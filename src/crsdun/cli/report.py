@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import tell
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 
 def add(commands: Commands) -> None:
@@ -31,8 +31,8 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     from crsdun.viewing.evaluation_page import evaluation_page
     from crsdun.viewing.pages import PAGE, write_page
+    from crsdun.viewing.result_folder import read_results
     from crsdun.viewing.result_page import result_page
-    from crsdun.viewing.results import read_results
 
     kinds = {folder: kind_of(folder) for folder in options.folders}
     results = [folder for folder, kind in kinds.items() if kind == "results"]
@@ -54,9 +54,9 @@ def run(options: argparse.Namespace) -> None:
 
 def kind_of(folder: Path) -> str:
     """What a folder holds: ``results``, ``evaluation`` or ``run``."""
-    from crsdun.evaluation.writing import FILE
-    from crsdun.training.records import RECORD as RUN
-    from crsdun.viewing.results import METRICS
+    from crsdun.evaluation.tables import FILE
+    from crsdun.training.run_log import RECORD as RUN
+    from crsdun.viewing.result_folder import METRICS
 
     for kind, name in (("evaluation", FILE), ("run", RUN), ("results", METRICS)):
         if (folder / name).is_file():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, camera_options, command, overwrite_option
 from crsdun.cli.printing import tell
-from crsdun.optics import InputError, UnitError, nbk7_wavelengths, random_mask
+from crsdun.errors import InputError, UnitError
+from crsdun.optics import nbk7_wavelengths, random_mask
 
 if TYPE_CHECKING:
     from crsdun.scenes import Scene

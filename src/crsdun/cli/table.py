@@ -23,9 +23,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from crsdun.runtime import keep_freed_memory
-    from crsdun.training import Watch
-    from crsdun.training.tables import as_markdown, load_table, make_table
+    from crsdun.experiments.tables import as_markdown, load_table, make_table
+    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.training import RunObserver
 
     table, configs = load_table(options.config, options.change)
     keep_freed_memory()
@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
         made = make_table(table, configs)
     else:
         with progress_bar(table.title) as progress:
-            watch = Watch(progress, lambda words: print(f"crsdun: {words}", file=sys.stderr, flush=True), picture)
+            watch = RunObserver(
+                progress, lambda words: print(f"crsdun: {words}", file=sys.stderr, flush=True), picture
+            )
             made = make_table(table, configs, watch=watch)
         if options.json:
             print(json.dumps({"out": table.out, **asdict(made)}))

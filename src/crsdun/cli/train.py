@@ -35,14 +35,14 @@ def run(options: argparse.Namespace) -> int:
         print(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), end="")
         return 0
 
-    from crsdun.runtime import keep_freed_memory
-    from crsdun.training import Watch, train
+    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.training import RunObserver, train
 
     keep_freed_memory()
     if os.environ.get("RANK", "0") != "0":  # torchrun started several, and the first one speaks for all
         return 130 if train(config).stopped == "signal" else 0
     with progress_bar(config.network.name) as progress:
-        watch = Watch(progress, lambda words: print(f"crsdun: {words}", file=sys.stderr, flush=True), picture)
+        watch = RunObserver(progress, lambda words: print(f"crsdun: {words}", file=sys.stderr, flush=True), picture)
         outcome = train(config, watch=watch)
     facts = {
         "out": config.out,

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crsdun.evaluation.protocols import protocol_by_name
-from crsdun.optics import CassiCamera, InputError
+from crsdun.errors import InputError
+from crsdun.evaluation.protocols import get_protocol
+from crsdun.optics import CassiCamera
 
 # Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
 IOU_SMOOTHING = 1e-4
@@ -41,7 +42,7 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
             f"the truth has shape {tuple(truth.shape)} (bands, height, width) but the estimate "
             f"{tuple(estimate.shape)}; crop or resample the truth to the camera's bands and size"
         )
-    rules = protocol_by_name(protocol)
+    rules = get_protocol(protocol)
     angles = spectral_angles(estimate, truth)[truth.norm(dim=0) > 0]
     return {
         "psnr_db": rules.psnr(estimate, truth),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 SSIM_KERNEL = 11  # pixels that the Gaussian of SSIM (σ 1.5) is wide
 # Equal pictures have an infinite PSNR, which would swallow every mean.
@@ -94,7 +94,7 @@ PROTOCOLS = {
 }
 
 
-def protocol_by_name(name: str) -> Protocol:
+def get_protocol(name: str) -> Protocol:
     """The protocol of this name.
 
     Raises:

@@ -10,7 +10,7 @@ PAPER = "He et al., CVPR 2026"
 
 @dataclass(frozen=True)
 class Published:
-    """What is printed of a system: FVgNET, 50 test scenes; counts as ``Setting``. None where nothing is.
+    """What is printed of a system: FVgNET, 50 test scenes; counts as ``ProblemSize``. None where nothing is.
 
     Attributes:
         psnr_db, miou: over the test scenes, mIoU as a share of 1.
@@ -26,7 +26,7 @@ class Published:
     source: str = PAPER
 
 
-class Setting(NamedTuple):
+class ProblemSize(NamedTuple):
     """What counts depend on besides the network; the published one."""
 
     bands: int = 28
@@ -60,6 +60,6 @@ PUBLISHED = {
 MAIN_TABLE = ("mstpp+seg", "rcump_9stg+seg", "ssr_6stg+seg", "ssr_9stg+seg", "crsdun_3stg", "crsdun_5stg")
 
 
-def published(name: str, setting: Setting) -> Published | None:
+def published(name: str, setting: ProblemSize) -> Published | None:
     """What is published of a system by its name in the zoo, where the setting is the published one."""
-    return PUBLISHED.get(name) if setting == Setting() else None
+    return PUBLISHED.get(name) if setting == ProblemSize() else None

@@ -1,23 +1,21 @@
 """How a measurement becomes a cube and a class map: the learnt methods."""
 
-from crsdun.networks.authors import from_authors, from_published
 from crsdun.networks.checkpoint import load, read_header, save
+from crsdun.networks.checkpoint_adapters import from_authors, from_published
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
-from crsdun.networks.joined import Joined, JoinedConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
-from crsdun.networks.network import Card, Network, fit_to_card
+from crsdun.networks.network import ModelCard, Network, fit_to_card
+from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.rcump import Rcump, RcumpConfig
-from crsdun.networks.seg import SegConfig, Segmenter
-from crsdun.networks.shipped import find_weights, shipped
+from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
+from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
 from crsdun.networks.zoo import create, join
 
 __all__ = [
-    "Card",
     "Crsdun",
     "CrsdunConfig",
-    "Joined",
-    "JoinedConfig",
+    "ModelCard",
     "Mstpp",
     "MstppConfig",
     "Network",
@@ -27,6 +25,8 @@ __all__ = [
     "Segmenter",
     "Ssr",
     "SsrConfig",
+    "TwoStageConfig",
+    "TwoStageNetwork",
     "create",
     "find_weights",
     "fit_to_card",
@@ -34,7 +34,7 @@ __all__ = [
     "from_published",
     "join",
     "load",
+    "pretrained_weights",
     "read_header",
     "save",
-    "shipped",
 ]

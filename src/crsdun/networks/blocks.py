@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.bands import Cut, add, add_by_rows
+from crsdun.networks.row_chunks import Cut, add, add_by_rows
 
 WINDOW = 8
 

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from crsdun import __version__
-from crsdun.networks.network import Card, Network
-from crsdun.networks.shipped import find_weights, shipped
+from crsdun.errors import InputError
+from crsdun.networks.network import ModelCard, Network
+from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.zoo import build, kind_of
-from crsdun.optics import InputError
 
 HEADER = "crsdun"  # the one metadata entry, JSON
 FORMAT = 1
@@ -28,7 +28,7 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     Args:
         network: any network of crsdun.
         path: a ``.safetensors`` file, replaced if it exists.
-        **card: fields of ``Card`` (wavelengths, class_names, step, provenance) that change what the network's
+        **card: fields of ``ModelCard`` (wavelengths, class_names, step, provenance) that change what the network's
             own card says.
 
     Raises:
@@ -37,15 +37,15 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     path = Path(path)
     if not isinstance(network, Network):
         raise InputError(f"crsdun.save takes a network of crsdun, not {type(network).__name__}")
-    unknown = [name for name in card if name not in asdict(Card())]
+    unknown = [name for name in card if name not in asdict(ModelCard())]
     if unknown:
-        raise InputError(f"a card has no field {', '.join(unknown)}; its fields are {', '.join(asdict(Card()))}")
+        raise InputError(f"a card has no field {', '.join(unknown)}; its fields are {', '.join(asdict(ModelCard()))}")
     complete = replace(network.card, **card)
     for field, count in (("wavelengths", network.config.bands), ("class_names", network.config.classes)):
         values = getattr(complete, field)
         if values is not None and len(values) != count:
             raise InputError(f"the network needs {count} {field}, not {len(values)}")
-    header = header_of(network, complete)
+    header = header_for(network, complete)
     # Contiguous copies: the file knows nothing of memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -59,7 +59,7 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def header_of(network: Network, card: Card) -> dict[str, Any]:
+def header_for(network: Network, card: ModelCard) -> dict[str, Any]:
     """Everything about a network but its weights, as plain JSON values."""
     return {
         "format": FORMAT,
@@ -70,12 +70,12 @@ def header_of(network: Network, card: Card) -> dict[str, Any]:
     }
 
 
-def card_from(header: dict[str, Any]) -> Card:
+def card_from_header(header: dict[str, Any]) -> ModelCard:
     """The card that a header holds."""
     card: dict[str, Any] = dict(header["card"])
     for name in ("wavelengths", "class_names"):
         card[name] = card[name] and tuple(card[name])
-    return Card(**card)
+    return ModelCard(**card)
 
 
 def _umask() -> int:
@@ -98,7 +98,7 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
-        names = ", ".join(shipped())
+        names = ", ".join(pretrained_weights())
         raise InputError(f"there is no weights file {path}; the package brings weights called {names}") from None
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
@@ -121,7 +121,7 @@ def parse_header(text: str, path: Path) -> dict[str, Any]:
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
     """The network of a weights file, or of shipped weights by name, in evaluation mode.
 
-    ``network.card`` tells what it was trained for; ``crsdun.networks.shipped()`` lists what comes with the package.
+    ``network.card`` tells what it was trained for; ``crsdun.networks.pretrained_weights()`` lists what there is.
 
     Raises:
         InputError: as ``read_header``, or the weights do not fit the layers the header describes.
@@ -134,5 +134,5 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
-    network.card = card_from(header)
+    network.card = card_from_header(header)
     return network.to(device).eval()

@@ -19,12 +19,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from crsdun.errors import InputError
 from crsdun.networks.blocks import AttentionResidualBlock, SpectralSpatialBlock, conv, downsample, swin_blocks
 from crsdun.networks.network import Network, check_counts, check_input
 from crsdun.networks.super_tokens import CrossAggregationBlock
 from crsdun.networks.unet import Scales, pad_to_multiple
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
-from crsdun.optics import CassiCamera, Estimate, InputError
+from crsdun.optics import CassiCamera, Estimate
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Crsdun(Network):
         if config.lista:
             self.recurrence = conv(N, N)  # S, stands for I − t(ΦᵀΦ + γI)
             self.analysis = conv(C, N)  # Wᵈ, stands for tΦᵀ
-        self.stages = nn.ModuleList(Stage(config, first=k == 0) for k in range(config.stages))
+        self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """Cube and class map of every stage.
@@ -101,14 +102,14 @@ class Crsdun(Network):
         theta = xi = x.new_zeros(len(y), self.config.classes, *x.shape[-2:])
 
         cubes, logits = [], []
-        for stage in cast("list[Stage]", self.stages):
+        for stage in cast("list[CrsdunStage]", self.stages):
             x, theta, xi = self.unfold(stage, x, theta, xi, y, M, camera)
             cubes.append(x)
             logits.append(theta)
         return Estimate(cubes, logits)
 
     def unfold(
-        self, stage: Stage, x: Tensor, theta: Tensor, xi: Tensor, y: Tensor, M: Tensor, camera: CassiCamera
+        self, stage: CrsdunStage, x: Tensor, theta: Tensor, xi: Tensor, y: Tensor, M: Tensor, camera: CassiCamera
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One stage of half-quadratic splitting."""
         scalars = iter(stage.estimate(torch.cat([x, theta], 1) if self.config.theta_in_gradient else x))
@@ -131,7 +132,7 @@ class Crsdun(Network):
         return x, theta, xi
 
 
-class Stage(nn.Module):
+class CrsdunStage(nn.Module):
     """What stage k owns: its estimator E_k, CATʳ_k with the residual block behind it, and CATˢ_k."""
 
     def __init__(self, config: CrsdunConfig, first: bool):

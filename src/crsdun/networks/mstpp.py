@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.bands import add, add_by_rows
 from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, conv, init_truncated
 from crsdun.networks.network import Network, check_counts, check_input
+from crsdun.networks.row_chunks import add, add_by_rows
 from crsdun.networks.unet import UNet, pad_to_multiple
 from crsdun.optics import CassiCamera, Estimate
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from crsdun.optics import CassiCamera, Estimate, InputError
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, Estimate
 
 # Weights see other colours than they were trained for when a band is further off than this.
 WAVELENGTH_TOLERANCE_NM = 5.0
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a trained network knows besides its layers; travels in the header of its weights file.
 
     Attributes:
@@ -36,7 +37,7 @@ class Network(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         self.config = config
-        self.card = Card()
+        self.card = ModelCard()
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         raise NotImplementedError
@@ -69,7 +70,7 @@ def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> N
     camera.check(measurement)
 
 
-def fit_to_card(camera: CassiCamera, card: Card, bands: int) -> CassiCamera:
+def fit_to_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     """The camera, with the wavelengths a network was trained for where it has none of its own.
 
     Raises:

@@ -60,7 +60,7 @@ class Rcump(Network):
         super().__init__(config)
         C = config.bands
         self.initial = conv(2 * C, C, bias=True)
-        self.stages = nn.ModuleList(Stage(C, config.width) for _ in range(config.stages))
+        self.stages = nn.ModuleList(RcumpStage(C, config.width) for _ in range(config.stages))
         self.apply(init_small)
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
@@ -76,7 +76,7 @@ class Rcump(Network):
 
         mask = shifted[None, ..., : camera.width]
         cubes = []
-        for stage in cast("list[Stage]", self.stages):
+        for stage in cast("list[RcumpStage]", self.stages):
             gradient = camera.adjoint(camera.forward(x) - y)
             r = x - stage.step(gradient) * gradient
             x = stage.network(r, mask) + stage.completion(x) + r
@@ -93,7 +93,7 @@ def init_small(module: nn.Module) -> None:
         nn.init.normal_(module.bias, std=0.01)
 
 
-class Stage(nn.Module):
+class RcumpStage(nn.Module):
     """What stage k owns: the estimator of its step sizes, its proximal network, and its residual completion."""
 
     def __init__(self, bands: int, width: int):

@@ -53,7 +53,7 @@ class Ssr(Network):
         super().__init__(config)
         C = config.bands
         self.initial = conv(2 * C, C, bias=True)
-        self.stages = nn.ModuleList(Stage(config) for _ in range(config.stages))
+        self.stages = nn.ModuleList(SsrStage(config) for _ in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """The cube of every stage; arguments and errors as those of ``Crsdun``."""
@@ -63,7 +63,7 @@ class Ssr(Network):
 
         x = self.initial(torch.cat([camera.measurement_form(y, "H"), M.expand(len(y), -1, -1, -1)], 1))
         cubes = []
-        for stage in cast("list[Stage]", self.stages):
+        for stage in cast("list[SsrStage]", self.stages):
             # z = x + ρ Aᵀ((y − A x) ⊘ D), then the proximal network
             (rho,) = stage.estimate(x)
             z = gradient_step(x, y, camera, size=rho)
@@ -72,7 +72,7 @@ class Ssr(Network):
         return Estimate(cubes)
 
 
-class Stage(nn.Module):
+class SsrStage(nn.Module):
     """What stage k owns: the estimator of its step size ρ, its proximal network, and the residual block behind it."""
 
     def __init__(self, config: SsrConfig):

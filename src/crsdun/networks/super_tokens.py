@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.bands import add, add_by_rows
 from crsdun.networks.blocks import (
     ChannelBatchNorm,
     ChannelLayerNorm,
@@ -20,6 +19,7 @@ from crsdun.networks.blocks import (
     from_windows,
     to_windows,
 )
+from crsdun.networks.row_chunks import add, add_by_rows
 
 
 class CrossAggregationBlock(nn.Module):

@@ -9,22 +9,23 @@ from typing import Any
 
 import torch
 
+from crsdun.errors import InputError
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
-from crsdun.networks.joined import Joined, JoinedConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
 from crsdun.networks.network import Network
 from crsdun.networks.rcump import Rcump, RcumpConfig
-from crsdun.networks.seg import SegConfig, Segmenter
+from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
-from crsdun.optics import Estimate, InputError
+from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
+from crsdun.optics import Estimate
 from crsdun.solvers import SOLVERS, by_name
 
 
-def _joined(config: JoinedConfig) -> Joined:
+def _joined(config: TwoStageConfig) -> TwoStageNetwork:
     """Both parts with fresh weights; a solver is its own configuration."""
     part = config.reconstruction
     reconstruction = part if config.method in SOLVERS else KINDS[config.method][1](part)
-    return Joined(config, reconstruction, Segmenter(config.segmenter))
+    return TwoStageNetwork(config, reconstruction, Segmenter(config.segmenter))
 
 
 # Kind of network → its configuration and what makes the network of it; the kind is what a weights file stores.
@@ -34,7 +35,7 @@ KINDS: dict[str, tuple[type, Callable[[Any], Network]]] = {
     "ssr": (SsrConfig, Ssr),
     "rcump": (RcumpConfig, Rcump),
     "seg": (SegConfig, Segmenter),
-    "joined": (JoinedConfig, _joined),
+    "joined": (TwoStageConfig, _joined),
 }
 
 # The ablations of CRSDUN, behind its name (``crsdun_3stg_baseline1``): two branches apart, what lets them cooperate
@@ -93,7 +94,7 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
     return build("joined", {"method": kind, "reconstruction": settings, "segmenter": segmenter, **overrides})
 
 
-def join(reconstruction: Callable[..., Estimate], segmenter: Segmenter) -> Joined:
+def join(reconstruction: Callable[..., Estimate], segmenter: Segmenter) -> TwoStageNetwork:
     """A two-stage system of parts that exist already, such as weights that were trained one after the other.
 
     Args:
@@ -103,14 +104,14 @@ def join(reconstruction: Callable[..., Estimate], segmenter: Segmenter) -> Joine
     Raises:
         InputError: the parts are no such things, or for different bands.
     """
-    if not isinstance(segmenter, Segmenter) or isinstance(reconstruction, Segmenter | Joined):
+    if not isinstance(segmenter, Segmenter) or isinstance(reconstruction, Segmenter | TwoStageNetwork):
         raise InputError("join takes a method that reconstructs and a segmenter (seg_{K}stg), in this order")
     if isinstance(reconstruction, Network):
-        config = JoinedConfig(kind_of(reconstruction), reconstruction.config, segmenter.config)
-        return Joined(config, reconstruction, segmenter)
+        config = TwoStageConfig(kind_of(reconstruction), reconstruction.config, segmenter.config)
+        return TwoStageNetwork(config, reconstruction, segmenter)
     for name, solver in SOLVERS.items():
         if isinstance(reconstruction, solver):
-            return Joined(JoinedConfig(name, reconstruction, segmenter.config), reconstruction, segmenter)
+            return TwoStageNetwork(TwoStageConfig(name, reconstruction, segmenter.config), reconstruction, segmenter)
     raise InputError(f"only a network or a solver of crsdun can be joined, not {type(reconstruction).__name__}")
 
 
@@ -131,9 +132,9 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise InputError(f"{kind} has no setting {', '.join(unknown)}; its settings are {', '.join(known)}")
-    if config is JoinedConfig:
+    if config is TwoStageConfig:
         method, part = settings["method"], settings["reconstruction"]
-        return JoinedConfig(
+        return TwoStageConfig(
             method,
             by_name(method, **part) if method in SOLVERS else config_from(method, part),
             config_from("seg", settings["segmenter"]),

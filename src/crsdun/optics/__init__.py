@@ -3,9 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crsdun.errors import InputError, UnitError
 from crsdun.optics.calibration import normalise_frame
-from crsdun.optics.errors import InputError, UnitError
-from crsdun.optics.fitting import check_height, describe_fits, fitting_cameras
+from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
 from crsdun.optics.masks import random_mask, shifted_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 

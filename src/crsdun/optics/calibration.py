@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 
 def normalise_frame(

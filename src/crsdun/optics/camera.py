@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crsdun.optics.errors import InputError
-from crsdun.optics.fitting import check_height, describe_fits
+from crsdun.errors import InputError
+from crsdun.optics.geometry import check_height, describe_fits
 
 # Pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 
 def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:

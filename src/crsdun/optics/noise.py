@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 
 def poisson_shot_noise(measurement: Tensor, photons: float, generator: torch.Generator | None = None) -> Tensor:

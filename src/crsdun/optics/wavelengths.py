@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crsdun.optics.errors import InputError, UnitError
+from crsdun.errors import InputError, UnitError
 
 # Bands of the TSA-Net prototype and of the CAVE/KAIST simulations of the field, in nm.
 KAIST_WAVELENGTHS = (

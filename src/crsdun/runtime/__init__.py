@@ -1,42 +1,49 @@
 """A measurement file in, a folder of results out; any number of them, of any size."""
 
-from crsdun.runtime.decoding import Decoder, Prepared, check_truth_of_many
+from crsdun.methods.memory import available_memory, keep_freed_memory
+from crsdun.methods.precision import PRECISIONS
+from crsdun.methods.tiles import Tiles, automatic_tiles
+from crsdun.runtime.batch import check_parent, find_measurements, find_truth, stream
 from crsdun.runtime.engines import Engine, open_engine
-from crsdun.runtime.explaining import CrossAggregationRecord, Explanation, Look, Looks, Stage, explain
-from crsdun.runtime.exporting import export
-from crsdun.runtime.folder import RECORD, check_folder, new_folder
-from crsdun.runtime.many import check_parent, find_measurements, stream, truth_of
-from crsdun.runtime.memory import available_memory, keep_freed_memory
-from crsdun.runtime.precision import PRECISIONS
+from crsdun.runtime.explanation import (
+    AttentionMaps,
+    CrossAggregationRecord,
+    Explanation,
+    RegionAttention,
+    StageEstimate,
+    explain,
+)
+from crsdun.runtime.graph_export import export
+from crsdun.runtime.pipeline import Pipeline, PreparedMeasurement, check_truth_folder
 from crsdun.runtime.reconstruction import (
-    WITHOUT_WEIGHTS,
+    DEFAULT_SOLVER,
     Progress,
     Reconstruction,
     camera_for,
     check_method,
-    fitting_weights,
-    method_from,
-    on_bands_of,
-    on_scale,
+    choose_weights,
+    match_bands,
+    open_method,
     reconstruct,
+    to_measurement_scale,
 )
 from crsdun.runtime.simulation import simulate
-from crsdun.runtime.tiles import Tiles, automatic_tiles
+from crsdun.storage import RECORD, check_folder, new_folder
 
 __all__ = [
+    "DEFAULT_SOLVER",
     "PRECISIONS",
     "RECORD",
-    "WITHOUT_WEIGHTS",
+    "AttentionMaps",
     "CrossAggregationRecord",
-    "Decoder",
     "Engine",
     "Explanation",
-    "Look",
-    "Looks",
-    "Prepared",
+    "Pipeline",
+    "PreparedMeasurement",
     "Progress",
     "Reconstruction",
-    "Stage",
+    "RegionAttention",
+    "StageEstimate",
     "Tiles",
     "automatic_tiles",
     "available_memory",
@@ -44,19 +51,19 @@ __all__ = [
     "check_folder",
     "check_method",
     "check_parent",
-    "check_truth_of_many",
+    "check_truth_folder",
+    "choose_weights",
     "explain",
     "export",
     "find_measurements",
-    "fitting_weights",
+    "find_truth",
     "keep_freed_memory",
-    "method_from",
+    "match_bands",
     "new_folder",
-    "on_bands_of",
-    "on_scale",
     "open_engine",
+    "open_method",
     "reconstruct",
     "simulate",
     "stream",
-    "truth_of",
+    "to_measurement_scale",
 ]

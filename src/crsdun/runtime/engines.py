@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crsdun.errors import InputError
 from crsdun.networks import Network, find_weights, load
-from crsdun.networks.checkpoint import HEADER, card_from, parse_header
+from crsdun.networks.checkpoint import HEADER, card_from_header, parse_header
 from crsdun.networks.network import check_input
 from crsdun.networks.zoo import config_from
-from crsdun.optics import CassiCamera, Estimate, InputError
-from crsdun.runtime.exporting import FORMATS, export
-from crsdun.runtime.libraries import library
+from crsdun.optics import CassiCamera, Estimate
+from crsdun.runtime.graph_export import FORMATS, export
+from crsdun.runtime.optional_libraries import library
 
-Run = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
 
 class Engine(Network):
@@ -32,9 +33,9 @@ class Engine(Network):
         exported: the dispersion and the smallest size of the exported graph.
     """
 
-    def __init__(self, name: str, header: dict[str, Any], run: Run):
+    def __init__(self, name: str, header: dict[str, Any], run: InferenceFunction):
         super().__init__(config_from(header["kind"], header["config"]))
-        self.card = card_from(header)
+        self.card = card_from_header(header)
         self.name, self.exported, self.run = name, header["export"], run
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:

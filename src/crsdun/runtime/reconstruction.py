@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from crsdun import __version__
+from crsdun.errors import InputError
 from crsdun.evaluation import class_metrics, cube_metrics, data_residual
-from crsdun.networks import Card, Network, fit_to_card, shipped
-from crsdun.networks.checkpoint import card_from, read_header
-from crsdun.optics import CassiCamera, Estimate, InputError, check_height, describe_fits, normalise_frame
+from crsdun.methods.precision import in_precision
+from crsdun.methods.progress import report_layers
+from crsdun.methods.tiles import Tiles, by_tiles
+from crsdun.networks import ModelCard, Network, fit_to_card, pretrained_weights
+from crsdun.networks.checkpoint import card_from_header, read_header
+from crsdun.optics import CassiCamera, Estimate, check_height, describe_fits, normalise_frame
 from crsdun.runtime.engines import Engine, open_engine
-from crsdun.runtime.precision import in_precision
-from crsdun.runtime.tiles import Tiles, by_tiles
-from crsdun.runtime.watching import watched
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import by_name
 
@@ -31,7 +32,7 @@ Progress = Callable[[int, int], None]
 Method = Callable[..., Estimate]
 
 # What decodes where no weights fit.
-WITHOUT_WEIGHTS = "admm-tv"
+DEFAULT_SOLVER = "admm-tv"
 
 # Beyond any camera's counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
@@ -114,7 +115,7 @@ def camera_for(
     return camera
 
 
-def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measurement:
+def to_measurement_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measurement:
     """The measurement on the scale of y = A x; settings of ``normalise_frame`` that are not None apply.
 
     Raises:
@@ -147,9 +148,9 @@ def on_scale(measurement: Measurement, bands: int, **calibration: Any) -> Measur
 # -- the method ------------------------------------------------------------------------------------------------
 
 
-def method_from(
+def open_method(
     weights: str | Path | None = None,
-    method: str = WITHOUT_WEIGHTS,
+    method: str = DEFAULT_SOLVER,
     device: str = "cpu",
     engine: str | None = None,
     step: float | None = None,
@@ -165,10 +166,10 @@ def method_from(
     return Path(weights).name, open_engine(weights, engine, step, device)
 
 
-def fitting_weights(measurement: Measurement, camera: CassiCamera) -> tuple[str | None, str]:
+def choose_weights(measurement: Measurement, camera: CassiCamera) -> tuple[str | None, str]:
     """Which shipped weights fit a measurement and its camera, or None, and why, in words."""
     reasons = []
-    for name in shipped():
+    for name in pretrained_weights():
         card, bands = _card_of(name)
         try:
             fitting = fit_to_card(camera, card, bands)
@@ -181,14 +182,14 @@ def fitting_weights(measurement: Measurement, camera: CassiCamera) -> tuple[str 
             first, last = fitting.wavelengths[0], fitting.wavelengths[-1]
             why += f" if its bands go from {first:g} to {last:g} nm as those of the weights; else say --wavelengths"
         return name, why
-    return None, f"no shipped weights fit ({'; '.join(reasons)}), so {WITHOUT_WEIGHTS} decodes without"
+    return None, f"no shipped weights fit ({'; '.join(reasons)}), so {DEFAULT_SOLVER} decodes without"
 
 
 @cache
-def _card_of(name: str) -> tuple[Card, int]:
+def _card_of(name: str) -> tuple[ModelCard, int]:
     """The card of shipped weights, and their number of bands."""
     header = read_header(name)
-    return card_from(header), header["config"]["bands"]
+    return card_from_header(header), header["config"]["bands"]
 
 
 def check_method(name: str, method: Method, tiles: Tiles | None, precision: str, device: str | torch.device) -> None:
@@ -219,8 +220,8 @@ def reconstruct(
     """Decode one measurement.
 
     Args:
-        measurement: on the scale of y = A x (``on_scale``).
-        method, name: as ``method_from`` gives them.
+        measurement: on the scale of y = A x (``to_measurement_scale``).
+        method, name: as ``open_method`` gives them.
         truth: the true scene, for the metrics; resampled onto the camera's bands where both know wavelengths. Its
             classes count where they are called as those of the weights.
         device: where to compute, such as ``cpu`` or ``cuda``.
@@ -235,13 +236,13 @@ def reconstruct(
             device no such precision, or the memory does not suffice.
     """
     check_method(name, method, tiles, precision, device)
-    card = Card()
+    card = ModelCard()
     if isinstance(method, Network):
         card = method.card
         camera = fit_to_card(camera, card, method.config.bands)
         check_scale(measurement, camera)
     if truth is not None:
-        truth = on_bands_of(camera, truth)
+        truth = match_bands(camera, truth)
 
     camera = camera.to(device)
     y = torch.from_numpy(measurement.frame).to(device)
@@ -265,7 +266,7 @@ def reconstruct(
         metrics: dict[str, Any] = {"data_residual": data_residual(y, estimate.cube[0], camera)}
         if truth is not None:
             metrics |= cube_metrics(cube, torch.from_numpy(truth.cube).to(device))
-            if estimate.logits and truth.classes is not None and named_alike(card, truth):
+            if estimate.logits and truth.classes is not None and same_classes(card, truth):
                 true_classes = torch.from_numpy(truth.classes).to(device)
                 metrics |= class_metrics(estimate.classes[0], true_classes, estimate.logits[-1].shape[1])
 
@@ -336,7 +337,7 @@ def _estimate(
     if not isinstance(method, Network):
         return method(y, camera, progress)
     try:
-        with in_precision(precision, y.device), watched(method, progress if tiles is None else None):
+        with in_precision(precision, y.device), report_layers(method, progress if tiles is None else None):
             estimate = method(y, camera) if tiles is None else by_tiles(method, y, camera, tiles, progress)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -365,7 +366,7 @@ def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
         )
 
 
-def named_alike(card: Card, truth: Scene) -> bool:
+def same_classes(card: ModelCard, truth: Scene) -> bool:
     """Whether the classes of weights and of a true scene are the same ones, as far as anybody says."""
     return None in (card.class_names, truth.class_names) or card.class_names == truth.class_names
 
@@ -378,7 +379,7 @@ def ascending(cube: Tensor, wavelengths: tuple[float, ...] | None) -> tuple[Tens
     return cube[order], tuple(wavelengths[band] for band in order)
 
 
-def on_bands_of(camera: CassiCamera, truth: Scene) -> Scene:
+def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
     """The true scene as this camera samples it.
 
     Raises:

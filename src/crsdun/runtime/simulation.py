@@ -7,7 +7,8 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from crsdun.optics import CassiCamera, InputError, SensorNoise
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, SensorNoise
 from crsdun.scenes import Measurement, Scene
 
 

@@ -1,11 +1,12 @@
 """Where cubes and labels come from: the scene type, its file formats, and data sets of labelled scenes."""
 
-from crsdun.scenes.files import describe, read_mask, read_scene, write_scene
+from crsdun.scenes.catalog import open_set
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
-from crsdun.scenes.sets import SPLITS, SceneSet, open_set
+from crsdun.scenes.scene_io import describe, read_mask, read_scene, write_scene
+from crsdun.scenes.scene_set import SPLITS, SceneSet
 
 __all__ = [
     "SPLITS",

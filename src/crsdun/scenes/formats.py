@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from crsdun.optics.errors import InputError, UnitError
+from crsdun.errors import InputError, UnitError
 from crsdun.optics.wavelengths import to_nanometres
 
 Arrays = dict[str, np.ndarray]

@@ -32,11 +32,11 @@ from pathlib import Path
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 from crsdun.optics.wavelengths import nbk7_wavelengths
-from crsdun.scenes.cubes import open_arrays
-from crsdun.scenes.labels import Legend
-from crsdun.scenes.pairs import Listing, Pair, Reading, drawn
+from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
+from crsdun.scenes.labels import LabelCodes
+from crsdun.scenes.lazy_arrays import open_arrays
 
 WAVELENGTHS = nbk7_wavelengths()
 
@@ -64,7 +64,7 @@ OBJECTS = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class Layout:
     """Cubes with a certain number of bands: where they come from, their wavelengths, and how they lie."""
 
     layout: str
@@ -73,10 +73,12 @@ class Kind:
 
 
 # By the number of bands; of equally many files those that come first are taken.
-KINDS = {
-    28: Kind("FVgNET, authors' release", WAVELENGTHS, transposed=False),
-    34: Kind("FVgNET, public mirror, 34 bands", tuple(np.linspace(400.0, 730.0, 34).tolist()), transposed=True),
-    204: Kind("FVgNET, public mirror, 204 bands", tuple(np.linspace(397.32, 1003.58, 204).tolist()), transposed=True),
+LAYOUTS = {
+    28: Layout("FVgNET, authors' release", WAVELENGTHS, transposed=False),
+    34: Layout("FVgNET, public mirror, 34 bands", tuple(np.linspace(400.0, 730.0, 34).tolist()), transposed=True),
+    204: Layout(
+        "FVgNET, public mirror, 204 bands", tuple(np.linspace(397.32, 1003.58, 204).tolist()), transposed=True
+    ),
 }
 
 # What is kept from training to choose the best weights with, and, where there is one list only, for the test: 50 of
@@ -85,14 +87,14 @@ VALIDATION_SHARE, TEST_SHARE = 0.1, 50 / 252
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 
 
-def list_fvgnet(
+def index_fvgnet(
     folder: str | Path,
     validation: float = VALIDATION_SHARE,
     seed: int = 0,
     transpose: bool | None = None,
     real_fake: tuple[int, int] = (1, 2),
-) -> Listing:
-    """The scenes of an FVgNET folder, for a ``PairSet``.
+) -> DatasetIndex:
+    """The scenes of an FVgNET folder, for a ``FileDataset``.
 
     The validation split is drawn from the training list, never from the test list. With one list only, as in the
     mirror, test scenes are drawn from it first; figures on them cannot be compared with the paper's.
@@ -119,15 +121,15 @@ def list_fvgnet(
     splits = _splits(listed, validation, seed, problems, notes)
     names = sorted({name for some in splits.values() for name in some})
     cubes, labels, others = _find_files(folder, set(names))
-    bands = max(KINDS, key=lambda kind: len(cubes[kind]))
-    kind = KINDS[bands]
+    bands = max(LAYOUTS, key=lambda kind: len(cubes[kind]))
+    kind = LAYOUTS[bands]
     wavelengths = kind.wavelengths
     if bands == 204:
         told = open_arrays(next(iter(cubes[bands].values()))).wavelengths
         wavelengths = told or wavelengths
         if told is None:
             notes.append("the cubes do not tell their wavelengths: taken as evenly spread from 397.32 to 1003.58 nm")
-    pairs = {name: Pair(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
+    pairs = {name: SceneFiles(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
     halves = []
     for name in names:
         for what, path in (("cube", cubes[bands].get(name)), ("label map", labels.get(name))):
@@ -136,11 +138,11 @@ def list_fvgnet(
                 problems.append(f"{name} has no {what}{wrong}; get it, or set masks to False in the list")
             elif name not in pairs:
                 halves.append(path)
-    return Listing(
+    return DatasetIndex(
         name="fvgnet",
         layout=kind.layout,
         root=folder,
-        reading=Reading(
+        reading=FileSchema(
             bands=bands,
             wavelengths=wavelengths,
             legend=legend(real_fake),
@@ -168,9 +170,9 @@ def find_lists(folder: Path) -> dict[Path, list[dict[str, str]]]:
     return found
 
 
-def legend(real_fake: tuple[int, int] = (1, 2)) -> Legend:
+def legend(real_fake: tuple[int, int] = (1, 2)) -> LabelCodes:
     """What the colours of the release and the pairs of the mirror stand for."""
-    codes: Legend = {colour: cls for cls, colour in enumerate(PALETTE.values())}
+    codes: LabelCodes = {colour: cls for cls, colour in enumerate(PALETTE.values())}
     codes |= {(0, made): 0 for made in {0, *real_fake}}
     for number, thing in OBJECTS.items():
         for made, code in zip(("real", "fake"), real_fake, strict=True):
@@ -204,7 +206,7 @@ def _splits(
     train, test = of("train"), of("test")
     if not train and not test:
         everything = {name for names in listed.values() for name in names}
-        test = set(drawn(everything, seed)[: round(TEST_SHARE * len(everything))])
+        test = set(hash_shuffled(everything, seed)[: round(TEST_SHARE * len(everything))])
         train = everything - test
         notes.append(
             f"one list only: {len(test)} test scenes were drawn from it (seed {seed}); figures can be compared with "
@@ -215,7 +217,7 @@ def _splits(
             problems.append(f"no list names scenes for the {word} split; put {word}_data.csv into the folder")
     for name in sorted(train & test):
         problems.append(f"{name} stands in the training and in the test list; take it out of one")
-    kept = set(drawn(train, seed)[: round(validation * len(train))])
+    kept = set(hash_shuffled(train, seed)[: round(validation * len(train))])
     return {"train": sorted(train - kept), "validation": sorted(kept), "test": sorted(test)}
 
 
@@ -223,7 +225,7 @@ def _find_files(
     folder: Path, names: set[str]
 ) -> tuple[dict[int, dict[str, Path]], dict[str, Path], dict[str, tuple[Path, str]]]:
     """Cubes by number of bands and scene, label maps by scene, and files that are neither with what is wrong."""
-    cubes: dict[int, dict[str, Path]] = {bands: {} for bands in KINDS}
+    cubes: dict[int, dict[str, Path]] = {bands: {} for bands in LAYOUTS}
     labels: dict[str, Path] = {}
     others: dict[str, tuple[Path, str]] = {}
     # Pictures need not be label maps: what is called so comes first.
@@ -239,7 +241,7 @@ def _find_files(
             except InputError as error:
                 others[name] = path, str(error)
                 continue
-            bands = [length for shape in shapes for length in shape if length in KINDS]
+            bands = [length for shape in shapes for length in shape if length in LAYOUTS]
             if bands:
                 cubes[bands[0]].setdefault(name, path)
             elif any(2 in (shape[0], shape[-1]) for shape in shapes):

@@ -10,11 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 from crsdun.optics.wavelengths import nbk7_wavelengths
-from crsdun.scenes.files import by_wavelength
 from crsdun.scenes.scene import UNLABELLED, Scene
-from crsdun.scenes.sets import SceneSet
+from crsdun.scenes.scene_io import by_wavelength
+from crsdun.scenes.scene_set import SceneSet
 
 CLASS_NAMES = (
     "alfalfa", "corn-notill", "corn-mintill", "corn", "grass-pasture", "grass-trees", "grass-pasture-mowed",

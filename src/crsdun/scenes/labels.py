@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
-from crsdun.scenes.choosing import pick
-from crsdun.scenes.cubes import open_arrays
+from crsdun.errors import InputError
+from crsdun.scenes.array_roles import find_array
+from crsdun.scenes.lazy_arrays import open_arrays
 
 # What the pixels of label maps stand for: (value,) or (red, green, blue) or any other tuple of channels → class.
-Legend = dict[tuple[int, ...], int]
+LabelCodes = dict[tuple[int, ...], int]
 WORDS = {1: "value", 2: "pair", 3: "colour"}
 
 
-def read_codes(path: str | Path, legend: Legend, key: str | None = None) -> np.ndarray:
+def read_codes(path: str | Path, legend: LabelCodes, key: str | None = None) -> np.ndarray:
     """The codes of a label map as they are stored, (H,W,K): a value (K = 1), a pair (2) or a colour (3) per pixel.
 
     A .png with a palette gives its colours where the legend knows colours, else its indices.
@@ -36,10 +36,10 @@ def read_codes(path: str | Path, legend: Legend, key: str | None = None) -> np.n
     elif file.metadata.get("colour"):
         codes = file.arrays["image"]
     elif all(array.ndim == 3 for array in file.arrays.values()):
-        codes = np.asarray(pick(file, "cube", key)[1][:, :, :])
+        codes = np.asarray(find_array(file, "cube", key)[1][:, :, :])
         codes = codes if codes.shape[-1] in WORDS else np.moveaxis(codes, 0, -1)
     else:
-        codes = pick(file, "class map", key)[1][..., None]
+        codes = find_array(file, "class map", key)[1][..., None]
     if codes.shape[-1] not in kinds:
         raise InputError(
             f"{path} holds a {WORDS.get(codes.shape[-1], 'spectrum')} per pixel, but the classes are given by "
@@ -51,7 +51,7 @@ def read_codes(path: str | Path, legend: Legend, key: str | None = None) -> np.n
     return codes.astype(np.int64)
 
 
-def classes_of(codes: np.ndarray, legend: Legend, path: Path, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+def classes_of(codes: np.ndarray, legend: LabelCodes, path: Path, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """The classes (H,W) int64 that codes (H,W,K) stand for.
 
     Args:

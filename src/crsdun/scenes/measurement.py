@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
-from crsdun.scenes.choosing import bands_first, grey, kind_by_name, pick
+from crsdun.errors import InputError
+from crsdun.scenes.array_roles import bands_first, find_array, grey, role_by_name
 from crsdun.scenes.formats import read_arrays, write_arrays
 
 
@@ -70,9 +70,9 @@ def read_measurement(
             holds NaN or infinity.
     """
     file = grey(read_arrays(path))
-    name, frame = pick(file, "measurement", key)
+    name, frame = find_array(file, "measurement", key)
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
-    beside = (array for other, array in file.arrays.items() if other != name and kind_by_name(other, array) == "mask")
+    beside = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
     mask = next(beside, None)
     if mask is not None and mask.ndim == 3:
         mask = bands_first(mask, file, wavelengths)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 UNLABELLED = -1
 

@@ -3,8 +3,8 @@
 from dataclasses import fields
 from typing import Any
 
-from crsdun.optics import InputError
-from crsdun.solvers.projection import AdmmTv, GapTv
+from crsdun.errors import InputError
+from crsdun.solvers.gap_admm import AdmmTv, GapTv
 
 __all__ = ["SOLVERS", "AdmmTv", "GapTv", "by_name"]
 

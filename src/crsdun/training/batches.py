@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crsdun.optics import CassiCamera, InputError, random_mask
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, random_mask
 from crsdun.scenes import Scene, read_mask
-from crsdun.scenes.augmenting import flipped, mosaic, turned
-from crsdun.scenes.sets import SceneSet
+from crsdun.scenes.augmentation import flipped, mosaic, turned
+from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
 
@@ -109,7 +110,7 @@ class Batches:
         camera = self.camera_at(step)
         samples = [self.sample(step, slot) for slot in self.slots]
         cube = torch.from_numpy(np.stack([scene.cube for scene, _ in samples]))
-        classes = torch.from_numpy(np.stack([labels_of(scene) for scene, _ in samples]))
+        classes = torch.from_numpy(np.stack([class_targets(scene) for scene, _ in samples]))
         exposures = camera.forward(cube)
         noise = self.config.camera.noise
         noisy = [
@@ -180,7 +181,7 @@ def camera_for(config: CameraConfig, sets: Sequence[SceneSet]) -> CassiCamera:
     return CassiCamera(mask, sets[0].bands, sets[0].wavelengths, config.step)
 
 
-def labels_of(scene: Scene) -> np.ndarray:
+def class_targets(scene: Scene) -> np.ndarray:
     """The classes of a scene as losses take them, (H,W) int64."""
     if scene.classes is None:
         return np.full(scene.cube.shape[1:], IGNORED)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 

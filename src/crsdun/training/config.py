@@ -15,7 +15,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from crsdun.optics import InputError, SensorNoise
+from crsdun.errors import InputError
+from crsdun.optics import SensorNoise
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class DataConfig:
     """Which scenes.
 
     Attributes:
-        source: as ``crsdun.scenes.sets.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
+        source: as ``crsdun.scenes.scene_set.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
         train, validation: splits to learn from and to choose the best weights on; never the test split.
     """
 
@@ -122,7 +123,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class TwoStageConfig:
+class TwoStageTrainingConfig:
     """How a two-stage system (``ssr_9stg+seg``) learns; of no effect on other networks.
 
     Attributes:
@@ -175,7 +176,7 @@ class TrainConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    two_stage: TwoStageConfig = field(default_factory=TwoStageConfig)
+    two_stage: TwoStageTrainingConfig = field(default_factory=TwoStageTrainingConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     seed: int = 0
     ema: float | None = None

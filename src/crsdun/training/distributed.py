@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from crsdun.errors import InputError
 from crsdun.networks.blocks import ChannelBatchNorm
-from crsdun.optics import InputError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from crsdun.networks import Joined, Network
+from crsdun.networks import Network, TwoStageNetwork
 from crsdun.optics import Estimate
 from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
@@ -76,7 +76,7 @@ class Learner:
     def judged(self) -> Network:
         """What of it a validation runs: a segmenter that has learnt nothing yet is left out."""
         trained = self.trained
-        if self.phase.learns == "reconstruction" and isinstance(trained, Joined):
+        if self.phase.learns == "reconstruction" and isinstance(trained, TwoStageNetwork):
             return cast(Network, trained.reconstruction)
         return trained
 
@@ -99,7 +99,7 @@ class Learner:
         network, phase = self.network, self.phase
         if phase.learns == "all":
             return network(batch.measurement, batch.camera)
-        assert isinstance(network, Joined)
+        assert isinstance(network, TwoStageNetwork)
         if phase.learns == "reconstruction":
             return network.reconstruction(batch.measurement, batch.camera)
         if phase.clean:

@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
 
-from crsdun.networks import Joined, create, save
-from crsdun.optics import InputError
+from crsdun.errors import InputError
+from crsdun.networks import TwoStageNetwork, create, save
 from crsdun.scenes import Scene
-from crsdun.scenes.sets import SceneSet, open_set
+from crsdun.scenes.catalog import open_set
+from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.batches import Batch, Batches, camera_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from crsdun.training.config import TrainConfig, config_from, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
 from crsdun.training.phases import phase_at
-from crsdun.training.records import RECORD, RunLog, fingerprint, hardware, versions, write_record
-from crsdun.training.validating import validate
+from crsdun.training.run_log import RECORD, RunLog, fingerprint, hardware, versions, write_record
+from crsdun.training.validation import validate
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
 
@@ -38,7 +39,7 @@ FREE = {"out", "data.source", "sampling.workers", "log_every", "checkpoint_every
 
 
 @dataclass(frozen=True)
-class Watch:
+class RunObserver:
     """How a run is looked at.
 
     Attributes:
@@ -53,7 +54,7 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a sitting ended.
 
     Attributes:
@@ -69,7 +70,9 @@ class Outcome:
     weights: Path | None
 
 
-def train(config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, watch: Watch | None = None) -> Outcome:
+def train(
+    config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, watch: RunObserver | None = None
+) -> TrainingResult:
     """Train a network as the configuration says, or go on with a run that was interrupted.
 
     Args:
@@ -82,17 +85,17 @@ def train(config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, wa
             another configuration; the disk refuses; the loss is not finite.
     """
     with join() as processes:
-        return Run(config, sets, watch or Watch(), processes).sit()
+        return TrainingRun(config, sets, watch or RunObserver(), processes).sit()
 
 
-class Run:
+class TrainingRun:
     """One process's part of a run."""
 
     def __init__(
-        self, config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None, watch: Watch, processes: Processes
+        self, config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None, watch: RunObserver, processes: Processes
     ):
         self.config, self.processes = config, processes
-        self.watch = watch if processes.rank == 0 else Watch(tell=lambda words: None)
+        self.watch = watch if processes.rank == 0 else RunObserver(tell=lambda words: None)
         self.folder = Path(config.out)
         splits = (config.data.train, config.data.validation)
         self.scenes, self.validation = sets or tuple(open_set(config.data.source, split) for split in splits)
@@ -120,7 +123,7 @@ class Run:
         self.figures: dict[str, float | None] = {}
         self.shown = time.monotonic()
 
-    def sit(self) -> Outcome:
+    def sit(self) -> TrainingResult:
         """One sitting: until the last step, the time, or a signal."""
         began = time.monotonic()
         self.resume()
@@ -131,10 +134,10 @@ class Run:
             if log:
                 log.close()
         if self.step < self.config.steps:
-            return Outcome(self.step, stopped, self.figures, None)
+            return TrainingResult(self.step, stopped, self.figures, None)
         if self.processes.rank == 0:
             self.save(self.folder / WEIGHTS)
-        return Outcome(self.step, None, self.figures, self.folder / WEIGHTS)
+        return TrainingResult(self.step, None, self.figures, self.folder / WEIGHTS)
 
     def learn(self, log: RunLog | None, began: float) -> str | None:
         """Step by step; returns why it stopped before the last one."""
@@ -287,7 +290,7 @@ class Run:
             "loss": figures.loss,
         }
         network = self.learner.network
-        if isinstance(network, Joined):  # a phase may leave some of its columns empty
+        if isinstance(network, TwoStageNetwork):  # a phase may leave some of its columns empty
             row |= {f"mse_{k}": None for k in range(1, network.config.stages + 1)} | {"ce_1": None}
         row |= {f"mse_{k}": value for k, value in enumerate(figures.mse, start=1)}
         row |= {f"ce_{k}": value for k, value in enumerate(figures.ce, start=1)}

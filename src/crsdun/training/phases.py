@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from crsdun.networks import Joined, Network
-from crsdun.optics import InputError
+from crsdun.errors import InputError
+from crsdun.networks import Network, TwoStageNetwork
 from crsdun.training.config import LossConfig, TrainConfig
 
 
@@ -45,7 +45,7 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
     order = config.two_stage.order
     if order == "joint":
         return [Phase(0, config.steps, "all", config.loss)]
-    if not isinstance(network, Joined):
+    if not isinstance(network, TwoStageNetwork):
         raise InputError(
             f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg; {config.network.name} learns "
             "as a whole: leave it away"

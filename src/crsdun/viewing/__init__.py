@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         picture,
         wavelength_to_rgb,
     )
-    from crsdun.viewing.explaining import look_sheet, stage_sheet
+    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
     from crsdun.viewing.figures import (
         Panel,
         band_sheet,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         spectra,
     )
     from crsdun.viewing.palette import class_colours, class_picture
-    from crsdun.viewing.points import choose_points
+    from crsdun.viewing.pixel_selection import select_pixels
 
 # Drawing needs matplotlib and colour-science, whose imports take a second: loaded when first asked for.
 _HOMES = {
@@ -34,7 +34,7 @@ _HOMES = {
     "wavelength_to_rgb": "colour",
     "Panel": "figures",
     "band_sheet": "figures",
-    "choose_points": "points",
+    "select_pixels": "points",
     "class_map": "figures",
     "comparison": "figures",
     "look_sheet": "explaining",
@@ -49,7 +49,6 @@ __all__ = [
     "Panel",
     "auto_exposure",
     "band_sheet",
-    "choose_points",
     "class_colours",
     "class_map",
     "class_picture",
@@ -60,6 +59,7 @@ __all__ = [
     "measurement_picture",
     "picture",
     "save_png",
+    "select_pixels",
     "spectra",
     "stage_sheet",
     "wavelength_to_rgb",

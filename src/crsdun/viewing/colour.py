@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from crsdun.scenes import Scene

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, Evaluation, compare, read_evaluation
 from crsdun.evaluation.metrics import authenticity_pairs
-from crsdun.evaluation.writing import FILE, caption, shown
-from crsdun.optics import InputError
-from crsdun.training.records import RECORD as RUN
+from crsdun.evaluation.tables import FILE, caption, shown
+from crsdun.training.run_log import RECORD as RUN
 from crsdun.viewing.pages import command_line, file_url, hexadecimal, render
 from crsdun.viewing.palette import class_colours
 
@@ -40,7 +40,7 @@ CLASS_SCORES = ("iou", "f1", "precision", "recall")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunReport:
     """A folder of ``crsdun train``.
 
     Attributes:
@@ -55,7 +55,7 @@ class Run:
     picture: str | None
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run_report(folder: str | Path) -> RunReport:
     """A run, finished or not.
 
     Raises:
@@ -72,7 +72,7 @@ def read_run(folder: str | Path) -> Run:
     curves = _columns(folder / "log.csv")
     for name, curve in _columns(folder / "validation.csv").items():
         curves[f"validation {name}" if name in curves else name] = curve
-    return Run(record, curves, file_url(folder / "validation.png", 900))
+    return RunReport(record, curves, file_url(folder / "validation.png", 900))
 
 
 def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None = None) -> str:
@@ -85,13 +85,13 @@ def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None 
         InputError: a folder is neither, or broken.
     """
     evaluations: list[tuple[str, Evaluation, dict[str, Any]]] = []
-    runs: list[tuple[str, Run]] = []
+    runs: list[tuple[str, RunReport]] = []
     for title, folder in zip(titles or _titles(folders), map(Path, folders), strict=True):
         if (folder / FILE).is_file():
             evaluation = read_evaluation(folder)
             evaluations.append((title, evaluation, _section(title, folder, evaluation)))
         else:
-            runs.append((title, read_run(folder)))
+            runs.append((title, read_run_report(folder)))
     titles = [title for title, _, _ in evaluations]
     judged = [evaluation for _, evaluation, _ in evaluations]
     data = {"charts": [*_scene_chart(titles, judged), *_curve_charts(runs)]}
@@ -115,7 +115,7 @@ def _titles(folders: Sequence[str | Path]) -> list[str]:
     return ["/".join(each[-length:]) for each in parts]
 
 
-def _heading(judged: Sequence[Evaluation], runs: Sequence[tuple[str, Run]]) -> tuple[str, str]:
+def _heading(judged: Sequence[Evaluation], runs: Sequence[tuple[str, RunReport]]) -> tuple[str, str]:
     names = [each.method for each in judged] or [run.record["config"]["network"]["name"] for _, run in runs]
     title = ", ".join(dict.fromkeys(names))
     kinds = [(len(judged), "evaluation"), (len(runs), "training run")]
@@ -284,7 +284,7 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _curve_charts(runs: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
+def _curve_charts(runs: Sequence[tuple[str, RunReport]]) -> list[dict[str, Any]]:
     """A chart for each figure, with a line for each run (and stage)."""
     charts = []
     for column, (title, logarithmic) in CURVES.items():
@@ -303,7 +303,7 @@ def _curve_charts(runs: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
     return charts
 
 
-def _run_section(title: str, run: Run) -> dict[str, Any]:
+def _run_section(title: str, run: RunReport) -> dict[str, Any]:
     config, sittings = run.record["config"], run.record["sittings"]
     done = max((steps[-1] for steps, _ in run.curves.values() if steps), default=0)
     return {

@@ -21,7 +21,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 from crsdun.viewing.colour import VISIBLE, wavelength_to_rgb
 from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours, class_picture
 
@@ -115,7 +115,7 @@ def spectra(
         cubes: (C,H,W) each, by the name in the legend. The one called ``truth`` (or a single one) is drawn solid,
             the others dashed, with their correlation coefficient r with the truth in the legend.
         wavelengths: nm, or None to count bands from 1.
-        points: (row, column) of each point; ``choose_points`` finds good ones.
+        points: (row, column) of each point; ``select_pixels`` finds good ones.
         path: where the figure goes.
         picture: (H,W,3) uint8 of the scene.
 

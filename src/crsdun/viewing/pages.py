@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from crsdun import __version__
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crsdun.optics.errors import InputError
+from crsdun.errors import InputError
 
 # The seven colours of Okabe and Ito; then, one at a time, the sRGB colour that is farthest (CIEDE2000) from all
 # before it, from white and from the grey of unlabelled pixels, in the worst of normal sight, deuteranopia and

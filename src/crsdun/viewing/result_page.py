@@ -26,7 +26,7 @@ from crsdun.viewing.pages import (
     render,
 )
 from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours, class_picture
-from crsdun.viewing.points import choose_points
+from crsdun.viewing.pixel_selection import select_pixels
 
 BANDS_ROOM = 1_700_000  # bytes for the pictures of all bands; spectra get what is left
 BAND_SIDES = (640, 512, 384, 320, 256, 192, 128, 96, 64, 32)  # px, the first that fits
@@ -49,7 +49,7 @@ def result_page(result: Reconstruction) -> str:
         "gamma": GAMMA,
         "pictures": {name: _pictures(each, like=truth) for name, each in scenes.items()},
         "classes": [{key: row[key] for key in ("name", "colour")} for row in _classes(result)],
-        "points": choose_points(scene.cube if truth is None else truth.cube, 3),
+        "points": select_pixels(scene.cube if truth is None else truth.cube, 3),
     }
     error = None if truth is None else _map(np.sqrt(np.square(scene.cube - truth.cube).mean(0)))
     data["error"] = error and error["picture"]

@@ -5,7 +5,7 @@ on, 25 to validate and 50 to test, rendered from measured reflectances, the same
 docs/produce.md tells the whole story.
 """
 
-from crsdun.scenes.produce.sets import ProduceSet, StoredProduce, make_produce
+from crsdun.scenes.produce.dataset import ProduceSet, StoredProduce, make_produce
 from crsdun.scenes.produce.spectra import CLASS_NAMES
 
 __all__ = ["CLASS_NAMES", "ProduceSet", "StoredProduce", "make_produce"]

@@ -1,6 +1,6 @@
 """A scene of Produce-23 from its number: who stands where, in which light, and every pixel's spectrum.
 
-Legend: C bands · H, W scene. Everything elementwise and exact (see ``exact``).
+LabelCodes: C bands · H, W scene. Everything elementwise and exact (see ``exact``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crsdun.scenes.produce import shapes
-from crsdun.scenes.produce.exact import Dice, blurred, noise, ramp
+from crsdun.scenes.produce.exact_arithmetic import SceneRng, blurred, noise, ramp
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, KINDS, pairs
 
 VERSION = "1"
@@ -55,7 +55,7 @@ class Thing:
 
 def render(split: str, index: int) -> Rendering:
     """Scene ``index`` of a split: the same bytes on every machine."""
-    dice = Dice(f"produce-23/{VERSION}/{split}/{index}")
+    dice = SceneRng(f"produce-23/{VERSION}/{split}/{index}")
     lamp = dice.below(len(ILLUMINANTS))
     things = arrange(dice)
     light, gleam = lamps(dice)
@@ -76,7 +76,7 @@ def render(split: str, index: int) -> Rendering:
 # -- who stands where ----------------------------------------------------------------------------------------
 
 
-def arrange(dice: Dice) -> list[Thing]:
+def arrange(dice: SceneRng) -> list[Thing]:
     """One or two rows of objects that do not touch."""
     two = dice.chance(0.85)
     things: list[Thing] = []
@@ -101,7 +101,7 @@ def arrange(dice: Dice) -> list[Thing]:
     return things
 
 
-def leftmost(dice: Dice, taken: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> tuple[int, int] | None:
+def leftmost(dice: SceneRng, taken: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> tuple[int, int] | None:
     """Where between two lines an object pushed in from the right comes to rest, as its top left corner.
 
     Tries three heights. None where it does not fit; else its place is marked as taken.
@@ -126,7 +126,7 @@ def leftmost(dice: Dice, taken: np.ndarray, mask: np.ndarray, top: int, bottom: 
 # -- light ---------------------------------------------------------------------------------------------------
 
 
-def lamps(dice: Dice) -> tuple[np.ndarray, np.ndarray]:
+def lamps(dice: SceneRng) -> tuple[np.ndarray, np.ndarray]:
     """Direction of the soft main light and of its highlights (halfway to the camera), unit vectors (3,)."""
     light = np.array([dice.uniform(0.25, 0.7) * (-1 if dice.chance(0.5) else 1), dice.uniform(-0.85, -0.45), 0.9])
     light = light / np.sqrt(light[0] * light[0] + light[1] * light[1] + light[2] * light[2])
@@ -139,7 +139,7 @@ def cosine(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return normal[0] * direction[0] + normal[1] * direction[1] + normal[2] * direction[2]
 
 
-def paper_light(dice: Dice, cover: np.ndarray, light: np.ndarray) -> np.ndarray:
+def paper_light(dice: SceneRng, cover: np.ndarray, light: np.ndarray) -> np.ndarray:
     """Light on white paper in an infinity curve (H,W): brighter towards the lamp, shadows of what stands on it."""
     y, x = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="ij")
     fall = dice.uniform(0.05, 0.2)
@@ -152,7 +152,7 @@ def paper_light(dice: Dice, cover: np.ndarray, light: np.ndarray) -> np.ndarray:
     return even * (1 - 0.5 * blurred(cast, 5)) * (1 - 0.35 * blurred(cover, 2)) * (1 - 0.2 * blurred(cover, 12))
 
 
-def radiance(dice: Dice, thing: Thing, lamp: int, light: np.ndarray, gleam: np.ndarray) -> np.ndarray:
+def radiance(dice: SceneRng, thing: Thing, lamp: int, light: np.ndarray, gleam: np.ndarray) -> np.ndarray:
     """What an object sends to the camera, relative to a white reference under the same lamp: (C,h,w)."""
     surface = thing.surface
     facing = cosine(surface.normal, light)
@@ -176,7 +176,7 @@ def radiance(dice: Dice, thing: Thing, lamp: int, light: np.ndarray, gleam: np.n
     return shading * spectrum + (surface.gloss * dice.uniform(0.6, 1.3)) * shine * surface.shade
 
 
-def tones(dice: Dice, label: int, lamp: int) -> list[np.ndarray]:
+def tones(dice: SceneRng, label: int, lamp: int) -> list[np.ndarray]:
     """The spectra that an object is painted with, (C,) each: twice its first tone, once its second.
 
     All are mixtures of variants of one recipe; real and fake draw them alike.

@@ -1,6 +1,6 @@
 """The shapes of Produce-23: what each kind looks like, but for its spectra.
 
-Legend: x, y pixels from the centre, y downwards · u along the axis of a body, −1..1 · v across it in pixels
+LabelCodes: x, y pixels from the centre, y downwards · u along the axis of a body, −1..1 · v across it in pixels
 · q = v / radius, −1..1 · F positive inside an outline. Everything elementwise and exact (see ``exact``).
 
 Most kinds are turned on a lathe and then bent; cabbage and lettuce are heaps of wavy leaves.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crsdun.scenes.produce.exact import Dice, curve, length, noise, ramp, slopes, turns, wave
+from crsdun.scenes.produce.exact_arithmetic import SceneRng, curve, length, noise, ramp, slopes, turns, wave
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Patch:
     across: np.ndarray
 
     @classmethod
-    def of(cls, dice: Dice, size: float, lean: float, upright: bool = False) -> Patch:
+    def of(cls, dice: SceneRng, size: float, lean: float, upright: bool = False) -> Patch:
         """Room for an object of ``size`` pixels that leans by a random slope up to ``lean``, either way round."""
         half = int(size / 2) + 4
         x, y = np.meshgrid(*2 * [np.arange(-half, half + 1.0)])
@@ -133,7 +133,7 @@ def dome(inside: np.ndarray, gloss: float, tightness: int) -> Surface:
 # -- the kinds -----------------------------------------------------------------------------------------------
 
 
-def banana(dice: Dice, scale: float) -> Surface:
+def banana(dice: SceneRng, scale: float) -> Surface:
     """A crescent with faint edges, brown tips and freckles."""
     size = scale * dice.uniform(70, 82)
     patch = Patch.of(dice, size, 0.5)
@@ -149,7 +149,7 @@ def banana(dice: Dice, scale: float) -> Surface:
     return surface.rough(0.5 * np.abs(q - 0.35) + 0.4 * np.abs(q + 0.45))
 
 
-def apple(dice: Dice, scale: float) -> Surface:
+def apple(dice: SceneRng, scale: float) -> Surface:
     """Nearly a ball, a stalk in its hollow, a blush on one side, pale dots."""
     size = scale * dice.uniform(54, 66)
     patch = Patch.of(dice, size, 0.2, upright=True)
@@ -161,7 +161,7 @@ def apple(dice: Dice, scale: float) -> Surface:
     return stalked(surface, patch, size, 0.33)
 
 
-def kiwi(dice: Dice, scale: float) -> Surface:
+def kiwi(dice: SceneRng, scale: float) -> Surface:
     """An egg with brown fur."""
     size = scale * dice.uniform(42, 52)
     patch = Patch.of(dice, size, 0.5)
@@ -173,7 +173,7 @@ def kiwi(dice: Dice, scale: float) -> Surface:
     return surface.rough(0.5 * fur)
 
 
-def peach(dice: Dice, scale: float) -> Surface:
+def peach(dice: SceneRng, scale: float) -> Surface:
     """A ball with a seam, red where the sun was."""
     size = scale * dice.uniform(52, 64)
     patch = Patch.of(dice, size, 0.4, upright=True)
@@ -186,7 +186,7 @@ def peach(dice: Dice, scale: float) -> Surface:
     return stalked(surface.rough(1.2 * ramp(np.abs(seam), 0, 0.25)), patch, size, 0.4)
 
 
-def pear(dice: Dice, scale: float) -> Surface:
+def pear(dice: SceneRng, scale: float) -> Surface:
     """A belly and a neck, a stalk, russet freckles."""
     size = scale * dice.uniform(68, 80)
     patch = Patch.of(dice, size, 0.35, upright=True)
@@ -201,7 +201,7 @@ def pear(dice: Dice, scale: float) -> Surface:
     return stalked(surface, patch, size, 0.46)
 
 
-def lemon(dice: Dice, scale: float) -> Surface:
+def lemon(dice: SceneRng, scale: float) -> Surface:
     """An ellipsoid that ends in two nipples, with pores."""
     size = scale * dice.uniform(54, 64)
     patch = Patch.of(dice, size, 0.7)
@@ -214,7 +214,7 @@ def lemon(dice: Dice, scale: float) -> Surface:
     return surface.rough(0.45 * noise(dice, patch.x, patch.y, 2.4))
 
 
-def carrot(dice: Dice, scale: float) -> Surface:
+def carrot(dice: SceneRng, scale: float) -> Surface:
     """A cone with fine rings and the stumps of its leaves."""
     size = scale * dice.uniform(74, 84)
     patch = Patch.of(dice, size, 0.4)
@@ -231,7 +231,7 @@ def carrot(dice: Dice, scale: float) -> Surface:
     return surface.rough(-0.6 * rings * (1 - top) + 0.9 * top * stalks)
 
 
-def cucumber(dice: Dice, scale: float) -> Surface:
+def cucumber(dice: SceneRng, scale: float) -> Surface:
     """Long and blunt, with paler stripes and warts."""
     size = scale * dice.uniform(74, 84)
     patch = Patch.of(dice, size, 0.4)
@@ -246,17 +246,17 @@ def cucumber(dice: Dice, scale: float) -> Surface:
     return surface.rough(0.8 * warts)
 
 
-def cabbage(dice: Dice, scale: float) -> Surface:
+def cabbage(dice: SceneRng, scale: float) -> Surface:
     """A round head of a few broad leaves with strong pale veins."""
     return rosette(dice, scale * dice.uniform(70, 82), leaves=9, frill=0.05, veins=0.9, gloss=0.12)
 
 
-def lettuce(dice: Dice, scale: float) -> Surface:
+def lettuce(dice: SceneRng, scale: float) -> Surface:
     """A loose head of many frilly leaves."""
     return rosette(dice, scale * dice.uniform(70, 84), leaves=12, frill=0.11, veins=0.6, gloss=0.15)
 
 
-def corn(dice: Dice, scale: float) -> Surface:
+def corn(dice: SceneRng, scale: float) -> Surface:
     """A cob with rows of kernels, its husk folded back at one end."""
     size = scale * dice.uniform(74, 84)
     patch = Patch.of(dice, size, 0.4)
@@ -275,7 +275,7 @@ def corn(dice: Dice, scale: float) -> Surface:
     return surface.rough(0.9 * kernels * (1 - husk) + husk * (0.7 * fibres + 1.5))
 
 
-KINDS: dict[str, Callable[[Dice, float], Surface]] = {
+KINDS: dict[str, Callable[[SceneRng, float], Surface]] = {
     each.__name__: each
     for each in (banana, apple, kiwi, peach, pear, lemon, carrot, cucumber, cabbage, lettuce, corn)
 }
@@ -296,7 +296,7 @@ def stalked(surface: Surface, patch: Patch, size: float, height: float) -> Surfa
     return surface
 
 
-def rosette(dice: Dice, size: float, leaves: int, frill: float, veins: float, gloss: float) -> Surface:
+def rosette(dice: SceneRng, size: float, leaves: int, frill: float, veins: float, gloss: float) -> Surface:
     """A heap of wavy leaves around a heart, the outermost first.
 
     Args:

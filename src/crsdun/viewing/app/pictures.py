@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from crsdun.errors import InputError
 from crsdun.evaluation import spectral_angles
-from crsdun.optics import InputError
 from crsdun.scenes import Scene
-from crsdun.viewing.app.spectra import Place
-from crsdun.viewing.app.subject import TRUTH, Layer, Subject, spread
+from crsdun.viewing.app.spectra import Region
+from crsdun.viewing.app.workspace import TRUTH, Layer, Workspace, spread
 from crsdun.viewing.colour import false_colour, measurement_picture, picture
 
 SEQUENTIAL, DIVERGING = "magma", "RdBu_r"  # both told apart by colour-blind eyes
 
 
-class Look(NamedTuple):
+class View(NamedTuple):
     """A picture (H,W), (H,W,3) uint8, or (H,W) indices of a colour map; and what the page says about it."""
 
     image: np.ndarray
@@ -37,7 +37,7 @@ class Look(NamedTuple):
         return file.getvalue()
 
 
-def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[int], stretch: bool) -> Look:
+def look(subject: Workspace, name: str, stage: int | None, mode: str, bands: list[int], stretch: bool) -> View:
     """One picture.
 
     Args:
@@ -64,15 +64,15 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
         band = bands[0]
         low, high = spread(like[band]) if stretch else reference.spread
         grey = np.clip((cube[band] - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
-        return Look(grey, {"text": "reflectance", "low": low, "high": high, "map": "gray"})
+        return View(grey, {"text": "reflectance", "low": low, "high": high, "map": "gray"})
     if mode == "false":
-        return Look(false_colour(cube, bands, like=like), {"text": "false colour, each band stretched"})
+        return View(false_colour(cube, bands, like=like), {"text": "false colour, each band stretched"})
     if mode in ("error", "angle", "confidence", "trust", "residual") and layer.name == TRUTH:
         mode = "colour"
     if mode == "colour":
         scene = Scene(cube, subject.wavelengths)
         image, text = picture(scene, None if like is cube else Scene(like, subject.wavelengths))
-        return Look(image, {"text": text})
+        return View(image, {"text": text})
     if mode in ("error", "angle"):
         return _error(subject, cube, mode)
     if mode == "confidence":
@@ -82,7 +82,7 @@ def look(subject: Subject, name: str, stage: int | None, mode: str, bands: list[
     return _residual(subject, cube, mode)
 
 
-def attention(subject: Subject, name: str, block: int, what: str, place: Place) -> Look:
+def attention(subject: Workspace, name: str, block: int, what: str, place: Region) -> View:
     """Where a block of cross-aggregation looks for a pixel, or on average for a box, over the darkened picture.
 
     Args:
@@ -108,12 +108,12 @@ def attention(subject: Subject, name: str, block: int, what: str, place: Place) 
     grey = image.mean(-1, keepdims=True) * 0.45
     heat = np.array(_palette(SEQUENTIAL)).reshape(-1, 3)[(255 * share[..., 0]).astype(int)]
     mixed = grey * (1 - share) + heat * np.sqrt(share)
-    return Look(
+    return View(
         np.clip(mixed, 0, 255).astype(np.uint8), {"text": what, "low": 0, "high": high, "tokens": found.tokens}
     )
 
 
-def class_bytes(subject: Subject, name: str, stage: int | None) -> np.ndarray:
+def class_bytes(subject: Workspace, name: str, stage: int | None) -> np.ndarray:
     """The class of each pixel as a byte (H,W), 255 where unlabelled or from 255 on.
 
     Raises:
@@ -126,7 +126,7 @@ def class_bytes(subject: Subject, name: str, stage: int | None) -> np.ndarray:
     return np.where((classes < 0) | (classes > 255), 255, classes).astype(np.uint8)
 
 
-def _error(subject: Subject, cube: np.ndarray, mode: str) -> Look:
+def _error(subject: Workspace, cube: np.ndarray, mode: str) -> View:
     if TRUTH not in subject.layers:
         raise InputError("an error map needs the true scene; open it beside the measurement")
     truth = subject.layers[TRUTH].cubes[0]
@@ -137,20 +137,20 @@ def _error(subject: Subject, cube: np.ndarray, mode: str) -> Look:
     return _map(np.where((truth != 0).any(0), angles, 0), "spectral angle (degrees)")
 
 
-def _confidence(layer: Layer, place: int) -> Look:
+def _confidence(layer: Layer, place: int) -> View:
     probabilities = layer.probabilities[place]
     if probabilities is None:
         raise InputError(f"{layer.name} tells no class probabilities in this stage")
     return _map(probabilities.max(0), "probability of the most probable class", low=0.0, high=1.0)
 
 
-def _measurement(subject: Subject) -> Look:
+def _measurement(subject: Workspace) -> View:
     if subject.measurement is None:
         raise InputError("there is no measurement here; open one, or simulate it")
-    return Look(measurement_picture(subject.measurement.frame), {"text": "the coded measurement y"})
+    return View(measurement_picture(subject.measurement.frame), {"text": "the coded measurement y"})
 
 
-def _residual(subject: Subject, cube: np.ndarray, mode: str) -> Look:
+def _residual(subject: Workspace, cube: np.ndarray, mode: str) -> View:
     camera, measurement = subject.cpu_camera, subject.measurement
     if camera is None or measurement is None:
         raise InputError("there is no measurement here; open one, or simulate it")
@@ -164,13 +164,13 @@ def _residual(subject: Subject, cube: np.ndarray, mode: str) -> Look:
     values = residual.numpy()
     limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
     index = np.clip((values / limit + 1) * 127.5, 0, 255).astype(np.uint8)
-    return Look(index, {"text": "y − A x on the detector", "low": -limit, "high": limit, "map": DIVERGING}, DIVERGING)
+    return View(index, {"text": "y − A x on the detector", "low": -limit, "high": limit, "map": DIVERGING}, DIVERGING)
 
 
-def _map(values: np.ndarray, text: str, low: float = 0.0, high: float | None = None) -> Look:
+def _map(values: np.ndarray, text: str, low: float = 0.0, high: float | None = None) -> View:
     high = float(np.percentile(values, 99.8)) if high is None else high
     index = np.clip((values - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
-    return Look(index, {"text": text, "low": low, "high": high, "map": SEQUENTIAL}, SEQUENTIAL)
+    return View(index, {"text": text, "low": low, "high": high, "map": SEQUENTIAL}, SEQUENTIAL)
 
 
 @cache

@@ -24,27 +24,29 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun import __version__
-from crsdun.networks import shipped
-from crsdun.optics import InputError, parse_wavelengths
-from crsdun.runtime import RECORD, fitting_weights
+from crsdun.errors import InputError
+from crsdun.networks import pretrained_weights
+from crsdun.optics import parse_wavelengths
+from crsdun.runtime import choose_weights
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.solvers import SOLVERS
+from crsdun.storage import RECORD
 from crsdun.viewing.app import pictures, spectra
-from crsdun.viewing.app.at_hand import SAMPLES, sample
 from crsdun.viewing.app.guard import Guard
-from crsdun.viewing.app.running import ENGINES, Job, decode, simulated
+from crsdun.viewing.app.jobs import ENGINES, Job, decode, simulated
+from crsdun.viewing.app.payloads import ROLES, file_payload, fits, in_page_words, suggested, workspace_payload
+from crsdun.viewing.app.samples import SAMPLES, sample
 from crsdun.viewing.app.sessions import MOST_TRIALS, Session, Sessions
-from crsdun.viewing.app.subject import TRUTH, Subject, open_exposure, open_folder, open_scene
-from crsdun.viewing.app.telling import ROLES, file_told, fits, in_page_words, subject_told, suggested
 from crsdun.viewing.app.uploads import MEGABYTE, receive
-from crsdun.viewing.results import read_results, write_results
+from crsdun.viewing.app.workspace import TRUTH, Workspace, open_exposure, open_folder, open_scene
+from crsdun.viewing.result_folder import read_results, write_results
 
 PAGE = Path(__file__).parent / "page"
 MOST_JSON = 1 << 20  # bytes of what the page says
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerConfig:
     """How the explorer was started.
 
     Attributes:
@@ -66,7 +68,7 @@ class Settings:
         return f"crsdun_{self.port}"
 
 
-def application(settings: Settings) -> Any:
+def application(settings: ServerConfig) -> Any:
     """The ASGI application: answers the page of whoever has the link."""
     sessions = Sessions()
 
@@ -105,7 +107,7 @@ def application(settings: Settings) -> Any:
     return Guard(app, settings.host)
 
 
-def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+def serve(settings: ServerConfig, tell: Callable[[str], None]) -> None:
     """Listen until interrupted.
 
     Raises:
@@ -127,7 +129,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
             "--port"
         ) from error
     # Port 0 asks for any that is free.
-    settings = Settings(settings.host, listening.getsockname()[1], settings.given, settings.limit, settings.key)
+    settings = ServerConfig(settings.host, listening.getsockname()[1], settings.given, settings.limit, settings.key)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     config = uvicorn.Config(application(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     tell(f"http://{shown}:{settings.port}/?key={settings.key}")
@@ -139,7 +141,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 
 async def _front(request: Request) -> Response:
     """The page; for whoever comes by the link a session, and the link without its key."""
-    settings: Settings = request.app.state.settings
+    settings: ServerConfig = request.app.state.settings
     sessions: Sessions = request.app.state.sessions
     key = request.query_params.get("key")
     if key is not None and secrets.compare_digest(key.encode(), settings.key.encode()):
@@ -154,9 +156,9 @@ async def _front(request: Request) -> Response:
     return FileResponse(PAGE / "index.html")
 
 
-def _welcome(session: Session, settings: Settings) -> None:
+def _welcome(session: Session, settings: ServerConfig) -> None:
     """What a new visitor finds open: what was named on the command line, else a sample."""
-    session.weights.update(shipped())
+    session.weights.update(pretrained_weights())
     folders = [path for path in settings.given if path.is_dir()]
     for path in settings.given:
         if not path.is_dir():
@@ -175,7 +177,7 @@ def _welcome(session: Session, settings: Settings) -> None:
         session.open(_sample_subject("produce-0"))
 
 
-def _add_folder(subject: Subject, other: Subject) -> None:
+def _add_folder(subject: Workspace, other: Workspace) -> None:
     """The results of another method on the same scene, beside the first."""
     if other.shape != subject.shape:
         raise InputError(
@@ -189,7 +191,7 @@ def _add_folder(subject: Subject, other: Subject) -> None:
 
 
 def _session(request: Request) -> Session:
-    settings: Settings = request.app.state.settings
+    settings: ServerConfig = request.app.state.settings
     session = request.app.state.sessions.get(request.cookies.get(settings.cookie))
     if session is None:
         raise InputError("this explorer does not know you any more; open the link that crsdun app printed again")
@@ -224,15 +226,15 @@ async def _input_error(request: Request, error: Exception) -> Response:
 def _state(request: Request) -> Response:
     """Everything the page needs to draw itself."""
     session = _session(request)
-    settings: Settings = request.app.state.settings
+    settings: ServerConfig = request.app.state.settings
     with session.lock:
         subject = session.subject
         return JSONResponse(
             {
                 "version": session.version,
                 "made_by": f"crsdun {__version__}",
-                "subject": None if subject is None else subject_told(subject),
-                "files": [file_told(each, session) for each in session.found.values()],
+                "subject": None if subject is None else workspace_payload(subject),
+                "files": [file_payload(each, session) for each in session.found.values()],
                 "suggested": suggested(session),
                 "fits": fits(session),
                 "samples": [{"name": name, "title": title} for name, title in SAMPLES.items()],
@@ -248,11 +250,11 @@ def _state(request: Request) -> Response:
         )
 
 
-def _fitting(subject: Subject | None) -> str | None:
+def _fitting(subject: Workspace | None) -> str | None:
     """The shipped weights that fit what is open."""
     if subject is None or subject.measurement is None or subject.camera is None:
         return None
-    return fitting_weights(subject.measurement, subject.camera)[0]
+    return choose_weights(subject.measurement, subject.camera)[0]
 
 
 # -- what is looked at ------------------------------------------------------------------------------------------
@@ -283,10 +285,10 @@ def _classes(request: Request) -> Response:
     return Response(classes.tobytes(), media_type="application/octet-stream")
 
 
-def _places(value: Any, subject: Subject) -> list[spectra.Place]:
+def _places(value: Any, subject: Workspace) -> list[spectra.Region]:
     if not isinstance(value, list):
         raise InputError("points come as a list")
-    return [spectra.Place.from_json(each, subject) for each in value]
+    return [spectra.Region.from_json(each, subject) for each in value]
 
 
 async def _spectra(request: Request) -> Response:
@@ -308,7 +310,7 @@ def _spectra_csv(request: Request) -> Response:
 def _attention(request: Request) -> Response:
     """Where one block of cross-aggregation looks for a point, over the picture."""
     subject, asked = _session(request).opened(), request.query_params
-    place = spectra.Place.from_json(dict(asked), subject)
+    place = spectra.Region.from_json(dict(asked), subject)
     look = pictures.attention(
         subject, asked.get("of", ""), _whole(asked.get("block")) or 0, asked.get("what", ""), place
     )
@@ -326,7 +328,7 @@ async def _upload(request: Request) -> Response:
         raise InputError("your uploads here are full; start afresh with Forget everything")
     path = await receive(request.path_params["name"], request.stream(), session.folder, room, _whole(told))
     await run_in_threadpool(session.add_file, path, settings.limit)
-    return JSONResponse(file_told(session.found[path.name], session))
+    return JSONResponse(file_payload(session.found[path.name], session))
 
 
 async def _open(request: Request) -> Response:
@@ -338,7 +340,7 @@ async def _open(request: Request) -> Response:
     return JSONResponse({"version": session.version})
 
 
-def _sample_subject(name: str) -> Subject:
+def _sample_subject(name: str) -> Workspace:
     """A sample and its measurement by a camera as the paper's: a random mask and a step of 2."""
     return simulated(sample(name), {}, None)
 
@@ -541,7 +543,7 @@ def _warm_up() -> None:
 
 
 def start(given: Sequence[Path], host: str, port: int, limit_mb: int, tell: Callable[[str], None]) -> None:
-    """Check what was given and serve it; see ``Settings``.
+    """Check what was given and serve it; see ``ServerConfig``.
 
     Raises:
         InputError: a file is not there or a folder no result, or as ``serve``.
@@ -554,4 +556,4 @@ def start(given: Sequence[Path], host: str, port: int, limit_mb: int, tell: Call
     if limit_mb < 1:
         raise InputError(f"a limit of {limit_mb} MB lets nothing in; give --limit a number of megabytes from 1 on")
     paths = tuple(path.resolve() for path in given)
-    serve(Settings(host, port, paths, limit_mb * MEGABYTE, secrets.token_urlsafe(16)), tell)
+    serve(ServerConfig(host, port, paths, limit_mb * MEGABYTE, secrets.token_urlsafe(16)), tell)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crsdun.optics import InputError
-from crsdun.viewing.app.running import Job
-from crsdun.viewing.app.subject import Subject
+from crsdun.errors import InputError
+from crsdun.viewing.app.jobs import Job
 from crsdun.viewing.app.uploads import found_in
+from crsdun.viewing.app.workspace import Workspace
 
 PREFIX = "crsdun-app-"
 MOST_SESSIONS = 32
@@ -45,7 +45,7 @@ class Session:
     files: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, Path] = field(default_factory=dict)
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    subject: Subject | None = None
+    subject: Workspace | None = None
     version: int = 0
     job: Job | None = None
     trials: list[dict[str, Any]] = field(default_factory=list)
@@ -70,12 +70,12 @@ class Session:
             if partner is not None and "problem" in told and partner.stem == path.stem and partner != path:
                 self.found[name] = found_in(partner, limit)
 
-    def open(self, subject: Subject) -> None:
+    def open(self, subject: Workspace) -> None:
         """Look at something else."""
         with self.lock:
             self.subject, self.version = subject, self.version + 1
 
-    def opened(self) -> Subject:
+    def opened(self) -> Workspace:
         """What is open.
 
         Raises:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.optics import InputError
-from crsdun.viewing.app.subject import Layer, Subject
+from crsdun.errors import InputError
+from crsdun.viewing.app.workspace import Layer, Workspace
 
 MOST_POINTS = 64
 
 
 @dataclass(frozen=True)
-class Place:
+class Region:
     """A pixel, or a box of pixels whose mean is taken."""
 
     name: str
@@ -26,7 +26,7 @@ class Place:
     width: int = 1
 
     @classmethod
-    def from_json(cls, value: Any, subject: Subject) -> Place:
+    def from_json(cls, value: Any, subject: Workspace) -> Region:
         """Raises an InputError where it does not lie in the scene."""
         _, H, W = subject.shape
         try:
@@ -45,14 +45,14 @@ class Place:
         return part.reshape(len(image), -1)
 
 
-def spectra_at(subject: Subject, places: list[Place], stage: int | None) -> list[dict[str, Any]]:
+def spectra_at(subject: Workspace, places: list[Region], stage: int | None) -> list[dict[str, Any]]:
     """Of each place and layer: ``mean`` and ``spread`` (standard deviation) per band, and class probabilities."""
     if len(places) > MOST_POINTS:
         raise InputError(f"{len(places)} points at once are too many; at most {MOST_POINTS}")
     return [{"layers": {name: _at(subject, name, place, stage) for name in subject.layers}} for place in places]
 
 
-def _at(subject: Subject, name: str, place: Place, stage: int | None) -> dict[str, Any]:
+def _at(subject: Workspace, name: str, place: Region, stage: int | None) -> dict[str, Any]:
     layer, k = subject.layer(name, stage)
     values = place.of(layer.cubes[k])
     told: dict[str, Any] = {"mean": _plain(values.mean(1)), "stage": k + 1}
@@ -64,7 +64,7 @@ def _at(subject: Subject, name: str, place: Place, stage: int | None) -> dict[st
     return told
 
 
-def _shares(layer: Layer, k: int, place: Place) -> np.ndarray | None:
+def _shares(layer: Layer, k: int, place: Region) -> np.ndarray | None:
     """Probability of each class; of a layer that knows only classes, the share of the pixels."""
     probabilities, classes = layer.probabilities[k], layer.class_maps[k]
     if probabilities is not None:
@@ -75,7 +75,7 @@ def _shares(layer: Layer, k: int, place: Place) -> np.ndarray | None:
     return np.bincount(here[here >= 0], minlength=1) / max(here.size, 1)
 
 
-def spectra_csv(subject: Subject, places: list[Place], stage: int | None) -> str:
+def spectra_csv(subject: Workspace, places: list[Region], stage: int | None) -> str:
     """One row for each place, layer and band."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")

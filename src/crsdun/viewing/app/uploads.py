@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from crsdun.optics import InputError
+from crsdun.errors import InputError
 from crsdun.scenes import describe
 from crsdun.scenes.formats import ENVI_SUFFIXES
 

@@ -1,0 +1,169 @@
+"""An evaluation as files: JSON for programs, CSV for spreadsheets, rows for a page or a paper."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from crsdun.errors import InputError
+from crsdun.evaluation.evaluator import Evaluation
+from crsdun.evaluation.protocols import PROTOCOLS
+
+FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How one figure is written.
+
+    Attributes:
+        name: in tables.
+        digits: behind the point.
+        unit: as it follows a number; " %" writes a share of 1 in percent.
+        higher_is_better: or lower.
+    """
+
+    name: str
+    digits: int
+    unit: str = ""
+    higher_is_better: bool = True
+
+    @property
+    def label(self) -> str:
+        """Name and unit, over a column of numbers."""
+        return f"{self.name} ({self.unit.strip()})" if self.unit else self.name
+
+    def number(self, value: float | None, sign: str = "") -> str:
+        """A value under its label; "–" where there is none."""
+        return "–" if value is None else f"{value * (100 if self.unit == ' %' else 1):{sign}.{self.digits}f}"
+
+    def words(self, value: float | None) -> str:
+        """A value in running text, such as ``PSNR 31.42 dB``."""
+        return f"{self.name} {self.number(value)}{self.unit}"
+
+
+FIGURES = {
+    "psnr_db": Figure("PSNR", 2, " dB"),
+    "ssim": Figure("SSIM", 4),
+    "sam_deg": Figure("SAM", 2, "°", higher_is_better=False),
+    "rmse": Figure("RMSE", 4, higher_is_better=False),
+    "miou": Figure("mIoU", 2, " %"),
+    "miou_present": Figure("mIoU of classes present", 2, " %"),
+    "f1": Figure("F1", 2, " %"),
+    "precision": Figure("precision", 2, " %"),
+    "recall": Figure("recall", 2, " %"),
+    "accuracy": Figure("accuracy", 2, " %"),
+    "calibration_error": Figure("ECE", 2, " %", higher_is_better=False),
+    "kind_accuracy": Figure("kind", 2, " %"),
+    "authenticity_accuracy": Figure("real or fake", 2, " %"),
+}
+
+
+def write_tables(evaluation: Evaluation, folder: Path) -> None:
+    """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (where classes were judged), ``table.md`` and
+    ``table.tex`` into a folder that exists."""
+    (folder / FILE).write_text(_lines_of_json(asdict(evaluation)), encoding="utf-8")
+    write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
+    if evaluation.classes:
+        write_csv(folder / "classes.csv", evaluation.classes)
+    rows = _stage_rows(evaluation)
+    (folder / "table.md").write_text(markdown(rows, f"{caption(evaluation)}."), encoding="utf-8")
+    (folder / "table.tex").write_text(latex(rows, caption(evaluation)), encoding="utf-8")
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """The evaluation of a folder that ``crsdun evaluate`` wrote, or of its ``evaluation.json``.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    try:
+        return Evaluation(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"there is no evaluation {path}; crsdun evaluate makes one") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is no evaluation ({error}); give a folder of crsdun evaluate") from error
+
+
+def shown(evaluation: Evaluation) -> list[str]:
+    """The figures worth a column: all there are, the mIoU of present classes only where classes are absent."""
+    figures = evaluation.figures
+    complete = figures.get("miou") == figures.get("miou_present")
+    return [name for name in FIGURES if name in figures and not (complete and name == "miou_present")]
+
+
+def caption(evaluation: Evaluation) -> str:
+    """What the numbers of a table are, in one line."""
+    camera, count = evaluation.camera, len(evaluation.scenes)
+    noise = ", ".join(f"{name} {value}" for name, value in camera["noise"].items()) or "none"
+    return (
+        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, step "
+        f"{camera['step']:g}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].words}"
+    )
+
+
+def _lines_of_json(values: dict[str, Any]) -> str:
+    """JSON with one line for each entry of the outermost lists and objects: short, and told apart by ``diff``."""
+    dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+    parts = []
+    for name, value in values.items():
+        text = dumps(value)
+        if value and isinstance(value, list):
+            text = "[\n" + ",\n".join(f"    {dumps(each)}" for each in value) + "\n  ]"
+        elif value and isinstance(value, dict):
+            text = "{\n" + ",\n".join(f"    {dumps(key)}: {dumps(each)}" for key, each in value.items()) + "\n  }"
+        parts.append(f"  {dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """A table whose rows may lack some of its columns."""
+    # Scenes without labels have fewer figures than the others.
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
+    """A header and one row for each stage; the last row is the answer."""
+    names, last = shown(evaluation), len(evaluation.stages)
+    rows = [["method", *(FIGURES[name].label for name in names)]]
+    for number, figures in enumerate(evaluation.stages, start=1):
+        title = evaluation.method if number == last else f"{evaluation.method}, stage {number}"
+        rows.append([title, *(FIGURES[name].number(figures.get(name)) for name in names)])
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]], words: str) -> str:
+    """Rows, the first one a header, as wide as the widest of their column; words under them."""
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = []
+    for first, *others in (rows[0], ruler, *rows[1:]):
+        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", words, ""])
+
+
+def latex(rows: Sequence[Sequence[str]], words: str) -> str:
+    """Rows for a ``tabular`` of one left and otherwise right columns."""
+    header, *lines = (" & ".join(map(_for_latex, cells)) + r" \\" for cells in rows)
+    return "\n".join([f"% {words}", header, r"\hline", *lines, ""])
+
+
+def _for_latex(words: str) -> str:
+    special = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "°": r"$^\circ$", "–": "--", "$": r"\$"}
+    return "".join(special.get(letter, letter) for letter in words)

@@ -1,0 +1,83 @@
+"""What the shipped weights do, beside GAP-TV and the truth: on the kind of scene they learnt from, and on another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from crsdun.optics import nbk7_wavelengths, random_mask
+from crsdun.runtime import Progress, Reconstruction, camera_for, open_method, reconstruct, simulate
+from crsdun.scenes import Scene, indian_pines
+from crsdun.scenes.produce import ProduceSet
+from crsdun.storage import RECORD, new_folder
+from crsdun.viewing.colour import measurement_picture, picture
+from crsdun.viewing.figures import Panel, comparison
+from crsdun.viewing.palette import class_picture
+from crsdun.viewing.result_folder import write_results
+
+WEIGHTS, YARDSTICK = "crsdun_tiny", "gap-tv"
+PRODUCE_SCENE = 3  # of the test split
+
+Bar = Callable[[str], AbstractContextManager[Progress | None]]
+
+
+def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction]:
+    """Write the folder ``out``: ``overview.png``, and a folder of results for each scene and method.
+
+    Args:
+        bar: gives a progress bar with a title.
+
+    Returns:
+        folder within ``out`` → its reconstruction.
+
+    Raises:
+        InputError: as ``write_results``, or the scene of Indian Pines is not installed.
+    """
+    scenes = {"produce": ProduceSet("test")[PRODUCE_SCENE], "indian_pines": indian_pines(nbk7_wavelengths())}
+    found, panels = {}, []
+    with new_folder(out, overwrite) as folder:
+        for kind, scene in scenes.items():
+            both = {name: _decoded(scene, name, bar) for name in (YARDSTICK, WEIGHTS)}
+            for name, result in both.items():
+                found[f"{kind}_{name}"] = result
+                write_results(result, folder / f"{kind}_{name}")
+            panels += _row(both)
+        comparison(panels, folder / "overview.png", columns=len(panels) // len(scenes))
+        figures = {name: result.metrics for name, result in found.items()}
+        (folder / RECORD).write_text(json.dumps(figures, indent=2) + "\n")
+    return found
+
+
+def _decoded(scene: Scene, name: str, bar: Bar) -> Reconstruction:
+    measurement = simulate(scene, random_mask(*scene.cube.shape[1:]))
+    # Its own wavelengths are those of the weights.
+    title, method = open_method(WEIGHTS) if name == WEIGHTS else open_method(method=name)
+    with bar(title) as progress:
+        return reconstruct(measurement, camera_for(measurement), method, title, truth=scene, progress=progress)
+
+
+def _row(results: dict[str, Reconstruction]) -> list[Panel]:
+    """Measurement, truth and what each method made of it; then the classes where they mean something, else errors."""
+    learnt = results[WEIGHTS]
+    truth = learnt.truth
+    assert truth is not None
+    panels = [
+        Panel("Measurement", measurement_picture(learnt.measurement.frame)),
+        Panel("Truth", picture(truth)[0], truth.name),
+    ]
+    for name, result in results.items():
+        panels.append(Panel(name, picture(result.scene, like=truth)[0], f"{result.metrics['psnr_db']:.2f} dB"))
+    if "miou" in learnt.metrics:
+        assert truth.classes is not None
+        assert learnt.scene.classes is not None
+        score = f"{learnt.metrics['accuracy']:.1%} of pixels"
+        panels.append(Panel("True classes", class_picture(truth.classes)))
+        return [*panels, Panel(WEIGHTS, class_picture(learnt.scene.classes), score)]
+    for name, result in results.items():
+        error = np.sqrt(np.square(result.scene.cube - truth.cube).mean(0))
+        panels.append(Panel(f"Error of {name}", error, "RMSE over bands"))
+    return panels

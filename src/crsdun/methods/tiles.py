@@ -1,0 +1,120 @@
+"""Frames larger than memory: a network over bands of rows that overlap and are blended.
+
+The prism moves light along the rows, so every detector row is a camera of its own: a tile of full-width rows loses no
+light and borrows none, and its measurement, mask and diagonal are exactly those of the whole. Only the network's own
+view shrinks to the tile: its normalisation over the image, its attention among all super-tokens, and what its
+convolutions see beyond the border, for which the tiles overlap.
+
+Legend: B batch · C bands · N classes · H, W scene · Wm measurement width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.networks import Network
+from crsdun.optics import CassiCamera, Estimate
+
+OVERLAP = 32
+# The networks work on sizes that divide by this; other tiles are padded.
+ROWS_MULTIPLE = 32
+# Bytes that a network needs at its peak for each pixel and channel of its width, in float32, besides its outputs.
+# Measured with CRSDUN, 2 and 4 stages, widths from 8 upwards, each size in a fresh process: peak of resident memory
+# (VmHWM, with freed memory kept) above the loaded network. 119–182 on the CPU, 158–184 without its bands of rows
+# (``by_rows``), as on a GPU. To measure again: pytest -s tests/methods/test_tiles.py -k peak
+BYTES_PER_PIXEL_AND_WIDTH = 200
+# Of the available memory; the rest is for reading, writing and what the figure above does not know.
+USABLE = 0.8
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a frame is cut.
+
+    Attributes:
+        rows: height of a tile, at least 1; multiples of 32 need no padding.
+        overlap: rows that neighbours share, fewer than ``rows``; None for 32, or half a tile that is lower than 64.
+        automatic: chosen because the memory would not suffice for the whole.
+
+    Raises:
+        InputError: the two do not fit together.
+    """
+
+    rows: int
+    overlap: int | None = None
+    automatic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise InputError(f"a tile has at least 1 row, not {self.rows}; give --tile ROWS, best a multiple of 32")
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", min(OVERLAP, self.rows // 2))
+        elif not 0 <= self.overlap < self.rows:
+            most = self.rows - 1
+            raise InputError(
+                f"tiles of {self.rows} rows cannot overlap by {self.overlap}; give an --overlap of 0 to {most}"
+            )
+
+
+def automatic_tiles(method: Callable[..., Estimate], camera: CassiCamera, available: int | None) -> Tiles | None:
+    """The tiles in which a network needs no more than ``available`` bytes; None where the whole frame fits.
+
+    None, too, for methods that are no networks, and where ``available`` is None because the system does not tell.
+    """
+    if not isinstance(method, Network) or available is None:
+        return None
+    config = method.config
+    outputs = 4 * (config.bands + config.classes)
+    per_pixel = BYTES_PER_PIXEL_AND_WIDTH * getattr(config, "base", config.bands)
+    per_row = camera.width * (per_pixel + outputs * getattr(config, "stages", 1))
+    if USABLE * available >= camera.height * per_row:
+        return None
+    # The whole output exists once beside the tile. The lowest sensible tile is tried even where it may not fit.
+    rows = int((USABLE * available - camera.height * camera.width * outputs) // per_row)
+    rows = max(rows, 2 * OVERLAP) // ROWS_MULTIPLE * ROWS_MULTIPLE
+    return Tiles(rows, automatic=True) if rows < camera.height else None
+
+
+@torch.inference_mode()
+def by_tiles(
+    network: Callable[[Tensor, CassiCamera], Estimate],
+    measurement: Tensor,
+    camera: CassiCamera,
+    tiles: Tiles,
+    progress: Callable[[int, int], None] | None = None,
+) -> Estimate:
+    """What a network makes of a frame tile by tile, blended by linear ramps; the last stage only.
+
+    The last tile is moved up so that all have the same height. One tile as high as the frame is the network itself.
+
+    Args:
+        measurement: (B,H,Wm).
+        progress: called with (done, total).
+    """
+    H, overlap = camera.height, tiles.overlap or 0
+    rows = min(tiles.rows, H)
+    tops = [*range(0, H - rows, tiles.rows - overlap), H - rows]
+    ramp = torch.arange(1, rows + 1, dtype=measurement.dtype, device=measurement.device)
+    ramp = torch.minimum(ramp, ramp.flip(0)).clamp(max=overlap + 1)
+    total = ramp.new_zeros(H)
+    for top in tops:
+        total[top : top + rows] += ramp
+
+    # One sum for the cube and one for the logits, if there are any.
+    sums: list[Tensor] = []
+    for done, top in enumerate(tops, 1):
+        part = slice(top, top + rows)
+        estimate = network(measurement[:, part], camera.crop(top, 0, rows, camera.width))
+        outputs = [estimate.cube, *estimate.logits[-1:]]
+        sums = sums or [measurement.new_zeros(*output.shape[:2], H, camera.width) for output in outputs]
+        weight = (ramp / total[part])[:, None]  # rows × 1
+        for whole, output in zip(sums, outputs, strict=True):
+            whole[:, :, part].addcmul_(output.to(whole.dtype), weight)
+        if progress is not None:
+            progress(done, len(tops))
+    return Estimate(sums[:1], sums[1:])

@@ -1,0 +1,31 @@
+"""Which cameras fit the widths of a mask and of a measurement."""
+
+from crsdun.errors import InputError
+
+
+def check_height(mask_height: int, height: int, width: int) -> None:
+    """Raise an InputError unless a measurement of height × width has as many rows as the mask."""
+    if height != mask_height:
+        remedy = "transpose the measurement" if width == mask_height else "crop one to the rows of the other"
+        raise InputError(
+            f"the measurement has {height} rows but the mask has {mask_height}, and both see the same rows: {remedy}"
+        )
+
+
+def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int, int]]:
+    """All (bands, step) with whole steps whose measurement of ``scene_width`` columns has ``measurement_width``."""
+    span = measurement_width - scene_width
+    if span < 1:
+        return []
+    return [(span // step + 1, step) for step in range(1, span + 1) if span % step == 0]
+
+
+def describe_fits(scene_width: int, measurement_width: int) -> str:
+    """What would make a mask and a measurement of these widths fit, in words."""
+    fits = fitting_cameras(scene_width, measurement_width)
+    if not fits:
+        return (
+            f"a mask {scene_width} wide never gives a measurement {measurement_width} wide: "
+            "the measurement must be the wider one; crop the mask"
+        )
+    return "what would fit: " + ", ".join(f"{bands} bands at step {step}" for bands, step in fits[:6])

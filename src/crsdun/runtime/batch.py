@@ -1,0 +1,137 @@
+"""Many measurements in one go: which files are meant, and how they stream through."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from crsdun.errors import InputError
+from crsdun.scenes.formats import WRITERS
+from crsdun.storage import RECORD
+
+# What may be wrong with one file while all others are right.
+FAILURES = (InputError, OSError, MemoryError)
+
+
+def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) -> dict[str, Path] | None:
+    """The measurements that files, folders and patterns name, each with the name of its results.
+
+    A folder stands for every file directly in it with a suffix that we read, a pattern with * ? [ for the files that
+    it matches. The name is the file's stem, or its full name where two stems are equal.
+
+    Args:
+        other: the mask's and other files that may lie among the measurements; what is no path counts for nothing.
+
+    Returns:
+        name → file, sorted within a folder or pattern; None where one plain file is given, so that there is nothing
+        to find.
+
+    Raises:
+        InputError: a folder or pattern holds nothing, or two files have the same full name.
+    """
+    if len(given) == 1 and not Path(given[0]).is_dir() and not _is_pattern(given[0]):
+        return None
+    skipped = {path.resolve() for path in other if isinstance(path, Path)}
+    found: dict[Path, Path] = {}  # each file once, whatever it was named by
+    for path in map(Path, given):
+        if path.is_dir():
+            files = readable(path)
+        elif _is_pattern(path):
+            files = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
+        else:
+            found[path.resolve()] = path
+            continue
+        files = [file for file in files if file.resolve() not in skipped]
+        if not files:
+            raise InputError(f"{path} holds no measurement; expected files such as {', '.join(WRITERS)}")
+        found |= {file.resolve(): file for file in files}
+
+    stems, names = (Counter(getattr(file, part) for file in found.values()) for part in ("stem", "name"))
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(f"{count} measurements are called {name}, and so would be their results; rename them")
+    return {file.name if stems[file.stem] > 1 else file.stem: file for file in found.values()}
+
+
+def readable(folder: Path) -> list[Path]:
+    """The files directly in a folder whose suffix we read, ENVI by its header, sorted; hidden ones are none."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in WRITERS and file.is_file())
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def find_truth(measurement: Path, truth: Path) -> Path:
+    """The file of the truth: ``truth`` itself, or the file in that folder with the measurement's stem.
+
+    Raises:
+        InputError: the folder holds none or several.
+    """
+    if not truth.is_dir():
+        return truth
+    files = [file for file in readable(truth) if file.stem == measurement.stem and not file.samefile(measurement)]
+    if len(files) != 1:
+        found = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
+        raise InputError(f"{truth} holds {found}; expected one file with the truth of {measurement.name}")
+    return files[0]
+
+
+def check_parent(out: Path) -> None:
+    """Raise an InputError where folders of results cannot lie in ``out``: it is a file, or such a folder itself."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; choose another --out")
+    if (out / RECORD).exists():
+        raise InputError(f"{out} holds the results of one measurement; choose another --out for those of many")
+
+
+def stream(
+    items: Sequence[Any],
+    read: Callable[[Any], Any],
+    compute: Callable[[Any], Any],
+    write: Callable[[Any], Any],
+) -> Iterator[tuple[Any, Any]]:
+    """``write(compute(read(item)))`` of every item, with its failure in place of what ``write`` returned.
+
+    The next item is read and the last result written while one is computed; nothing else is held. An exception that
+    is no failure of one item, such as an interruption, ends the stream when what is being written is whole.
+
+    Yields:
+        (item, what ``write`` returned, or one of ``FAILURES``), in order.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(read, items[0]) if items else None
+        behind: tuple[Any, Future] | None = None
+        for following, item in enumerate(items, 1):
+            assert ahead is not None
+            prepared, ahead = _outcome(ahead), None
+            if following < len(items):
+                ahead = reader.submit(read, items[following])
+            if not isinstance(prepared, FAILURES):
+                try:
+                    prepared = compute(prepared)
+                except FAILURES as failure:
+                    prepared = failure
+            if behind is not None:
+                yield behind[0], _outcome(behind[1])
+            behind = item, writer.submit(_unless_failed, write, prepared)
+            del prepared
+        if behind is not None:
+            yield behind[0], _outcome(behind[1])
+
+
+def _outcome(future: Future) -> Any:
+    """What a thread returned, or how it failed."""
+    try:
+        return future.result()
+    except FAILURES as failure:
+        return failure
+
+
+def _unless_failed(write: Callable[[Any], Any], result: Any) -> Any:
+    return result if isinstance(result, FAILURES) else write(result)
+
+
+def _is_pattern(path: str | Path) -> bool:
+    return glob.has_magic(str(path)) and not Path(path).exists()

@@ -1,0 +1,360 @@
+"""What a network does inside with one measurement: how the estimate grows, and where cross-aggregation looks.
+
+A pixel belongs to the 3×3 super-tokens around it, to each by a share of Q. Each of these attends
+to all super-tokens of the image, and every one of them was gathered from the pixels that belong to it. Followed to
+its end, this says from which pixels a pixel receives, and how much:
+
+    pixel → its 9 super-tokens (association) → all super-tokens (attention) → their pixels (sources)
+
+Legend: C bands · H, W scene · H', W' feature map of a node, padded · h token size there · m number of super-tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.evaluation import class_metrics, cube_metrics, data_residual
+from crsdun.networks import Network, fit_to_card
+from crsdun.networks.blocks import from_windows, to_windows
+from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
+from crsdun.optics import CassiCamera
+from crsdun.runtime.engines import Engine
+from crsdun.runtime.reconstruction import (
+    ascending,
+    check_scale,
+    is_out_of_memory,
+    match_bands,
+    record_of,
+    same_classes,
+)
+from crsdun.scenes import Measurement, Scene
+
+# Where the zoo's networks keep the attention of a block.
+PLACE = re.compile(r"(?:.*\.)?stages\.(\d+)\.(cube|class)_network\.node(\d)\.blocks\.(\d+)\.attention")
+# Super-tokens whose attention is computed at once: of 1024 others each, 4 MB a head.
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where one block of cross-aggregation looks for a pixel, or on average for many.
+
+    Attributes:
+        stage, branch, node, block: as ``CrossAggregationRecord``.
+        association: (H,W), how much of the super-token of this cell it takes, 0..1, the same all over a cell.
+        attention: (H,W), how much those it belongs to attend to the super-token of this cell, mean of the heads,
+            relative to the same for all (1), the same all over a cell.
+        sources: (H,W), how much it receives from this pixel, relative to the same from every pixel (1).
+        tokens: super-tokens that the attention is effectively spread over, 1..m: e to its entropy.
+        own_class: mean of ``sources`` over the pixels of its own class in the answer (of many pixels the commonest
+            one); 1 prefers none. None where the network does not segment.
+    """
+
+    stage: int
+    branch: str
+    node: int
+    block: int
+    association: np.ndarray
+    attention: np.ndarray
+    sources: np.ndarray
+    tokens: float
+    own_class: float | None = None
+
+
+class RegionAttention(NamedTuple):
+    """Where all blocks look for one pixel or region.
+
+    Attributes:
+        title: what was asked about, such as ``pixel 12 40`` or ``class real kiwi``.
+        region: (H,W) bool, the pixels asked about.
+        blocks: one ``AttentionMaps`` for each block, in the order of ``Explanation.blocks``.
+    """
+
+    title: str
+    region: np.ndarray
+    blocks: tuple[AttentionMaps, ...]
+
+
+@dataclass(frozen=True)
+class CrossAggregationRecord:
+    """What one block of cross-aggregation computed for one image.
+
+    Attributes:
+        stage: from 1.
+        branch: that asks, ``cube`` or ``class``.
+        node: 2 at half of the size, 1 at full size.
+        block: from 1.
+        association: Q, (m, h², 9): cells row by row, their pixels row by row, their 3×3 super-tokens row by row.
+        query, key: of the attention among super-tokens, (heads, m, d/heads) each.
+        grid: rows and columns of super-tokens.
+        scale: pixels of the scene along the side of a pixel of the node.
+        size: (H, W).
+    """
+
+    stage: int
+    branch: str
+    node: int
+    block: int
+    association: Tensor
+    query: Tensor
+    key: Tensor
+    grid: tuple[int, int]
+    scale: int
+    size: tuple[int, int]
+
+    @property
+    def token(self) -> int:
+        """h."""
+        return int(self.association.shape[1] ** 0.5)
+
+    @property
+    def cell(self) -> int:
+        """Pixels of the scene along the side of a super-token's cell."""
+        return self.token * self.scale
+
+    def attention(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        """softmax(q kᵀ (d/heads)^-½) of some super-tokens or of all, (heads, rows, m)."""
+        logits = self.query[:, rows] @ self.key.transpose(1, 2)
+        return (logits * self.query.shape[-1] ** -0.5).softmax(-1)
+
+    def look(self, weights: Tensor) -> AttentionMaps:
+        """Where the pixels look on average, weighted by ``weights`` (H,W), which sum to 1."""
+        h, (rows, columns) = self.token, self.grid
+        shape = rows * h, columns * h
+
+        # Per pixel of the node, then how much of each super-token they take: Σ w Q.
+        padding = (0, columns * h * self.scale - self.size[1], 0, rows * h * self.scale - self.size[0])
+        at_node = F.avg_pool2d(F.pad(weights, padding)[None, None], self.scale, divisor_override=1)
+        taken = self._at_tokens(to_windows(at_node, h))
+
+        attended = torch.zeros_like(taken)
+        for some in taken.nonzero().flatten().split(ROWS):
+            attended += taken[some] @ self.attention(some).mean(0)
+
+        # A super-token is the mean of its pixels, weighted by Q.
+        shares = attended / (self._at_tokens(torch.ones_like(self.association[..., :1])) + 1e-12)
+        sources = self.association @ neighbourhoods(shares.view(1, 1, rows, columns))
+        sources = from_windows(sources, h, *shape)[0, 0] * (shape[0] * shape[1])
+
+        spread = attended / attended.sum().clamp(min=1e-12)
+        return AttentionMaps(
+            self.stage,
+            self.branch,
+            self.node,
+            self.block,
+            self._on_scene(taken.view(rows, columns), self.cell),
+            self._on_scene(attended.view(rows, columns) * len(attended), self.cell),
+            self._on_scene(sources, self.scale),
+            float(torch.special.entr(spread).sum().exp()),
+        )
+
+    def _at_tokens(self, pixels: Tensor) -> Tensor:
+        """What the pixels (m, h², 1) bring to the super-tokens they belong to, (m,)."""
+        return add_from_neighbourhoods(self.association.transpose(1, 2) @ pixels, self.grid).flatten()
+
+    def _on_scene(self, values: Tensor, side: int) -> np.ndarray:
+        """Each value over side × side pixels of the scene, without the padding: (H,W)."""
+        H, W = self.size
+        enlarged = values.repeat_interleave(side, 0).repeat_interleave(side, 1)
+        return enlarged[:H, :W].cpu().numpy()
+
+
+class StageEstimate(NamedTuple):
+    """The estimate after one stage.
+
+    Attributes:
+        scene: x_k, with the classes of θ_k where the stage has a class map.
+        figures: ``data_residual``, ``psnr_to_answer_db`` and ``same_class_as_answer`` (not of the answer itself),
+            and with the truth ``psnr_db`` and ``miou``.
+    """
+
+    scene: Scene
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One forward pass of a network, with everything worth looking at.
+
+    Attributes:
+        stages: first to last; the last is the answer.
+        blocks: of cross-aggregation, in the order in which they were computed; none where the network has none.
+        truth: the true scene on the camera's bands, where it was given.
+        record: how it was made, as plain JSON values.
+    """
+
+    stages: tuple[StageEstimate, ...]
+    blocks: tuple[CrossAggregationRecord, ...]
+    truth: Scene | None
+    record: dict[str, Any]
+
+    @property
+    def answer(self) -> Scene:
+        """The estimate of the last stage."""
+        return self.stages[-1].scene
+
+    def pixel(self, row: int, column: int) -> RegionAttention:
+        """Where each block looks for one pixel of the scene.
+
+        Raises:
+            InputError: it lies outside.
+        """
+        H, W = self.answer.cube.shape[1:]
+        if not (0 <= row < H and 0 <= column < W):
+            raise InputError(f"the pixel (row, column) = ({row}, {column}) lies outside the scene of {H}×{W} pixels")
+        here = np.zeros((H, W), dtype=bool)
+        here[row, column] = True
+        return self.region(here, f"pixel {row} {column}")
+
+    def of_class(self, name: str | int) -> RegionAttention:
+        """Where each block looks for the pixels that the answer takes for a class, by name or number, on average.
+
+        Raises:
+            InputError: the network does not segment, there is no such class, or nothing was taken for it.
+        """
+        classes, names = self.answer.classes, self.answer.class_names
+        if classes is None:
+            raise InputError("this network has no class map; ask about a pixel instead")
+        if names is not None and name in names:
+            number = names.index(str(name))
+        elif str(name).isdigit():
+            number = int(name)
+        else:
+            known = "numbers from 0 on, since these weights know no names" if names is None else ", ".join(names)
+            raise InputError(f"there is no class {name!r}; there are {known}")
+        members = classes == number
+        if not members.any():
+            held = ", ".join(str(k) if names is None else names[k] for k in np.unique(classes))
+            raise InputError(f"no pixel was taken for class {name}; in this scene there are {held}")
+        return self.region(members, f"class {name if names is None else names[number]}")
+
+    def region(self, pixels: np.ndarray, title: str = "region") -> RegionAttention:
+        """Where each block looks for the pixels of a mask, (H,W) bool, on average."""
+        weights = torch.from_numpy(pixels)
+        with torch.inference_mode():
+            looks = [block.look(weights.to(block.query) / pixels.sum()) for block in self.blocks]
+        classes = self.answer.classes
+        if classes is not None:
+            own = classes == np.bincount(classes[pixels]).argmax()
+            looks = [replace(look, own_class=float(look.sources[own].mean())) for look in looks]
+        return RegionAttention(title, pixels, tuple(looks))
+
+
+def explain(
+    measurement: Measurement,
+    camera: CassiCamera,
+    network: Network,
+    name: str,
+    truth: Scene | None = None,
+    device: str = "cpu",
+) -> Explanation:
+    """Run a network once and keep what its stages and its cross-aggregation computed.
+
+    The frame is computed whole: tiles would each see their own super-tokens.
+
+    Args:
+        measurement: on the scale of y = A x (``to_measurement_scale``).
+        network, name: as ``open_method`` gives them.
+        truth, device: as ``reconstruct``.
+
+    Raises:
+        InputError: as ``reconstruct``, or the network was exported for another engine.
+    """
+    if isinstance(network, Engine):
+        raise InputError(f"{name} shows nothing of what it computes inside; explain the weights (.safetensors)")
+    card = network.card
+    camera = fit_to_card(camera, card, network.config.bands)
+    check_scale(measurement, camera)
+    if truth is not None:
+        truth = match_bands(camera, truth)
+
+    camera = camera.to(device)
+    y = torch.from_numpy(measurement.frame).to(device)
+    start = time.perf_counter()
+    try:
+        with torch.inference_mode(), recording(network, (camera.height, camera.width)) as blocks:
+            estimate = network(y[None], camera)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError("the memory does not suffice for this frame; explain a crop of it") from error
+    seconds = time.perf_counter() - start
+    if not bool(torch.isfinite(estimate.cube).all()):
+        raise InputError(f"{name} ended in values that are not finite; is the measurement on its camera's scale?")
+
+    # A two-stage system has one class map, that of its last cube.
+    missing = len(estimate.cubes) - len(estimate.logits)
+    classes = [None] * missing + [theta[0].argmax(0) for theta in estimate.logits]
+    stages = []
+    for k, (x, of_x) in enumerate(zip(estimate.cubes, classes, strict=True)):
+        figures: dict[str, Any] = {"data_residual": data_residual(y, x[0], camera)}
+        if k + 1 < len(classes):
+            figures["psnr_to_answer_db"] = cube_metrics(x[0], estimate.cube[0])["psnr_db"]
+            if of_x is not None:
+                figures["same_class_as_answer"] = float((of_x == classes[-1]).float().mean())
+        cube, wavelengths = ascending(x[0], camera.wavelengths)
+        if truth is not None:
+            figures["psnr_db"] = cube_metrics(cube, torch.from_numpy(truth.cube).to(device))["psnr_db"]
+            if of_x is not None and truth.classes is not None and same_classes(card, truth):
+                true_classes = torch.from_numpy(truth.classes).to(device)
+                figures["miou"] = class_metrics(of_x, true_classes, estimate.logits[-1].shape[1])["miou"]
+        scene = Scene(
+            cube.cpu().numpy(),
+            wavelengths=wavelengths,
+            classes=None if of_x is None else of_x.cpu().numpy(),
+            class_names=None if of_x is None else card.class_names,
+            name=f"{measurement.name}, stage {k + 1}",
+        )
+        stages.append(StageEstimate(scene, figures))
+    record = record_of(network, name, measurement, camera, truth, device, seconds=round(seconds, 3))
+    return Explanation(tuple(stages), tuple(blocks), truth, record)
+
+
+@contextmanager
+def recording(network: Network, size: tuple[int, int]) -> Iterator[list[CrossAggregationRecord]]:
+    """While the block runs, every block of cross-aggregation that computes one image of ``size`` is recorded."""
+    found: list[CrossAggregationRecord] = []
+
+    def record(place: tuple[str, ...], module: SuperTokenAttention, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:
+        X, S0 = inputs
+        stage, branch, node, block = place
+        pixels, grid = to_windows(X, module.token), (S0.shape[-2], S0.shape[-1])
+        Q = module.associate(pixels, S0)
+        q, k, _ = module.refine.split(module.gather(pixels, Q, grid))
+        found.append(
+            CrossAggregationRecord(
+                int(stage) + 1,
+                branch,
+                int(node),
+                int(block) + 1,
+                association=Q,
+                query=q[0],
+                key=k[0],
+                grid=grid,
+                scale=2 ** (int(node) - 1),
+                size=size,
+            )
+        )
+
+    hooks = []
+    for name, module in network.named_modules():
+        place = PLACE.fullmatch(name)
+        if place and isinstance(module, SuperTokenAttention):
+            hooks.append(module.register_forward_hook(partial(record, place.groups())))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

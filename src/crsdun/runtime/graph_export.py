@@ -1,0 +1,170 @@
+"""A network as a file that other engines compute: ONNX, OpenVINO, or PyTorch's own export."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crsdun.errors import InputError
+from crsdun.networks import Network, TwoStageNetwork
+from crsdun.networks.checkpoint import HEADER, header_for
+from crsdun.networks.unet import SIZE_MULTIPLE
+from crsdun.optics import CassiCamera
+from crsdun.runtime.optional_libraries import library
+
+# Format → its suffix, and the libraries that write it.
+FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "onnx": (".onnx", ("onnx", "onnxscript")),
+    "openvino": (".xml", ("onnx", "onnxscript", "openvino")),
+    "torch": (".pt2", ()),
+}
+# A graph of one size cannot be told from a graph for all sizes where a window fills the image: one pixel more.
+SMALLEST = SIZE_MULTIPLE + 1
+
+
+def export(
+    network: Network, path: str | Path, format: str, step: float | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write a network as a graph from (measurement (1,H,Wm), mask (H,W)) to the last cube and logits, whole or not.
+
+    Height and width are free from ``SMALLEST`` on, the dispersion is not. The file carries the header of a weights
+    file, with the exported dispersion. It takes up to a minute per stage.
+
+    Args:
+        network: any network of crsdun; it is not changed.
+        path: .onnx, .xml (OpenVINO, with its weights in .bin) or .pt2 (torch). crsdun reads back the first two; a
+            .pt2 is for other programs, since PyTorch unpickles what it finds in one.
+        format: ``onnx``, ``openvino`` or ``torch``.
+        step: dispersion in pixels per band; None takes that of the network's card, or 2.
+        overwrite: replace files that exist.
+
+    Returns:
+        The header in the file: as that of the weights, and "export" with format, step, offsets and smallest size.
+
+    Raises:
+        InputError: unknown format, a suffix that is not the format's, a training-free method in the network, another
+            dispersion than the weights were trained for, a library that is missing, a file that exists, or a disk
+            that refuses.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise InputError(f"there is no format {format!r} to export to; there are {', '.join(FORMATS)}")
+    suffix, libraries = FORMATS[format]
+    if path.suffix.lower() != suffix:
+        raise InputError(f"the {format} format is written to a file {path.stem}{suffix}, not {path.name}")
+    if isinstance(network, TwoStageNetwork) and not isinstance(network.reconstruction, Network):
+        raise InputError(
+            f"{network.config.method} looks at its values while it iterates, which no exported graph can; use the "
+            "weights (.safetensors) with --engine torch"
+        )
+    trained = network.card.step
+    if None not in (step, trained) and step != trained:
+        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band; leave --step away")
+    for name in libraries:
+        library(name)
+
+    step = next(known for known in (step, trained, 2) if known is not None)
+    H, W = 2 * SIZE_MULTIPLE + 11, SIZE_MULTIPLE + 20  # any size: the graph is for all
+    camera = CassiCamera(torch.ones(H, W), bands=network.config.bands, step=step)
+    header = header_for(network, network.card)
+    header["export"] = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
+    with _whole_files(path, overwrite) as partial, _quiet():
+        program = trace(network, camera)
+        if format == "torch":
+            torch.export.save(program, partial, extra_files={HEADER: json.dumps(header)})
+        else:
+            graph = to_onnx(program)
+            graph.model.metadata_props[HEADER] = json.dumps(header)
+            graph.save(partial.with_suffix(".onnx"))
+        if format == "openvino":
+            openvino = library("openvino")
+            # Through the ONNX file, not through convert_model, which reports to Intel. The metadata comes along.
+            model = openvino.Core().read_model(partial.with_suffix(".onnx"))
+            openvino.save_model(model, partial, compress_to_fp16=False)
+    return header
+
+
+class _LastStage(nn.Module):
+    """A network as a function of tensors alone."""
+
+    def __init__(self, network: Network, camera: CassiCamera):
+        super().__init__()
+        self.network, self.camera = network, camera
+
+    def forward(self, measurement: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        estimate = self.network(measurement, self.camera.with_mask(mask))
+        return (estimate.cube, *estimate.logits[-1:])
+
+
+def trace(network: Network, camera: CassiCamera) -> Any:
+    """The graph of a network behind a camera's dispersion, for any height and width from ``SMALLEST`` on."""
+    H, W = torch.export.Dim("H", min=SMALLEST), torch.export.Dim("W", min=SMALLEST)
+    measurement = torch.ones(1, camera.height, camera.measurement_width)
+    copied = deepcopy(network).float().cpu().eval()
+    copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with torch.no_grad():
+        program = torch.export.export(
+            _LastStage(copied, camera),
+            (measurement, camera.mask),
+            dynamic_shapes=({1: H, 2: W + camera.span}, {0: H, 1: W}),
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+    # Conditions on the size that hold from SMALLEST on; ONNX has no place for them.
+    for node in list(program.graph.nodes):
+        if node.op == "call_function" and "assert" in str(node.target):
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    return program
+
+
+def to_onnx(program: Any) -> Any:
+    """The graph in ONNX's operators."""
+    outputs = ["cube", "logits"][: len(program.graph_signature.user_outputs)]
+    return torch.onnx.export(
+        program, dynamo=True, verbose=False, input_names=["measurement", "mask"], output_names=outputs
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's notes to itself: a torchvision we do not use, a class of its own it deprecates."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        registration.setLevel(level)
+
+
+@contextmanager
+def _whole_files(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A place to write ``path`` at; on success it moves where it belongs, on failure nothing is left behind."""
+    goals = [path.with_suffix(".bin"), path] if path.suffix.lower() == ".xml" else [path]  # the graph last
+    for goal in goals:
+        if goal.is_dir() or (goal.exists() and not overwrite):
+            raise InputError(f"{goal} already exists; choose another --out, or give --overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".crsdun-", dir=path.parent) as folder:
+            yield Path(folder, path.name)
+            path.unlink(missing_ok=True)
+            for goal in goals:
+                os.replace(Path(folder, goal.name), goal)
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error}; free some space or choose another --out") from error

@@ -1,0 +1,234 @@
+"""Produce-23 as a data set: rendered on the fly, or read from files that ``make_produce`` wrote and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError
+from crsdun.scenes.produce.rendering import ONE, SIZE, VERSION, Rendering, render
+from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, pairs
+from crsdun.scenes.scene import Scene
+from crsdun.scenes.scene_set import SceneSet, window
+
+SCENES = {"train": 256, "validation": 25, "test": 50}
+
+SOURCE = (
+    "reflectances of Vrhel, Gershon and Iwan (1994) as distributed with Psychtoolbox-3 (Expat licence), "
+    "shapes and light of crsdun.scenes.produce"
+)
+
+
+class _Produce(SceneSet):
+    """What both ways to a scene have in common."""
+
+    class_names = CLASS_NAMES
+
+    def __init__(self, split: str):
+        if split not in SCENES:
+            raise InputError(f"Produce-23 has no split {split!r}; there are: {', '.join(SCENES)}")
+        self.split = split
+        self.name = f"produce-23 {VERSION} {split}"
+        self.names = tuple(f"{split}_{index:03d}" for index in range(SCENES[split]))
+        self.wavelengths = tuple(float(value) for value in pairs()["wavelengths"])
+
+    @property
+    def bands(self) -> int:
+        return len(pairs()["wavelengths"])
+
+    def size(self, index: int) -> tuple[int, int]:
+        return SIZE, SIZE
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every scene (``scene_hash``) as frozen in the package: what is rendered or written equals it."""
+        return dict(zip(self.names, frozen_hashes()[self.split], strict=True))
+
+    def crop(self, index: int, top: int, left: int, height: int, width: int) -> Scene:
+        rows, columns = window(self.names[index], self.size(index), top, left, height, width)
+        index = range(len(self))[index]
+        cube, classes, illuminant = self._read(index, rows, columns)
+        return Scene(
+            cube.astype(np.float32) / ONE,
+            self.wavelengths,
+            classes.astype(np.int64),
+            CLASS_NAMES,
+            self.names[index],
+            {"benchmark": f"Produce-23, version {VERSION}", "illuminant": illuminant, "source": SOURCE},
+        )
+
+    @abstractmethod
+    def _read(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, str]:
+        """A part of a stored scene: cube uint16, classes uint8, illuminant."""
+
+
+class ProduceSet(_Produce):
+    """A split of Produce-23, rendered when asked for and verified; the last few scenes are kept.
+
+    Raises:
+        InputError: the split is not ``train``, ``validation`` or ``test``.
+    """
+
+    def _read(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, str]:
+        scene = verified(self.split, index)
+        return scene.cube[:, rows, columns], scene.classes[rows, columns], scene.illuminant
+
+
+@lru_cache(maxsize=4)
+def verified(split: str, index: int) -> Rendering:
+    """A scene with exactly the bytes of the benchmark.
+
+    Raises:
+        InputError: this machine renders others.
+    """
+    scene, frozen = render(split, index), frozen_hashes()[split][index]
+    if scene_hash(scene) != frozen:
+        raise InputError(
+            f"scene {index} of {split} has SHA-256 {scene_hash(scene)} on this machine, but {frozen} in version "
+            f"{VERSION} of Produce-23; please report this with your processor and NumPy's version ({np.__version__})"
+        )
+    return scene
+
+
+class StoredProduce(_Produce):
+    """A split of Produce-23 from a folder of ``make_produce``: crops read only their part of the file.
+
+    Raises:
+        InputError: no such split, no such file, or a file of another version of the benchmark.
+    """
+
+    def __init__(self, folder: str | Path, split: str):
+        super().__init__(split)
+        self.path = Path(folder) / file_name(split)
+        if not self.path.is_file():
+            raise InputError(f"{self.path} does not exist; write it with: crsdun data make produce --out {folder}")
+        with self._open() as file:
+            found = {key: str(file.attrs.get(key)) for key in ("benchmark", "version", "sha256")}
+        expected = {"benchmark": "Produce-23", "version": VERSION, "sha256": split_hash(split)}
+        if found != expected:
+            raise InputError(
+                f"{self.path} holds {found['benchmark']} {found['version']} with SHA-256 {found['sha256'][:12]}…, "
+                f"not Produce-23 {VERSION} with {expected['sha256'][:12]}…; write it again with: "
+                f"crsdun data make produce --out {folder} --overwrite"
+            )
+
+    def _open(self) -> Any:
+        import h5py
+
+        try:
+            return h5py.File(self.path)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be read ({error}); write it again with: crsdun data make produce --overwrite"
+            ) from error
+
+    def _read(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, str]:
+        with self._open() as file:  # for each crop, so that forked workers share nothing
+            illuminant = ILLUMINANTS[file["illuminants"][index]]
+            return file["cubes"][index, :, rows, columns], file["classes"][index, rows, columns], illuminant
+
+
+# -- files and hashes ----------------------------------------------------------------------------------------
+
+
+def make_produce(
+    out: str | Path, overwrite: bool = False, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Render all of Produce-23 into a folder, one HDF5 file for each split, and verify every scene.
+
+    A file holds ``cubes`` (n,C,H,W) uint16 (value / attribute ``one`` = reflectance), ``classes`` (n,H,W) uint8,
+    ``illuminants`` (n,) uint8, ``wavelengths`` (C,) in nm, and in its attributes benchmark, version, split, class
+    names, names of the illuminants and the hash of the split. It appears when it is complete and right.
+
+    Args:
+        out: the folder, made where it does not exist.
+        overwrite: replace files of an earlier call.
+        progress: called with the scenes done and all scenes.
+
+    Returns:
+        ``out``, ``version``, ``files`` (name → bytes, scenes and sha256 of the split) and ``references``, the
+        published reference points.
+
+    Raises:
+        InputError: a file exists, or this machine renders other bytes than the benchmark's.
+    """
+    paths = {split: Path(out) / file_name(split) for split in SCENES}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; choose another folder or pass --overwrite")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    before = 0
+    for split, path in paths.items():
+        partial = path.with_suffix(".partial")
+        try:
+            for done in _write(partial, split):
+                if progress is not None:
+                    progress(before + done, sum(SCENES.values()))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        before += SCENES[split]
+    written = {
+        path.name: {"bytes": path.stat().st_size, "scenes": SCENES[split], "sha256": split_hash(split)}
+        for split, path in paths.items()
+    }
+    return {"out": str(out), "version": VERSION, "files": written, "references": references()}
+
+
+def _write(path: Path, split: str) -> Iterator[int]:
+    """Write a split to a file; after each scene, how many are done."""
+    import h5py
+
+    count, bands = SCENES[split], len(pairs()["wavelengths"])
+    with h5py.File(path, "w") as file:
+        # A crop reads little beyond its part. Compression would save a quarter and make crops ten times slower.
+        cubes = file.create_dataset("cubes", (count, bands, SIZE, SIZE), "u2", chunks=(1, bands, 32, 32))
+        classes = file.create_dataset("classes", (count, SIZE, SIZE), "u1", chunks=(1, SIZE, SIZE))
+        illuminants = file.create_dataset("illuminants", (count,), "u1")
+        file["wavelengths"] = pairs()["wavelengths"]
+        file.attrs.update(
+            benchmark="Produce-23", version=VERSION, split=split, one=ONE, class_names=CLASS_NAMES,
+            illuminant_names=ILLUMINANTS, sha256=split_hash(split), source=SOURCE,
+        )  # fmt: skip
+        for index in range(count):
+            scene = verified(split, index)
+            cubes[index], classes[index] = scene.cube, scene.classes
+            illuminants[index] = ILLUMINANTS.index(scene.illuminant)
+            yield index + 1
+
+
+def file_name(split: str) -> str:
+    """Of a split in the folder that ``make_produce`` writes."""
+    return f"produce-23_{split}.h5"
+
+
+def scene_hash(scene: Rendering) -> str:
+    """SHA-256 of a scene: its cube (C,H,W) as little-endian uint16, then its classes (H,W) as bytes."""
+    digest = hashlib.sha256(scene.cube.astype("<u2").tobytes())
+    digest.update(scene.classes.tobytes())
+    return digest.hexdigest()
+
+
+def split_hash(split: str) -> str:
+    """SHA-256 of the hashes of a split's scenes, one hexadecimal line each."""
+    return hashlib.sha256("".join(f"{each}\n" for each in frozen_hashes()[split]).encode()).hexdigest()
+
+
+@cache
+def frozen_hashes() -> dict[str, list[str]]:
+    """``scene_hash`` of every scene of this version, by split."""
+    return json.loads(files(__package__).joinpath("hashes.json").read_text(encoding="utf-8"))
+
+
+@cache
+def references() -> dict[str, Any]:
+    """The published reference points, measured by ``benchmarks/produce_references.py``."""
+    return json.loads(files(__package__).joinpath("references.json").read_text(encoding="utf-8"))

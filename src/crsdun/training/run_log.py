@@ -1,0 +1,159 @@
+"""What a run tells while it goes and keeps for later: CSV always, TensorBoard where it is installed, a run record."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import crsdun
+from crsdun.errors import InputError
+
+RECORD = "run.json"
+
+LogRow = dict[str, float | int | None]
+
+
+class RunLog:
+    """The curves of a run, which go on where the run goes on.
+
+    ``log.csv`` has the losses of steps, ``validation.csv`` the figures of validations, ``tensorboard/`` both and the
+    pictures.
+
+    Args:
+        folder: of the run.
+        step: number of steps that are done; whatever is written about later ones is dropped.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        self.folder = folder
+        for name in ("log.csv", "validation.csv"):
+            _cut(folder / name, step)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board = None
+        else:
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def step(self, row: LogRow) -> None:
+        """Figures of a step, ``row["step"]`` being the number of steps done."""
+        self._add("log.csv", "training", row)
+
+    def validation(self, row: LogRow, picture: np.ndarray | None) -> None:
+        """Figures of a validation, and its first scene (H,W,3) uint8."""
+        self._add("validation.csv", "validation", row)
+        if picture is not None:
+            from PIL import Image
+
+            Image.fromarray(picture).save(self.folder / "validation.png")
+            if self.board is not None:
+                self.board.add_image("validation", picture, row["step"], dataformats="HWC")
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def _add(self, name: str, group: str, row: LogRow) -> None:
+        path = self.folder / name
+        try:
+            fresh = not path.exists()
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, list(row))
+                if fresh:
+                    writer.writeheader()
+                writer.writerow({key: _short(value) for key, value in row.items()})
+        except OSError as error:
+            raise InputError(f"could not write {path}: {error}; make room and give the same command again") from error
+        if self.board is not None:
+            for key, value in row.items():
+                if key != "step" and value is not None:
+                    self.board.add_scalar(f"{group}/{key}", value, row["step"])
+
+
+def _cut(path: Path, step: int) -> None:
+    """Drop the rows behind a step, and a row that was cut off; drop the file where nothing is left."""
+    if not path.exists():
+        return
+    header, *rows = path.read_text().splitlines(keepends=True) or [""]
+    kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    if not kept:
+        path.unlink()
+    elif kept != rows:
+        part = path.with_name(f".{path.name}.new")
+        part.write_text(header + "".join(kept))
+        os.replace(part, path)
+
+
+def _short(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+# -- the run record ------------------------------------------------------------------------------------------
+
+
+def write_record(folder: Path, record: dict[str, Any], sitting: dict[str, Any]) -> None:
+    """``run.json``: how the run was made, with one entry for each sitting.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    path = folder / RECORD
+    sittings = json.loads(path.read_text())["sittings"] if path.exists() else []
+    part = path.with_name(f".{RECORD}.new")
+    try:
+        part.write_text(json.dumps({**record, "sittings": [*sittings, sitting]}, indent=2) + "\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of everything that computes, and the state of the repository if crsdun runs from one."""
+    found = {
+        "crsdun": crsdun.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    with suppress(OSError, subprocess.CalledProcessError):
+        _git("ls-files", "--error-unmatch", "__init__.py")  # not merely installed inside somebody's repository
+        found["git"] = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return found
+
+
+def _git(*words: str) -> str:
+    """What git says in the folder of the package."""
+    command = ["git", "-C", str(Path(crsdun.__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def hardware(device: torch.device, processes: int) -> dict[str, Any]:
+    """Where it computes."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "device": device.type,
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def fingerprint(hashes: dict[str, str]) -> str:
+    """One SHA-256 for all files or scenes of a split."""
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""Which pixels tell most about a scene."""
+
+import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
+
+from crsdun.errors import InputError
+
+SMOOTHING = 5  # pixels
+MOST_CANDIDATES = 20_000
+EVENEST = (
+    0.8  # of the bright pixels; a smaller part would lie on the table alone, which is evener than what lies there
+)
+PLACE_WEIGHT = 0.02  # distance across the whole picture, against the distance between unit spectra
+LEAST_APART = 0.15  # of the picture's side; nearer points lose in proportion
+
+
+def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
+    """Pixels with spectra as different as the scene has them, the same ones every time.
+
+    Among smoothed pixels that are bright, lie in even surroundings and keep off the border, each next point is
+    the one whose spectral shape is farthest from all points before it.
+
+    Args:
+        cube: (C,H,W), any scale.
+        count: how many points; fewer come back only where the cube has fewer pixels.
+
+    Returns:
+        (row, column) of each point.
+
+    Raises:
+        InputError: the shape is not that of a cube, or the count is below 1.
+    """
+    if cube.ndim != 3 or 0 in cube.shape:
+        raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
+    if count < 1:
+        raise InputError(f"choose at least one point, not {count}")
+    H, W = cube.shape[1:]
+    smooth = uniform_filter(np.asarray(cube, dtype=np.float32), size=(0, SMOOTHING, SMOOTHING), mode="nearest")
+    rows, columns = _candidates(smooth, count)
+
+    spectra = smooth[:, rows, columns].T  # (P, C)
+    length = np.linalg.norm(spectra, axis=1, keepdims=True)
+    shape = spectra / np.where(length > 0, length, 1)
+    # The place decides between pixels of the same spectrum, so that even a flat scene gets distinct points.
+    place = PLACE_WEIGHT * np.stack([rows / H, columns / W], axis=1)
+    features = np.concatenate([shape, place], axis=1)
+
+    distance = np.linalg.norm(features - np.median(features, axis=0), axis=1)
+    chosen: list[int] = []
+    for _ in range(min(count, len(features))):
+        chosen.append(int(distance.argmax()))
+        from_last = np.linalg.norm(features - features[chosen[-1]], axis=1)
+        apart = np.linalg.norm(place - place[chosen[-1]], axis=1) / PLACE_WEIGHT
+        from_last *= np.minimum(1, apart / LEAST_APART)
+        distance = from_last if len(chosen) == 1 else np.minimum(distance, from_last)
+    return [(int(rows[index]), int(columns[index])) for index in chosen]
+
+
+def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of bright pixels in even surroundings off the border; of all pixels if these are too few."""
+    H, W = smooth.shape[1:]
+    brightness = smooth.mean(0)
+    window = {"size": 2 * SMOOTHING - 1, "mode": "nearest"}
+    unevenness = maximum_filter(brightness, **window) - minimum_filter(brightness, **window)
+
+    inside = np.zeros((H, W), dtype=bool)
+    margin_y, margin_x = (max(SMOOTHING, side // 16) for side in (H, W))
+    inside[margin_y : H - margin_y, margin_x : W - margin_x] = True
+    bright = inside & (brightness > 0.25 * np.percentile(brightness, 98))
+    even = bright & (unevenness <= np.quantile(unevenness[bright], EVENEST)) if bright.any() else bright
+    for allowed in (even, bright, inside, np.ones_like(inside)):
+        if allowed.sum() >= 4 * count:
+            break
+    rows, columns = np.nonzero(allowed)
+    every = -(-len(rows) // MOST_CANDIDATES)
+    return rows[::every], columns[::every]

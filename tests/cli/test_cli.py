@@ -1,0 +1,643 @@
+"""The commands as a person types them: what they leave behind, what they print, how they refuse."""
+
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import crsdun
+from crsdun.cli import main, parser
+from crsdun.optics import random_mask
+from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, write_measurement, write_scene
+from crsdun.scenes.produce import ProduceSet
+
+BANDS, H, W = 6, 24, 20
+WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
+REAL = Path(__file__).parents[2] / "shared" / "data" / "tsa_real"
+
+
+def smooth_scene() -> Scene:
+    rows, columns = np.mgrid[:H, :W]
+    cube = np.stack([0.5 + 0.4 * np.sin(rows / 6 + columns / 5 + band / 3) for band in range(BANDS)])
+    return Scene(cube, wavelengths=WAVELENGTHS, classes=(cube[0] > 0.5).astype(int), class_names=("soil", "leaf"))
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder with a scene, a mask and a measurement; commands run inside it."""
+    monkeypatch.chdir(tmp_path)
+    write_scene(smooth_scene(), "scene.npz")
+    np.save("mask.npy", random_mask(H, W, seed=1))
+    assert main(["simulate", "scene.npz", "--mask", "mask.npy", "--out", "y.npz"]) == 0
+    return tmp_path
+
+
+def refuse(capsys, *arguments: str) -> str:
+    """The one line with which a command is refused; nothing may be left behind."""
+    before = sorted(os.listdir())
+    capsys.readouterr()
+    assert main([*map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("crsdun: ")
+    assert captured.err.count("\n") == 1, captured.err
+    assert sorted(os.listdir()) == before
+    return captured.err
+
+
+RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "4", "--out", "out")
+
+
+# -- what is left behind ---------------------------------------------------------------------------------------
+
+
+def test_a_result_folder_holds_everything(files, capsys):
+    assert main([*RECONSTRUCT, "--truth", "scene.npz", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert sorted(os.listdir("out")) == [
+        "bands.png", "cube.hdr", "cube.img", "cube.npz", "measurement.npz", "metrics.json", "overview.png",
+        "picture.png", "record.json", "report.html", "spectra.png", "truth.npz",
+    ]  # fmt: skip
+    metrics = json.loads(Path("out/metrics.json").read_text())
+    assert metrics.keys() == {"data_residual", "psnr_db", "ssim", "sam_deg", "rmse", "protocol"}
+    assert printed["psnr_db"] == metrics["psnr_db"] > 15
+
+    envi, archive = read_scene("out/cube.hdr"), read_scene("out/cube.npz")
+    assert envi.wavelengths == archive.wavelengths == WAVELENGTHS
+    assert np.array_equal(envi.cube, archive.cube)
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["method"] == "admm-tv"
+    assert record["settings"]["iterations"] == 4
+    assert record["camera"]["wavelengths_nm"] == list(WAVELENGTHS)
+    for picture in Path("out").glob("*.png"):
+        with Image.open(picture) as image:
+            assert np.asarray(image.convert("L")).std() > 5, f"{picture} is blank"
+
+
+def test_weights_give_classes_too(files, capsys):
+    network = crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2)
+    crsdun.save(network, "w.safetensors", wavelengths=WAVELENGTHS, class_names=("soil", "leaf"), step=2)
+    arguments = ["reconstruct", "y.npz", "--weights", "w.safetensors", "--truth", "scene.npz", "--out", "out"]
+    assert main(arguments) == 0
+    assert "mIoU" in capsys.readouterr().out
+    assert np.load("out/classes.npy").shape == (H, W)
+    assert Path("out/classes.png").is_file()
+    assert {"miou", "accuracy"} <= json.loads(Path("out/metrics.json").read_text()).keys()
+    assert json.loads(Path("out/record.json").read_text())["settings"]["width"] == 2
+
+
+@pytest.fixture
+def produce(tmp_path, monkeypatch):
+    """A part of a scene of Produce-23, measured by a camera that the shipped weights fit."""
+    monkeypatch.chdir(tmp_path)
+    write_scene(ProduceSet("test").crop(3, 64, 32, 64, 96), "scene.npz")
+    assert main(["simulate", "scene.npz", "--out", "y.npz"]) == 0
+    return tmp_path
+
+
+def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
+    assert main(["reconstruct", "y.npz", "--truth", "scene.npz", "--out", "out"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "crsdun: crsdun_tiny fits this camera\n"
+    assert "by crsdun_tiny in" in captured.out
+    assert json.loads(Path("out/metrics.json").read_text())["accuracy"] > 0.8
+    assert json.loads(Path("out/record.json").read_text())["method"] == "crsdun_tiny"
+    assert read_scene("out/cube.npz").class_names == ProduceSet.class_names
+    assert main(["reconstruct", "y.npz", "--weights", "crsdun_tiny", "--out", "asked"]) == 0
+    assert capsys.readouterr().err == ""
+    assert np.array_equal(np.load("asked/classes.npy"), np.load("out/classes.npy"))
+
+    np.save("bare.npy", read_measurement("y.npz").frame)
+    np.save("mask.npy", read_measurement("y.npz").mask)
+    assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", "--out", "bare"]) == 0
+    assert "if its bands go from 400 to 730 nm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--wavelengths", "kaist"], "the camera has 453.5 to 648 nm"),
+        (["--step", "1"], "28 bands but the camera has 55"),
+        (["--step", "-2"], "dispersion of 2 pixels per band, not -2"),
+    ],
+)
+def test_where_they_do_not_fit_it_is_said_and_admm_tv_decodes(produce, capsys, given, why):
+    y = read_measurement("y.npz")
+    np.save("bare.npy", y.frame)
+    np.save("mask.npy", y.mask)
+    assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", *given, "--out", "out"]) == 0
+    words = capsys.readouterr().err
+    assert why in words
+    assert words.endswith("so admm-tv decodes without\n")
+    assert json.loads(Path("out/record.json").read_text())["method"] == "admm-tv"
+
+
+def test_the_other_method_by_name(files):
+    assert main([*RECONSTRUCT, "--method", "gap-tv"]) == 0
+    assert json.loads(Path("out/record.json").read_text())["method"] == "gap-tv"
+
+
+def test_a_mask_of_its_own_and_an_unknown_camera(files):
+    """A bare frame: the widths tell the number of bands, and nobody knows the wavelengths."""
+    np.save("frame.npy", read_measurement("y.npz").frame)
+    assert main(["reconstruct", "frame.npy", "--mask", "mask.npy", "--iterations", "2", "--out", "out"]) == 0
+    scene = read_scene("out/cube.npz")
+    assert (scene.bands, scene.wavelengths) == (BANDS, None)
+
+
+def test_camera_counts_are_normalised_when_told_how(files):
+    y = read_measurement("y.npz").frame
+    counts = Measurement(np.round(y / BANDS * 4000 + 64).astype(np.uint16))
+    write_measurement(counts, "counts.npy")
+    for name, scale in (("levels", ["--dark", "64", "--white", "4064"]), ("depth", ["--dark", "64", "--bits", "12"])):
+        command = ["reconstruct", "counts.npy", "--mask", "mask.npy", "--iterations", "2", "--out", name, *scale]
+        assert main(command) == 0
+    assert main([*RECONSTRUCT[:3], "2", "--out", "direct"]) == 0
+    levels, direct = read_scene("levels/cube.npz").cube, read_scene("direct/cube.npz").cube
+    np.testing.assert_allclose(levels, direct, atol=0.01)
+    assert json.loads(Path("levels/record.json").read_text())["measurement"]["normalised"]["white"] == 4064
+
+
+def test_simulation_keeps_the_camera_and_is_seeded(files):
+    noisy = ["--photons", "100", "--read-noise", "0.01", "--bits", "10", "--mask", "random:5", "--step", "-1"]
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert main(["simulate", "scene.npz", *noisy, "--seed", seed, "--out", f"{name}.h5"]) == 0
+    a, b, c = (read_measurement(f"{name}.h5") for name in "abc")
+    assert np.array_equal(a.frame, b.frame)
+    assert not np.array_equal(a.frame, c.frame)
+    assert (a.step, a.wavelengths) == (-1, WAVELENGTHS)
+    assert np.array_equal(a.mask, random_mask(H, W, seed=5))
+    assert a.provenance["noise"]["photons"] == 100
+    assert main(["reconstruct", "a.h5", "--iterations", "2", "--out", "out"]) == 0
+    offsets = json.loads(Path("out/record.json").read_text())["camera"]["offsets_pixels"]
+    assert offsets == [0, -1, -2, -3, -4, -5]
+
+
+def test_simulation_on_other_bands(files):
+    assert main(["simulate", "scene.npz", "--wavelengths", "460-690:4", "--out", "y4.npz"]) == 0
+    assert read_measurement("y4.npz").frame.shape == (H, W + 6)
+
+
+def test_info_tells_a_person_and_a_machine(files, capsys):
+    capsys.readouterr()
+    assert main(["info", "y.npz"]) == 0
+    words = capsys.readouterr().out
+    assert "24×30" in words
+    assert "6 bands at step 2" in words
+    assert "wavelengths: 6, from 450 to 700 nm" in words
+    assert main(["info", "y.npz", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert {"bands": 6, "step": 2} in described["arrays"][0]["fitting_cameras"]
+
+    crsdun.save(crsdun.create("crsdun_1stg", bands=3, classes=2), "w.safetensors")
+    assert main(["info", "w.safetensors"]) == 0
+    words = capsys.readouterr().out
+    assert "weights" in words
+    assert '"stages": 1' in words
+
+
+def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorly", reason="the demo's scene comes with tensorly")
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--json"]) == 0
+    results = {Path(each["out"]).name: each for each in json.loads(capsys.readouterr().out)["results"]}
+    assert list(results) == [f"{k}_{m}" for k in ("produce", "indian_pines") for m in ("gap-tv", "crsdun_tiny")]
+    assert results["produce_crsdun_tiny"]["psnr_db"] > results["produce_gap-tv"]["psnr_db"] + 2 > 25
+    assert results["indian_pines_gap-tv"]["psnr_db"] > 25
+    assert "accuracy" in results["produce_crsdun_tiny"]
+    assert "accuracy" not in results["indian_pines_crsdun_tiny"]  # other classes
+    assert all(Path(each["out"], "overview.png").is_file() for each in results.values())
+    assert Path("demo/overview.png").is_file()
+    assert all(Path(each["out"], "report.html").stat().st_size < 5e6 for each in results.values())
+    assert main(["demo"]) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real measurements are not carried by the project")
+def test_a_real_measurement_of_a_strawberry(tmp_path):
+    command = ["reconstruct", REAL / "scene5.mat", "--mask", REAL / "mask.mat", "--wavelengths", "kaist"]
+    assert main([*map(str, command), "--iterations", "3", "--out", str(tmp_path / "out")]) == 0
+    assert read_scene(tmp_path / "out" / "cube.hdr").cube.shape == (28, 660, 660)
+
+
+# -- many measurements, and large ones -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(files):
+    """A folder of two measurements, a broken file and the mask that took them; and a folder with a truth."""
+    Path("many").mkdir()
+    Path("truths").mkdir()
+    for name in ("one.npz", "two.h5"):
+        write_measurement(read_measurement("y.npz"), f"many/{name}")
+    np.save("many/mask.npy", np.load("mask.npy"))
+    Path("many/broken.mat").write_text("not a measurement")
+    Path("truths/one.npz").write_bytes(Path("scene.npz").read_bytes())
+    return files
+
+
+MANY = ("reconstruct", "many", "--mask", "many/mask.npy", "--iterations", "2", "--out", "out")
+
+
+def test_a_folder_streams_through_past_a_broken_file(folder, capsys):
+    capsys.readouterr()
+    assert main([*MANY]) == 1
+    captured = capsys.readouterr()
+    assert sorted(os.listdir("out")) == ["one", "two"]
+    assert read_scene("out/two/cube.npz").cube.shape == (BANDS, H, W)
+    assert captured.out.splitlines()[-1] == "2 of 3 measurements reconstructed"
+    assert captured.err.startswith("crsdun: many/broken.mat: ")
+    assert captured.err.count("\n") == 1
+    # What is there stays, and is told.
+    assert main([*MANY]) == 1
+    assert capsys.readouterr().err.count("give --overwrite") == 2
+    assert main([*MANY[:1], "many/one.npz", "many/two.h5", *MANY[2:], "--overwrite"]) == 0
+
+
+def test_many_give_the_same_as_each(folder):
+    assert main(["reconstruct", "many/*.npz", "many/*.h5", *MANY[2:]]) == 0
+    assert main(["reconstruct", "many/two.h5", *MANY[2:-1], "alone"]) == 0
+    assert np.array_equal(read_scene("out/two/cube.npz").cube, read_scene("alone/cube.npz").cube)
+
+
+def test_many_for_a_machine_and_with_their_truths(folder, capsys):
+    capsys.readouterr()
+    assert main([*MANY, "--truth", "truths", "--json"]) == 1
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert [result["name"] for result in printed["results"]] == ["one"]
+    assert printed["results"][0]["psnr_db"] > 10
+    assert [failure["name"] for failure in printed["failed"]] == ["broken", "two"]
+    assert "truth of two.h5" in printed["failed"][1]["reason"]
+    assert captured.err.count("\n") == 2
+
+
+def test_an_interruption_of_many_leaves_whole_folders(folder, capsys, monkeypatch):
+    from crsdun.runtime import Pipeline
+
+    decode, calls = Pipeline.decode, []
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return decode(*given)
+
+    monkeypatch.setattr(Pipeline, "decode", interrupted)
+    assert main([*MANY]) == 130
+    assert os.listdir("out") == ["one"]
+    assert Path("out/one/record.json").is_file()
+
+
+def test_many_that_cannot_be_meant(folder, capsys):
+    Path("empty").mkdir()
+    assert "holds no measurement" in refuse(capsys, "reconstruct", "empty", *MANY[2:])
+    assert "holds no measurement" in refuse(capsys, "reconstruct", "*.nothing", *MANY[2:])
+    assert "--truth DIR" in refuse(capsys, *MANY, "--truth", "scene.npz")
+    assert "missing.npy" in refuse(capsys, *MANY[:3], "missing.npy", *MANY[4:])
+    assert "is a file" in refuse(capsys, *MANY[:-1], "y.npz")
+    assert main([*RECONSTRUCT]) == 0
+    assert "results of one measurement" in refuse(capsys, *MANY)
+
+
+@pytest.fixture
+def weights(files):
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2), "w.safetensors")
+    return ("reconstruct", "y.npz", "--weights", "w.safetensors", "--out", "out")
+
+
+def test_tiles_and_precision_are_recorded(weights, capsys):
+    assert main([*weights, "--tile", "16", "--overlap", "4", "--precision", "bfloat16"]) == 0
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["tiles"] == {"rows": 16, "overlap": 4, "automatic": False}
+    assert record["precision"] == "bfloat16"
+
+
+def test_tiles_of_their_own_accord_are_said(weights, capsys, monkeypatch):
+    from crsdun.runtime import decoding
+
+    np.save("mask.npy", random_mask(5 * H, W, seed=1))
+    np.save("tall.npy", np.tile(read_measurement("y.npz").frame, (5, 1)))
+    monkeypatch.setattr(decoding, "available_memory", lambda device: 1000)
+    capsys.readouterr()
+    assert main([weights[0], "tall.npy", *weights[2:], "--mask", "mask.npy"]) == 0
+    words = capsys.readouterr().err
+    assert "tiles of 64 rows, overlapping by 32" in words
+    assert words.count("\n") == 1
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["tiles"] == {"rows": 64, "overlap": 32, "automatic": True}
+
+
+def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
+    assert "give an --overlap of 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
+    assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
+    assert "give --tile" in refuse(capsys, *weights, "--overlap", "8")
+    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
+    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
+
+
+# -- what is refused -------------------------------------------------------------------------------------------
+
+
+def test_widths_that_do_not_fit(files, capsys):
+    assert "6 bands at step 2" in refuse(capsys, *RECONSTRUCT, "--wavelengths", "450-700:7")
+    assert "6 bands at step 2" in refuse(capsys, *RECONSTRUCT, "--step", "3")
+    np.save("narrow.npy", np.ones((H, W - 2), np.float32))
+    assert "crop the mask" in refuse(capsys, "reconstruct", "narrow.npy", "--mask", "mask.npy", "--out", "out")
+
+
+def test_heights_that_differ(files, capsys):
+    np.save("low.npy", np.ones((H - 4, W), np.float32))
+    assert "24 rows but the mask has 20" in refuse(capsys, *RECONSTRUCT, "--mask", "low.npy")
+
+
+def test_a_missing_mask(files, capsys):
+    np.save("frame.npy", np.ones((H, W + 10), np.float32))
+    assert "give --mask" in refuse(capsys, "reconstruct", "frame.npy", "--out", "out")
+
+
+def test_a_wrong_key_lists_the_right_ones(files, capsys):
+    words = refuse(capsys, *RECONSTRUCT, "--key", "meas_real")
+    assert "measurement" in words
+    assert "mask" in words
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_no_numbers(files, capsys, bad):
+    frame = np.ones((H, W + 10), np.float32)
+    frame[3, 7] = bad
+    np.save("frame.npy", frame)
+    words = refuse(capsys, "reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
+    assert "row 3, column 7" in words
+
+
+def test_counts_without_a_scale(files, capsys):
+    command = ("reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
+    np.save("frame.npy", np.full((H, W + 10), 300, np.uint16))
+    assert "--bits" in refuse(capsys, *command)
+    np.save("frame.npy", np.full((H, W + 10), -0.5, np.float32))
+    assert "dark frame" in refuse(capsys, *command)
+    np.save("frame.npy", np.zeros((H, W + 10), np.float32))
+    assert "black everywhere" in refuse(capsys, *command)
+    np.save("frame.npy", np.full((H, W + 10), 300.0, np.float32))
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2), "w.safetensors")
+    assert "look like raw counts" in refuse(capsys, *command, "--weights", "w.safetensors")
+    assert "check --dark" in refuse(capsys, *command, "--dark", "400", "--white", "500")
+
+
+def test_values_beyond_all_scales(files, capsys):
+    np.save("frame.npy", np.full((H, W + 10), 1e38, np.float32))
+    assert "which no camera counts" in refuse(
+        capsys, "reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out"
+    )
+
+
+def test_masks_that_cannot_be_meant(files, capsys):
+    np.save("closed.npy", np.zeros((H, W)))
+    assert "closed everywhere" in refuse(capsys, *RECONSTRUCT, "--mask", "closed.npy")
+    np.save("frame.npy", np.ones((H, W), np.float32))
+    assert "--bands 1" in refuse(capsys, "reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
+    np.save("turned.npy", np.ones((W + 10, H), np.float32))
+    assert "transpose" in refuse(capsys, "reconstruct", "turned.npy", "--mask", "mask.npy", "--out", "out")
+
+
+def test_a_camera_that_spreads_red_first(files, capsys):
+    """--step -2 with the bands in opposite order is the same camera, and gives the same scene."""
+    assert main([*RECONSTRUCT, "--truth", "scene.npz"]) == 0
+    backwards = ",".join(str(nm) for nm in reversed(WAVELENGTHS))
+    assert main([*RECONSTRUCT[:-1], "red", "--step", "-2", "--wavelengths", backwards, "--truth", "scene.npz"]) == 0
+    blue, red = read_scene("out/cube.npz"), read_scene("red/cube.npz")
+    assert red.wavelengths == blue.wavelengths
+    np.testing.assert_allclose(red.cube, blue.cube, atol=0.2)
+    assert "same wavelength" in refuse(capsys, *RECONSTRUCT[:-1], "x", "--wavelengths", "5e2,500,550,600,650,700")
+
+
+def test_a_noisy_simulation_can_be_decoded(files):
+    assert main(["simulate", "scene.npz", "--read-noise", "2", "--out", "noisy.npz"]) == 0
+    assert read_measurement("noisy.npz").frame.min() == 0
+    assert main(["reconstruct", "noisy.npz", "--iterations", "2", "--out", "out"]) == 0
+
+
+def test_a_cube_where_a_frame_is_due(files, capsys):
+    assert "crsdun simulate" in refuse(capsys, "reconstruct", "scene.npz", "--mask", "mask.npy", "--out", "out")
+
+
+def test_files_that_are_broken_or_foreign(files, capsys):
+    Path("cut.npz").write_bytes(Path("y.npz").read_bytes()[:300])
+    Path("text.mat").write_text("not a measurement")
+    for name in ("cut.npz", "text.mat", "missing.npz"):
+        refuse(capsys, "reconstruct", name, "--mask", "mask.npy", "--out", "out")
+        refuse(capsys, "info", name)
+    refuse(capsys, "info", ".")
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_pickles_are_never_executed(files, capsys):
+    np.save("trap.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    np.savez("trap.npz", measurement=np.array([Trap()], dtype=object))
+    Path("trap.safetensors").write_bytes(pickle.dumps(Trap()))
+    Path("trap.mat").write_bytes(pickle.dumps(Trap()))
+    for name in ("trap.npy", "trap.npz", "trap.mat"):
+        refuse(capsys, "reconstruct", name, "--mask", "mask.npy", "--out", "out")
+        refuse(capsys, "info", name)
+    refuse(capsys, "reconstruct", "y.npz", "--weights", "trap.safetensors", "--out", "out")
+    assert not Path("executed").exists()
+
+
+def test_unknown_wavelength_units(files, capsys):
+    write_scene(smooth_scene(), "scene.hdr")
+    header = Path("scene.hdr").read_text()
+    assert "nm" in header.lower() or "nanometers" in header.lower()
+    lines = [
+        "wavelength units = furlongs" if line.startswith("wavelength units") else line for line in header.splitlines()
+    ]
+    Path("scene.hdr").write_text("\n".join(lines) + "\n")
+    words = refuse(capsys, "simulate", "scene.hdr", "--out", "z.npz")
+    assert "furlongs" in words
+    assert "--wavelengths" in words
+    assert main(["info", "scene.hdr"]) == 0
+    assert "furlongs" in capsys.readouterr().out
+    assert main(["simulate", "scene.hdr", "--wavelengths", "450-700:6", "--out", "told.npz"]) == 0
+    assert read_measurement("told.npz").wavelengths == WAVELENGTHS
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "scene.npz", "--wavelengths", "400-700:4furlong", "--out", "z.npz"])
+    assert stop.value.code == 2
+    assert "furlong" in capsys.readouterr().err
+
+
+def test_weights_for_another_camera(files, capsys):
+    crsdun.save(crsdun.create("crsdun_1stg", bands=4, classes=2, width=2), "bands.safetensors")
+    words = refuse(capsys, *RECONSTRUCT[:2], "--weights", "bands.safetensors", "--out", "out")
+    assert "for 4 bands but the camera has 6" in words
+    network = crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2)
+    crsdun.save(network, "colours.safetensors", wavelengths=[w + 30 for w in WAVELENGTHS])
+    assert "30 nm apart" in refuse(capsys, *RECONSTRUCT[:2], "--weights", "colours.safetensors", "--out", "out")
+    crsdun.save(network, "step.safetensors", step=1)
+    assert "pixels per band" in refuse(capsys, *RECONSTRUCT[:2], "--weights", "step.safetensors", "--out", "out")
+    assert "not of weights" in refuse(capsys, *RECONSTRUCT, "--weights", "step.safetensors")
+
+
+def test_weights_for_other_classes(files, capsys):
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=1, width=2), "w.safetensors")
+    words = refuse(capsys, *RECONSTRUCT[:2], "--weights", "w.safetensors", "--truth", "scene.npz", "--out", "out")
+    assert "know 1 classes" in words
+
+
+def test_truth_of_another_size(files, capsys):
+    write_scene(smooth_scene().cropped(0, 0, 10, 10), "small.npz")
+    assert "crop it" in refuse(capsys, *RECONSTRUCT, "--truth", "small.npz")
+
+
+def test_unknown_methods_and_devices(files, capsys):
+    assert "gap-tv" in refuse(capsys, *RECONSTRUCT, "--method", "magic")
+    assert "--device cpu" in refuse(capsys, *RECONSTRUCT, "--device", "abacus")
+    assert "--device cpu" in refuse(capsys, *RECONSTRUCT, "--device", "meta")
+    assert "not both" in refuse(capsys, *RECONSTRUCT, "--step", "2", "--offsets", "0,2,4,6,8,10")
+
+
+@pytest.mark.parametrize("wrong", [["--offsets", "-4,-2,0"], ["--iterations", "many"], ["--wavelengths", "400-700"]])
+def test_a_mistyped_option_is_refused_in_one_line(files, capsys, wrong):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([*RECONSTRUCT, *wrong])
+    assert stop.value.code == 2
+    words = capsys.readouterr().err
+    assert words.count("\n") == 1
+    assert wrong[0] in words
+
+
+def test_places_where_nothing_can_be_written(files, capsys):
+    Path("file").write_text("")
+    assert "is a file" in refuse(capsys, *RECONSTRUCT[:-1], "file")
+    assert "no folder that can be written to" in refuse(capsys, *RECONSTRUCT[:-1], "file/out")
+    assert "choose another --out" in refuse(capsys, *RECONSTRUCT[:-1], "x" * 300)
+    assert "not made by crsdun" in refuse(capsys, *RECONSTRUCT[:-1], ".")
+
+
+def test_a_link_is_followed(files):
+    Path("elsewhere").mkdir()
+    Path("link").symlink_to("elsewhere")
+    assert main([*RECONSTRUCT[:-1], "link"]) == 0
+    assert Path("link").is_symlink()
+    assert Path("elsewhere/cube.hdr").is_file()
+    assert not list(files.glob(".*"))
+
+
+def test_results_are_not_overwritten_unless_told(files, capsys):
+    assert main([*RECONSTRUCT]) == 0
+    first = Path("out/record.json").stat().st_mtime_ns
+    assert "--overwrite" in refuse(capsys, *RECONSTRUCT)
+    assert Path("out/record.json").stat().st_mtime_ns == first
+    assert main([*RECONSTRUCT, "--overwrite"]) == 0
+    assert Path("out/record.json").stat().st_mtime_ns > first
+    assert "--overwrite" in refuse(capsys, "simulate", "scene.npz", "--out", "y.npz")
+
+
+def test_folders_of_others_are_never_overwritten(files, capsys):
+    Path("out").mkdir()
+    Path("out/diary.txt").write_text("mine")
+    assert "not made by crsdun" in refuse(capsys, *RECONSTRUCT, "--overwrite")
+    assert Path("out/diary.txt").read_text() == "mine"
+
+
+# The ENVI library leaves its half-written file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_failure_half_way_leaves_the_old_results(files, capsys):
+    assert main([*RECONSTRUCT]) == 0
+    first = Path("out/record.json").read_text()
+    # Files may not grow beyond 4 KB: the cube cannot be written.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        words = refuse(capsys, *RECONSTRUCT, "--overwrite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "could not write" in words
+    assert Path("out/record.json").read_text() == first
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_said_in_one_line(files, capsys, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        words = refuse(capsys, *RECONSTRUCT[:-1], str(disk / "out"))
+        assert "space" in words
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# -- the door --------------------------------------------------------------------------------------------------
+
+
+def test_as_a_program_no_traceback_and_quiet_when_piped(files):
+    program = [sys.executable, "-m", "crsdun"]
+    bad = subprocess.run([*program, "info", "missing.mat"], capture_output=True, text=True)
+    assert bad.returncode == 2
+    assert "Traceback" not in bad.stderr
+    good = subprocess.run([*program, *RECONSTRUCT], capture_output=True, text=True)
+    assert good.returncode == 0
+    assert good.stderr == ""
+    assert good.stdout.count("\n") == 2
+
+
+def test_options_stay_what_they_are():
+    """A change here breaks somebody's script: make it on purpose."""
+    commands = parser()._subparsers._group_actions[0].choices
+    options = {
+        name: sorted(option for action in command._actions for option in action.option_strings[-1:])
+        for name, command in commands.items()
+    }
+    assert options == {
+        "reconstruct": [
+            "--bands", "--bits", "--dark", "--device", "--engine", "--exposure", "--help", "--iterations", "--json",
+            "--key", "--mask", "--mask-key", "--method", "--offsets", "--out", "--overlap", "--overwrite",
+            "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
+        ],
+        "simulate": [
+            "--binomial-bits", "--bits", "--help", "--json", "--key", "--mask", "--mask-key", "--out", "--overwrite",
+            "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
+        ],
+        "train": ["--help", "--json", "--show"],
+        "evaluate": [
+            "--cubes-only", "--device", "--first", "--help", "--iterations", "--json", "--mask", "--mask-key",
+            "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
+        ],
+        "compare": ["--help", "--json"],
+        "table": ["--help", "--json"],
+        "report": ["--help", "--json", "--out", "--overwrite"],
+        "figure": [
+            "--bands", "--box", "--help", "--json", "--out", "--overwrite", "--pixel", "--titles", "--truth",
+            "--truth-key",
+        ],
+        "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
+        "explain": [
+            "--bands", "--bits", "--class", "--dark", "--device", "--exposure", "--help", "--json", "--key", "--mask",
+            "--mask-key", "--offsets", "--out", "--overwrite", "--pixel", "--step", "--truth", "--truth-key",
+            "--wavelengths", "--weights", "--white",
+        ],
+        "data": ["--help"],
+        "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
+        "info": ["--help", "--json"],
+        "app": ["--help", "--host", "--json", "--limit", "--no-browser", "--port"],
+        "bench": ["--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
+        "demo": ["--help", "--json", "--out", "--overwrite"],
+    }  # fmt: skip

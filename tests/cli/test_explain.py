@@ -1,0 +1,73 @@
+"""``crsdun explain``: what it leaves behind, what it prints, how it refuses."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crsdun
+from crsdun.cli import main
+from crsdun.runtime import simulate
+from crsdun.scenes import write_measurement, write_scene
+from tests.runtime.test_explanation import NAMES, H, W, network, scene
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder with a scene, its measurement and weights; commands run inside it."""
+    monkeypatch.chdir(tmp_path)
+    write_scene(scene(), "scene.npz")
+    write_measurement(simulate(scene(), np.random.default_rng(0).random((H, W))), "y.npz")
+    crsdun.save(network(), "w.safetensors")
+    crsdun.save(network("mstpp", bodies=1), "cube.safetensors")
+    return tmp_path
+
+
+EXPLAIN = ["explain", "y.npz", "--weights", "w.safetensors", "--out", "out"]
+
+
+def test_stages_and_questions_are_left_behind(files, capsys):
+    assert main([*EXPLAIN, "--pixel", "3", "4", "--pixel", "5", "50", "--truth", "scene.npz", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    pictures = ["pixel_3_4.png", "pixel_5_50.png", "stages.png"]
+    assert sorted(os.listdir("out")) == sorted(["explanation.json", "record.json", *pictures])
+    told = json.loads(Path("out/explanation.json").read_text())
+    assert told.items() <= printed.items()
+    assert [stage["psnr_db"] > 0 for stage in told["stages"]] == [True, True]
+    looks = told["looks"]["pixel 3 4"]
+    assert looks[0].keys() == {"stage", "branch", "node", "block", "tokens", "own_class"}
+    assert len(looks) == 6
+    assert json.loads(Path("out/record.json").read_text())["method"] == "w.safetensors"
+
+
+def test_a_class_by_name_and_pixels_by_themselves(files, capsys):
+    assert main(EXPLAIN) == 0
+    words = capsys.readouterr().out
+    assert len(list(Path("out").glob("pixel_*.png"))) == 3
+    assert "class as in the answer" in words
+    assert "look at out/stages.png" in words
+    occurring = [name for name in NAMES if main([*EXPLAIN[:-1], name, "--class", name]) == 0]
+    assert occurring
+    assert all(Path(name, f"class_{name}.png").is_file() for name in occurring)
+
+
+def test_a_network_without_cross_aggregation_says_so(files, capsys):
+    assert main(["explain", "y.npz", "--weights", "cube.safetensors", "--pixel", "3", "4", "--out", "out"]) == 0
+    assert "no cross-aggregation" in capsys.readouterr().out
+    assert sorted(os.listdir("out")) == ["explanation.json", "record.json", "stages.png"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--pixel", "3", "400"], "lies outside the scene of 40×52 pixels"),
+        (["--class", "stone"], "no class 'stone'; there are soil, leaf, fruit"),
+        (["--step", "1"], "for 4 bands but the camera has 7"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(files, capsys, more, words):
+    assert main([*EXPLAIN, *more]) == 2
+    assert words in capsys.readouterr().err
+    assert not Path("out").exists()

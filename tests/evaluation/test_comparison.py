@@ -1,0 +1,109 @@
+"""Two evaluations: intervals that cover what is known, refusals that name the difference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crsdun.errors import InputError
+from crsdun.evaluation import Evaluation, compare
+
+SCENES = 40
+NAMES = ["background", "real pear", "fake pear"]
+rng = np.random.default_rng(0)
+HARD = rng.normal(30, 3, SCENES)  # scenes differ far more than methods
+LUCK = rng.normal(0, 0.2, SCENES)
+
+
+def made(shift=0.0, wrong=20, noise=0.0, **changes) -> Evaluation:
+    """Of ``SCENES`` scenes: PSNR ``shift`` higher up to some noise, ``wrong`` of 100 pear pixels taken for fake."""
+    scenes = [
+        {
+            "name": f"scene {index}",
+            "psnr_db": HARD[index] + shift + noise * LUCK[index],
+            "ssim": None,
+            "sam_deg": 5.0 - shift,
+            "rmse": 0.1,
+            "confusion": [[0, 0, 900], [1, 1, 100 - wrong - index % 3], [1, 2, wrong + index % 3], [2, 2, 50]],
+        }
+        for index in range(SCENES)
+    ]
+    evaluation = Evaluation(
+        method="made",
+        protocol="crsdun",
+        data={"name": "made test", "class_names": NAMES, "fingerprint": "0" * 64},
+        camera={"mask": "random:0", "step": 2, "noise": {}},
+        stages=[{}],
+        classes=[],
+        confusion=[[1]],
+        scenes=scenes,
+        record={},
+    )
+    return replace(evaluation, **changes)
+
+
+def by_figure(a, b):
+    return {each.figure: each for each in compare(a, b)}
+
+
+def test_the_interval_covers_a_known_shift_and_is_paired():
+    psnr = by_figure(made(), made(shift=0.5, noise=1))["psnr_db"]
+    assert psnr.difference == pytest.approx(0.5 + LUCK.mean())
+    assert psnr.low < 0.5 < psnr.high
+    # unpaired, the scenes' own spread of 3 dB would drown it
+    assert psnr.high - psnr.low < 0.2
+    # a bootstrap of a mean is close to ± 1.96 standard errors
+    error = LUCK.std() / np.sqrt(SCENES)
+    assert psnr.high - psnr.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    assert psnr.clear
+
+
+def test_no_difference_is_not_clear():
+    psnr = by_figure(made(), made(noise=1))["psnr_db"]
+    assert not psnr.clear
+    same = by_figure(made(), made())
+    assert all(each.difference == each.low == each.high == 0 for each in same.values())
+
+
+def test_classes_are_pooled_before_they_are_compared():
+    found = by_figure(made(wrong=20), made(wrong=10))
+    assert found.keys() == {
+        "psnr_db", "sam_deg", "rmse", "miou", "f1", "accuracy", "kind_accuracy", "authenticity_accuracy",
+    }  # fmt: skip
+    extra = sum(index % 3 for index in range(SCENES))
+    pear, fake = 100 * SCENES, 50 * SCENES
+    wrong_a, wrong_b = 20 * SCENES + extra, 10 * SCENES + extra
+    iou = [((pear - wrong) / pear + fake / (fake + wrong)) / 2 for wrong in (wrong_a, wrong_b)]
+    miou = found["miou"]
+    assert [miou.a, miou.b] == pytest.approx(iou, rel=1e-5)
+    assert miou.low < miou.difference < miou.high
+    assert found["authenticity_accuracy"].difference == pytest.approx((wrong_a - wrong_b) / (pear + fake))
+
+
+def test_the_interval_is_the_same_every_time():
+    assert compare(made(), made(noise=1)) == compare(made(), made(noise=1))
+
+
+def test_cubes_are_compared_where_only_one_knows_classes():
+    assert by_figure(made(), made(confusion=[])).keys() == {"psnr_db", "sam_deg", "rmse"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"protocol": "mst"}, "protocols differ: crsdun and mst"),
+        ({"camera": {"mask": "random:0", "step": 1, "noise": {}}}, "cameras differ in step: 2 and 1"),
+        ({"camera": {"mask": "random:1", "step": 2, "noise": {}}}, "differ in mask: random:0 and random:1"),
+        ({"data": {"name": "other", "fingerprint": "1" * 64}}, "data differ: made test .*and other"),
+        ({"scenes": made().scenes[:-1]}, "scenes differ: 40 and 39, scene 39 in one only"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(changes, words):
+    with pytest.raises(InputError, match=words):
+        compare(made(), made(**changes))
+
+
+def test_one_scene_is_too_few():
+    one = made(scenes=made().scenes[:1])
+    with pytest.raises(InputError, match="single scene"):
+        compare(one, one)

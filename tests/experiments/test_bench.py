@@ -1,0 +1,56 @@
+"""The yardstick: what it measures, and that its figures hang together."""
+
+import json
+
+import pytest
+
+from crsdun.cli import main
+from crsdun.experiments import bench
+
+SMALL = (bench.Case("crsdun_1stg", 32), bench.Case("crsdun_1stg", 32, 2, training=True))
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return bench.benchmark(SMALL, repetitions=2)
+
+
+def test_every_case_is_measured(figures):
+    assert [row["case"] for row in figures["rows"]] == ["infer crsdun_1stg 1×32×32", "train crsdun_1stg 2×32×32"]
+    for row in figures["rows"]:
+        assert 0 < row["fastest"] <= row["seconds"] <= row["slowest"]
+        assert row["peak_mb"] is None or row["peak_mb"] > 5
+    assert figures["rate_gflops_before"] > 1
+
+
+def test_a_training_step_counts_as_three_forwards(figures):
+    inference, training = (row["multiply_adds"] for row in figures["rows"])
+    assert training == 3 * 2 * inference
+
+
+def test_efficiency_is_that_of_the_definition(figures):
+    rate = (figures["rate_gflops_before"] + figures["rate_gflops_after"]) / 2
+    for row in figures["rows"]:
+        expected = 2 * row["multiply_adds"] / (row["seconds"] * rate * 1e9)
+        assert row["efficiency"] == pytest.approx(expected)
+        assert 0 < row["efficiency"] < 2
+
+
+def test_scaling_is_what_a_pixel_costs():
+    row = {"batch": 1, "engine": "torch", "training": False, "network": "a"}
+    rows = [
+        {**row, "case": "small", "size": 256, "seconds": 1.0, "multiply_adds": 10, "peak_mb": 100.0},
+        {**row, "case": "large", "size": 512, "seconds": 5.0, "multiply_adds": 50, "peak_mb": 300.0},
+        {**row, "case": "other", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "network": "b"},
+        {**row, "case": "many", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "batch": 4},
+    ]
+    assert bench.scaling(rows) == {"large": {"multiply_adds": 1.25, "seconds": 1.25, "peak_mb": 0.75}}
+
+
+def test_the_command_prints_a_table_and_writes_json(figures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "benchmark", lambda cases, repetitions, progress: figures)
+    assert main(["bench", "--quick", "--out", str(tmp_path / "f.json")]) == 0
+    words = capsys.readouterr().out
+    assert "infer crsdun_1stg 1×32×32" in words
+    assert "GFLOP/s before" in words
+    assert json.loads((tmp_path / "f.json").read_text()) == figures

@@ -1,0 +1,301 @@
+"""Tables: one budget for every row, interruptions, weights that exist, rows that fail, and all formats."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from crsdun.errors import InputError
+from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
+from crsdun.experiments import tables
+from crsdun.experiments.tables import cells, folder_name, load_table, make_table
+from crsdun.networks import create, load, save
+from crsdun.training import RunObserver
+from crsdun.training.learner import Learner
+from tests.training.small import CLASS_NAMES, SmallSet, small_sets
+
+SETS = (*small_sets(), SmallSet("test", scenes=2))
+SMALL = {
+    "title": "A small table",
+    "note": "Not a scientific result.",
+    "data": {"source": "small"},
+    "sampling": {"crop": [32, 32], "batch": 1, "mosaic": 0.5},
+    "camera": {"noise": {"read_sigma": 0.01}},
+    "steps": 2,
+    "seed": 3,
+    "train": {"validation": {"scenes": 1, "criterion": "miou"}, "optimiser": {"rate": 1e-3}},
+    "rows": {
+        "SSR-1stg + Seg": {
+            "train": {
+                "network": {
+                    "name": "ssr_1stg+seg",
+                    "settings": {"reconstruction": {"width": 4}, "segmenter": {"width": 4}},
+                },
+                "two_stage": {"order": "frozen"},
+                "loss": {"cube": "rmse"},
+            }
+        },
+        "CRSDUN-1stg": {"train": {"network": {"name": "crsdun_1stg", "settings": {"width": 4}}}},
+    },
+}
+
+
+def small_table(folder, **changes):
+    """A table's file in a folder, read; ``out`` is ``folder / "out"``."""
+    path = folder / "table.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "out": str(folder / "out"), **changes}, sort_keys=False))
+    return load_table(path)
+
+
+def make(table, configs):
+    said = []
+    return make_table(table, configs, SETS, RunObserver(tell=said.append)), said
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A table with two rows that learn, two that exist and one that fails; and what each row learnt from."""
+    folder = tmp_path_factory.mktemp("table")
+    torch.manual_seed(0)
+    save(create("crsdun_1stg", 5, 4, width=4), folder / "mine.safetensors", class_names=CLASS_NAMES, step=2.0)
+    broken = {"train": {"network": {"name": "crsdun_1stg", "settings": {"width": -1}}}}
+    others = {
+        "Broken": broken,
+        "GAP-TV": {"weights": "gap-tv"},
+        "Mine": {"weights": str(folder / "mine.safetensors")},
+    }
+    table, configs = small_table(folder, rows={**others, **SMALL["rows"]})
+    seen = {}
+    learn = Learner.learn
+
+    def report_layers(learner, batch):
+        seen.setdefault(learner.config.network.name, []).append(batch)
+        return learn(learner, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "learn", report_layers)
+        made, said = make(table, configs)
+    return folder, table, configs, made, said, seen
+
+
+# -- one budget ------------------------------------------------------------------------------------------------
+
+
+def test_every_row_learns_from_the_same_samples_in_the_same_order(finished):
+    *_, seen = finished
+    assert seen.keys() == {"ssr_1stg+seg", "crsdun_1stg"}
+    for one, other in zip(*seen.values(), strict=True):
+        assert (one.step, one.names) == (other.step, other.names)
+        assert torch.equal(one.measurement, other.measurement)
+        assert torch.equal(one.cube, other.cube)
+        assert torch.equal(one.classes, other.classes)
+        assert torch.equal(one.camera.mask, other.camera.mask)
+    assert len(seen["crsdun_1stg"]) == 2
+
+
+def test_a_two_stage_system_shares_the_steps_between_its_parts(finished):
+    rows = {row.name: row.steps for row in finished[3].rows}
+    assert rows["SSR-1stg + Seg"] == {"reconstruction": 1, "segmenter": 1}
+    assert rows["CRSDUN-1stg"] == {"all": 2}
+    assert rows["Mine"] == rows["GAP-TV"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rows": {"A": {"train": {"steps": 9}}}}, "rows.A.train.steps is for the whole table: say steps at its top"),
+        ({"train": {"seed": 1}}, "train.seed is for the whole table"),
+        ({"rows": {}}, "at least one row"),
+        ({"rows": {"A b": {"weights": "gap-tv"}, "A-B": {"weights": "gap-tv"}}}, "no other row's"),
+        ({"rows": {"A": {"weights": "gap-tv", "train": {"ema": 0.9}}}}, "leave config and train away"),
+        ({"rows": {"A": {"wieghts": "x"}}}, "no key rows.A.wieghts; did you mean"),
+        ({"rows": {"A": {}}}, "rows.A: the configuration does not say network"),
+        ({"rows": {"A": {"config": "none.yaml"}}}, "there is no configuration"),
+        (
+            {"rows": {"A": {"train": {"network": {"name": "x"}, "losss": 1}}}},
+            "rows.A: there is no key losss; did you",
+        ),
+        ({"protocol": "8bit"}, "no protocol '8bit'"),
+        ({"scenes": 0}, "scenes must be 1 or more"),
+        ({"titel": "x"}, "no key titel; did you mean title"),
+    ],
+)
+def test_what_is_no_table_is_named_before_anything_is_trained(tmp_path, changes, words):
+    with pytest.raises(InputError) as caught:
+        small_table(tmp_path, **changes)
+    assert words in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_budget_of_the_table_wins_over_the_file_of_a_row_and_the_row_over_the_table(tmp_path):
+    row = {
+        "data": {"source": "elsewhere"},
+        "network": {"name": "crsdun_9stg", "settings": {"width": 4}},
+        "steps": 50,
+        "seed": 8,
+        "optimiser": {"rate": 7e-4, "clip": 2.0, "warm_up": 1},
+        "sampling": {"batch": 16, "quarter_turns": True},
+        "out": "runs/elsewhere",
+    }
+    (tmp_path / "row.yaml").write_text(yaml.safe_dump(row))
+    own = {"optimiser": {"clip": 3.0}, "network": {"name": "crsdun_2stg"}}
+    _, configs = small_table(tmp_path, rows={"A": {"config": "row.yaml"}, "B": {"config": "row.yaml", "train": own}})
+    a, b = configs["A"], configs["B"]
+    assert (a.data.source, a.steps, a.seed, a.out) == ("small", 2, 3, str(tmp_path / "out" / "a"))
+    assert a.sampling == b.sampling
+    assert (a.sampling.batch, a.sampling.quarter_turns) == (1, False)
+    assert (a.optimiser.rate, a.optimiser.clip, a.optimiser.warm_up) == (1e-3, 2.0, 1)
+    assert (b.optimiser.rate, b.optimiser.clip) == (1e-3, 3.0)
+    assert (a.network.name, a.network.settings) == ("crsdun_9stg", {"width": 4})
+    assert (b.network.name, b.network.settings) == ("crsdun_2stg", {})
+
+
+# -- rows ------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_fails_is_told_and_the_rest_goes_on(finished):
+    _, _, _, made, said, _ = finished
+    assert [bool(row.failure) for row in made.rows] == [True, False, False, False, False]
+    assert "width" in made.rows[0].failure
+    assert any(line.startswith("Broken failed: ") for line in said)
+    assert [line for line in said if line.startswith("row ")][-1] == "row 5 of 5: CRSDUN-1stg"
+
+
+def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_budget(finished):
+    folder, _, _, made, _, _ = finished
+    rows = {row.name: row for row in made.rows}
+    for name, row in rows.items():
+        if row.failure:
+            continue
+        evaluation = read_evaluation(folder / "out" / folder_name(name) / "evaluation")
+        assert row.figures["psnr_db"] == evaluation.figures["psnr_db"]
+        assert ("miou" in row.figures) == (name != "GAP-TV")
+        assert row.seconds > 0
+    assert evaluation.camera["noise"]["read_sigma"] == 0.01
+    network = load(folder / "out" / "crsdun_1stg" / "weights.safetensors")
+    assert rows["CRSDUN-1stg"].parameters == parameters(network)
+    assert rows["CRSDUN-1stg"].multiply_adds == multiply_adds(network)
+    assert rows["CRSDUN-1stg"].training_hours > 0
+    assert rows["GAP-TV"].parameters is None
+    # What compare takes.
+    ours = [read_evaluation(folder / "out" / name / "evaluation") for name in ("crsdun_1stg", "ssr_1stg_seg")]
+    assert {each.figure for each in compare(*ours)} >= {"psnr_db", "miou"}
+
+
+def test_all_formats_hold_all_rows(finished):
+    folder, _, _, made, _, _ = finished
+    names = [row.name for row in made.rows]
+    out = folder / "out"
+    lines = (out / "table.md").read_text().splitlines()
+    assert lines[0] == "**A small table**"
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == names
+    assert "Not a scientific result." in lines
+    assert any("2 steps of 1 crops of 32×32, seed 3, shared" in line and ": 1 + 1." in line for line in lines)
+    assert any("2 scenes of small test" in line and "protocol crsdun" in line for line in lines)
+    assert any(line.startswith("Broken failed: ") for line in lines)
+
+    paper = [line for line in (out / "table.tex").read_text().splitlines() if not line.startswith("%")]
+    assert [line.split(" & ")[0] for line in paper if "&" in line][1:] == names
+    assert len({line.count("&") for line in paper if "&" in line}) == 1
+
+    with (out / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["system"] for row in rows] == names
+    assert float(rows[-1]["psnr_db"]) == made.rows[-1].figures["psnr_db"]
+    assert int(rows[-1]["parameters"]) == made.rows[-1].parameters
+    assert rows[0]["failure"]
+    stored = json.loads((out / "table.json").read_text())
+    assert [row["name"] for row in stored["rows"]] == names
+    assert stored["rows"][-1]["figures"] == made.rows[-1].figures
+
+
+def test_published_figures_stand_beside_the_rows_that_have_them(finished):
+    made = finished[3]
+    assert len(cells(made)[0]) == 6
+    told = replace(made.rows[-1], published=PUBLISHED["ssr_6stg+seg"])
+    header, *lines = cells(replace(made, rows=[*made.rows[:-1], told]))
+    assert header[-4:] == ["published PSNR", "mIoU", "M", "G"]
+    assert lines[-1][-4:] == ["38.20", "87.27", "6.91", "108.10"]
+    assert lines[0][-4:] == 4 * [""]
+
+
+# -- going on --------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_table_is_not_made_again(finished, monkeypatch):
+    folder, table, configs, made, _, _ = finished
+
+    def never(*_, **__):
+        raise AssertionError("nothing is left to do")
+
+    monkeypatch.setattr(Learner, "learn", never)
+    monkeypatch.setattr(tables, "evaluate", never)
+    again, said = make(table, configs)
+    assert again == made
+    assert f"{folder / 'out' / 'crsdun_1stg'} has done all its steps" in said
+
+
+def test_interrupted_at_any_step_it_ends_with_the_same_table(finished, tmp_path):
+    made = finished[3]
+    table, configs = small_table(tmp_path, minutes=1e-9)
+    sittings = []
+    for _ in range(9):
+        found, _ = make(table, configs)
+        sittings.append((len(found.rows), found.stopped))
+        if not found.stopped:
+            break
+    assert sittings == [(0, "time"), (1, "time"), (2, None)]
+    for row, expected in zip(found.rows, made.rows[-2:], strict=True):
+        assert (row.name, row.figures, row.steps) == (expected.name, expected.figures, expected.steps)
+
+
+def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
+    _, table, configs, *_ = finished
+    judged = []
+    evaluate = tables.evaluate
+
+    def counted(*arguments, **settings):
+        judged.append(settings["name"])
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr(tables, "evaluate", counted)
+    monkeypatch.setattr(tables, "write_tables", lambda *_: None)
+    monkeypatch.setattr(tables, "write", lambda *_: None)
+    only = {name: configs[name] for name in ("Mine",)}
+    make(table, only)
+    assert judged == []
+    make(replace(table, protocol="mst"), only)
+    make(replace(table, scenes=1), only)
+    make(replace(table, camera=replace(table.camera, step=2, mask="random:1")), only)
+    assert judged == 3 * ["Mine"]
+
+
+# -- those that are shipped ------------------------------------------------------------------------------------
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("table_*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_table_has_rows_of_one_budget_with_published_figures(path):
+    table, configs = load_table(path)
+    assert table.out == f"runs/{path.stem}"
+    assert ("NOT A SCIENTIFIC RESULT" in table.note) == ("small" in path.stem)
+    trained = {name: config for name, config in configs.items() if config}
+    budgets = {str((each.data, each.camera, each.sampling, each.steps, each.seed)) for each in trained.values()}
+    assert len(budgets) == 1
+    assert all(config.validation.criterion == "miou" for config in trained.values())
+    for config in trained.values():
+        assert create(config.network.name, 28, 23, **config.network.settings).config.classes == 23
+        assert (config.two_stage.order == "frozen") == ("+seg" in config.network.name)
+        if "+seg" in config.network.name:
+            assert config.loss.cube == "rmse"
+            assert config.loss.stage_weights == (1, 0.7, 0.5, 0.3) or config.network.name == "mstpp+seg"
+    kind = re.match(r"table_([a-z]+)_", path.stem)[1]
+    ablation = {name for name in PUBLISHED if name.startswith("crsdun_3stg_")}
+    expected = ablation | {"crsdun_3stg"} if kind == "ablation" else set(MAIN_TABLE)
+    assert expected <= {config.network.name for config in trained.values()}

@@ -1,0 +1,67 @@
+"""Fewer digits: close to float32 where the device can, refused where it cannot."""
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun.errors import InputError
+from crsdun.methods.precision import in_precision
+from crsdun.methods.tiles import Tiles
+from crsdun.optics import random_mask
+from crsdun.runtime import camera_for, reconstruct
+from crsdun.scenes import Measurement
+
+BANDS, H, W = 4, 40, 32
+
+
+@pytest.fixture
+def given():
+    torch.manual_seed(0)
+    mask = random_mask(H, W, seed=1)
+    light = np.random.default_rng(0).random((H, W + 2 * BANDS - 2), np.float32)
+    network = crsdun.create("crsdun_2stg", bands=BANDS, classes=3, width=4).eval()
+    measurement = Measurement(light * BANDS / 2, mask=mask)
+    return measurement, camera_for(measurement, bands=BANDS), network, "fresh"
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
+@pytest.mark.parametrize("tiles", [None, Tiles(32, 8)])
+def test_fewer_digits_are_close_and_come_back_as_float32(given, precision, tolerance, tiles):
+    exact = reconstruct(*given, tiles=tiles)
+    rough = reconstruct(*given, tiles=tiles, precision=precision)
+    assert rough.scene.cube.dtype == np.float32
+    error = np.sqrt(np.square(rough.scene.cube - exact.scene.cube).mean()) / exact.scene.cube.std()
+    assert 0 < error < tolerance
+    assert (rough.scene.classes == exact.scene.classes).mean() > 0.95
+    assert (exact.record["precision"], rough.record["precision"]) == ("float32", precision)
+
+
+def test_tiles_are_recorded(given):
+    assert reconstruct(*given).record["tiles"] is None
+    record = reconstruct(*given, tiles=Tiles(32, 8)).record
+    assert record["tiles"] == {"rows": 32, "overlap": 8, "automatic": False}
+
+
+def test_what_cannot_be_computed_is_refused(given):
+    with pytest.raises(InputError, match="unknown precision 'int4'"):
+        in_precision("int4", "cpu")
+    with pytest.raises(InputError, match="leave --precision away"):
+        in_precision("float16", "meta")
+    measurement, camera, *_ = given
+    for options, words in (({"precision": "bfloat16"}, "--precision"), ({"tiles": Tiles(32)}, "--tile")):
+        with pytest.raises(InputError, match=f"{words} is for networks; gap-tv .*leave it away"):
+            reconstruct(measurement, camera, crsdun.solvers.GapTv(), "gap-tv", **options)
+
+
+def test_too_little_memory_is_said_with_its_remedy(given, monkeypatch):
+    measurement, camera, network, name = given
+
+    def too_large(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(network, "forward", too_large)
+    with pytest.raises(InputError, match=r"cut it with --tile ROWS$"):
+        reconstruct(measurement, camera, network, name)
+    with pytest.raises(InputError, match="fewer than 32"):
+        reconstruct(measurement, camera, network, name, tiles=Tiles(32))

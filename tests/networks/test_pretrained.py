@@ -1,0 +1,58 @@
+"""The weights that come with the package."""
+
+import pytest
+import torch
+
+import crsdun
+from crsdun.evaluation import multiply_adds
+from crsdun.networks import find_weights, pretrained_weights
+from crsdun.optics import CassiCamera, random_mask
+from crsdun.scenes.produce import ProduceSet
+from crsdun.solvers import GapTv
+
+SCENES = ProduceSet("test")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return crsdun.load("crsdun_tiny")
+
+
+def test_a_name_stands_for_the_file_unless_there_is_one(tmp_path, monkeypatch):
+    assert find_weights("crsdun_tiny") == pretrained_weights()["crsdun_tiny"]
+    assert find_weights("mine.safetensors").name == "mine.safetensors"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "crsdun_tiny").write_text("")
+    with pytest.raises(crsdun.InputError, match="not a whole safetensors file"):
+        crsdun.load("crsdun_tiny")
+    with pytest.raises(crsdun.InputError, match=r"no weights file other.*crsdun_tiny"):
+        crsdun.load("other")
+
+
+def test_each_has_its_card_and_its_log_and_is_small(network):
+    for path in pretrained_weights().values():
+        assert path.stat().st_size < 20 << 20
+        assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}")
+        assert path.with_suffix(".csv").read_text().startswith("step,")
+    assert sum(each.numel() for each in network.parameters()) < 1_500_000
+    assert multiply_adds(network, 256, 256) <= 15e9
+
+
+def test_the_card_says_what_it_was_trained_for(network):
+    card = network.card
+    assert (card.step, card.class_names, card.wavelengths) == (2, SCENES.class_names, SCENES.wavelengths)
+    assert card.provenance["recipe"]["network"]["name"] == "crsdun_tiny"
+    assert card.provenance["step"] == card.provenance["recipe"]["steps"]
+
+
+def test_it_sees_more_than_gap_tv_and_knows_what_it_sees(network):
+    scene = SCENES.crop(3, 64, 0, 128, 256)
+    cube, classes = torch.from_numpy(scene.cube), torch.from_numpy(scene.classes)
+    camera = CassiCamera(random_mask(128, 256), wavelengths=scene.wavelengths)
+    y = camera.forward(cube)[None]
+    with torch.inference_mode():
+        estimate = network(y, camera)
+    errors = [(each.cube[0] - cube).square().mean() for each in (estimate, GapTv()(y, camera))]
+    assert errors[0] < 0.7 * errors[1]
+    produce = classes > 0
+    assert (estimate.classes[0] == classes)[produce].float().mean() > 0.5

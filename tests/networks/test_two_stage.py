@@ -1,0 +1,117 @@
+"""Two-stage systems: networks and solvers joined with the segmenter, under one interface."""
+
+import json
+
+import pytest
+import torch
+
+import crsdun
+from crsdun.errors import InputError
+from crsdun.evaluation import multiply_adds, parameters
+from crsdun.networks import join, read_header
+from crsdun.networks.segmenter import SegConfig, Segmenter
+from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
+from crsdun.optics import Estimate
+from crsdun.solvers import GapTv
+from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
+
+
+class TestNetworkAndSegmenter(ExportedNetworkExamination):
+    name, settings = "ssr_2stg+seg", {"segmenter": {"stages": 1}}
+    segmented = 1
+    smallest = "ssr_1stg+seg", {"segmenter": {"stages": 1}}
+
+
+class TestSolverAndSegmenter(NetworkExamination):
+    name, settings = "gap_tv+seg", {"reconstruction": {"iterations": 3}, "segmenter": {"stages": 1}}
+    stages, segmented = 1, 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "count", "billions"),
+    [
+        ("mstpp+seg", 3, 1_333_950 + 1_732_644, 45.61),
+        ("ssr_6stg+seg", 6, 3_618_594 + 3_287_712, 108.05),
+        ("ssr_9stg+seg", 9, 5_427_093 + 4_842_780, 160.99),
+        ("rcump_9stg+seg", 9, 9_467_103 + 4_842_780, 152.10),
+    ],
+)
+def test_published_counts(name, stages, count, billions):
+    network = crsdun.create(name, bands=28, classes=23)
+    assert network.config.segmenter.stages == stages
+    assert parameters(network) == count
+    assert multiply_adds(network) / 1e9 == pytest.approx(billions, rel=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mstpp", "ssr_2stg", "rcump_2stg", "admm-tv", "crsdun_1stg"])
+def test_anything_that_reconstructs_can_be_joined(name):
+    camera = NetworkExamination.camera(24, 20)
+    y = NetworkExamination.measure(camera, 2)[1]
+    settings = {"iterations": 2} if name == "admm-tv" else {}
+    network = crsdun.create(f"{name}+seg", bands=4, classes=3, reconstruction=settings).eval()
+    alone = network.reconstruction(y, camera)
+    estimate = network(y, camera)
+    assert all(map(torch.equal, estimate.cubes, alone.cubes))
+    assert len(estimate.cubes) == len(alone.cubes)
+    assert len(estimate.logits) == 1
+    assert torch.equal(estimate.logits[0], network.segmenter(alone.cube))
+
+
+@torch.no_grad()
+def test_trained_parts_are_joined_and_travel_together(tmp_path):
+    camera = NetworkExamination.camera()
+    y = NetworkExamination.measure(camera)[1]
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3).eval()
+    for part in (crsdun.create("mstpp", bands=4, bodies=1).eval(), GapTv(iterations=2)):
+        joined, path = join(part, segmenter).eval(), tmp_path / "joined.safetensors"
+        crsdun.save(joined, path)
+        again = crsdun.load(path)
+        assert torch.equal(again(y, camera).cube, part(y, camera).cube)
+        assert torch.equal(again(y, camera).logits[0], segmenter(part(y, camera).cube))
+        config = read_header(path)["config"]
+        assert json.loads(json.dumps(config)) == config
+        assert config["method"] == ("gap-tv" if isinstance(part, GapTv) else "mstpp")
+
+
+@torch.no_grad()
+def test_any_callable_reconstructs():
+    camera = NetworkExamination.camera()
+    cube, y = NetworkExamination.measure(camera)
+    segmenter = Segmenter(SegConfig(bands=4, classes=3, stages=1))
+    config = TwoStageConfig("truth", None, segmenter.config)
+    estimate = TwoStageNetwork(config, lambda measurement, camera: Estimate([cube]), segmenter)(y, camera)
+    assert torch.equal(estimate.logits[0], segmenter(cube))
+
+
+def test_a_frozen_reconstruction_stays_while_the_segmenter_learns():
+    camera = NetworkExamination.camera()
+    y = NetworkExamination.measure(camera)[1]
+    network = crsdun.create("ssr_1stg+seg", bands=4, classes=3)
+    network.reconstruction.requires_grad_(False)
+    torch.nn.functional.cross_entropy(network(y, camera).logits[0], torch.zeros(1, 32, 32).long()).backward()
+    assert all(each.grad is None for each in network.reconstruction.parameters())
+    assert all(each.grad is not None and each.grad.any() for each in network.segmenter.parameters())
+
+
+def test_parts_that_do_not_fit_are_refused():
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3)
+    with pytest.raises(InputError, match="gives 5 bands but the segmenter takes 4"):
+        join(crsdun.create("mstpp", bands=5), segmenter)
+    with pytest.raises(InputError, match="in this order"):
+        join(segmenter, crsdun.create("mstpp", bands=4))
+    with pytest.raises(InputError, match="only a network or a solver of crsdun can be joined, not function"):
+        join(lambda y, camera: None, segmenter)
+    with pytest.raises(InputError, match="seg_3stg takes a cube in and makes none"):
+        crsdun.create("seg_3stg+seg", bands=4, classes=3)
+    with pytest.raises(InputError, match=r"no network called 'unet'.*gap_tv"):
+        crsdun.create("unet+seg", bands=4, classes=3)
+    with pytest.raises(InputError, match="its settings are method, reconstruction, segmenter"):
+        crsdun.create("mstpp+seg", bands=4, classes=3, width=2)
+    with pytest.raises(InputError, match="gap-tv has no setting 'width'"):
+        crsdun.create("gap_tv+seg", bands=4, classes=3, reconstruction={"width": 2})
+
+
+def test_a_solver_counts_nothing():
+    system = crsdun.create("gap_tv+seg", bands=4, classes=3, segmenter={"stages": 1, "width": 4})
+    assert multiply_adds(system, 32, 32) == multiply_adds(system.segmenter, 32, 32) > 0

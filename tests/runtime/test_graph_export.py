@@ -1,0 +1,318 @@
+"""Exported networks: the same numbers from every engine, everything about the network inside, nothing sent home."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun import CassiCamera, InputError
+from crsdun.cli import main
+from crsdun.networks import ModelCard
+from crsdun.runtime import graph_export
+from crsdun.runtime.engines import Engine, open_engine
+from crsdun.runtime.graph_export import FORMATS, export
+from crsdun.runtime.optional_libraries import library
+
+for name in ("onnx", "onnxscript", "onnxruntime", "openvino"):
+    try:
+        library(name)  # silent from the first import on
+    except InputError:
+        pytest.skip("needs the extra engines", allow_module_level=True)
+
+BANDS, CLASSES = 4, 3
+SIZES = [(64, 96), (33, 70), (75, 41)]
+CARD = ModelCard(
+    wavelengths=(450.0, 500.5, 550.0, 600.0), class_names=("void", "épi", '"<&>"'), provenance={"a": [1]}
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = crsdun.create("crsdun_2stg", bands=BANDS, classes=CLASSES, width=4).eval()
+    del network.stages[0]  # the second stage has all that the first has, and super-tokens
+    network.card = CARD
+    return network
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    """The network in every format; its graph, which takes most of the time, is made once."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def once(function):
+        def call(*given):
+            if function not in made:
+                made[function] = function(*given)
+            return made[function]
+
+        return call
+
+    paths = {format: folder / f"network{suffix}" for format, (suffix, _) in FORMATS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_export, "trace", once(graph_export.trace))
+        patch.setattr(graph_export, "to_onnx", once(graph_export.to_onnx))
+        for format in ("torch", "onnx", "openvino"):
+            export(network, paths[format], format)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def engines(files):
+    return {
+        "onnxruntime": open_engine(files["onnx"]),
+        "openvino": open_engine(files["openvino"]),
+        "openvino from .onnx": open_engine(files["onnx"], "openvino"),
+    }
+
+
+def example(height, width, batch=1, step=2):
+    generator = torch.Generator().manual_seed(height)
+    camera = CassiCamera(torch.rand(height, width, generator=generator), bands=BANDS, step=step)
+    return camera.forward(torch.rand(batch, BANDS, height, width, generator=generator)), camera
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "openvino from .onnx"])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_engines_give_the_numbers_of_pytorch(network, engines, engine, height, width):
+    measurement, camera = example(height, width, batch=3)  # three calls: nothing may be left from one to the next
+    with torch.inference_mode():
+        expected, estimate = network(measurement, camera), engines[engine](measurement, camera)
+    torch.testing.assert_close(estimate.cube, expected.cube, rtol=0, atol=1e-4)
+    torch.testing.assert_close(estimate.logits[-1], expected.logits[-1], rtol=0, atol=1e-4)
+
+
+def test_ctrl_c_is_survived_when_engines_come_and_go(files):
+    code = f"""
+import os, signal
+from crsdun.runtime import open_engine
+first, second = (open_engine({str(files["openvino"])!r}) for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this may ignore it
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ended = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
+
+
+def test_pytorchs_own_file_gives_the_numbers_of_pytorch(network, files):
+    inside = {"crsdun": ""}
+    graph = torch.export.load(files["torch"], extra_files=inside).module(check_guards=False)
+    assert json.loads(inside["crsdun"])["config"]["bands"] == BANDS
+    for size in SIZES:
+        measurement, camera = example(*size)
+        with torch.inference_mode():
+            expected = network(measurement, camera)
+            cube, logits = graph(measurement, camera.mask)
+        torch.testing.assert_close(cube, expected.cube, rtol=0, atol=1e-4)
+        torch.testing.assert_close(logits, expected.logits[-1], rtol=0, atol=1e-4)
+
+
+def test_pytorchs_own_file_needs_no_pickle_for_weights(files):
+    with zipfile.ZipFile(files["torch"]) as archive:
+        payloads = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("_config.json")]
+    entries = [entry for payload in payloads for entry in payload["config"].values()]
+    assert entries
+    assert not any(entry["use_pickle"] for entry in entries)
+
+
+def test_an_engine_knows_what_the_weights_know(network, engines):
+    for engine in engines.values():
+        assert isinstance(engine, Engine)
+        assert (engine.config, engine.card) == (network.config, CARD)
+        assert engine.exported["step"] == 2
+        assert engine.exported["smallest"] == 33
+
+
+def test_export_changes_nothing_in_the_network(network, files):
+    """What it was given stays: mode, weights, and no hidden file is left behind."""
+    assert not network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    names = {path.name for path in files["onnx"].parent.iterdir()}
+    assert names == {"network.onnx", "network.xml", "network.bin", "network.pt2"}
+
+
+# -- refusals --------------------------------------------------------------------------------------------------
+
+
+def test_a_camera_the_graph_was_not_made_for_is_refused(engines):
+    engine = engines["onnxruntime"]
+    for camera, words in [
+        (CassiCamera(torch.rand(32, 48), bands=BANDS), "from 33×33 on, not 32×48; use the weights"),
+        (CassiCamera(torch.rand(40, 48), bands=BANDS, step=1), "a step of 1; export it again"),
+        (CassiCamera(torch.rand(40, 48), offsets=(0, 1, 3, 4)), "uneven offsets"),
+        (CassiCamera(torch.rand(BANDS, 40, 48)), "one mask for all bands.* --engine torch"),
+        (CassiCamera(torch.rand(40, 48), bands=5), "built for 4 bands"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            engine(torch.rand(1, camera.height, camera.measurement_width), camera)
+
+
+def test_what_cannot_be_exported_is_refused_at_once(network, tmp_path):
+    there = tmp_path / "there.onnx"
+    there.write_text("mine")
+    (tmp_path / "pair.bin").write_text("mine")
+    for path, format, words in [
+        ("a.onnx", "tflite", "no format 'tflite'.*onnx, openvino, torch"),
+        ("a.bin", "openvino", "written to a file a.xml"),
+        ("there.onnx", "onnx", "already exists.*--overwrite"),
+        ("pair.xml", "openvino", "pair.bin already exists"),
+        ("none/a.onnx", "onnx", "there is no folder"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            export(network, tmp_path / path, format)
+    trained = crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4)
+    trained.card = ModelCard(step=2)
+    with pytest.raises(InputError, match="dispersion of 2 pixels per band; leave --step away"):
+        export(trained, tmp_path / "a.onnx", "onnx", step=1)
+    assert there.read_text() == "mine"
+
+
+def test_a_method_that_iterates_is_not_exported(tmp_path):
+    system = crsdun.create("gap_tv+seg", bands=4, classes=3, segmenter={"stages": 1, "width": 4})
+    with pytest.raises(InputError, match=r"gap-tv looks at its values.*--engine torch"):
+        export(system, tmp_path / "a.onnx", "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
+    there = tmp_path / "there.onnx"
+    there.write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(graph_export, "trace", full)
+    with pytest.raises(InputError, match=r"could not write .*No space left"):
+        export(network, there, "onnx", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.onnx"]
+    assert there.read_text() == "old"
+
+
+def test_files_an_engine_cannot_read_are_refused(files, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(files["onnx"].read_bytes()[:1000])
+    alone = tmp_path / "alone.xml"  # its .bin is missing
+    alone.write_bytes(files["openvino"].read_bytes())
+    for path, engine, words in [
+        (files["onnx"], "tensorrt", "no engine 'tensorrt'"),
+        (files["onnx"], "torch", "no file for the engine torch"),
+        (files["openvino"], "onnxruntime", "no file for the engine onnxruntime"),
+        (files["torch"], None, "pickles"),
+        (tmp_path / "none.onnx", None, "there is no exported network"),
+        (cut, None, "not a whole exported network"),
+        (cut, "openvino", "not a whole exported network"),
+        (alone, None, "not a whole exported network"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            open_engine(path, engine)
+
+
+def test_a_graph_of_somebody_else_is_refused(files, tmp_path):
+    import onnx
+
+    model = onnx.load(files["onnx"])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    for engine in ("onnxruntime", "openvino"):
+        with pytest.raises(InputError, match="no description of a crsdun network"):
+            open_engine(tmp_path / "foreign.onnx", engine)
+
+
+def test_a_missing_library_is_named_with_what_installs_it():
+    with pytest.raises(InputError, match=r"nonesuch is not installed.*pip install 'crsdun\[engines\]'"):
+        library("nonesuch")
+
+
+# -- nothing is sent home --------------------------------------------------------------------------------------
+
+
+def test_no_engine_reports_home(files, tmp_path):
+    """Telemetry leaves an identifier in the home folder before it sends; here nothing is left and nothing loaded."""
+    code = f"""
+import sys
+from crsdun.runtime.engines import open_engine
+open_engine({str(files["onnx"])!r}), open_engine({str(files["openvino"])!r})
+assert not any("telemetry" in name for name in sys.modules if name.startswith("openvino_")), sys.modules
+"""
+    environment = {"HOME": str(tmp_path), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert not list(tmp_path.iterdir())
+
+
+# -- from the command line -------------------------------------------------------------------------------------
+
+
+def test_an_exported_file_reconstructs_from_the_command_line(files, tmp_path, capsys):
+    measurement, camera = example(40, 44)
+    np.savez(tmp_path / "y.npz", measurement=measurement[0].numpy(), mask=camera.mask.numpy())
+    command = ["reconstruct", str(tmp_path / "y.npz"), "--weights", str(files["openvino"]), "--out"]
+    assert main([*command, str(tmp_path / "out"), "--device", "cpu"]) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert (record["engine"], record["method"]) == ("openvino", "network.xml")
+    for more, words in [
+        (["--precision", "bfloat16"], "openvino computes in float32"),
+        (["--engine", "onnxruntime"], "no file for the engine onnxruntime"),
+    ]:
+        capsys.readouterr()
+        assert main([*command, str(tmp_path / "more"), "--device", "cpu", *more]) == 2
+        assert words in capsys.readouterr().err
+    assert main([command[0], command[1], "--engine", "openvino", "--out", str(tmp_path / "more")]) == 2
+    assert "give --weights" in capsys.readouterr().err
+
+
+def test_export_from_the_command_line(network, tmp_path, capsys, monkeypatch):
+    weights, out = str(tmp_path / "w.safetensors"), str(tmp_path / "w.onnx")
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4), weights)
+    monkeypatch.setattr(graph_export, "trace", lambda network, camera: camera)
+    monkeypatch.setattr(graph_export, "to_onnx", lambda camera: Graph(camera))
+    command = ["export", weights, "--format", "onnx", "--step", "3", "--out", out]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"out": out, "format": "onnx", "step": 3, "offsets": [0, 3, 6, 9], "smallest": 33}
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert "step 3, scenes from 33×33 on" in capsys.readouterr().out
+
+
+class Graph:
+    """What stands for a graph where making one would take too long."""
+
+    def __init__(self, camera):
+        self.camera, self.model = camera, self
+        self.metadata_props = {}
+
+    def save(self, path):
+        path.write_text(self.metadata_props["crsdun"])
+
+
+# -- weights straight into an engine ---------------------------------------------------------------------------
+
+
+def test_weights_go_into_an_engine_by_way_of_an_export(network, files, tmp_path, monkeypatch):
+    from crsdun.runtime import engines
+
+    weights = tmp_path / "network.safetensors"
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4), weights)
+    assert not isinstance(open_engine(weights), Engine)
+    asked = []
+
+    def exported(network, path, format, step):
+        asked.append((network.config.bands, format, step))
+        path.write_bytes(files["onnx"].read_bytes())
+
+    monkeypatch.setattr(engines, "export", exported)
+    engine = open_engine(weights, "openvino", step=2)
+    measurement, camera = example(40, 40)
+    assert engine(measurement, camera).cube.shape == (1, BANDS, 40, 40)
+    assert asked == [(BANDS, "onnx", 2)]

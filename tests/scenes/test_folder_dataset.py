@@ -1,0 +1,345 @@
+"""Your own data: every format of cubes and labels, what the YAML may say, and what it may not."""
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import yaml
+from PIL import Image
+
+from crsdun.errors import InputError
+from crsdun.scenes import UNLABELLED, Scene, open_set, read_arrays, write_scene
+from crsdun.scenes.file_dataset import FileDataset
+from crsdun.scenes.folder_dataset import index_folder
+from crsdun.scenes.lazy_arrays import HdfArray, open_arrays
+from tests.scenes.datasets import SIZE, made_scene, write_release
+from tests.scenes.examination import SetExamination
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+BANDS, CLASSES = 6, 3
+WAVELENGTHS = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]
+COLOURS = np.array([[0, 0, 0], [0, 128, 0], [192, 0, 0], [255, 255, 255]], dtype=np.uint8)
+
+
+def scene(index: int, bands: int = BANDS) -> tuple[np.ndarray, np.ndarray]:
+    """A cube (C,H,W) float32 and its classes, the last column unlabelled."""
+    cube, classes = made_scene(index, bands, CLASSES)
+    classes[:, -1] = UNLABELLED
+    return cube.astype(np.float32), classes
+
+
+def write_cubes(folder: Path, suffix: str = ".npy", count: int = 10) -> None:
+    (folder / "cubes").mkdir(exist_ok=True)
+    for index in range(count):
+        cube = scene(index)[0]
+        path = folder / "cubes" / f"tree_{index}{suffix}"
+        if suffix == ".npy":
+            np.save(path, np.moveaxis(cube, 0, -1))
+        else:
+            write_scene(Scene(cube, wavelengths=tuple(WAVELENGTHS)), path)
+
+
+def write_labels(folder: Path, kind: str = "colours", count: int = 10) -> None:
+    """Label maps: colours, grey values or indices with 255 for unlabelled, or arrays of 0..3 with 0 for it."""
+    (folder / "labels").mkdir(exist_ok=True)
+    for index in range(count):
+        classes = scene(index)[1]
+        path = folder / "labels" / f"tree_{index}"
+        if kind == "colours":
+            Image.fromarray(COLOURS[classes]).save(path.with_suffix(".png"))
+        elif kind in ("grey", "indices"):
+            picture = Image.fromarray(classes.astype(np.uint8))
+            if kind == "indices":
+                picture.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+            picture.save(path.with_suffix(".png"))
+        elif kind == "npy":
+            np.save(path, classes + 1)
+        elif kind == "mat":
+            scipy.io.savemat(path.with_suffix(".mat"), {"gt": (classes + 1).astype(float)})
+
+
+def documented(key: str) -> str:
+    """The YAML of the documentation that has a key."""
+    return next(text for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL) if key in text)
+
+
+def write_yaml(folder: Path, **says) -> Path:
+    """The YAML of a folder of colours; None takes a key away."""
+    plain = {
+        "cubes": "cubes/{name}.npy",
+        "labels": "labels/{name}.png",
+        "wavelengths": WAVELENGTHS,
+        "classes": [{"name": n, "colour": COLOURS[i].tolist()} for i, n in enumerate(("soil", "leaf", "fruit"))],
+        "unlabelled": [255, 255, 255],
+        "splits": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    }
+    path = folder / "orchard.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in (plain | says).items() if value is not None}))
+    return path
+
+
+BY_VALUE = {
+    "classes": [{"name": n, "value": i + 1} for i, n in enumerate(("soil", "leaf", "fruit"))],
+    "unlabelled": 0,
+}
+BY_PLACE = {"classes": ["soil", "leaf", "fruit"], "unlabelled": 255}
+
+
+def assert_scenes_are_right(scenes: FileDataset, tolerance: float = 0) -> None:
+    for index, name in enumerate(scenes.names):
+        cube, classes = scene(int(name.removeprefix("tree_")))
+        np.testing.assert_allclose(scenes[index].cube, cube, rtol=0, atol=tolerance)
+        np.testing.assert_array_equal(scenes[index].classes, classes)
+
+
+class TestFolder(SetExamination):
+    @pytest.fixture
+    def scenes(self, tmp_path):
+        write_cubes(tmp_path)
+        write_labels(tmp_path)
+        return open_set(write_yaml(tmp_path), "train")
+
+    def test_scenes_are_right(self, scenes):
+        assert_scenes_are_right(scenes)
+        assert scenes.class_names == ("soil", "leaf", "fruit")
+        assert scenes.colours == ((0, 0, 0), (0, 128, 0), (192, 0, 0))
+        assert scenes.name == "orchard train"
+
+
+class TestUnlabelledFolder(SetExamination):
+    @pytest.fixture
+    def scenes(self, tmp_path):
+        write_cubes(tmp_path, ".h5")
+        says = {"labels": None, "classes": None, "unlabelled": None, "wavelengths": None}
+        return open_set(write_yaml(tmp_path, cubes="cubes/{name}.h5", **says), "test")
+
+    def test_there_are_no_classes(self, scenes):
+        assert scenes.class_names is scenes[0].classes is None
+        assert scenes.wavelengths == tuple(WAVELENGTHS)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".hdr", ".mat", ".npz", ".tif"])
+def test_any_format_of_cubes(tmp_path, suffix):
+    write_cubes(tmp_path, suffix, 5)
+    write_labels(tmp_path, count=5)
+    scenes = open_set(write_yaml(tmp_path, cubes=f"cubes/{{name}}{suffix}", wavelengths=WAVELENGTHS), "train")
+    assert_scenes_are_right(scenes)
+    part = scenes.crop(0, 3, 4, 5, 6)
+    np.testing.assert_array_equal(part.cube, scenes[0].cropped(3, 4, 5, 6).cube)
+
+
+@pytest.mark.parametrize("kind", ["grey", "indices", "npy", "mat"])
+def test_any_format_of_labels(tmp_path, kind):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, kind, 5)
+    suffix = "png" if kind in ("grey", "indices") else kind
+    says = BY_PLACE if suffix == "png" else BY_VALUE
+    assert_scenes_are_right(open_set(write_yaml(tmp_path, labels=f"labels/{{name}}.{suffix}", **says), "train"))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".mat"])
+def test_labels_in_the_file_of_the_cube(tmp_path, suffix):
+    for index in range(5):
+        cube, classes = scene(index)
+        (tmp_path / f"tree_{index}").mkdir()
+        written = Scene(cube, tuple(WAVELENGTHS), classes, ("soil", "leaf", "fruit"))
+        write_scene(written, tmp_path / f"tree_{index}" / f"scene{suffix}")
+    says = {"classes": ["soil", "leaf", "fruit"], "unlabelled": -1, "labels": None, "labels_key": "classes"}
+    says |= {"cubes": f"{{name}}/scene{suffix}", "wavelengths": None if suffix != ".mat" else WAVELENGTHS}
+    assert_scenes_are_right(open_set(write_yaml(tmp_path, **says), "train"))
+
+
+def test_matlab_v73_bands_last_and_compressed(tmp_path):
+    write_labels(tmp_path, count=5)
+    (tmp_path / "cubes").mkdir()
+    for index in range(5):
+        path = tmp_path / "cubes" / f"tree_{index}.mat"
+        write_scene(Scene(scene(index)[0], wavelengths=tuple(WAVELENGTHS)), path, mat_version="7.3")
+    array = open_arrays(path).arrays["cube"]
+    assert isinstance(array, HdfArray)
+    assert array.shape == (SIZE, SIZE, BANDS)
+    np.testing.assert_array_equal(array[2:5, :, 1:3], read_arrays(path).arrays["cube"][2:5, :, 1:3])
+    assert_scenes_are_right(open_set(write_yaml(tmp_path, cubes="cubes/{name}.mat", wavelengths=None), "train"))
+
+
+def test_only_the_chunks_of_a_crop_are_read(tmp_path):
+    """The far chunks of the file are destroyed; a crop of the near ones does not notice, the whole does."""
+    path = tmp_path / "cube.h5"
+    cube = np.random.default_rng(0).random((4, 64, 64))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("cube", data=cube, chunks=(4, 16, 16), compression="gzip", fletcher32=True)
+        last = file["cube"].id.get_chunk_info(15).byte_offset
+    raw = bytearray(path.read_bytes())
+    raw[last : last + 8] = bytes(8)
+    path.write_bytes(raw)
+    array = open_arrays(path).arrays["cube"]
+    np.testing.assert_array_equal(array[:, 0:16, 0:32], cube[:, :16, :32])
+    with pytest.raises(OSError, match="filter"):
+        array[:, 0:64, 0:64]
+
+
+def test_counts_are_divided(tmp_path):
+    write_labels(tmp_path, count=5)
+    (tmp_path / "cubes").mkdir()
+    for index in range(5):
+        counts = np.round(scene(index)[0].clip(0) * 10_000).astype(np.uint16)
+        np.save(tmp_path / "cubes" / f"tree_{index}.npy", np.moveaxis(counts, 0, -1))
+    assert_scenes_are_right(open_set(write_yaml(tmp_path, divisor=10_000), "train"), tolerance=6e-5)
+    full = open_set(write_yaml(tmp_path), "train")[0]
+    np.testing.assert_allclose(full.cube * 65535, np.round(full.cube * 65535), atol=2e-3)
+
+
+def test_bands_come_sorted_and_resampled(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    backwards = open_set(write_yaml(tmp_path, wavelengths=WAVELENGTHS[::-1]), "train")
+    assert backwards.wavelengths == tuple(WAVELENGTHS)
+    cube = scene(int(backwards.names[0][-1]))[0]
+    np.testing.assert_array_equal(backwards[0].cube, cube[::-1])
+    between = open_set(write_yaml(tmp_path, resample=[475, 525]), "train")
+    assert (between.bands, between.wavelengths) == (2, (475, 525))
+    np.testing.assert_allclose(between[0].cube[0], (cube[0] + cube[1]) / 2, atol=1e-6)
+
+
+def test_unknown_wavelengths(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    scenes = open_set(write_yaml(tmp_path, wavelengths=None, bands=BANDS), "train")
+    assert scenes.bands == BANDS
+    assert scenes.wavelengths is scenes[0].wavelengths is None
+    with pytest.raises(InputError, match="say wavelengths or bands"):
+        open_set(write_yaml(tmp_path, wavelengths=None), "train")
+
+
+def test_splits_by_name_and_pattern(tmp_path):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    path = write_yaml(tmp_path, splits={"train": ["tree_[0-5]"], "test": ["tree_7", "tree_9"]})
+    assert open_set(path, "train").names == tuple(f"tree_{i}" for i in range(6))
+    assert open_set(path, "test").names == ("tree_7", "tree_9")
+    with pytest.raises(InputError, match="orchard has no validation split; it has train, test"):
+        open_set(path, "validation")
+    assert index_folder(path).notes == ("in no split: tree_6, tree_8",)
+
+
+def test_splits_by_shares_are_drawn_by_the_seed(tmp_path):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    splits = [index_folder(write_yaml(tmp_path, seed=seed)).splits for seed in (0, 0, 1)]
+    names = [[pair.name for pair in pairs] for pairs in splits[0].values()]
+    assert [len(some) for some in names] == [6, 2, 2]
+    assert sorted(name for some in names for name in some) == [f"tree_{i}" for i in range(10)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_a_name_that_stands_twice_and_brackets(tmp_path):
+    root = tmp_path / "run [1]"
+    for index in range(3):
+        (root / f"tree_{index}").mkdir(parents=True)
+        np.save(root / f"tree_{index}" / f"tree_{index}.npy", np.moveaxis(scene(index)[0], 0, -1))
+    np.save(root / "tree_0" / "dark.npy", np.zeros((4, 4, BANDS)))
+    says = {"labels": None, "classes": None, "unlabelled": None, "splits": {"train": 1}}
+    path = write_yaml(root, cubes="{name}/{name}.npy", **says)
+    assert open_set(path, "train").names == ("tree_0", "tree_1", "tree_2")
+
+
+def test_transposed_cubes(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    for path in tmp_path.glob("cubes/*.npy"):
+        np.save(path, np.swapaxes(np.load(path), 0, 1))
+    assert_scenes_are_right(open_set(write_yaml(tmp_path, transpose=True), "train"))
+    with pytest.warns(UserWarning, match="as if the cubes were transposed"):
+        open_set(write_yaml(tmp_path), "train")
+
+
+def test_fvgnet_with_settings(tmp_path):
+    write_release(tmp_path / "downloads" / "fvgnet")
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "fvgnet.yaml"
+    text = documented("fvgnet:")
+    path.write_text(text)
+    assert len(open_set(path, "validation")) == 1
+    path.write_text(text.replace("0.1", "0.3"))
+    assert len(open_set(path, "validation")) == 3
+    path.write_text("fvgnet: copy\ncubes: x\n")
+    with pytest.raises(InputError, match="unknown key 'cubes'; there are seed, transpose, fvgnet, validation"):
+        open_set(path, "train")
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ({"lables": "x"}, r"unknown key 'lables'; did you mean labels\? There are cubes, labels"),
+        ({"cubes": None}, r"does not say cubes; expected a pattern such as cubes/\{name\}.npy"),
+        ({"cubes": "cubes/*.npy"}, r"says cubes: 'cubes/\*.npy'; expected a pattern such as"),
+        ({"cubes": "cube/{name}.npy"}, r"no file is like .*cube/\{name\}.npy; correct cubes in"),
+        ({"labels": "label/{name}.png"}, r"tree_. has no label map .*tree_..png; .* \(9 more: crsdun data"),
+        ({"classes": None}, "says where labels are but not which classes"),
+        ({"labels": None}, r"says which classes there are but not where; expected a pattern such as labels/\{name\}"),
+        ({"classes": ["soil", "soil"]}, "two classes have the same name"),
+        ({"classes": [{"nme": "soil"}]}, "says classes: .*; expected a list of different names"),
+        ({"classes": ["soil", {"name": "leaf", "colour": [0, 1, 2]}]}, "some classes a colour but not 'soil'"),
+        ({"classes": [{"name": "leaf", "colour": [0, 1, 256]}]}, "says classes"),
+        ({"classes": [{"name": n, "colour": "#00ff00"} for n in "ab"]}, r"\(0, 255, 0\) stands for 'a' and for 'b'"),
+        ({"classes": ["soil"], "unlabelled": 0}, "0 stands for 'soil' and for 'unlabelled'; give the classes"),
+        ({"classes": ["soil", "leaf", "fruit"], "unlabelled": 9}, "holds a colour per pixel, but the classes are"),
+        ({"splits": {"train": 0.9, "test": 0.2}}, "shares add up to more than 1"),
+        ({"splits": {"training": 0.9}}, "expected train, validation and test, each"),
+        ({"splits": {"train": ["tree_77"]}}, "no cube is called 'tree_77', which the train split lists"),
+        ({"splits": {"train": ["tree_*"], "test": ["tree_2"]}}, "tree_2 is in the train and in the test split"),
+        ({"splits": {"train": [7]}}, "in quotes"),
+        ({"wavelengths": "0.4-0.7:6"}, "if they are micrometres"),
+        ({"wavelengths": [400, 500]}, "6 bands where 2 were expected"),
+        ({"divisor": 0}, "expected a number above 0"),
+        ({"transpose": "yes"}, "expected true or false"),
+        ({"seed": 0.5}, "expected a whole number"),
+    ],
+)
+def test_what_the_yaml_may_not_say(tmp_path, says, message):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    with pytest.raises(InputError, match=message) as refused:
+        open_set(write_yaml(tmp_path, **says), "train")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("cubes: [", "is no YAML"), ("just words", "holds no keys"), ("!!python/object:os.system {}", "is no YAML")],
+)
+def test_what_is_no_yaml(tmp_path, text, message):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_set(tmp_path / "a.yaml", "train")
+
+
+def test_label_maps_that_do_not_fit(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    scenes = open_set(write_yaml(tmp_path), "train")
+    labels = scenes.pairs[0].labels
+    Image.fromarray(COLOURS[scene(0)[1]][:, :20]).save(labels)
+    with pytest.raises(InputError, match="has 32×20 pixels but its cube 32×32; replace"):
+        scenes.crop(0, 0, 0, 4, 4)
+    np.save(labels.with_suffix(".npy"), np.full((32, 32), 0.5))
+    labels.with_suffix(".npy").rename(labels)
+    with pytest.raises(InputError, match="fractions"):
+        scenes.crop(0, 0, 0, 4, 4)
+
+
+def test_the_yaml_of_the_documentation(tmp_path):
+    """As a reader would: save it, lay files where it says, open the splits."""
+    (tmp_path / "orchard.yaml").write_text(documented("cubes:"))
+    for folder in ("cubes", "labels"):
+        (tmp_path / folder).mkdir()
+    for index in range(10):
+        cube, classes = scene(index, 26)
+        np.save(tmp_path / "cubes" / f"tree_{index}.npy", np.moveaxis(cube, 0, -1))
+        Image.fromarray(COLOURS[classes]).save(tmp_path / "labels" / f"tree_{index}.png")
+    sizes = [len(open_set(tmp_path / "orchard.yaml", split)) for split in ("train", "validation", "test")]
+    assert sizes == [7, 1, 2]
+    np.testing.assert_array_equal(open_set(tmp_path / "orchard.yaml", "validation")[0].classes.min(), UNLABELLED)

@@ -1,0 +1,235 @@
+"""Scenes, masks and descriptions: which array is taken, which axis holds the bands, on which scale."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from crsdun.errors import InputError
+from crsdun.scenes import Scene, describe, read_mask, read_scene, write_scene
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "tsa_real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real captures are not at {REAL}")
+
+
+def ramp(*shape):
+    """Every entry unlike all others, in 0..1."""
+    return (np.arange(np.prod(shape)) / np.prod(shape)).reshape(shape).astype(np.float32)
+
+
+# -- which axis holds the bands --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "bands", "axis"),
+    [
+        ((9, 8, 4), None, 2),  # the field's habit
+        ((4, 8, 9), None, 0),
+        ((6, 6, 20), None, 2),  # a square scene with many bands
+        ((20, 6, 6), None, 0),
+        ((4, 8, 9), 9, 2),  # the wavelengths know better
+        ((9, 4, 8), 4, 1),
+        ((4, 9, 4), 9, 1),
+    ],
+)
+def test_the_band_axis(tmp_path, shape, bands, axis):
+    array = ramp(*shape)
+    np.save(tmp_path / "cube.npy", array)
+    scene = read_scene(tmp_path / "cube.npy", wavelengths=bands and range(400, 400 + bands))
+    np.testing.assert_array_equal(scene.cube, np.moveaxis(array, axis, 0))
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 6), (8, 4, 9), (4, 8, 4)])
+def test_an_axis_that_cannot_be_told_is_not_guessed(tmp_path, shape):
+    np.save(tmp_path / "cube.npy", ramp(*shape))
+    with pytest.raises(InputError, match=r"which axis holds the bands; give the\s+wavelengths") as caught:
+        read_scene(tmp_path / "cube.npy")
+    assert str(shape) in str(caught.value)
+
+
+def test_wavelengths_that_fit_no_axis(tmp_path):
+    np.save(tmp_path / "cube.npy", ramp(9, 8, 4))
+    with pytest.raises(InputError, match="4 bands but 3 wavelengths"):
+        read_scene(tmp_path / "cube.npy", wavelengths=(400, 500, 600))
+
+
+def test_our_own_files_say_their_axes(tmp_path):
+    scene = Scene(ramp(6, 6, 6))
+    for suffix in (".npz", ".h5", ".mat", ".tif", ".hdr"):
+        write_scene(scene, tmp_path / f"cube{suffix}")
+        np.testing.assert_array_equal(read_scene(tmp_path / f"cube{suffix}").cube, scene.cube)
+
+
+# -- scale and order -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint16, 65535), (np.uint8, 255)])
+def test_integers_are_scaled_by_their_type(tmp_path, dtype, largest):
+    counts = np.random.default_rng(0).integers(0, largest, (6, 5, 3)).astype(dtype)
+    scipy.io.savemat(tmp_path / "kaist.mat", {"img_expand": counts})
+    scene = read_scene(tmp_path / "kaist.mat")
+    np.testing.assert_allclose(scene.cube, np.moveaxis(counts, -1, 0) / largest, rtol=1e-6)
+    assert scene.provenance["divided_by"] == largest
+
+
+def test_floats_and_wide_integers(tmp_path):
+    np.save(tmp_path / "bright.npy", 8.8 * ramp(6, 5, 3))
+    assert read_scene(tmp_path / "bright.npy").cube.max() > 8  # kept as distributed
+    np.save(tmp_path / "wide.npy", np.ones((6, 5, 3), np.int32))
+    with pytest.raises(InputError, match="int32 numbers, whose scale is unknown"):
+        read_scene(tmp_path / "wide.npy")
+
+
+def test_bands_come_sorted(tmp_path):
+    np.save(tmp_path / "cube.npy", ramp(6, 5, 3))
+    scene = read_scene(tmp_path / "cube.npy", wavelengths=(600, 400, 500))
+    assert scene.wavelengths == (400, 500, 600)
+    np.testing.assert_array_equal(scene.cube, np.moveaxis(ramp(6, 5, 3), -1, 0)[[1, 2, 0]])
+    assert scene.provenance["bands"] == "sorted by wavelength"
+    with pytest.raises(InputError, match="same wavelength"):
+        read_scene(tmp_path / "cube.npy", wavelengths=(600, 400, 400))
+
+
+def test_wavelengths_beside_the_cube(tmp_path):
+    scipy.io.savemat(tmp_path / "cube.mat", {"img": ramp(6, 5, 3), "wavelength": np.array([[0.4], [0.5], [0.6]])})
+    assert read_scene(tmp_path / "cube.mat").wavelengths == (400, 500, 600)
+    np.savez(tmp_path / "weight.npz", img=ramp(6, 5, 3), **{"lambda": 0.1, "crsdun": "[1]"})
+    assert read_scene(tmp_path / "weight.npz").wavelengths is None
+
+
+# -- which array -----------------------------------------------------------------------------------------------
+
+
+def test_the_known_name_or_the_only_cube_is_taken(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"other": ramp(6, 5, 2), "img": ramp(6, 5, 3), "mask": ramp(6, 5)})
+    assert read_scene(tmp_path / "a.mat").bands == 3
+    assert read_scene(tmp_path / "a.mat", key="other").bands == 2
+    np.savez(tmp_path / "b.npz", a=ramp(6, 5, 2), b=ramp(6, 5, 3))
+    with pytest.raises(InputError, match=r"several arrays: a \(6, 5, 2\), b \(6, 5, 3\); say with --key"):
+        read_scene(tmp_path / "b.npz")
+
+
+def test_a_wrong_key_lists_the_right_ones(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"img": ramp(6, 5, 3), "x": ramp(2, 3)})
+    with pytest.raises(InputError, match=r"no array 'cube'; it holds img \(6, 5, 3\), x \(2, 3\)"):
+        read_scene(tmp_path / "a.mat", key="cube")
+    with pytest.raises(InputError, match=r"holds no cube .* x \(2, 3\): this looks like a measurement"):
+        read_scene(tmp_path / "a.mat", key="x")
+
+
+# -- classes ---------------------------------------------------------------------------------------------------
+
+
+def test_classes_from_another_file_or_another_key(tmp_path):
+    labels = np.array([[0, 1, 2], [2, 1, 0]])
+    np.savez(tmp_path / "scene.npz", cube=ramp(2, 3, 1), gt=labels.astype(float))
+    scipy.io.savemat(tmp_path / "labels.mat", {"some_gt": labels})
+    np.testing.assert_array_equal(read_scene(tmp_path / "scene.npz", classes_key="gt").classes, labels)
+    scene = read_scene(tmp_path / "scene.npz", classes=tmp_path / "labels.mat")
+    np.testing.assert_array_equal(scene.classes, labels)
+    assert scene.provenance["classes"] == "labels.mat"
+    assert read_scene(tmp_path / "scene.npz").classes is None
+
+
+def test_classes_that_are_none(tmp_path):
+    np.savez(tmp_path / "scene.npz", cube=ramp(2, 3, 1), gt=ramp(2, 3))
+    with pytest.raises(InputError, match="holds fractions or NaN; a class map holds one integer"):
+        read_scene(tmp_path / "scene.npz", classes_key="gt")
+    np.save(tmp_path / "turned.npy", np.zeros((3, 2), int))
+    with pytest.raises(InputError, match="transposed"):
+        read_scene(tmp_path / "scene.npz", classes=tmp_path / "turned.npy")
+
+
+# -- masks -----------------------------------------------------------------------------------------------------
+
+
+def test_masks_of_each_type(tmp_path):
+    code = np.array([[0, 1, 1], [1, 0, 1]])
+    np.save(tmp_path / "bool.npy", code.astype(bool))
+    np.save(tmp_path / "int.npy", code)
+    np.save(tmp_path / "byte.npy", (code * 255).astype(np.uint8))
+    scipy.io.savemat(tmp_path / "logical.mat", {"mask": code.astype(bool)})
+    Image.fromarray((code * 255).astype(np.uint8)).save(tmp_path / "grey.png")
+    Image.fromarray((code * 255).astype(np.uint8)).convert("RGBA").save(tmp_path / "rgba.png")
+    Image.fromarray((code * 65535).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray((code * 255).astype(np.uint8)).convert("1").save(tmp_path / "bits.png")
+    Image.fromarray((code * 255).astype(np.uint8)).convert("P").save(tmp_path / "palette.png")
+    for path in tmp_path.iterdir():
+        mask = read_mask(path)
+        assert mask.dtype == np.float32
+        np.testing.assert_array_equal(mask, code, err_msg=path.name)
+
+
+def test_masks_per_band_and_their_neighbours(tmp_path):
+    per_band = ramp(6, 5, 3)
+    scipy.io.savemat(tmp_path / "mask.mat", {"mask": per_band})
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.mat"), np.moveaxis(per_band, -1, 0))
+    scipy.io.savemat(tmp_path / "both.mat", {"mask_3d_shift": ramp(6, 9, 3), "mask": ramp(6, 5)})
+    assert read_mask(tmp_path / "both.mat").shape == (6, 5)
+    scipy.io.savemat(tmp_path / "shifted.mat", {"mask_3d_shift": ramp(6, 9, 3)})
+    with pytest.raises(InputError, match=r"no mask .* mask_3d_shift \(6, 9, 3\): .* give the mask"):
+        read_mask(tmp_path / "shifted.mat")
+    np.save(tmp_path / "four.npy", ramp(2, 2, 3, 4))
+    with pytest.raises(InputError, match=r"no mask .* image \(2, 2, 3, 4\)"):
+        read_mask(tmp_path / "four.npy")
+    np.save(tmp_path / "dice.npy", ramp(6, 6, 6))
+    with pytest.raises(InputError, match="which axis holds the bands"):
+        read_mask(tmp_path / "dice.npy")
+
+
+def test_a_coloured_mask(tmp_path):
+    Image.new("RGB", (4, 3), (255, 0, 0)).save(tmp_path / "red.png")
+    with pytest.raises(InputError, match="colour picture; expected a grey one"):
+        read_mask(tmp_path / "red.png")
+
+
+# -- what a file holds -----------------------------------------------------------------------------------------
+
+
+def test_describe(tmp_path):
+    frame = ramp(6, 11)
+    frame[1, 2], frame[1, 3] = np.nan, np.inf
+    contents = {
+        "img": ramp(6, 5, 3),
+        "meas": frame,
+        "mask": ramp(6, 5),
+        "gt": np.zeros((6, 5), int),
+        "plain": ramp(5, 7),
+        "wavelengths": np.array([400, 500, 600]),
+    }
+    np.savez(tmp_path / "all.npz", **contents)
+    told = describe(tmp_path / "all.npz")
+    assert told["format"] == "NumPy .npz"
+    assert told["wavelengths"] == {"first": 400, "last": 600, "number": 3}
+    looks = {array["key"]: array["looks_like"] for array in told["arrays"]}
+    assert looks == {"img": "cube", "meas": "measurement", "mask": "mask", "gt": "class map", "plain": "measurement"}
+    meas = told["arrays"][1]
+    assert (meas["shape"], meas["dtype"], meas["nan"], meas["inf"]) == ([6, 11], "float32", 1, 1)
+    assert meas["min"] == 0
+    assert meas["max"] == pytest.approx(65 / 66)
+    assert meas["mean"] == pytest.approx(frame[np.isfinite(frame)].mean())
+    json.dumps(told)
+
+
+def test_describe_weights(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "net.safetensors"
+    save_file({"a": np.zeros((2, 3)), "b": np.zeros(5)}, path, metadata={"config": '{"bands": 28}', "note": "mine"})
+    told = describe(path)
+    assert (told["looks_like"], told["tensors"], told["parameters"]) == ("weights", 2, 11)
+    assert told["metadata"] == {"config": {"bands": 28}, "note": "mine"}
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(InputError, match=r"not a whole \.safetensors file"):
+        describe(path)
+
+
+@needs_real
+def test_the_mask_of_the_real_camera():
+    mask = read_mask(REAL / "mask.mat")
+    assert mask.shape == (660, 660)
+    assert 0 < mask.min() < mask.max() == 1
+    assert describe(REAL / "scene5.mat")["arrays"][0]["looks_like"] == "measurement"
