@@ -1,13 +1,36 @@
-"""The one error a person sees: what was given, what was expected, what to do."""
+"""The one error that is meant for a person: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+SETTING = re.compile(r"<(\w+)>")
 
 
 class InputError(ValueError):
-    """Something handed to crsdun cannot be used.
+    """Something that was given cannot be used.
 
-    The message is one line in the user's terms and holds the remedy. The command line prints it
-    and ends with exit code 2; in Python it is an ordinary ``ValueError``.
+    ``str(error)`` is one line, ``message; remedy``. A remedy names settings in angle brackets, as in ``set <bits>``:
+    each front end puts its own control there (``worded``), and Python shows the bare name.
+
+    Args:
+        message: what was given and what is wrong with it.
+        remedy: what to do about it; empty where the message already tells.
     """
+
+    def __init__(self, message: str, remedy: str = ""):
+        super().__init__(message, remedy)
+        self.message, self.remedy = message, remedy
+
+    def __str__(self) -> str:
+        return self.worded(str)
+
+    def worded(self, control: Callable[[str], str]) -> str:
+        """The line, with ``control(name)`` in place of each setting that the remedy names."""
+        remedy = SETTING.sub(lambda setting: control(setting[1]), self.remedy)
+        return "; ".join(part for part in (self.message, remedy) if part)
 
 
 class UnitError(InputError):
-    """Wavelengths come in a unit that is unknown or missing; giving them in nm mends it."""
+    """Wavelengths whose unit is unknown or missing; giving them in nm settles it."""

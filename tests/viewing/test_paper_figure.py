@@ -10,7 +10,6 @@ from PIL import Image
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
 from crsdun.scenes import Scene
-from crsdun.viewing import paper
 from crsdun.viewing.paper_figure import Box, _psnr, choose_bands, choose_boxes, paper_figure
 from tests.viewing.reports import WAVELENGTHS, small_reconstruction
 
@@ -36,7 +35,7 @@ def test_png_and_pdf_with_real_fonts(tmp_path):
 
 
 def test_an_error_in_a_box_is_seen_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(paper, "SHARP", 1)
+    monkeypatch.setattr(paper_figure, "SHARP", 1)
     box = Box(5, 25, 8, 8)
     settings = {"bands": [2], "boxes": [box], "pixels": []}
     cube = RESULT.scene.cube.copy()

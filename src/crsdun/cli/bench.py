@@ -22,12 +22,13 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.experiments.bench import CASES, ENGINE_CASES, QUICK_CASES, benchmark
+    from crsdun.storage import write_json
 
     cases = (QUICK_CASES if options.quick else CASES) + (ENGINE_CASES if options.engines else ())
     with progress_bar("bench") as progress:
         figures = benchmark(cases, options.repetitions, progress)
     if options.out is not None:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(options.out, figures)
     if options.json:
         print(json.dumps(figures))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -53,20 +52,23 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
     from crsdun.evaluation import evaluate, evaluate_scene, write_tables
+    from crsdun.methods.memory import keep_freed_memory
     from crsdun.networks import Network, find_weights
+    from crsdun.provenance import sha256_of
     from crsdun.scenes.catalog import open_set
     from crsdun.solvers import SOLVERS
+    from crsdun.storage import RECORD, atomic_folder, check_folder, write_json, write_text
     from crsdun.viewing.evaluation_figures import confusion_picture, contact_sheet
     from crsdun.viewing.evaluation_page import evaluation_page
-    from crsdun.viewing.pages import PAGE, write_page
+    from crsdun.viewing.pages import PAGE
 
-    runtime.check_folder(options.out, options.overwrite)
+    check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
     device = device_from(options.device)
     weights = None if options.weights in SOLVERS else options.weights
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     name, method = runtime.open_method(weights, options.weights, device, step=options.step, **settings)
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     step = method.card.step if options.step is None and isinstance(method, Network) else options.step
     setup = setup_from(options, step=2 if step is None else step)
 
@@ -84,12 +86,12 @@ def run(options: argparse.Namespace) -> None:
         )
     if weights is not None:
         file = find_weights(weights)
-        origin = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        origin = {"file": file.name, "sha256": sha256_of(file)}
         evaluation = replace(evaluation, record={**evaluation.record, "weights": origin})
 
-    with runtime.new_folder(options.out, options.overwrite) as folder:
+    with atomic_folder(options.out, options.overwrite) as folder:
         write_tables(evaluation, folder)
-        (folder / runtime.RECORD).write_text(json.dumps(evaluation.record, indent=2) + "\n")
+        write_json(folder / RECORD, evaluation.record)
         if evaluation.confusion:
             confusion_picture(evaluation.confusion, scenes.class_names or (), folder / "confusion.png")
         # Their estimates were not kept: all scenes at once would not fit into memory.
@@ -98,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
             for title, index in worst_median_best(evaluation).items()
         ]
         contact_sheet(rows, folder / "contact_sheet.png")
-        write_page(evaluation_page([folder], [options.out.name]), folder / PAGE)
+        write_text(folder / PAGE, evaluation_page([folder], [options.out.name]))
     if options.json:
         print(json.dumps({"out": str(options.out), "method": name, **evaluation.figures}))
     else:

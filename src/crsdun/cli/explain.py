@@ -56,11 +56,13 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
+    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing import select_pixels
     from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
 
-    runtime.check_folder(options.out, options.overwrite)
-    runtime.keep_freed_memory()
+    check_folder(options.out, options.overwrite)
+    keep_freed_memory()
     device = device_from(options.device)
     name, network = options.weights.name, runtime.open_engine(options.weights, device=device)
     given = pipeline_from(options, None, device=device).read(options.measurement)
@@ -74,12 +76,12 @@ def run(options: argparse.Namespace) -> None:
         asked += [explanation.pixel(row, column) for row, column in pixels]
         asked += [explanation.of_class(each) for each in options.classes]
     told = facts(explanation, asked)
-    with runtime.new_folder(options.out, options.overwrite) as folder:
+    with atomic_folder(options.out, options.overwrite) as folder:
         stage_sheet(explanation, folder / "stages.png")
         for looks in asked:
             look_sheet(explanation, looks, folder / picture_name(looks))
-        (folder / runtime.RECORD).write_text(json.dumps(explanation.record, indent=2) + "\n")
-        (folder / "explanation.json").write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+        write_json(folder / RECORD, explanation.record)
+        write_json(folder / "explanation.json", told)
     if options.json:
         print(json.dumps({"out": str(options.out), "method": name, **told}))
     else:

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     paths = [name.with_name(name.name + kind) for kind in KINDS]
     for path in paths:
         if path.exists() and not options.overwrite:
-            raise InputError(f"{path} exists already; choose another --out or give --overwrite")
+            raise InputError(f"{path} exists already", "choose another --out or give --overwrite")
     results = [read_results(folder) for folder in options.results]
     titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
     if len(set(titles)) != len(results):
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
             options.pixel and [(row, column) for row, column in options.pixel],
         )
     except OSError as error:
-        raise InputError(f"could not write {name}: {error.strerror or error}; choose another --out") from error
+        raise InputError(f"could not write {name}: {error.strerror or error}", "choose another --out") from error
     words = " and ".join(map(str, paths))
     tell({"figures": [str(path) for path in paths]}, f"look at {words}", options.json)
 

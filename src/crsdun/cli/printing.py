@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crsdun.errors import InputError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,8 +18,20 @@ if TYPE_CHECKING:
 
 
 def reason(error: Exception) -> str:
-    """Why something failed, in one line."""
-    return "the memory does not suffice for this size" if isinstance(error, MemoryError) else str(error)
+    """Why something failed, in one line, with the options of the command line where it names settings."""
+    if isinstance(error, InputError):
+        return error.worded(option)
+    return "there is not enough memory for this size" if isinstance(error, MemoryError) else str(error)
+
+
+# Settings whose option takes a value that is worth naming.
+VALUES = {"bits": "N", "mask": "FILE", "weights": "FILE", "tile": "ROWS", "overlap": "ROWS", "truth": "DIR"}
+
+
+def option(setting: str) -> str:
+    """A setting of the package as its option, such as ``mask_key`` as ``--mask-key``."""
+    value = VALUES.get(setting)
+    return f"--{setting.replace('_', '-')}" + (f" {value}" if value else "")
 
 
 def tell(facts: dict[str, Any], words: str, as_json: bool) -> None:

@@ -66,6 +66,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
+    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.storage import check_folder
     from crsdun.viewing.result_folder import write_results
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
@@ -73,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
         runtime.check_parent(options.out)
         runtime.check_truth_folder(options.truth)
     if options.overlap is not None and options.tile is None:
-        raise InputError("an --overlap is that of tiles; give --tile ROWS too")
-    runtime.keep_freed_memory()
+        raise InputError("an --overlap is that of tiles", "give --tile ROWS too")
+    keep_freed_memory()
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     device = device_from(options.device)
     method = None
@@ -90,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
     )
     if many is None:
-        runtime.check_folder(options.out, options.overwrite)
+        check_folder(options.out, options.overwrite)
         given = decoder.read(options.measurement[0])
         with progress_bar("decoding") as progress:
             decoded = decoder.decode(given, progress)
@@ -100,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 
     def read(item: tuple[Path, Path]) -> tuple[PreparedMeasurement, Path]:
         file, out = item
-        runtime.check_folder(out, options.overwrite)
+        check_folder(out, options.overwrite)
         return decoder.read(file), out
 
     def decode(given: tuple[PreparedMeasurement, Path]) -> tuple[Reconstruction, Path]:
@@ -162,7 +164,7 @@ def device_from(name: str) -> str:
             return name
     except (RuntimeError, AssertionError, NotImplementedError):
         pass
-    raise InputError(f"the device {name!r} cannot be used here; try --device cpu")
+    raise InputError(f"the device {name!r} cannot be used here", "try --device cpu")
 
 
 def report_many(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:

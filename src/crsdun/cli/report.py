@@ -29,8 +29,9 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from crsdun.storage import write_text
     from crsdun.viewing.evaluation_page import evaluation_page
-    from crsdun.viewing.pages import PAGE, write_page
+    from crsdun.viewing.pages import PAGE
     from crsdun.viewing.result_folder import read_results
     from crsdun.viewing.result_page import result_page
 
@@ -38,16 +39,16 @@ def run(options: argparse.Namespace) -> None:
     results = [folder for folder, kind in kinds.items() if kind == "results"]
     others = [folder for folder, kind in kinds.items() if kind != "results"]
     if options.out is not None and len(results) + bool(others) > 1:
-        raise InputError("--out is one file, but results get a page each; leave it away, or name fewer folders")
+        raise InputError("--out is one file, but results get a page each", "leave it away, or name fewer folders")
     made = []
     for folder in results:
         out = options.out or folder / PAGE
-        write_page(result_page(read_results(folder)), out, options.overwrite or options.out is None)
+        write_text(out, result_page(read_results(folder)), options.overwrite or options.out is None)
         made.append(out)
     if others:
         out = options.out or (others[0] / PAGE if len(others) == 1 else Path(PAGE))
         in_place = options.out is None and len(others) == 1
-        write_page(evaluation_page(others), out, options.overwrite or in_place)
+        write_text(out, evaluation_page(others), options.overwrite or in_place)
         made.append(out)
     tell({"pages": [str(out) for out in made]}, "\n".join(f"look at {out}" for out in made), options.json)
 
@@ -63,5 +64,5 @@ def kind_of(folder: Path) -> str:
             return kind
     what = "holds nothing to report on" if folder.is_dir() else "is no folder"
     raise InputError(
-        f"{folder} {what}; give a folder of crsdun reconstruct ({METRICS}), evaluate ({FILE}) or train ({RUN})"
+        f"{folder} {what}", f"give a folder of crsdun reconstruct ({METRICS}), evaluate ({FILE}) or train ({RUN})"
     )

@@ -69,22 +69,23 @@ def check_comparable(a: Evaluation, b: Evaluation) -> None:
     if a.data["fingerprint"] != b.data["fingerprint"]:
         raise InputError(
             f"the data differ: {a.data['name']} (fingerprint {a.data['fingerprint'][:12]}…) and {b.data['name']} "
-            f"({b.data['fingerprint'][:12]}…); evaluate both on the same files"
+            f"({b.data['fingerprint'][:12]}…)",
+            "evaluate both on the same files",
         )
     if names_a != names_b:
         alone = [name for name in (*names_a, *names_b) if (name in names_a) != (name in names_b)]
         raise InputError(
-            f"the scenes differ: {len(names_a)} and {len(names_b)}, {', '.join(alone[:3])} in one only; evaluate "
-            "both on the same scenes"
+            f"the scenes differ: {len(names_a)} and {len(names_b)}, {', '.join(alone[:3])} in one only",
+            "evaluate both on the same scenes",
         )
     if a.protocol != b.protocol:
-        raise InputError(f"the protocols differ: {a.protocol} and {b.protocol}; evaluate both under one")
+        raise InputError(f"the protocols differ: {a.protocol} and {b.protocol}", "evaluate both under one")
     for part in sorted(a.camera.keys() | b.camera.keys()):
         ours, theirs = a.camera.get(part), b.camera.get(part)
         if ours != theirs:
-            raise InputError(f"the cameras differ in {part}: {ours} and {theirs}; evaluate both with one camera")
+            raise InputError(f"the cameras differ in {part}: {ours} and {theirs}", "evaluate both with one camera")
     if len(names_a) < 2:
-        raise InputError("a single scene gives no confidence interval; evaluate both on more scenes")
+        raise InputError("a single scene gives no confidence interval", "evaluate both on more scenes")
 
 
 def _of_cubes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Comparison]:

@@ -23,6 +23,7 @@ from crsdun.evaluation.metrics import class_scores, data_residual
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.networks import Network, fit_to_card
 from crsdun.optics import CassiCamera, Estimate, SensorNoise, random_mask
+from crsdun.provenance import fingerprint
 from crsdun.scenes import Scene
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Setup:
         mask = random_mask(height, width, seed=self.mask_seed) if self.mask is None else self.mask
         if mask.shape[-2] < height or mask.shape[-1] < width:
             raise InputError(
-                f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scenes ({height}×{width}); take a "
-                "larger one, or a random one (--mask random:SEED)"
+                f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scenes ({height}×{width})",
+                "take a larger one, or a random one (<mask> random:SEED)",
             )
         return CassiCamera(mask[..., :height, :width], bands=bands, wavelengths=wavelengths, step=self.step)
 
@@ -184,9 +185,9 @@ def evaluate(
     chosen = len(scenes) if first is None else min(first, len(scenes))
     rank, processes = _place()
     if chosen < 1:
-        raise InputError(f"the first {chosen} scenes of {scenes.name} are none; judge at least one")
+        raise InputError(f"the first {chosen} scenes of {scenes.name} are none", "judge at least one")
     if processes > chosen:
-        raise InputError(f"{chosen} scenes cannot be shared by {processes} processes; take fewer processes")
+        raise InputError(f"{chosen} scenes cannot be shared by {processes} processes", "take fewer processes")
 
     data = {
         "name": scenes.name,
@@ -247,8 +248,8 @@ def check_fit(method: Method, scenes: SceneSet, setup: Setup) -> tuple[str, ...]
     config, card = method.config, method.card
     if scenes.bands != config.bands:
         raise InputError(
-            f"these weights are for {config.bands} bands but the scenes of {scenes.name} have {scenes.bands}; use "
-            "weights for such scenes, or gap-tv, which needs none"
+            f"these weights are for {config.bands} bands but the scenes of {scenes.name} have {scenes.bands}",
+            "use weights for such scenes, or gap-tv, which needs none",
         )
     # A camera of one pixel has the bands and the dispersion, and that is all that is compared.
     fit_to_card(setup.camera(1, 1, scenes.bands, scenes.wavelengths), card, config.bands)
@@ -256,15 +257,15 @@ def check_fit(method: Method, scenes: SceneSet, setup: Setup) -> tuple[str, ...]
         return ()
     if len(scenes.class_names) != config.classes:
         raise InputError(
-            f"these weights know {config.classes} classes but {scenes.name} has {len(scenes.class_names)}; use "
-            "weights for these classes, or judge the cubes alone (--cubes-only)"
+            f"these weights know {config.classes} classes but {scenes.name} has {len(scenes.class_names)}",
+            "use weights for these classes, or judge the cubes alone (<cubes_only>)",
         )
     if card.class_names not in (None, scenes.class_names):
         pairs = zip(card.class_names, scenes.class_names, strict=True)
         ours, theirs = next((ours, theirs) for ours, theirs in pairs if ours != theirs)
         raise InputError(
-            f"{theirs!r} of {scenes.name} has the place of {ours!r} in these weights; use weights for these classes, "
-            "or judge the cubes alone (--cubes-only)"
+            f"{theirs!r} of {scenes.name} has the place of {ours!r} in these weights",
+            "use weights for these classes, or judge the cubes alone (<cubes_only>)",
         )
     return scenes.class_names
 
@@ -288,7 +289,7 @@ def evaluate_scene(
         finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
         seconds = time.perf_counter() - start
     if not finite:
-        raise InputError(f"the estimate of {name} holds values that are not finite; are these weights whole?")
+        raise InputError(f"the estimate of {name} holds values that are not finite", "are these weights whole?")
     return SceneResult(name, scene, frame, estimate, camera, seconds)
 
 
@@ -303,12 +304,6 @@ def evaluating(method: Method) -> Iterator[None]:
     finally:
         if isinstance(method, nn.Module):
             method.train(was_training)
-
-
-def fingerprint(hashes: dict[str, str]) -> str:
-    """One SHA-256 for all hashes of a data set."""
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _judge(trial: SceneResult, stages: list[Score], device: str | torch.device) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
     if estimate.shape != truth.shape:
         raise InputError(
             f"the truth has shape {tuple(truth.shape)} (bands, height, width) but the estimate "
-            f"{tuple(estimate.shape)}; crop or resample the truth to the camera's bands and size"
+            f"{tuple(estimate.shape)}",
+            "crop or resample the truth to the camera's bands and size",
         )
     rules = get_protocol(protocol)
     angles = spectral_angles(estimate, truth)[truth.norm(dim=0) > 0]
@@ -101,8 +102,8 @@ def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:
         raise InputError(f"the true class map has shape {tuple(truth.shape)}, the estimate {tuple(estimate.shape)}")
     if int(truth.max()) >= classes:
         raise InputError(
-            f"the truth holds class {int(truth.max())} but these weights know {classes} classes (0..{classes - 1}); "
-            "use weights for the scene's classes"
+            f"the truth holds class {int(truth.max())} but these weights know {classes} classes (0..{classes - 1})",
+            "use weights for the scene's classes",
         )
     known = truth >= 0
     pairs = truth[known].long() * classes + estimate[known]

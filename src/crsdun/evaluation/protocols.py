@@ -101,5 +101,5 @@ def get_protocol(name: str) -> Protocol:
         InputError: there is none.
     """
     if name not in PROTOCOLS:
-        raise InputError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise InputError(f"there is no protocol {name!r}", f"there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -13,6 +13,7 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import Evaluation
 from crsdun.evaluation.protocols import PROTOCOLS
+from crsdun.storage import write_text
 
 FILE = "evaluation.json"
 
@@ -67,13 +68,13 @@ FIGURES = {
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (where classes were judged), ``table.md`` and
     ``table.tex`` into a folder that exists."""
-    (folder / FILE).write_text(_lines_of_json(asdict(evaluation)), encoding="utf-8")
+    write_text(folder / FILE, _lines_of_json(asdict(evaluation)))
     write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
     if evaluation.classes:
         write_csv(folder / "classes.csv", evaluation.classes)
     rows = _stage_rows(evaluation)
-    (folder / "table.md").write_text(markdown(rows, f"{caption(evaluation)}."), encoding="utf-8")
-    (folder / "table.tex").write_text(latex(rows, caption(evaluation)), encoding="utf-8")
+    write_text(folder / "table.md", markdown(rows, f"{caption(evaluation)}."))
+    write_text(folder / "table.tex", latex(rows, caption(evaluation)))
 
 
 def read_evaluation(path: str | Path) -> Evaluation:
@@ -87,9 +88,9 @@ def read_evaluation(path: str | Path) -> Evaluation:
     try:
         return Evaluation(**json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise InputError(f"there is no evaluation {path}; crsdun evaluate makes one") from error
+        raise InputError(f"there is no evaluation {path}", "crsdun evaluate makes one") from error
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is no evaluation ({error}); give a folder of crsdun evaluate") from error
+        raise InputError(f"{path} is no evaluation ({error})", "give a folder of crsdun evaluate") from error
 
 
 def shown(evaluation: Evaluation) -> list[str]:

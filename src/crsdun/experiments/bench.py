@@ -6,7 +6,7 @@
 Repetitions of all cases are interleaved, so that a slow minute of the machine hits all of them; the peak of memory is
 taken in a process of its own for each case, above what the process holds with the library imported, and above what it
 holds with the network and its input ready. As in the command line, freed memory is kept
-(``runtime.keep_freed_memory``).
+(``keep_freed_memory``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,7 +12,7 @@ from crsdun.optics import nbk7_wavelengths, random_mask
 from crsdun.runtime import Progress, Reconstruction, camera_for, open_method, reconstruct, simulate
 from crsdun.scenes import Scene, indian_pines
 from crsdun.scenes.produce import ProduceSet
-from crsdun.storage import RECORD, new_folder
+from crsdun.storage import RECORD, atomic_folder, write_json
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.figures import Panel, comparison
 from crsdun.viewing.palette import class_picture
@@ -39,7 +38,7 @@ def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction
     """
     scenes = {"produce": ProduceSet("test")[PRODUCE_SCENE], "indian_pines": indian_pines(nbk7_wavelengths())}
     found, panels = {}, []
-    with new_folder(out, overwrite) as folder:
+    with atomic_folder(out, overwrite) as folder:
         for kind, scene in scenes.items():
             both = {name: _decoded(scene, name, bar) for name in (YARDSTICK, WEIGHTS)}
             for name, result in both.items():
@@ -48,7 +47,7 @@ def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction
             panels += _row(both)
         comparison(panels, folder / "overview.png", columns=len(panels) // len(scenes))
         figures = {name: result.metrics for name, result in found.items()}
-        (folder / RECORD).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(folder / RECORD, figures)
     return found
 
 

@@ -6,7 +6,6 @@ and step alone, so every row sees the same crops, behind the same masks, in the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -30,9 +29,9 @@ from crsdun.evaluation import (
     read_evaluation,
     write_tables,
 )
-from crsdun.evaluation.evaluator import fingerprint
 from crsdun.evaluation.tables import FILE, caption, latex, markdown, write_csv
 from crsdun.networks import load
+from crsdun.provenance import fingerprint, sha256_of
 from crsdun.scenes import read_mask
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
@@ -99,7 +98,7 @@ class TableConfig:
 
     def __post_init__(self) -> None:
         if not self.rows:
-            raise InputError("a table has at least one row; see configs/table_main_small.yaml")
+            raise InputError("a table has at least one row", "see configs/table_main_small.yaml")
         for where, changes in (("train", self.train), *((f"rows.{name}.train", row.train) for name, row in self)):
             for key in (*BUDGET, "out", "minutes"):
                 if key in changes:
@@ -276,7 +275,7 @@ def judge(
     solver = weights in SOLVERS
     origin = {"solver": weights}
     if not solver:
-        origin = {"file": Path(weights).name, "sha256": hashlib.sha256(Path(weights).read_bytes()).hexdigest()}
+        origin = {"file": Path(weights).name, "sha256": sha256_of(weights)}
     setup, count = setup_for(table.camera), min(table.scenes or len(scenes), len(scenes))
     if (folder / FILE).exists():
         before = read_evaluation(folder)
@@ -399,4 +398,4 @@ def write(table: Table, folder: Path) -> None:
         )
         write_csv(folder / "table.csv", flat)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written to: {error}; choose another out=") from error
+        raise InputError(f"{folder} cannot be written to: {error}", "choose another out=") from error

@@ -20,7 +20,7 @@ def in_precision(precision: str, device: str | torch.device) -> AbstractContextM
         InputError: the precision is unknown, or ``device`` does not compute in it.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"unknown precision {precision!r}; there are: {', '.join(PRECISIONS)}")
+        raise InputError(f"unknown precision {precision!r}", f"there are: {', '.join(PRECISIONS)}")
     wanted, kind = PRECISIONS[precision], torch.device(device).type
     if wanted == torch.float32:
         return nullcontext()
@@ -34,5 +34,5 @@ def in_precision(precision: str, device: str | torch.device) -> AbstractContextM
     except (RuntimeError, NotImplementedError):
         able = False
     if not able:
-        raise InputError(f"the device {str(device)!r} does not compute in {precision} here; leave --precision away")
+        raise InputError(f"the device {str(device)!r} does not compute in {precision} here", "omit <precision>")
     return torch.autocast(kind, wanted)

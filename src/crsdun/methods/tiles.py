@@ -51,13 +51,13 @@ class Tiles:
 
     def __post_init__(self) -> None:
         if self.rows < 1:
-            raise InputError(f"a tile has at least 1 row, not {self.rows}; give --tile ROWS, best a multiple of 32")
+            raise InputError(f"a tile has at least 1 row, not {self.rows}", "give <tile>, best a multiple of 32")
         if self.overlap is None:
             object.__setattr__(self, "overlap", min(OVERLAP, self.rows // 2))
         elif not 0 <= self.overlap < self.rows:
             most = self.rows - 1
             raise InputError(
-                f"tiles of {self.rows} rows cannot overlap by {self.overlap}; give an --overlap of 0 to {most}"
+                f"tiles of {self.rows} rows cannot overlap by {self.overlap}", f"give an <overlap> of 0 to {most}"
             )
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from crsdun import __version__
 from crsdun.errors import InputError
 from crsdun.networks.network import ModelCard, Network
 from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.zoo import build, kind_of
+from crsdun.storage import atomic_file
 
 HEADER = "crsdun"  # the one metadata entry, JSON
 FORMAT = 1
@@ -39,7 +40,9 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         raise InputError(f"crsdun.save takes a network of crsdun, not {type(network).__name__}")
     unknown = [name for name in card if name not in asdict(ModelCard())]
     if unknown:
-        raise InputError(f"a card has no field {', '.join(unknown)}; its fields are {', '.join(asdict(ModelCard()))}")
+        raise InputError(
+            f"a card has no field {', '.join(unknown)}", f"its fields are {', '.join(asdict(ModelCard()))}"
+        )
     complete = replace(network.card, **card)
     for field, count in (("wavelengths", network.config.bands), ("class_names", network.config.classes)):
         values = getattr(complete, field)
@@ -48,15 +51,8 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     header = header_for(network, complete)
     # Contiguous copies: the file knows nothing of memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata={HEADER: json.dumps(header)})
-        partial.chmod(0o666 & ~_umask())
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"could not write {path}: {error}; free some space or choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as part:
+        part.write_bytes(to_bytes(tensors, metadata={HEADER: json.dumps(header)}))
 
 
 def header_for(network: Network, card: ModelCard) -> dict[str, Any]:
@@ -78,13 +74,6 @@ def card_from_header(header: dict[str, Any]) -> ModelCard:
     return ModelCard(**card)
 
 
-def _umask() -> int:
-    """The permissions that new files of this process do not get."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
     """The header of a weights file, or of shipped weights by name, without reading the weights.
 
@@ -99,13 +88,13 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except FileNotFoundError:
         names = ", ".join(pretrained_weights())
-        raise InputError(f"there is no weights file {path}; the package brings weights called {names}") from None
+        raise InputError(f"there is no weights file {path}", f"the package brings weights called {names}") from None
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
+        raise InputError(f"{path} is not a whole safetensors file ({error})", "copy or download it again") from error
     if HEADER not in metadata:
         raise InputError(
-            f"{path} holds tensors but no description of a crsdun network; weights are written by crsdun.save "
-            "(for public checkpoints: crsdun.networks.from_published)"
+            f"{path} holds tensors but no description of a crsdun network",
+            "weights are written by crsdun.save (for public checkpoints: crsdun.networks.from_published)",
         )
     return parse_header(metadata[HEADER], path)
 
@@ -114,7 +103,7 @@ def parse_header(text: str, path: Path) -> dict[str, Any]:
     """A header from its JSON, as ``path`` holds it; an InputError where a newer crsdun wrote it."""
     header = json.loads(text)
     if header["format"] > FORMAT:
-        raise InputError(f"{path} was written by crsdun {header['version']}, a newer one than this; upgrade crsdun")
+        raise InputError(f"{path} was written by crsdun {header['version']}, a newer one than this", "upgrade crsdun")
     return header
 
 

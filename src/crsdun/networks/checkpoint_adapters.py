@@ -151,11 +151,13 @@ def from_published(system: str, state_dict: Mapping[str, Tensor]) -> Network:
         InputError: it is no such state dict, or parameters are missing, unknown or of another shape.
     """
     if system not in RELEASES:
-        raise InputError(f"there is no reader for published weights of {system!r}; there are {', '.join(RELEASES)}")
+        raise InputError(
+            f"there is no reader for published weights of {system!r}", f"there are {', '.join(RELEASES)}"
+        )
     if not isinstance(state_dict, Mapping):
         raise InputError(
-            f"expected a state dict (name → tensor), not {type(state_dict).__name__}; read the authors' file with "
-            "torch.load(path, weights_only=True)"
+            f"expected a state dict (name → tensor), not {type(state_dict).__name__}",
+            "read the authors' file with torch.load(path, weights_only=True)",
         )
     release = RELEASES[system]
     theirs = {key.removeprefix("module."): value for key, value in state_dict.items()}

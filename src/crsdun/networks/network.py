@@ -55,17 +55,18 @@ def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> N
     if not isinstance(measurement, Tensor) or not isinstance(camera, CassiCamera):
         raise InputError(
             f"a network is called as network(measurement, camera) with a tensor and a CassiCamera, not with "
-            f"{type(measurement).__name__} and {type(camera).__name__}; torch.from_numpy makes a tensor of an array"
+            f"{type(measurement).__name__} and {type(camera).__name__}",
+            "torch.from_numpy makes a tensor of an array",
         )
     if camera.bands != network.config.bands:
         raise InputError(
-            f"the network was built for {network.config.bands} bands but the camera has {camera.bands}; "
-            "create or load one for the camera's bands"
+            f"the network was built for {network.config.bands} bands but the camera has {camera.bands}",
+            "create or load one for the camera's bands",
         )
     if measurement.ndim != 3:
         raise InputError(
-            f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}; "
-            "for a single one use measurement[None]"
+            f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}",
+            "for a single one use measurement[None]",
         )
     camera.check(measurement)
 
@@ -78,13 +79,13 @@ def fit_to_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera
     """
     if camera.bands != bands:
         raise InputError(
-            f"these weights are for {bands} bands but the camera has {camera.bands}; use weights for this camera, or "
-            "admm-tv, which needs none"
+            f"these weights are for {bands} bands but the camera has {camera.bands}",
+            "use weights for this camera, or admm-tv, which needs none",
         )
     if card.step is not None and camera.step != card.step:
         raise InputError(
-            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}; use weights "
-            "for this camera, or admm-tv, which needs none"
+            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}",
+            "use weights for this camera, or admm-tv, which needs none",
         )
     if card.wavelengths is None:
         return camera
@@ -94,7 +95,7 @@ def fit_to_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera
     if off > WAVELENGTH_TOLERANCE_NM:
         raise InputError(
             f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
-            f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart); use "
-            "weights for this camera, or admm-tv, which needs none"
+            f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart)",
+            "use weights for this camera, or admm-tv, which needs none",
         )
     return camera

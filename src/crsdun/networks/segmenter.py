@@ -72,8 +72,8 @@ class Segmenter(Network):
             return Estimate([seen], [self.segment(seen)])
         if cube.ndim != 4 or cube.shape[1] != self.config.bands:
             raise InputError(
-                f"the segmenter takes cubes (batch, {self.config.bands}, height, width), not {tuple(cube.shape)}; "
-                "give a single cube a batch axis (cube[None]), and a measurement its camera"
+                f"the segmenter takes cubes (batch, {self.config.bands}, height, width), not {tuple(cube.shape)}",
+                "give a single cube a batch axis (cube[None]), and a measurement its camera",
             )
         return self.segment(cube)
 

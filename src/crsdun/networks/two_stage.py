@@ -32,8 +32,8 @@ class TwoStageConfig:
         bands = getattr(self.reconstruction, "bands", self.segmenter.bands)
         if bands != self.segmenter.bands:
             raise InputError(
-                f"{self.method} gives {bands} bands but the segmenter takes {self.segmenter.bands}; join two parts "
-                "for the same bands"
+                f"{self.method} gives {bands} bands but the segmenter takes {self.segmenter.bands}",
+                "join two parts for the same bands",
             )
 
     @property

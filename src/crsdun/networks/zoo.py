@@ -126,12 +126,12 @@ def build(kind: str, settings: dict[str, Any]) -> Network:
 def config_from(kind: str, settings: dict[str, Any]) -> Any:
     """The configuration of a kind of network from its settings, as ``build``."""
     if kind not in KINDS:
-        raise InputError(f"unknown kind of network {kind!r}; this version of crsdun knows {', '.join(KINDS)}")
+        raise InputError(f"unknown kind of network {kind!r}", f"this version of crsdun knows {', '.join(KINDS)}")
     config, _ = KINDS[kind]
     known = [field.name for field in fields(config)]
     unknown = [name for name in settings if name not in known]
     if unknown:
-        raise InputError(f"{kind} has no setting {', '.join(unknown)}; its settings are {', '.join(known)}")
+        raise InputError(f"{kind} has no setting {', '.join(unknown)}", f"its settings are {', '.join(known)}")
     if config is TwoStageConfig:
         method, part = settings["method"], settings["reconstruction"]
         return TwoStageConfig(
@@ -157,6 +157,7 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
             counts = {"bands": bands, "classes": classes} if "classes" in known else {"bands": bands}
             return kind, {**counts, **stages, **settings}
     raise InputError(
-        f"there is no network called {name!r}; there are {', '.join(NAMES)} (K: number of stages), and with {JOINED} "
-        "behind a name, gap_tv or admm_tv a two-stage system"
+        f"there is no network called {name!r}",
+        f"there are {', '.join(NAMES)} (K: number of stages), and with {JOINED} "
+        "behind a name, gap_tv or admm_tv a two-stage system",
     )

@@ -41,15 +41,15 @@ def normalise_frame(
     for name, reference in (("dark", dark), ("white", white)):
         if np.ndim(reference) and np.shape(reference) != np.shape(frame):
             raise InputError(
-                f"the {name} frame has shape {np.shape(reference)} but the measurement {np.shape(frame)}; "
-                "take both with the same detector window"
+                f"the {name} frame has shape {np.shape(reference)} but the measurement {np.shape(frame)}",
+                "take both with the same detector window",
             )
     if not 0 < exposure < float("inf"):
         raise InputError(f"the exposure ratio must be a positive number, not {exposure}")
     if not (np.isfinite(white).all() and np.isfinite(dark).all()):
-        raise InputError("the dark or white reference holds NaN or infinity; give finite counts")
+        raise InputError("the dark or white reference holds NaN or infinity", "give finite counts")
     light = np.asarray(white, dtype=np.float64) - dark
     if not np.all(light > 0):
-        raise InputError("the white reference is not brighter than the dark one everywhere; were they swapped?")
+        raise InputError("the white reference is not brighter than the dark one everywhere", "were they swapped?")
     normalised = bands * (np.asarray(frame, dtype=np.float64) - dark) / light / exposure
     return np.maximum(normalised, 0).astype(np.float32)

@@ -58,21 +58,22 @@ class CassiCamera:
         offsets: Sequence[float] | None = None,
     ):
         if isinstance(mask, str | os.PathLike):
-            raise InputError("a camera takes the mask itself; read the file with crsdun.scenes.read_mask(path)")
+            raise InputError("a camera takes the mask itself", "read the file with crsdun.scenes.read_mask(path)")
         if not isinstance(mask, Tensor) or not mask.is_floating_point():
             values = np.asarray(mask)
             if values.dtype.kind in "iu" and values.size and values.max() > 1:
                 raise InputError(
-                    f"the mask holds integers up to {values.max()}; a transmission lies in 0..1: divide by the "
-                    "largest value of the type, or read the file with crsdun.scenes.read_mask"
+                    f"the mask holds integers up to {values.max()}",
+                    "a transmission lies in 0..1: divide by the "
+                    "largest value of the type, or read the file with crsdun.scenes.read_mask",
                 )
             mask = torch.as_tensor(values.astype(np.float32))
         if mask.ndim not in (2, 3) or 0 in mask.shape:
             raise InputError(
-                f"the mask has shape {tuple(mask.shape)}; expected (height, width) or (bands, height, width)"
+                f"the mask has shape {tuple(mask.shape)}", "expected (height, width) or (bands, height, width)"
             )
         if not mask.is_meta and not bool(torch.isfinite(mask).all() and (mask >= 0).all()):
-            raise InputError("the mask holds negative, NaN or infinite values; a transmission is 0 or more")
+            raise InputError("the mask holds negative, NaN or infinite values", "a transmission is 0 or more")
         told = {
             "bands": None if bands is None else operator.index(bands),
             "wavelengths": None if wavelengths is None else len(wavelengths),
@@ -94,8 +95,8 @@ class CassiCamera:
         self.offsets = tuple(float(offset) for offset in offsets)
         if not all(abs(offset) <= LARGEST_OFFSET for offset in self.offsets):
             raise InputError(
-                f"the dispersion moves bands by up to {max(map(abs, self.offsets)):g} pixels; "
-                f"expected finite offsets of at most {LARGEST_OFFSET:,}"
+                f"the dispersion moves bands by up to {max(map(abs, self.offsets)):g} pixels",
+                f"expected finite offsets of at most {LARGEST_OFFSET:,}",
             )
 
     def __repr__(self) -> str:
@@ -155,8 +156,9 @@ class CassiCamera:
         """
         if tuple(cube.shape[-3:]) != (self.bands, self.height, self.width):
             raise InputError(
-                f"the cube has shape {tuple(cube.shape)}; this camera sees (..., {self.bands}, {self.height}, "
-                f"{self.width}): crop the cube or the mask to the same size"
+                f"the cube has shape {tuple(cube.shape)}",
+                f"this camera sees (..., {self.bands}, {self.height}, "
+                f"{self.width}): crop the cube or the mask to the same size",
             )
         return self.disperse(self.mask * cube).sum(-3)
 
@@ -263,7 +265,7 @@ class CassiCamera:
             self.check(measurement)
             return measurement
         if form not in ("H", "HM"):
-            raise InputError(f"unknown form {form!r} of a measurement; expected Y, H or HM")
+            raise InputError(f"unknown form {form!r} of a measurement", "expected Y, H or HM")
         initial = self.gather(measurement * (2 / self.bands))
         return initial * self.mask if form == "HM" else initial
 
@@ -276,7 +278,7 @@ class CassiCamera:
         if form == "Mask":
             return self.mask_per_band
         if form not in ("Phi", "Phi_PhiPhiT"):
-            raise InputError(f"unknown form {form!r} of a mask; expected Mask, Phi or Phi_PhiPhiT")
+            raise InputError(f"unknown form {form!r} of a mask", "expected Mask, Phi or Phi_PhiPhiT")
         phi = self.disperse(self.mask_per_band)
         if form == "Phi":
             return phi
@@ -292,7 +294,8 @@ class CassiCamera:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(
                 f"the measurement is {width} columns wide, but {self.bands} bands at {dispersion} behind a mask "
-                f"{self.width} wide give {self.measurement_width}; {describe_fits(self.width, width)}"
+                f"{self.width} wide give {self.measurement_width}",
+                f"{describe_fits(self.width, width)}",
             )
 
     # -- how bands are moved -------------------------------------------------------------------------------

@@ -1,8 +1,26 @@
 """Coded apertures that are made rather than measured (files are read by ``crsdun.scenes``)."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import numpy as np
 
 from crsdun.errors import InputError
+
+
+@dataclass(frozen=True)
+class RandomMask:
+    """A random mask before its size is known; ``str`` writes it as a person types it, ``random:SEED``."""
+
+    seed: int = 0
+
+    def of_size(self, height: int, width: int) -> np.ndarray:
+        """The mask, (height, width) float32, as ``random_mask``."""
+        return random_mask(height, width, seed=self.seed)
+
+    def __str__(self) -> str:
+        return f"random:{self.seed}"
 
 
 def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:
@@ -16,8 +34,8 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
     """
     if min(height, width) < 1 or not 0 <= transmission <= 1:
         raise InputError(
-            f"a random mask of {height}×{width} with transmission {transmission} cannot be made; "
-            "expected sizes of at least 1 and a transmission in 0..1"
+            f"a random mask of {height}×{width} with transmission {transmission} cannot be made",
+            "expected sizes of at least 1 and a transmission in 0..1",
         )
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
 

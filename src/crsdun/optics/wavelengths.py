@@ -31,8 +31,9 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
     factor = NANOMETRES_PER_UNIT.get(unit.strip().lower())
     if factor is None:
         raise UnitError(
-            f"unknown wavelength unit {unit!r}; expected nm, um, angstrom, mm or m: correct the unit in the file, "
-            "or give the wavelengths in nm with --wavelengths"
+            f"unknown wavelength unit {unit!r}",
+            "expected nm, um, angstrom, mm or m: correct the unit in the file, "
+            "or give the wavelengths in nm with <wavelengths>",
         )
     return tuple(round(float(value) * factor, 6) for value in values)
 
@@ -85,9 +86,9 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
         values = []
     if not values or not 0 < min(values) <= max(values) < float("inf") or len(values) >= MOST_BANDS:
         raise InputError(
-            f"cannot read the wavelengths {text!r}; expected a list in nm (450,460,470), "
-            "a range with its number of bands (400-700:31), nbk7 or kaist"
+            f"cannot read the wavelengths {text!r}",
+            "expected a list in nm (450,460,470), a range with its number of bands (400-700:31), nbk7 or kaist",
         )
     if not unit and max(values) < 20:
-        raise UnitError(f"the wavelengths {text!r} are too short for nm; if they are micrometres, write {text}um")
+        raise UnitError(f"the wavelengths {text!r} are too short for nm", f"if they are micrometres, write {text}um")
     return to_nanometres(values, unit or "nm")

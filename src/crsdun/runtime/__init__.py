@@ -28,12 +28,10 @@ from crsdun.runtime.reconstruction import (
     to_measurement_scale,
 )
 from crsdun.runtime.simulation import simulate
-from crsdun.storage import RECORD, check_folder, new_folder
 
 __all__ = [
     "DEFAULT_SOLVER",
     "PRECISIONS",
-    "RECORD",
     "AttentionMaps",
     "CrossAggregationRecord",
     "Engine",
@@ -48,7 +46,6 @@ __all__ = [
     "automatic_tiles",
     "available_memory",
     "camera_for",
-    "check_folder",
     "check_method",
     "check_parent",
     "check_truth_folder",
@@ -59,7 +56,6 @@ __all__ = [
     "find_truth",
     "keep_freed_memory",
     "match_bands",
-    "new_folder",
     "open_engine",
     "open_method",
     "reconstruct",

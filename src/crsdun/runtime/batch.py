@@ -47,13 +47,13 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
             continue
         files = [file for file in files if file.resolve() not in skipped]
         if not files:
-            raise InputError(f"{path} holds no measurement; expected files such as {', '.join(WRITERS)}")
+            raise InputError(f"{path} holds no measurement", f"expected files such as {', '.join(WRITERS)}")
         found |= {file.resolve(): file for file in files}
 
     stems, names = (Counter(getattr(file, part) for file in found.values()) for part in ("stem", "name"))
     for name, count in names.items():
         if count > 1:
-            raise InputError(f"{count} measurements are called {name}, and so would be their results; rename them")
+            raise InputError(f"{count} measurements are called {name}, and so would be their results", "rename them")
     return {file.name if stems[file.stem] > 1 else file.stem: file for file in found.values()}
 
 
@@ -74,16 +74,16 @@ def find_truth(measurement: Path, truth: Path) -> Path:
     files = [file for file in readable(truth) if file.stem == measurement.stem and not file.samefile(measurement)]
     if len(files) != 1:
         found = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
-        raise InputError(f"{truth} holds {found}; expected one file with the truth of {measurement.name}")
+        raise InputError(f"{truth} holds {found}", f"expected one file with the truth of {measurement.name}")
     return files[0]
 
 
 def check_parent(out: Path) -> None:
     """Raise an InputError where folders of results cannot lie in ``out``: it is a file, or such a folder itself."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; choose another --out")
+        raise InputError(f"{out} is a file", "choose another <out>")
     if (out / RECORD).exists():
-        raise InputError(f"{out} holds the results of one measurement; choose another --out for those of many")
+        raise InputError(f"{out} holds the results of one measurement", "choose another <out> for those of many")
 
 
 def stream(

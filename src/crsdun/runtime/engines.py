@@ -53,19 +53,20 @@ class Engine(Network):
 
     def check(self, camera: CassiCamera) -> None:
         """Raise an InputError unless the graph was exported for such a camera."""
-        smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) with --engine torch"
+        smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) with <engine> torch"
         if camera.mask.ndim == 3:
-            raise InputError(f"an exported network takes one mask for all bands, not one per band; {remedy}")
+            raise InputError("an exported network takes one mask for all bands, not one per band", f"{remedy}")
         if camera.offsets != tuple(self.exported["offsets"]):
             given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
             raise InputError(
                 f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
-                f"and the camera has {given}; export it again with --step, or {remedy}"
+                f"and the camera has {given}",
+                f"export it again with <step>, or {remedy}",
             )
         if min(camera.height, camera.width) < smallest:
             raise InputError(
-                f"an exported network takes scenes from {smallest}×{smallest} on, not {camera.height}×"
-                f"{camera.width}; {remedy}"
+                f"an exported network takes scenes from {smallest}×{smallest} on, not {camera.height}×{camera.width}",
+                f"{remedy}",
             )
 
 
@@ -90,9 +91,11 @@ def open_engine(
     own = {".onnx": "onnxruntime", ".xml": "openvino"}
     engine = engine or own.get(suffix, "torch")
     if engine != "torch" and engine not in ENGINES:
-        raise InputError(f"there is no engine {engine!r}; there are torch, {', '.join(ENGINES)}")
+        raise InputError(f"there is no engine {engine!r}", f"there are torch, {', '.join(ENGINES)}")
     if suffix == FORMATS["torch"][0]:
-        raise InputError(f"{path} may hold pickles, which crsdun does not run; use the weights it was exported from")
+        raise InputError(
+            f"{path} may hold pickles, which crsdun does not run", "use the weights it was exported from"
+        )
     if suffix not in own:
         if engine == "torch":
             return load(path, device)
@@ -101,7 +104,7 @@ def open_engine(
             export(load(path), exported, "onnx", step)
             return ENGINES[engine](exported)
     if engine not in (own[suffix], "openvino"):
-        raise InputError(f"{path.name} is no file for the engine {engine}; leave --engine away, or use the weights")
+        raise InputError(f"{path.name} is no file for the engine {engine}", "omit <engine>, or use the weights")
     if not path.is_file():
         raise InputError(f"there is no exported network {path}")
     return ENGINES[engine](path)
@@ -150,10 +153,12 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "op
 
 def _header(text: str | None, path: Path) -> dict[str, Any]:
     if text is None:
-        raise InputError(f"{path} holds a graph but no description of a crsdun network; make one with crsdun export")
+        raise InputError(
+            f"{path} holds a graph but no description of a crsdun network", "make one with crsdun export"
+        )
     return parse_header(text, path)
 
 
 def _broken(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200]
-    return InputError(f"{path} is not a whole exported network ({reason}); export it again")
+    return InputError(f"{path} is not a whole exported network ({reason})", "export it again")

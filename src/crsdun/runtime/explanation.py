@@ -226,18 +226,18 @@ class Explanation:
         """
         classes, names = self.answer.classes, self.answer.class_names
         if classes is None:
-            raise InputError("this network has no class map; ask about a pixel instead")
+            raise InputError("this network has no class map", "ask about a pixel instead")
         if names is not None and name in names:
             number = names.index(str(name))
         elif str(name).isdigit():
             number = int(name)
         else:
             known = "numbers from 0 on, since these weights know no names" if names is None else ", ".join(names)
-            raise InputError(f"there is no class {name!r}; there are {known}")
+            raise InputError(f"there is no class {name!r}", f"there are {known}")
         members = classes == number
         if not members.any():
             held = ", ".join(str(k) if names is None else names[k] for k in np.unique(classes))
-            raise InputError(f"no pixel was taken for class {name}; in this scene there are {held}")
+            raise InputError(f"no pixel was taken for class {name}", f"in this scene there are {held}")
         return self.region(members, f"class {name if names is None else names[number]}")
 
     def region(self, pixels: np.ndarray, title: str = "region") -> RegionAttention:
@@ -273,7 +273,7 @@ def explain(
         InputError: as ``reconstruct``, or the network was exported for another engine.
     """
     if isinstance(network, Engine):
-        raise InputError(f"{name} shows nothing of what it computes inside; explain the weights (.safetensors)")
+        raise InputError(f"{name} shows nothing of what it computes inside", "explain the weights (.safetensors)")
     card = network.card
     camera = fit_to_card(camera, card, network.config.bands)
     check_scale(measurement, camera)
@@ -289,10 +289,10 @@ def explain(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError("the memory does not suffice for this frame; explain a crop of it") from error
+        raise InputError("the memory does not suffice for this frame", "explain a crop of it") from error
     seconds = time.perf_counter() - start
     if not bool(torch.isfinite(estimate.cube).all()):
-        raise InputError(f"{name} ended in values that are not finite; is the measurement on its camera's scale?")
+        raise InputError(f"{name} ended in values that are not finite", "is the measurement on its camera's scale?")
 
     # A two-stage system has one class map, that of its last cube.
     missing = len(estimate.cubes) - len(estimate.logits)

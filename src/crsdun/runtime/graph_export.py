@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from crsdun.networks.checkpoint import HEADER, header_for
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
 from crsdun.runtime.optional_libraries import library
+from crsdun.storage import atomic_file
 
 # Format → its suffix, and the libraries that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -59,18 +58,18 @@ def export(
     """
     path = Path(path)
     if format not in FORMATS:
-        raise InputError(f"there is no format {format!r} to export to; there are {', '.join(FORMATS)}")
+        raise InputError(f"there is no format {format!r} to export to", f"there are {', '.join(FORMATS)}")
     suffix, libraries = FORMATS[format]
     if path.suffix.lower() != suffix:
         raise InputError(f"the {format} format is written to a file {path.stem}{suffix}, not {path.name}")
     if isinstance(network, TwoStageNetwork) and not isinstance(network.reconstruction, Network):
         raise InputError(
-            f"{network.config.method} looks at its values while it iterates, which no exported graph can; use the "
-            "weights (.safetensors) with --engine torch"
+            f"{network.config.method} looks at its values while it iterates, which no exported graph can",
+            "use the weights (.safetensors) with <engine> torch",
         )
     trained = network.card.step
     if None not in (step, trained) and step != trained:
-        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band; leave --step away")
+        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band", "omit <step>")
     for name in libraries:
         library(name)
 
@@ -79,7 +78,8 @@ def export(
     camera = CassiCamera(torch.ones(H, W), bands=network.config.bands, step=step)
     header = header_for(network, network.card)
     header["export"] = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
-    with _whole_files(path, overwrite) as partial, _quiet():
+    companion = ".bin" if format == "openvino" else None
+    with atomic_file(path, overwrite, companion) as partial, _quiet():
         program = trace(network, camera)
         if format == "torch":
             torch.export.save(program, partial, extra_files={HEADER: json.dumps(header)})
@@ -149,22 +149,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         registration.setLevel(level)
-
-
-@contextmanager
-def _whole_files(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A place to write ``path`` at; on success it moves where it belongs, on failure nothing is left behind."""
-    goals = [path.with_suffix(".bin"), path] if path.suffix.lower() == ".xml" else [path]  # the graph last
-    for goal in goals:
-        if goal.is_dir() or (goal.exists() and not overwrite):
-            raise InputError(f"{goal} already exists; choose another --out, or give --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".crsdun-", dir=path.parent) as folder:
-            yield Path(folder, path.name)
-            path.unlink(missing_ok=True)
-            for goal in goals:
-                os.replace(Path(folder, goal.name), goal)
-    except OSError as error:
-        raise InputError(f"could not write {path}: {error}; free some space or choose another --out") from error

@@ -29,7 +29,7 @@ def library(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise InputError(f"{name} is not installed ({error}); pip install 'crsdun[engines]'") from error
+        raise InputError(f"{name} is not installed ({error})", "pip install 'crsdun[engines]'") from error
     finally:
         if hidden:
             del sys.modules[TELEMETRY]

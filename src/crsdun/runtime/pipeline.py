@@ -100,7 +100,7 @@ class Pipeline:
         if tiles is not None and tiles.automatic:
             self.say(
                 f"the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
-                f"{tiles.rows} rows, overlapping by {tiles.overlap} (choose with --tile)"
+                f"{tiles.rows} rows, overlapping by {tiles.overlap} (choose with <tile>)"
             )
         return reconstruct(
             given.measurement,
@@ -132,4 +132,4 @@ class Pipeline:
 def check_truth_folder(truth: Path | None) -> None:
     """Raise an InputError where the truth of many measurements is no folder."""
     if truth is not None and not truth.is_dir():
-        raise InputError(f"{truth} is no folder; give --truth DIR with one file for each measurement")
+        raise InputError(f"{truth} is no folder", "give <truth> with one file for each measurement")

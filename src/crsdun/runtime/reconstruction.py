@@ -82,32 +82,33 @@ def camera_for(
     """
     mask = measurement.mask if mask is None else mask
     if mask is None:
-        raise InputError("a measurement can only be decoded with its coded aperture; give --mask FILE")
+        raise InputError("a measurement can only be decoded with its coded aperture", "give <mask>")
     if not (mask > 0).any():
         raise InputError(
-            "the mask is closed everywhere: no light came through; was the right array read (--mask-key)?"
+            "the mask is closed everywhere: no light came through", "was the right array read (<mask_key>)?"
         )
     check_height(mask.shape[-2], *measurement.frame.shape)
     wavelengths = measurement.wavelengths if wavelengths is None else wavelengths
     if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
-        raise InputError("two bands have the same wavelength; correct --wavelengths")
+        raise InputError("two bands have the same wavelength", "correct <wavelengths>")
     if offsets is not None and step is not None:
-        raise InputError("the dispersion is either a --step or a list of --offsets, not both")
+        raise InputError("the dispersion is either one step or a list of offsets, not both")
     if step is None:
         step = 2 if measurement.step is None else measurement.step
     if not any(told is not None for told in (bands, wavelengths, offsets)) and mask.ndim == 2:
         span = measurement.frame.shape[1] - mask.shape[1]
         if step == 0:
-            raise InputError("without dispersion the width does not tell the number of bands; give --bands")
+            raise InputError("without dispersion the width does not tell the number of bands", "give <bands>")
         if span == 0:
             raise InputError(
-                "the measurement is as wide as the mask, so nothing was dispersed; if it holds a single band, say "
-                "--bands 1, else give the mask of this measurement"
+                "the measurement is as wide as the mask, so nothing was dispersed",
+                "if it holds a single band, say <bands> 1, else give the mask of this measurement",
             )
         if span < 0 or span % abs(step):
             raise InputError(
                 f"a measurement {measurement.frame.shape[1]} wide behind a mask {mask.shape[1]} wide fits no number "
-                f"of bands at step {step:g}; {describe_fits(mask.shape[1], measurement.frame.shape[1])}"
+                f"of bands at step {step:g}",
+                f"{describe_fits(mask.shape[1], measurement.frame.shape[1])}",
             )
         bands = int(span // abs(step)) + 1
     camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=offsets)
@@ -129,19 +130,20 @@ def to_measurement_scale(measurement: Measurement, bands: int, **calibration: An
     low, high = measurement.frame.min(), measurement.frame.max()
     if measurement.frame.dtype.kind in "iu":
         raise InputError(
-            f"the measurement holds integer camera counts ({low}..{high}); say how to normalise them: --bits N for "
-            "the camera's bit depth, or --white (frame or level), with --dark and --exposure"
+            f"the measurement holds integer camera counts ({low}..{high})",
+            "say how to normalise them: <bits> for "
+            "the camera's bit depth, or <white> (frame or level), with <dark> and <exposure>",
         )
     if low < 0:
         raise InputError(
-            f"the measurement holds negative values (down to {low:.3g}), which light cannot be; subtract the right "
-            "dark frame with --dark and --white, or clip the file at 0"
+            f"the measurement holds negative values (down to {low:.3g}), which light cannot be",
+            "subtract the right dark frame with <dark> and <white>, or clip the file at 0",
         )
     if high > LARGEST_VALUE:
-        raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts; is the file damaged?")
+        raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts", "is the file damaged?")
     if high <= 0:
         black = "the measurement is black everywhere: there is nothing to reconstruct"
-        raise InputError(f"{black}; check --dark and --white" if given else black)
+        raise InputError(black, "check <dark> and <white>" if given else "")
     return measurement
 
 
@@ -159,7 +161,7 @@ def open_method(
     """A name for the records and the callable: a network as ``open_engine``, or a training-free solver by name."""
     if weights is None:
         if engine is not None:
-            raise InputError("an --engine computes a network; give --weights FILE, or leave it away")
+            raise InputError("an engine computes a network", "set <weights>, or omit <engine>")
         return method, by_name(method, **settings)
     if settings:
         raise InputError(f"{', '.join(settings)} is a setting of the training-free methods, not of weights")
@@ -180,7 +182,7 @@ def choose_weights(measurement: Measurement, camera: CassiCamera) -> tuple[str |
         why = f"{name} fits this camera"
         if camera.wavelengths is None and fitting.wavelengths is not None:
             first, last = fitting.wavelengths[0], fitting.wavelengths[-1]
-            why += f" if its bands go from {first:g} to {last:g} nm as those of the weights; else say --wavelengths"
+            why += f" if its bands go from {first:g} to {last:g} nm as those of the weights; else say <wavelengths>"
         return name, why
     return None, f"no shipped weights fit ({'; '.join(reasons)}), so {DEFAULT_SOLVER} decodes without"
 
@@ -196,10 +198,10 @@ def check_method(name: str, method: Method, tiles: Tiles | None, precision: str,
     """Raise an InputError where a method cannot be run in tiles, or not in this precision on this device."""
     in_precision(precision, device)
     if precision != "float32" and isinstance(method, Engine):
-        raise InputError(f"the engine {method.name} computes in float32 here; leave --precision away")
+        raise InputError(f"the engine {method.name} computes in float32 here", "omit <precision>")
     for option, asked in (("--tile", tiles is not None), ("--precision", precision != "float32")):
         if asked and not isinstance(method, Network):
-            raise InputError(f"{option} is for networks; {name} takes whole frames in float32: leave it away")
+            raise InputError(f"{option} is for networks", f"{name} takes whole frames in float32: leave it away")
 
 
 # -- the main job ----------------------------------------------------------------------------------------------
@@ -252,10 +254,10 @@ def reconstruct(
         cube = estimate.cube[0]
         seconds = time.perf_counter() - start
         if not bool(torch.isfinite(cube).all()):
-            fewer = "" if precision == "float32" else f"leave --precision {precision} away, or "
+            fewer = "" if precision == "float32" else "omit <precision>, or "
             raise InputError(
-                f"{name} ended in values that are not finite; {fewer}bring the measurement to the scale of its "
-                "camera (--bits, or --white and --dark)"
+                f"{name} ended in values that are not finite",
+                f"{fewer}bring the measurement to the scale of its camera (<bits>, or <white> and <dark>)",
             )
         cube, wavelengths = ascending(cube, camera.wavelengths)
         stages = None
@@ -343,7 +345,7 @@ def _estimate(
         if not is_out_of_memory(error):
             raise
         lower = "" if tiles is None else f", fewer than {tiles.rows}"
-        raise InputError(f"the memory does not suffice for this frame; cut it with --tile ROWS{lower}") from error
+        raise InputError("the memory does not suffice for this frame", f"cut it with <tile>{lower}") from error
     last = slice(None) if keep_stages else slice(-1, None)
     return Estimate(
         [cube.float() for cube in estimate.cubes[last]], [logits.float() for logits in estimate.logits[last]]
@@ -361,8 +363,8 @@ def check_scale(measurement: Measurement, camera: CassiCamera) -> None:
     high = float(measurement.frame.max())
     if high > 10 * brightest:
         raise InputError(
-            f"the measurement goes up to {high:.4g}, but a white scene gives {brightest:.4g} through this camera; "
-            "these look like raw counts: say how to normalise them with --bits, or --white and --dark"
+            f"the measurement goes up to {high:.4g}, but a white scene gives {brightest:.4g} through this camera",
+            "these look like raw counts: say how to normalise them with <bits>, or <white> and <dark>",
         )
 
 
@@ -391,8 +393,8 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
     expected = (camera.bands, camera.height, camera.width)
     if truth.cube.shape != expected:
         raise InputError(
-            f"the truth has shape {truth.cube.shape} (bands, height, width) but the camera sees {expected}; crop it, "
-            "or give the wavelengths of both so that it can be resampled"
+            f"the truth has shape {truth.cube.shape} (bands, height, width) but the camera sees {expected}",
+            "crop it, or give the wavelengths of both so that it can be resampled",
         )
     return truth
 

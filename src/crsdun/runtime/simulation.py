@@ -30,8 +30,8 @@ def simulate(
     height, width = scene.cube.shape[1:]
     if mask.shape[-2] < height or mask.shape[-1] < width:
         raise InputError(
-            f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scene ({height}×{width}); "
-            "crop the scene, or take a larger mask"
+            f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scene ({height}×{width})",
+            "crop the scene, or take a larger mask",
         )
     mask = mask[..., :height, :width]
     camera = CassiCamera(mask, bands=scene.bands, step=step)

@@ -3,9 +3,10 @@
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
+from crsdun.scenes.mask_io import parse_mask, read_mask
 from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
-from crsdun.scenes.scene_io import describe, read_mask, read_scene, write_scene
+from crsdun.scenes.scene_io import describe, read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "describe",
     "indian_pines",
     "open_set",
+    "parse_mask",
     "read_arrays",
     "read_mask",
     "read_measurement",

@@ -24,9 +24,9 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
 }
 HINTS = {
-    ("measurement", 3): ": this looks like a cube: crsdun simulate makes a measurement of it",
-    ("mask", 3): ": a cube or a shifted mask is none, the camera shifts by itself; give the mask",
-    ("cube", 2): ": this looks like a measurement: crsdun reconstruct makes a cube of it",
+    ("measurement", 3): "this looks like a cube: crsdun simulate makes a measurement of it",
+    ("mask", 3): "a cube or a shifted mask is none, the camera shifts by itself; give the mask",
+    ("cube", 2): "this looks like a measurement: crsdun reconstruct makes a cube of it",
 }
 
 
@@ -40,7 +40,7 @@ def find_array(file: ArrayFile, kind: str, key: str | None = None) -> tuple[str,
     """
     dimensions, shape, names = ROLES[kind]
     if key is not None and key not in file.arrays:
-        raise InputError(f"{file.path} has no array {key!r}; it holds {file.listing}")
+        raise InputError(f"{file.path} has no array {key!r}", f"it holds {file.listing}")
     arrays = {name: _squeezed(array, dimensions) for name, array in file.arrays.items() if key is None or name == key}
     fitting = {name: array for name, array in arrays.items() if array.ndim in dimensions}
     if key is None:
@@ -51,13 +51,14 @@ def find_array(file: ArrayFile, kind: str, key: str | None = None) -> tuple[str,
     if len(fitting) == 1:
         return next(iter(fitting.items()))
     if fitting:
-        raise InputError(f"{file.path} holds several arrays: {file.listing}; say with --key which is the {kind}")
+        raise InputError(f"{file.path} holds several arrays: {file.listing}", f"say with <key> which is the {kind}")
     held = next(iter(arrays.values()))
-    choose = "; say with --key if it is one of these" if len(arrays) > 1 else ""
+    choose = "say with <key> if it is one of these" if len(arrays) > 1 else ""
     hint = HINTS.get((kind, held.ndim), choose)
     raise InputError(
         f"{file.path} holds no {kind} {shape}; it holds "
-        f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}{hint}"
+        f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}",
+        hint,
     )
 
 
@@ -112,8 +113,8 @@ def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float]
         axis = unlike[0]
     else:
         raise InputError(
-            f"the shape {shape} of the array in {file.path} does not tell which axis holds the bands; give the "
-            "wavelengths of all bands, or store it as ENVI or multi-page TIFF, which tell"
+            f"the shape {shape} of the array in {file.path} does not tell which axis holds the bands",
+            "give the wavelengths of all bands, or store it as ENVI or multi-page TIFF, which tell",
         )
     return np.moveaxis(array, axis, 0)
 
@@ -131,7 +132,7 @@ def grey(file: ArrayFile) -> ArrayFile:
     else:
         return file
     if (picture != picture[..., :1]).any():
-        raise InputError(f"{file.path} is a colour picture; expected a grey one: save it in shades of grey")
+        raise InputError(f"{file.path} is a colour picture", "expected a grey one: save it in shades of grey")
     return replace(file, arrays={"image": picture[..., 0]})
 
 
@@ -148,8 +149,8 @@ def unit_range(array: np.ndarray, file: ArrayFile) -> tuple[np.ndarray, float]:
     if scale == 1 and array.dtype.kind in "iu":
         if array.itemsize > 2:
             raise InputError(
-                f"{file.path} holds {array.dtype} numbers, whose scale is unknown; "
-                "save them as uint8 or uint16 over the full range, or as floating numbers in 0..1"
+                f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
+                "save them as uint8 or uint16 over the full range, or as floating numbers in 0..1",
             )
         scale = float(np.iinfo(array.dtype).max)
     return (array, 1.0) if scale == 1 else (array / np.float32(scale), scale)

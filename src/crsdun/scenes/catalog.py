@@ -25,7 +25,7 @@ def open_set(source: str | Path, split: str) -> SceneSet:
         InputError: no such data set or split, or what is there is not what the format says.
     """
     if split not in SPLITS:
-        raise InputError(f"there is no split {split!r}; expected one of {', '.join(SPLITS)}")
+        raise InputError(f"there is no split {split!r}", f"expected one of {', '.join(SPLITS)}")
     if str(source) == "produce":
         from crsdun.scenes.produce import ProduceSet
 
@@ -64,6 +64,7 @@ def dataset_index(source: str | Path) -> DatasetIndex | None:
         if any((path / file_name(split)).is_file() for split in SPLITS):
             return None
     raise InputError(
-        f"{source} is no data set; expected produce, indian-pines, a folder with FVgNET's lists (train_data.csv and "
-        "test_data.csv), a folder written by crsdun data make, or a .yaml that describes a folder of your own"
+        f"{source} is no data set",
+        "expected produce, indian-pines, a folder with FVgNET's lists (train_data.csv and "
+        "test_data.csv), a folder written by crsdun data make, or a .yaml that describes a folder of your own",
     )

@@ -19,6 +19,7 @@ from crsdun.scenes.produce.dataset import scene_hash
 from crsdun.scenes.produce.rendering import ONE, Rendering
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
+from crsdun.storage import write_text
 
 Progress = Callable[[int, int], None]
 
@@ -236,7 +237,7 @@ def _judged(check: Check) -> Check:
 
 def write_manifest(hashes: dict[str, str], path: Path) -> None:
     """One line for each file, as ``sha256sum --check`` reads them."""
-    path.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())), encoding="utf-8")
+    write_text(path, "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())))
 
 
 def compare_manifest(hashes: dict[str, str], path: Path) -> dict[str, list[str]]:
@@ -251,7 +252,7 @@ def compare_manifest(hashes: dict[str, str], path: Path) -> dict[str, list[str]]
     except ValueError:
         before = {}
     if not before:
-        raise InputError(f"{path} is no manifest (SHA-256, two spaces, name); choose another name for a new one")
+        raise InputError(f"{path} is no manifest (SHA-256, two spaces, name)", "choose another name for a new one")
     return {
         "changed": sorted(name for name in before.keys() & hashes.keys() if before[name] != hashes[name]),
         "missing": sorted(before.keys() - hashes.keys()),

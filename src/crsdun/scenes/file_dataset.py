@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
+from crsdun.provenance import sha256_of
 from crsdun.scenes.array_roles import bands_first, find_array, unit_range
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
@@ -72,7 +73,7 @@ class FileSchema:
         cube = bands_first(stored, file, range(self.bands))
         if cube.shape[0] != self.bands:
             raise InputError(
-                f"{path} holds {file.listing}: {cube.shape[0]} bands where {self.bands} were expected; replace it"
+                f"{path} holds {file.listing}: {cube.shape[0]} bands where {self.bands} were expected", "replace it"
             )
         return (cube.transpose((0, 2, 1)) if self.transposed else cube), file
 
@@ -92,8 +93,8 @@ class FileSchema:
         if codes.shape[:2] != size:
             turned = "; it was transposed" if codes.shape[1::-1] == size else ""
             raise InputError(
-                f"{path} has {codes.shape[0]}×{codes.shape[1]} pixels but its cube {size[0]}×{size[1]}{turned}; "
-                "replace the one that is wrong"
+                f"{path} has {codes.shape[0]}×{codes.shape[1]} pixels but its cube {size[0]}×{size[1]}{turned}",
+                "replace the one that is wrong",
             )
         return classes_of(codes[rows, columns], self.legend, path, (rows.start or 0, columns.start or 0))
 
@@ -130,7 +131,7 @@ class DatasetIndex:
 
     def hashes(self, files: Iterable[Path]) -> dict[str, str]:
         """File, relative to the root → SHA-256."""
-        return {self.relative(path): sha256(path) for path in files}
+        return {self.relative(path): sha256_of(path) for path in files}
 
     def edge_contrasts(self, pair: SceneFiles) -> dict[str, float]:
         """How well the labels of a scene fit its cube in every orientation; empty without labels."""
@@ -159,7 +160,7 @@ class FileDataset(SceneSet):
             raise InputError(f"{listing.name}: {listing.problems[0]}{rest}")
         if not listing.splits.get(split):
             there = ", ".join(name for name, pairs in listing.splits.items() if pairs)
-            raise InputError(f"{listing.name} has no {split} split; it has {there}")
+            raise InputError(f"{listing.name} has no {split} split", f"it has {there}")
         self.listing, self.split = listing, split
         self.pairs = listing.splits[split]
         self.name = f"{listing.name} {split}"
@@ -221,12 +222,3 @@ class FileDataset(SceneSet):
 def hash_shuffled(names: Iterable[str], seed: int) -> list[str]:
     """Names in an order that only they and the seed decide, on any machine and with any version of a library."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -91,7 +91,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
     typed = _typed(path, values, KEYS)
     for key in ("cubes", "splits"):
         if key not in typed:
-            raise InputError(f"{path} does not say {key}; expected {KEYS[key][1]}")
+            raise InputError(f"{path} does not say {key}", f"expected {KEYS[key][1]}")
     config = FolderConfig(**typed)
 
     root, problems = path.parent, list[str]()
@@ -99,7 +99,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
     legend = _legend(path, config)
     wavelengths = config.wavelengths or open_arrays(next(iter(cubes.values()))).wavelengths
     if wavelengths is None and config.bands is None:
-        raise InputError(f"the cubes do not tell their wavelengths; say wavelengths or bands in {path}")
+        raise InputError("the cubes do not tell their wavelengths", f"say wavelengths or bands in {path}")
     pairs = {}
     for name, cube in cubes.items():
         labels = cube if config.labels_key else None
@@ -144,21 +144,23 @@ def _find_cubes(path: Path, pattern: str) -> dict[str, Path]:
     matches = {file: parts.fullmatch(Path(file).as_posix()) for file in found}
     cubes = {match[1]: path.parent / file for file, match in matches.items() if match}
     if not cubes:
-        raise InputError(f"no file is like {path.parent / pattern}; correct cubes in {path}")
+        raise InputError(f"no file is like {path.parent / pattern}", f"correct cubes in {path}")
     return cubes
 
 
 def _legend(path: Path, config: FolderConfig) -> LabelCodes | None:
     if not config.classes:
         if config.labels or config.labels_key:
-            raise InputError(f"{path} says where labels are but not which classes; expected {KEYS['classes'][1]}")
+            raise InputError(f"{path} says where labels are but not which classes", f"expected {KEYS['classes'][1]}")
         return None
     if not config.labels and not config.labels_key:
-        raise InputError(f"{path} says which classes there are but not where; expected {KEYS['labels'][1]} as labels")
+        raise InputError(
+            f"{path} says which classes there are but not where", f"expected {KEYS['labels'][1]} as labels"
+        )
     colours = [entry.colour for entry in config.classes]
     if None in colours and any(colours):
         name = config.classes[colours.index(None)].name
-        raise InputError(f"{path} gives some classes a colour but not {name!r}; give all of them one, or none")
+        raise InputError(f"{path} gives some classes a colour but not {name!r}", "give all of them one, or none")
     codes: list[tuple[tuple[int, ...], int]] = []
     for index, entry in enumerate(config.classes):
         codes.append(((index if entry.value is None else entry.value,), index))
@@ -175,7 +177,7 @@ def _legend(path: Path, config: FolderConfig) -> LabelCodes | None:
             )
             told = code[0] if len(code) == 1 else code
             raise InputError(
-                f"{path}: {told} stands for {first!r} and for {second!r}; give the classes their colour or value"
+                f"{path}: {told} stands for {first!r} and for {second!r}", "give the classes their colour or value"
             )
         legend[code] = index
     return legend
@@ -210,13 +212,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
-        raise InputError(f"there is no file {path}; check the name and the folder")
+        raise InputError(f"there is no file {path}", "check the name and the folder")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys; expected lines such as cubes: cubes/{{name}}.npy")
+        raise InputError(f"{path} holds no keys", "expected lines such as cubes: cubes/{name}.npy")
     return values
 
 
@@ -227,13 +229,13 @@ def _typed(path: Path, values: dict[str, Any], keys: Mapping[str, Key]) -> dict[
         if key not in keys:
             close = get_close_matches(str(key), keys, 1)
             meant = f"did you mean {close[0]}? There are" if close else "there are"
-            raise InputError(f"{path} has the unknown key {key!r}; {meant} {', '.join(keys)}")
+            raise InputError(f"{path} has the unknown key {key!r}", f"{meant} {', '.join(keys)}")
         parse, expected = keys[key]
         try:
             typed[key] = parse(value)
         except (TypeError, ValueError, LookupError) as error:
             why = f" ({error})" if isinstance(error, InputError) else ""
-            raise InputError(f"{path} says {key}: {value!r}; expected {expected}{why}") from error
+            raise InputError(f"{path} says {key}: {value!r}", f"expected {expected}{why}") from error
     return typed
 
 

@@ -8,11 +8,8 @@ last (.mat, .npy, ENVI) they are stored so, and ``metadata["axes"]`` says which 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import numpy as np
 
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.wavelengths import to_nanometres
+from crsdun.storage import atomic_file
 
 Arrays = dict[str, np.ndarray]
 Metadata = dict[str, Any]
@@ -73,8 +71,8 @@ class ArrayFile:
             if low <= min(values) and max(values) <= high:
                 return to_nanometres(values, unit)
         raise UnitError(
-            f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} without a unit; "
-            "add the unit to the file, or give the wavelengths in nm with --wavelengths"
+            f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} without a unit",
+            "add the unit to the file, or give the wavelengths in nm with <wavelengths>",
         )
 
     @property
@@ -104,14 +102,14 @@ def read_arrays(path: str | Path) -> ArrayFile:
     except Exception as error:
         if "pickle" in str(error):
             raise InputError(
-                f"{path} holds pickled Python objects, which crsdun never opens; save plain arrays of numbers"
+                f"{path} holds pickled Python objects, which crsdun never opens", "save plain arrays of numbers"
             ) from error
         raise InputError(
-            f"{path} begins like {format} but cannot be read, so it is damaged or incomplete; get it again "
-            f"({_in_one_line(error)})"
+            f"{path} begins like {format} but cannot be read, so it is damaged or incomplete",
+            f"get it again ({_in_one_line(error)})",
         ) from error
     if not arrays:
-        raise InputError(f"{path} ({format}) holds no array of real numbers; save the cube as a plain array")
+        raise InputError(f"{path} ({format}) holds no array of real numbers", "save the cube as a plain array")
     native = {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
     return ArrayFile(path, format, native, metadata)
 
@@ -139,33 +137,13 @@ def write_arrays(
     if suffix not in WRITERS:
         raise InputError(f"cannot write {path}: the suffix {suffix!r} is none of {', '.join(WRITERS)}")
     if mat_version not in (None, "5", "7.3"):
-        raise InputError(f"there is no .mat version {mat_version!r} to write; expected 5 or 7.3")
+        raise InputError(f"there is no .mat version {mat_version!r} to write", "expected 5 or 7.3")
     too_large = max(array.nbytes for array in arrays.values()) > LARGEST_MAT5
     writer = WRITERS[suffix]
     if suffix == ".mat" and (mat_version == "7.3" or (mat_version is None and too_large)):
         writer = _write_mat73
-    with _whole_files(path, overwrite) as part:
+    with atomic_file(path, overwrite, companion=".img" if suffix == ".hdr" else None) as part:
         writer(part, arrays, {name: value for name, value in metadata.items() if value is not None})
-
-
-@contextmanager
-def _whole_files(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A place to write ``path`` at; on success it moves where it belongs, on failure nothing is left behind."""
-    goals = [path.with_suffix(".img"), path] if path.suffix.lower() == ".hdr" else [path]  # header last
-    for goal in goals:
-        if goal.is_dir() or (goal.exists() and not overwrite):
-            raise InputError(f"{goal} already exists; choose another name, or overwrite it with --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".crsdun-", dir=path.parent) as folder:
-            yield Path(folder, path.name)
-            for goal in goals:
-                os.replace(Path(folder, goal.name), goal)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        raise InputError(
-            f"cannot write {path}: {_in_one_line(error)}; check the free space and the rights of the folder"
-        ) from error
 
 
 # -- which format ----------------------------------------------------------------------------------------------
@@ -187,16 +165,16 @@ SIGNATURES = (
 
 def _recognise(path: Path) -> str:
     if not path.exists():
-        raise InputError(f"there is no file {path}; check the name and the folder")
+        raise InputError(f"there is no file {path}", "check the name and the folder")
     if not path.is_file():
-        raise InputError(f"{path} is a folder or a device; name a file")
+        raise InputError(f"{path} is a folder or a device", "name a file")
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}); check its rights") from error
+        raise InputError(f"{path} cannot be opened ({error.strerror})", "check its rights") from error
     if not start:
-        raise InputError(f"{path} is empty; get it again")
+        raise InputError(f"{path} is empty", "get it again")
     for signature, format in SIGNATURES:
         if start.startswith(signature):
             return format
@@ -205,8 +183,8 @@ def _recognise(path: Path) -> str:
     is_pickle = start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
     found = "a Python pickle, which crsdun never opens" if is_pickle else f"it begins with {start!r}"
     raise InputError(
-        f"{path} is of no format that crsdun reads ({found}); expected MATLAB .mat (v5 or v7.3), .npy, .npz, HDF5, "
-        "ENVI with its .hdr, TIFF or PNG"
+        f"{path} is of no format that crsdun reads ({found})",
+        "expected MATLAB .mat (v5 or v7.3), .npy, .npz, HDF5, ENVI with its .hdr, TIFF or PNG",
     )
 
 
@@ -421,8 +399,8 @@ def _write_png(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     array = _first(arrays)
     if array.ndim != 2 or array.dtype not in (np.uint8, np.uint16):
         raise InputError(
-            f"a .png holds counts, (height, width) of uint8 or uint16, not {array.shape} of {array.dtype}; "
-            "choose .npz, .h5, .mat or .tif"
+            f"a .png holds counts, (height, width) of uint8 or uint16, not {array.shape} of {array.dtype}",
+            "choose .npz, .h5, .mat or .tif",
         )
     notes = PngInfo()
     notes.add_itxt(NOTES, _to_json(metadata))

@@ -146,7 +146,7 @@ def _stored() -> tuple[np.ndarray, np.ndarray, list[float]]:
             data = load_indian_pines()
     except ImportError as error:
         raise InputError(
-            "the Indian Pines scene comes with the package tensorly; install it: pip install crsdun[demo]"
+            "the Indian Pines scene comes with the package tensorly", "install it: pip install crsdun[demo]"
         ) from error
     labels, centres = data["ticks"]
     return np.asarray(data["tensor"], dtype=np.int32), np.asarray(labels, dtype=np.int64), centres

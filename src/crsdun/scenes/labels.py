@@ -31,7 +31,9 @@ def read_codes(path: str | Path, legend: LabelCodes, key: str | None = None) -> 
     if "palette" in file.metadata and 3 in kinds:
         palette, indices = np.asarray(file.metadata["palette"]), file.arrays["image"]
         if indices.max() >= len(palette):
-            raise InputError(f"{path} uses colour {indices.max()} but its palette has {len(palette)}; save it again")
+            raise InputError(
+                f"{path} uses colour {indices.max()} but its palette has {len(palette)}", "save it again"
+            )
         codes = palette[indices]
     elif file.metadata.get("colour"):
         codes = file.arrays["image"]
@@ -43,11 +45,11 @@ def read_codes(path: str | Path, legend: LabelCodes, key: str | None = None) -> 
     if codes.shape[-1] not in kinds:
         raise InputError(
             f"{path} holds a {WORDS.get(codes.shape[-1], 'spectrum')} per pixel, but the classes are given by "
-            f"{' or '.join(WORDS[kind] for kind in sorted(kinds))}; give the classes' colours, or save the map as it "
-            "is described"
+            f"{' or '.join(WORDS[kind] for kind in sorted(kinds))}",
+            "give the classes' colours, or save the map as it is described",
         )
     if codes.dtype.kind == "f" and not (np.isfinite(codes).all() and (codes == np.round(codes)).all()):
-        raise InputError(f"{path} holds fractions or NaN; a label map holds whole numbers")
+        raise InputError(f"{path} holds fractions or NaN", "a label map holds whole numbers")
     return codes.astype(np.int64)
 
 
@@ -77,7 +79,8 @@ def classes_of(codes: np.ndarray, legend: LabelCodes, path: Path, origin: tuple[
         count = f" ({pixels} pixels in all)" if pixels > 1 else ""
         raise InputError(
             f"{path} holds the unknown {WORDS[channels]} {code} at row {row + origin[0]}, column "
-            f"{column + origin[1]}{others}{count}; correct the map or its classes"
+            f"{column + origin[1]}{others}{count}",
+            "correct the map or its classes",
         )
     return np.array(list(known.values()), dtype=np.int64)[found]
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import bands_first, find_array, grey, role_by_name
+from crsdun.scenes.array_roles import find_array, grey, role_by_name
 from crsdun.scenes.formats import read_arrays, write_arrays
+from crsdun.scenes.mask_io import transmission
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Measurement:
             row, column = broken[0]
             raise InputError(
                 f"the measurement {self.name!r} holds {len(broken)} NaN or infinite values, the first at row {row}, "
-                f"column {column}; replace dead pixels by their neighbours first"
+                f"column {column}",
+                "replace dead pixels by their neighbours first",
             )
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
@@ -74,8 +76,8 @@ def read_measurement(
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
     beside = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
     mask = next(beside, None)
-    if mask is not None and mask.ndim == 3:
-        mask = bands_first(mask, file, wavelengths)
+    if mask is not None:
+        mask = transmission(mask, file, wavelengths)
     return Measurement(
         frame,
         wavelengths=wavelengths,

@@ -42,20 +42,22 @@ class Scene:
         object.__setattr__(self, "cube", np.require(self.cube, np.float32, ["C", "W", "E"]))
         if not np.isfinite(self.cube).all():
             count = int((~np.isfinite(self.cube)).sum())
-            raise InputError(f"the cube of {self.name!r} holds {count} NaN or infinite values; replace them first")
+            raise InputError(f"the cube of {self.name!r} holds {count} NaN or infinite values", "replace them first")
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
             if len(self.wavelengths) != self.bands:
                 raise InputError(
-                    f"{self.name!r} has {self.bands} bands but {len(self.wavelengths)} wavelengths; give one for each"
+                    f"{self.name!r} has {self.bands} bands but {len(self.wavelengths)} wavelengths",
+                    "give one for each",
                 )
             if any(b <= a for a, b in zip(self.wavelengths, self.wavelengths[1:], strict=False)):
-                raise InputError(f"the wavelengths of {self.name!r} do not ascend; sort the bands by wavelength")
+                raise InputError(f"the wavelengths of {self.name!r} do not ascend", "sort the bands by wavelength")
         if self.classes is not None:
             if self.classes.shape != self.cube.shape[1:]:
                 raise InputError(
                     f"the class map of {self.name!r} has shape {self.classes.shape} but the cube sees "
-                    f"{self.cube.shape[1:]}; was it transposed?"
+                    f"{self.cube.shape[1:]}",
+                    "was it transposed?",
                 )
             if not np.issubdtype(self.classes.dtype, np.integer):
                 raise InputError(f"a class map holds integers, not {self.classes.dtype}")
@@ -72,12 +74,13 @@ class Scene:
             InputError: the scene does not know its wavelengths, or a band asked for lies outside them.
         """
         if self.wavelengths is None:
-            raise InputError(f"{self.name!r} does not know its wavelengths, so it cannot be resampled; give them")
+            raise InputError(f"{self.name!r} does not know its wavelengths, so it cannot be resampled", "give them")
         known, asked = np.asarray(self.wavelengths), np.asarray(wavelengths, dtype=np.float64)
         if asked.min() < known[0] - 1 or asked.max() > known[-1] + 1:
             raise InputError(
                 f"{self.name!r} covers {known[0]:g}–{known[-1]:g} nm, "
-                f"which does not hold {asked.min():g}–{asked.max():g} nm; ask for bands inside"
+                f"which does not hold {asked.min():g}–{asked.max():g} nm",
+                "ask for bands inside",
             )
         if len(known) == 1:
             return replace(self, cube=np.repeat(self.cube, len(asked), axis=0), wavelengths=tuple(asked))

@@ -1,4 +1,4 @@
-"""Scenes and coded apertures from and to files, and what a file holds."""
+"""Scenes from and to files, and what a file holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
-from crsdun.scenes.array_roles import bands_first, find_array, grey, role_by_values, unit_range
+from crsdun.scenes.array_roles import bands_first, find_array, role_by_values, unit_range
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.scene import Scene
 
@@ -94,25 +94,6 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
     write_arrays(path, arrays, metadata, overwrite, mat_version)
 
 
-def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
-    """A coded aperture from any file that ``read_arrays`` reads.
-
-    Returns:
-        (H,W) float32, or (C,H,W) where it was calibrated per band. 8- and 16-bit integers are divided by the
-        largest number of their type, unless they are zeros and ones.
-
-    Raises:
-        InputError: the file cannot be read, does not tell which array is meant, or is a colour picture.
-    """
-    file = grey(read_arrays(path))
-    _, mask = find_array(file, "mask", key)
-    if mask.ndim == 3:
-        mask = bands_first(mask, file, file.wavelengths)
-    if mask.dtype.kind in "iu" and mask.max() > 1:
-        mask, _ = unit_range(mask, file)
-    return np.ascontiguousarray(mask, dtype=np.float32)
-
-
 def describe(path: str | Path) -> dict[str, Any]:
     """What a file holds, as plain values: its format, every array with its numbers, the wavelengths.
 
@@ -168,14 +149,14 @@ def by_wavelength(cube: np.ndarray, wavelengths: Sequence[float]) -> tuple[np.nd
     order = np.argsort(wavelengths)
     ascending = tuple(float(wavelengths[band]) for band in order)
     if len(set(ascending)) < len(ascending):
-        raise InputError("two bands have the same wavelength; drop one of them, or correct the list of wavelengths")
+        raise InputError("two bands have the same wavelength", "drop one of them, or correct the list of wavelengths")
     return cube[order], ascending
 
 
 def _class_map(file: ArrayFile, key: str | None) -> np.ndarray:
     name, array = find_array(file, "class map", key)
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.round(array)).all()):
-        raise InputError(f"{name} in {file.path} holds fractions or NaN; a class map holds one integer per pixel")
+        raise InputError(f"{name} in {file.path} holds fractions or NaN", "a class map holds one integer per pixel")
     return array.astype(np.int64)
 
 
@@ -206,7 +187,7 @@ def _describe_weights(path: Path) -> dict[str, Any]:
         metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
         shapes = [tensor["shape"] for tensor in header.values()]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is not a whole .safetensors file ({error}); get it again") from error
+        raise InputError(f"{path} is not a whole .safetensors file ({error})", "get it again") from error
     return {
         "path": str(path),
         "format": "safetensors",

@@ -68,7 +68,7 @@ def window(name: str, size: tuple[int, int], top: int, left: int, height: int, w
     rows, columns = size
     if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
         raise InputError(
-            f"a crop of {height}×{width} at row {top}, column {left} leaves the {rows}×{columns} scene {name!r}; "
-            "choose a smaller one"
+            f"a crop of {height}×{width} at row {top}, column {left} leaves the {rows}×{columns} scene {name!r}",
+            "choose a smaller one",
         )
     return slice(top, top + height), slice(left, left + width)

@@ -18,9 +18,9 @@ def by_name(name: str, **overrides: Any) -> GapTv | AdmmTv:
         InputError: no solver has this name, or it has no such setting.
     """
     if name not in SOLVERS:
-        raise InputError(f"unknown solver {name!r}; there are: {', '.join(SOLVERS)}")
+        raise InputError(f"unknown solver {name!r}", f"there are: {', '.join(SOLVERS)}")
     settings = [setting.name for setting in fields(SOLVERS[name])]
     for override in overrides:
         if override not in settings:
-            raise InputError(f"{name} has no setting {override!r}; it has: {', '.join(settings)}")
+            raise InputError(f"{name} has no setting {override!r}", f"it has: {', '.join(settings)}")
     return SOLVERS[name](**overrides)

@@ -67,12 +67,13 @@ class _TvSolver(ABC):
         if measurement.ndim != 3 or not measurement.is_floating_point():
             raise InputError(
                 f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
-                f"shape {tuple(measurement.shape)}; convert with .float(), add a batch axis with measurement[None]"
+                f"shape {tuple(measurement.shape)}",
+                "convert with .float(), add a batch axis with measurement[None]",
             )
         camera.check(measurement)
         if not bool(torch.isfinite(measurement).all()):
             count = int((~torch.isfinite(measurement)).sum())
-            raise InputError(f"the measurement holds {count} NaN or infinite values; replace them first, e.g. by 0")
+            raise InputError(f"the measurement holds {count} NaN or infinite values", "replace them first, e.g. by 0")
 
         camera = camera.to(measurement)
         open_light = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))

@@ -79,13 +79,13 @@ class Batches:
             rows, columns = scenes.size(index)
             if rows < high or columns < wide:
                 raise InputError(
-                    f"scene {name} has {rows}×{columns} pixels, crops need {high}×{wide}; "
-                    "choose a smaller sampling.crop"
+                    f"scene {name} has {rows}×{columns} pixels, crops need {high}×{wide}",
+                    "choose a smaller sampling.crop",
                 )
         if camera.height < height or camera.width < width:
             raise InputError(
-                f"the mask has {camera.height}×{camera.width} pixels, crops have {height}×{width}; "
-                "choose a smaller sampling.crop or a larger mask"
+                f"the mask has {camera.height}×{camera.width} pixels, crops have {height}×{width}",
+                "choose a smaller sampling.crop or a larger mask",
             )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.storage import write_bytes_durably
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 
@@ -46,22 +46,14 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     header = {**checkpoint.header, "sha256": _digest(tensors)}
-    new = folder / f".{LAST}.new"
+    data = to_bytes(tensors, metadata={"checkpoint": json.dumps(header)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as file:
-            file.write(to_bytes(tensors, metadata={"checkpoint": json.dumps(header)}))
-            file.flush()
-            os.fsync(file.fileno())
-        if (folder / LAST).exists():
-            os.replace(folder / LAST, folder / PREVIOUS)
-        os.replace(new, folder / LAST)
-        _flush_names(folder)
+        write_bytes_durably(folder / LAST, data, keep=folder / PREVIOUS)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise InputError(
-            f"could not write a checkpoint into {folder}: {error.strerror or error}; the one before is intact: "
-            "make room there and give the same command again"
+            f"could not write a checkpoint into {folder}: {error.strerror or error}",
+            "the one before is intact: make room there and give the same command again",
         ) from error
 
 
@@ -84,7 +76,7 @@ def read_checkpoint(folder: Path, tell: Callable[[str], None]) -> Checkpoint | N
             tell(f"{words}; going on from the one before, step {checkpoint.header['step']}")
         return checkpoint
     if damaged:
-        raise InputError(f"{'; '.join(damaged)}; restore one from a copy, or start again with another out=")
+        raise InputError(f"{'; '.join(damaged)}", "restore one from a copy, or start again with another out=")
     return None
 
 
@@ -103,12 +95,3 @@ def _digest(tensors: dict[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _flush_names(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

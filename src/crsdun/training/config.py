@@ -269,9 +269,9 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" from line {mark.line + 1} on" if mark else ""
-        raise InputError(f"{path} is not YAML{where}; see configs/ for examples") from error
+        raise InputError(f"{path} is not YAML{where}", "see configs/ for examples") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys with values; see configs/ for examples")
+        raise InputError(f"{path} holds no keys with values", "see configs/ for examples")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -279,7 +279,7 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
         try:
             _put(values, key.strip().split("."), yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise InputError(f"the value in {override!r} is not YAML; quote it") from error
+            raise InputError(f"the value in {override!r} is not YAML", "quote it") from error
     return values
 
 
@@ -347,10 +347,12 @@ def _section(kind: Any, value: Any, key: str, root: Any) -> Any:
     known = {each.name: each for each in fields(kind)}
     for name in value:
         if name not in known:
-            raise InputError(f"there is no key {before}{name}; {_nearest(before + name, root, _keys(kind, before))}")
+            raise InputError(
+                f"there is no key {before}{name}", f"{_nearest(before + name, root, _keys(kind, before))}"
+            )
     for name, each in known.items():
         if name not in value and each.default is MISSING and each.default_factory is MISSING:
-            raise InputError(f"the configuration does not say {before}{name}; add it to the file or to the command")
+            raise InputError(f"the configuration does not say {before}{name}", "add it to the file or to the command")
     hints = get_type_hints(kind)
     return kind(**{name: _typed(hints[name], value[name], before + name, root) for name in known if name in value})
 

@@ -38,7 +38,7 @@ class Processes:
         """The slots of a batch that are this process's."""
         if batch % self.count:
             raise InputError(
-                f"sampling.batch={batch} cannot be shared evenly by {self.count} processes; choose a multiple"
+                f"sampling.batch={batch} cannot be shared evenly by {self.count} processes", "choose a multiple"
             )
         each = batch // self.count
         return range(self.rank * each, (self.rank + 1) * each)

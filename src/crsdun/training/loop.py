@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from safetensors.torch import save as to_bytes
 
 from crsdun.errors import InputError
 from crsdun.networks import TwoStageNetwork, create, save
+from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
@@ -29,7 +29,7 @@ from crsdun.training.config import TrainConfig, config_from, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
 from crsdun.training.phases import phase_at
-from crsdun.training.run_log import RECORD, RunLog, fingerprint, hardware, versions, write_record
+from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
@@ -115,7 +115,7 @@ class TrainingRun:
         network = create(config.network.name, self.scenes.bands, classes, **config.network.settings)
         if config.validation.criterion == "miou" and not network.config.classes:
             raise InputError(
-                f"{config.network.name} has no classes to choose weights by; give validation.criterion=psnr"
+                f"{config.network.name} has no classes to choose weights by", "give validation.criterion=psnr"
             )
         self.learner = Learner(network, config, processes)
 
@@ -192,14 +192,14 @@ class TrainingRun:
         visible = [path for path in self.folder.glob("*") if not path.name.startswith(".")]
         if visible and not (self.folder / RECORD).exists():
             raise InputError(
-                f"{self.folder} holds files but no {RECORD}, so it is no run of crsdun; choose another out="
+                f"{self.folder} holds files but no {RECORD}, so it is no run of crsdun", "choose another out="
             )
         found = read_checkpoint(self.folder / "checkpoints", self.watch.tell)
         # All processes read the folder before the first of them writes into it.
         steps = self.processes.gather(found.header["step"] if found else 0)
         if len(set(steps)) > 1:
             raise InputError(
-                f"the processes see checkpoints of steps {steps}; out= must be one folder for all machines"
+                f"the processes see checkpoints of steps {steps}", "out= must be one folder for all machines"
             )
         if found is None:
             return
@@ -208,13 +208,13 @@ class TrainingRun:
         differences = _differences(plain(config_from(header["config"])), plain(self.config))
         if differences:
             raise InputError(
-                f"{self.folder} is a run with another configuration: {'; '.join(differences)}; "
-                "change it back, or start a run of its own with another out="
+                f"{self.folder} is a run with another configuration: {'; '.join(differences)}",
+                "change it back, or start a run of its own with another out=",
             )
         if header["data"] != self.fingerprints():
             raise InputError(
-                f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes); "
-                "restore them, or start a run of its own with another out="
+                f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes)",
+                "restore them, or start a run of its own with another out=",
             )
         self.learner.enter(phase_at(header["step"], self.learner.phases))
         self.learner.restore(found.tensors)
@@ -259,7 +259,7 @@ class TrainingRun:
             "data": self.hashes,
         }
         sitting = {
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "started": now(),
             "from_step": self.step,
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
@@ -267,7 +267,7 @@ class TrainingRun:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder} cannot be made: {error}; choose another out=") from error
+            raise InputError(f"{self.folder} cannot be made: {error}", "choose another out=") from error
         write_record(self.folder, record, sitting)
         return RunLog(self.folder, self.step)
 
@@ -352,9 +352,10 @@ class TrainingRun:
         path.write_bytes(to_bytes(there, metadata={"batch": json.dumps(told)}))
         what = "the loss" if not math.isfinite(figures.loss) else "the gradient"
         return InputError(
-            f"{what} is not finite at step {self.step + 1} (scenes {', '.join(batch.names)}); the batch is in "
+            f"{what} is not finite at step {self.step + 1} (scenes {', '.join(batch.names)})",
+            "the batch is in "
             f"{path}, and the last checkpoint is intact: look for broken values in the scenes, or start anew with "
-            "another out= and a lower optimiser.rate or optimiser.clip=1"
+            "another out= and a lower optimiser.rate or optimiser.clip=1",
         )
 
 
@@ -364,7 +365,7 @@ def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
         if len(each) == 0:
             raise InputError(f"{each.name} holds no scenes")
         if each.split == "test":
-            raise InputError(f"{each.name} is for the final test only; learn and choose on the other splits")
+            raise InputError(f"{each.name} is for the final test only", "learn and choose on the other splits")
     for what in ("bands", "wavelengths", "class_names"):
         if getattr(scenes, what) != getattr(validation, what):
             raise InputError(f"{scenes.name} and {validation.name} differ in their {what.replace('_', ' ')}")

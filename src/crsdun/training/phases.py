@@ -47,8 +47,8 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
         return [Phase(0, config.steps, "all", config.loss)]
     if not isinstance(network, TwoStageNetwork):
         raise InputError(
-            f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg; {config.network.name} learns "
-            "as a whole: leave it away"
+            f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg",
+            f"{config.network.name} learns as a whole: leave it away",
         )
     first = 0
     if isinstance(network.reconstruction, Network):
@@ -68,7 +68,8 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
         if phase.steps <= config.optimiser.warm_up:
             raise InputError(
                 f"steps={config.steps} and optimiser.warm_up={config.optimiser.warm_up} leave the {phase.learns} "
-                f"{phase.steps} steps; give more steps than warm-up to each part"
+                f"{phase.steps} steps",
+                "give more steps than warm-up to each part",
             )
     return phases
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import os
-import platform
-import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import crsdun
 from crsdun.errors import InputError
+from crsdun.storage import write_json, write_text
 
 RECORD = "run.json"
 
@@ -73,7 +67,9 @@ class RunLog:
                     writer.writeheader()
                 writer.writerow({key: _short(value) for key, value in row.items()})
         except OSError as error:
-            raise InputError(f"could not write {path}: {error}; make room and give the same command again") from error
+            raise InputError(
+                f"could not write {path}: {error}", "make room and give the same command again"
+            ) from error
         if self.board is not None:
             for key, value in row.items():
                 if key != "step" and value is not None:
@@ -89,9 +85,7 @@ def _cut(path: Path, step: int) -> None:
     if not kept:
         path.unlink()
     elif kept != rows:
-        part = path.with_name(f".{path.name}.new")
-        part.write_text(header + "".join(kept))
-        os.replace(part, path)
+        write_text(path, header + "".join(kept))
 
 
 def _short(value: float | int | None) -> str:
@@ -111,49 +105,4 @@ def write_record(folder: Path, record: dict[str, Any], sitting: dict[str, Any]) 
     """
     path = folder / RECORD
     sittings = json.loads(path.read_text())["sittings"] if path.exists() else []
-    part = path.with_name(f".{RECORD}.new")
-    try:
-        part.write_text(json.dumps({**record, "sittings": [*sittings, sitting]}, indent=2) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"could not write {path}: {error}") from error
-
-
-def versions() -> dict[str, str]:
-    """Of everything that computes, and the state of the repository if crsdun runs from one."""
-    found = {
-        "crsdun": crsdun.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    with suppress(OSError, subprocess.CalledProcessError):
-        _git("ls-files", "--error-unmatch", "__init__.py")  # not merely installed inside somebody's repository
-        found["git"] = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    return found
-
-
-def _git(*words: str) -> str:
-    """What git says in the folder of the package."""
-    command = ["git", "-C", str(Path(crsdun.__file__).parent), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    """Where it computes."""
-    found: dict[str, Any] = {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processes": processes,
-        "device": device.type,
-    }
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
-
-
-def fingerprint(hashes: dict[str, str]) -> str:
-    """One SHA-256 for all files or scenes of a split."""
-    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
+    write_json(path, {**record, "sittings": [*sittings, sitting]})

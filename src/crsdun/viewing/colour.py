@@ -41,7 +41,9 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
         InputError: ``like`` has other bands.
     """
     if like is not None and (like.wavelengths, like.bands) != (scene.wavelengths, scene.bands):
-        raise InputError(f"{scene.name!r} and {like.name!r} have different bands; resample one to those of the other")
+        raise InputError(
+            f"{scene.name!r} and {like.name!r} have different bands", "resample one to those of the other"
+        )
     reference = scene if like is None else like
     if scene.wavelengths is not None and _reaches_across_the_visible(scene.wavelengths):
         exposure = None if like is None else auto_exposure(reference.cube, scene.wavelengths)
@@ -174,7 +176,7 @@ def _band_weights(wavelengths: tuple[float, ...], illuminant: str) -> np.ndarray
     """(3, C): linear sRGB of a reflectance is these weights times its bands; each row sums to 1."""
     science = _colour_science()
     if illuminant not in science.SDS_ILLUMINANTS:
-        raise InputError(f"unknown illuminant {illuminant!r}; take D65, D50, A, E or another CIE name")
+        raise InputError(f"unknown illuminant {illuminant!r}", "take D65, D50, A, E or another CIE name")
     grid, observer = _observer()
     lamp = science.SDS_ILLUMINANTS[illuminant]
     seen = observer * np.interp(grid, lamp.wavelengths, lamp.values)[:, None]
@@ -196,12 +198,13 @@ def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str)
     """(H, W, 3) linear sRGB, may leave 0..1."""
     _check_cube(cube)
     if len(wavelengths) != len(cube):
-        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths; give one for each")
+        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")
     visible = [band for band, value in enumerate(wavelengths) if VISIBLE[0] <= value <= VISIBLE[1]]
     if not visible:
         raise InputError(
             f"no band is visible: they cover {min(wavelengths):g}–{max(wavelengths):g} nm and the eye "
-            f"{VISIBLE[0]:g}–{VISIBLE[1]:g} nm; choose three of them with false_colour(cube, bands)"
+            f"{VISIBLE[0]:g}–{VISIBLE[1]:g} nm",
+            "choose three of them with false_colour(cube, bands)",
         )
     weights = _band_weights(tuple(float(wavelengths[band]) for band in visible), illuminant)
     seen = cube if len(visible) == len(cube) else cube[visible]
@@ -238,5 +241,5 @@ def _check_cube(cube: np.ndarray) -> None:
         raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
     if not np.isfinite(cube).all():
         raise InputError(
-            f"the cube holds {int((~np.isfinite(cube)).sum())} NaN or infinite values; replace them first"
+            f"the cube holds {int((~np.isfinite(cube)).sum())} NaN or infinite values", "replace them first"
         )

@@ -67,7 +67,7 @@ def read_run_report(folder: str | Path) -> RunReport:
         record["sittings"][-1]["started"], record["config"]["network"]["name"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"{folder} holds no whole {RUN} of crsdun train ({error}); give the folder of a run"
+            f"{folder} holds no whole {RUN} of crsdun train ({error})", "give the folder of a run"
         ) from error
     curves = _columns(folder / "log.csv")
     for name, curve in _columns(folder / "validation.csv").items():
@@ -130,7 +130,7 @@ def _section(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]
     try:
         return _told(title, folder, evaluation)
     except (LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / FILE} is not whole ({error!r}); evaluate again") from error
+        raise InputError(f"{folder / FILE} is not whole ({error!r})", "evaluate again") from error
 
 
 def _told(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]:
@@ -276,7 +276,9 @@ def _columns(path: Path) -> dict[str, tuple[list[int], list[float | None]]]:
         names = [name for name in (rows[0] if rows else ()) if name != "step"]
         return {name: (steps, [_finite(row[name]) for row in rows]) for name in names}
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise InputError(f"{path} is no table of a run ({error}); give the folder as crsdun train left it") from error
+        raise InputError(
+            f"{path} is no table of a run ({error})", "give the folder as crsdun train left it"
+        ) from error
 
 
 def _finite(text: str) -> float | None:

@@ -61,8 +61,8 @@ def save_png(image: np.ndarray, path: str | Path) -> None:
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise InputError(
-            f"a picture is uint8 of shape (H,W), (H,W,3) or (H,W,4), not {image.dtype} of shape {image.shape}; "
-            "make one with cube_to_srgb, false_colour or measurement_picture"
+            f"a picture is uint8 of shape (H,W), (H,W,3) or (H,W,4), not {image.dtype} of shape {image.shape}",
+            "make one with cube_to_srgb, false_colour or measurement_picture",
         )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path, format="PNG")
@@ -129,7 +129,7 @@ def spectra(
         _check(cube, wavelengths)
     C, H, W = next(iter(shapes))
     if picture.shape[:2] != (H, W):
-        raise InputError(f"the picture has shape {picture.shape} but the cubes see {(H, W)}; draw it from them")
+        raise InputError(f"the picture has shape {picture.shape} but the cubes see {(H, W)}", "draw it from them")
     outside = [point for point in points if not (0 <= point[0] < H and 0 <= point[1] < W)]
     if outside:
         raise InputError(f"the point (row, column) = {outside[0]} lies outside the scene of {H}×{W} pixels")
@@ -181,7 +181,7 @@ def class_map(classes: np.ndarray, class_names: Sequence[str] | None, path: str 
     present, counts = np.unique(classes, return_counts=True)
     if class_names is not None and present[-1] >= len(class_names):
         raise InputError(
-            f"the map holds class {present[-1]} but there are {len(class_names)} class names; name every class"
+            f"the map holds class {present[-1]} but there are {len(class_names)} class names", "name every class"
         )
     colours = class_colours(max(int(present[-1]) + 1, 0))
     entries = []
@@ -231,10 +231,10 @@ def comparison(rows: Sequence[Panel | tuple], path: str | Path, columns: int = 5
     for panel in panels:
         if not (panel.image.ndim == 2 or (panel.image.ndim == 3 and panel.image.shape[2] in (3, 4))):
             raise InputError(
-                f"the panel {panel.title!r} has shape {panel.image.shape}; expected (H,W), (H,W,3) or (H,W,4)"
+                f"the panel {panel.title!r} has shape {panel.image.shape}", "expected (H,W), (H,W,3) or (H,W,4)"
             )
         if not np.isfinite(panel.image).all():
-            raise InputError(f"the panel {panel.title!r} holds NaN or infinite values; replace them first")
+            raise InputError(f"the panel {panel.title!r} holds NaN or infinite values", "replace them first")
     maps = [panel.image for panel in panels if _is_map(panel.image)]
     least = min((float(values.min()) for values in maps), default=0.0)
     limits = (min(least, 0.0), max((float(np.percentile(values, 99.8)) for values in maps), default=1.0))
@@ -499,4 +499,4 @@ def _check(cube: np.ndarray, wavelengths: Sequence[float] | None) -> None:
     if cube.ndim != 3 or 0 in cube.shape:
         raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
     if wavelengths is not None and len(wavelengths) != len(cube):
-        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths; give one for each")
+        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")

@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import shlex
-from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -43,27 +41,9 @@ def render(name: str, data: Any, **values: Any) -> str:
     try:
         return template.render(data=data, **parts, **values)
     except UndefinedError as error:
-        raise InputError(f"the record of this folder lacks what its report tells ({error}); make it again") from error
-
-
-def write_page(page: str, path: Path, overwrite: bool = False) -> None:
-    """A page as a file that is either whole or as it was.
-
-    Raises:
-        InputError: the file exists and ``overwrite`` is off, or the disk refuses.
-    """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; choose another --out or give --overwrite")
-    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise InputError(
+            f"the record of this folder lacks what its report tells ({error})", "make it again"
+        ) from error
 
 
 def picture_url(image: np.ndarray, quality: int = QUALITY) -> str:

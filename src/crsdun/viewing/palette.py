@@ -35,8 +35,8 @@ def class_picture(classes: np.ndarray) -> np.ndarray:
     """
     if classes.ndim != 2 or 0 in classes.shape or not np.issubdtype(classes.dtype, np.integer):
         raise InputError(
-            f"a class map is integer (height, width), not {classes.dtype} of shape {classes.shape}; "
-            "take the argmax of logits over the classes first"
+            f"a class map is integer (height, width), not {classes.dtype} of shape {classes.shape}",
+            "take the argmax of logits over the classes first",
         )
     labels = classes.astype(np.int64)  # signed, so that −1 picks the last colour, the grey
     if labels.min() < -1:

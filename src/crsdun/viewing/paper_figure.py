@@ -81,7 +81,7 @@ def choose_bands(scene: Scene, wanted: Sequence[float] | None = None) -> list[in
     for value in wanted:
         if not axis[0] - slack <= value <= axis[-1] + slack:
             unit = "the bands are numbered" if scene.wavelengths is None else "the bands lie at nm"
-            raise InputError(f"there is no band {value:g}; {unit} {axis[0]:g} to {axis[-1]:g}")
+            raise InputError(f"there is no band {value:g}", f"{unit} {axis[0]:g} to {axis[-1]:g}")
     return list(dict.fromkeys(int(np.abs(axis - value).argmin()) for value in wanted))
 
 
@@ -115,8 +115,8 @@ def paper_figure(
     for name, scene in scenes.items():
         if (scene.cube.shape, scene.wavelengths) != (first.cube.shape, first.wavelengths):
             raise InputError(
-                f"{name} has {_described(scene)} but {next(iter(estimates))} {_described(first)}; show estimates of "
-                "one scene on the same bands"
+                f"{name} has {_described(scene)} but {next(iter(estimates))} {_described(first)}",
+                "show estimates of one scene on the same bands",
             )
     from crsdun.viewing.pixel_selection import select_pixels
 

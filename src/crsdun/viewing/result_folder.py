@@ -13,10 +13,10 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
-from crsdun.storage import RECORD, new_folder
+from crsdun.storage import RECORD, atomic_folder, write_json, write_text
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
-from crsdun.viewing.pages import PAGE, write_page
+from crsdun.viewing.pages import PAGE
 from crsdun.viewing.pixel_selection import select_pixels
 from crsdun.viewing.result_page import result_page
 
@@ -36,7 +36,7 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         InputError: the folder exists already, or the disk refuses.
     """
     scene, truth = result.scene, result.truth
-    with new_folder(out, overwrite) as folder:
+    with atomic_folder(out, overwrite) as folder:
         write_scene(scene, folder / "cube.hdr")
         write_scene(scene, folder / "cube.npz")
         if scene.classes is not None:
@@ -62,14 +62,14 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         write_measurement(replace(result.measurement, **known), folder / "measurement.npz")
         if truth is not None:
             write_scene(truth, folder / "truth.npz")
-        (folder / METRICS).write_text(json.dumps(result.metrics, indent=2, allow_nan=False) + "\n")
+        write_json(folder / METRICS, result.metrics)
         record = {
             **result.record,
             "picture": description,
             "spectra_at_row_column": [list(map(int, p)) for p in points],
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-        write_page(result_page(result), folder / PAGE)
+        write_json(folder / RECORD, record)
+        write_text(folder / PAGE, result_page(result))
 
 
 def read_results(folder: str | Path) -> Reconstruction:
@@ -83,10 +83,10 @@ def read_results(folder: str | Path) -> Reconstruction:
         record, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (RECORD, METRICS))
         offsets = record["camera"]["offsets_pixels"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} is no whole folder of crsdun reconstruct ({error}); make it again") from error
+        raise InputError(f"{folder} is no whole folder of crsdun reconstruct ({error})", "make it again") from error
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
-        raise InputError(f"{folder / 'measurement.npz'} holds no mask; reconstruct the measurement again")
+        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct the measurement again")
     return Reconstruction(
         measurement,
         CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
@@ -19,6 +18,7 @@ from crsdun.scenes.produce.rendering import ONE, SIZE, VERSION, Rendering, rende
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, pairs
 from crsdun.scenes.scene import Scene
 from crsdun.scenes.scene_set import SceneSet, window
+from crsdun.storage import atomic_file, check_file
 
 SCENES = {"train": 256, "validation": 25, "test": 50}
 
@@ -35,7 +35,7 @@ class _Produce(SceneSet):
 
     def __init__(self, split: str):
         if split not in SCENES:
-            raise InputError(f"Produce-23 has no split {split!r}; there are: {', '.join(SCENES)}")
+            raise InputError(f"Produce-23 has no split {split!r}", f"there are: {', '.join(SCENES)}")
         self.split = split
         self.name = f"produce-23 {VERSION} {split}"
         self.names = tuple(f"{split}_{index:03d}" for index in range(SCENES[split]))
@@ -93,7 +93,8 @@ def verified(split: str, index: int) -> Rendering:
     if scene_hash(scene) != frozen:
         raise InputError(
             f"scene {index} of {split} has SHA-256 {scene_hash(scene)} on this machine, but {frozen} in version "
-            f"{VERSION} of Produce-23; please report this with your processor and NumPy's version ({np.__version__})"
+            f"{VERSION} of Produce-23",
+            f"please report this with your processor and NumPy's version ({np.__version__})",
         )
     return scene
 
@@ -109,15 +110,15 @@ class StoredProduce(_Produce):
         super().__init__(split)
         self.path = Path(folder) / file_name(split)
         if not self.path.is_file():
-            raise InputError(f"{self.path} does not exist; write it with: crsdun data make produce --out {folder}")
+            raise InputError(f"{self.path} does not exist", f"write it with: crsdun data make produce --out {folder}")
         with self._open() as file:
             found = {key: str(file.attrs.get(key)) for key in ("benchmark", "version", "sha256")}
         expected = {"benchmark": "Produce-23", "version": VERSION, "sha256": split_hash(split)}
         if found != expected:
             raise InputError(
                 f"{self.path} holds {found['benchmark']} {found['version']} with SHA-256 {found['sha256'][:12]}…, "
-                f"not Produce-23 {VERSION} with {expected['sha256'][:12]}…; write it again with: "
-                f"crsdun data make produce --out {folder} --overwrite"
+                f"not Produce-23 {VERSION} with {expected['sha256'][:12]}…",
+                f"write it again with: crsdun data make produce --out {folder} --overwrite",
             )
 
     def _open(self) -> Any:
@@ -127,7 +128,7 @@ class StoredProduce(_Produce):
             return h5py.File(self.path)
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be read ({error}); write it again with: crsdun data make produce --overwrite"
+                f"{self.path} cannot be read ({error})", "write it again with: crsdun data make produce --overwrite"
             ) from error
 
     def _read(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, str]:
@@ -162,19 +163,14 @@ def make_produce(
     """
     paths = {split: Path(out) / file_name(split) for split in SCENES}
     for path in paths.values():
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; choose another folder or pass --overwrite")
+        check_file(path, overwrite)
     Path(out).mkdir(parents=True, exist_ok=True)
     before = 0
     for split, path in paths.items():
-        partial = path.with_suffix(".partial")
-        try:
-            for done in _write(partial, split):
+        with atomic_file(path, overwrite) as part:
+            for done in _write(part, split):
                 if progress is not None:
                     progress(before + done, sum(SCENES.values()))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
         before += SCENES[split]
     written = {
         path.name: {"bytes": path.stat().st_size, "scenes": SCENES[split], "sha256": split_hash(split)}

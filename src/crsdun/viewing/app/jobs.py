@@ -20,6 +20,7 @@ from crsdun.optics import Estimate, SensorNoise, random_mask, shifted_mask
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
 from crsdun.solvers import SOLVERS
+from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.app.workspace import MOST_STAGES_BYTES, Layer, Workspace, layer_of
 
 YARDSTICK = "gap-tv"
@@ -35,8 +36,8 @@ class Cancelled(Exception):
 class Job:
     """Something that takes long. ``state`` is waiting, running, done, failed or cancelled."""
 
-    def __init__(self, title: str, work: Callable[[Job], str]):
-        self.title, self.work = title, work
+    def __init__(self, title: str, work: Callable[[Job], str], folder: Path | None = None):
+        self.title, self.work, self.folder = title, work, folder
         self.state, self.step, self.done, self.total, self.message = "waiting", title, 0, 0, ""
         self._cancel = threading.Event()
         self.started = time.monotonic()
@@ -82,10 +83,8 @@ class Job:
                 _computing.release()
         except Cancelled:
             self.state, self.message = "cancelled", "cancelled; what was there before is still there"
-        except (InputError, OSError) as error:
-            self.state, self.message = "failed", str(error)
-        except MemoryError:
-            self.state, self.message = "failed", "the memory does not suffice for this size"
+        except (InputError, OSError, MemoryError) as error:
+            self.state, self.message = "failed", page_message(error, self.folder)
         except Exception as error:
             traceback.print_exc()
             self.state, self.message = "failed", f"this should not happen ({error}); the terminal tells where"
@@ -120,7 +119,7 @@ def decode(subject: Workspace, method: str, settings: dict[str, Any], weights: d
 
 def _estimate(subject: Workspace, method: str, settings: dict[str, Any], weights: dict[str, Path], job: Job) -> Layer:
     if subject.measurement is None or subject.camera is None:
-        raise InputError("there is no measurement open; open one, or simulate it from this scene")
+        raise InputError("there is no measurement open", "open one, or simulate it from this scene")
     job.step, job.done, job.total = f"{method} is being prepared", 0, 0
     engine = settings.get("engine") or "torch"
     name, path = method, weights.get(method)
@@ -132,7 +131,7 @@ def _estimate(subject: Workspace, method: str, settings: dict[str, Any], weights
         _, computed = runtime.open_method(method=method, **({"iterations": iterations} if iterations else {}))
         name += f" · {iterations} iterations" if iterations else ""
     else:
-        raise InputError(f"there is no method or weights called {method!r} here; choose another")
+        raise InputError(f"there is no method or weights called {method!r} here", "choose another")
     job.step = f"{name} is decoding"
     config = getattr(computed, "config", None)
     stages = getattr(config, "stages", 1) * (subject.camera.bands + getattr(config, "classes", 0))

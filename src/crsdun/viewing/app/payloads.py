@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from crsdun.scenes.scene_io import cameras_that_fit
@@ -59,11 +57,6 @@ def _layer_payload(layer: Layer) -> dict[str, Any]:
     }
 
 
-def file_payload(found: dict[str, Any], session: Session) -> dict[str, Any]:
-    problem = found.get("problem")
-    return {**found, "problem": in_page_words(problem, session.folder)} if problem else found
-
-
 def suggested(session: Session) -> dict[str, Any]:
     """Which array is probably which, the newest file first: role → file and key."""
     roles: dict[str, Any] = {}
@@ -87,28 +80,3 @@ def fits(session: Session) -> list[dict[str, int]]:
         arrays = session.found[roles[role]["file"]]["arrays"]
         chosen[role] = next(array for array in arrays if array["key"] == roles[role]["key"])
     return cameras_that_fit(chosen["measurement"], chosen["mask"])
-
-
-# Options of the command line → what the page calls them.
-WORDS = {
-    r"give --mask FILE": "choose a mask",
-    r"--mask-key": "the choice of arrays",
-    r"--key": "the choice of arrays",
-    r"--bits( N)?": "the bit depth",
-    r"--white( \(frame or level\))?": "a white reference (crsdun reconstruct)",
-    r"--(dark|exposure)": r"\1",
-    r"a --step": "a step",
-    r"--step( [\d.]+)?": r"the step\1",
-    r"--bands( \d+)?": r"the number of bands\1",
-    r"--wavelengths": "the wavelengths",
-    r"leave --engine away": "choose the engine torch",
-}
-
-
-def in_page_words(text: str, folder: Path | None = None) -> str:
-    """A message of the package for somebody who sees fields and not options."""
-    if folder is not None:
-        text = text.replace(f"{folder}/", "")
-    for option, words in WORDS.items():
-        text = re.sub(option, words, text)
-    return text

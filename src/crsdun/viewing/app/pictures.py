@@ -57,7 +57,7 @@ def look(subject: Workspace, name: str, stage: int | None, mode: str, bands: lis
     layer, place = subject.layer(name, stage)
     cube = layer.cubes[place]
     if any(not 0 <= band < len(cube) for band in bands):
-        raise InputError(f"there is no such band; expected 0..{len(cube) - 1}")
+        raise InputError("there is no such band", f"expected 0..{len(cube) - 1}")
     reference = subject.layers.get(TRUTH, layer)  # truth and estimates are shown alike
     like = reference.cubes[-1]
     if mode == "band":
@@ -94,7 +94,7 @@ def attention(subject: Workspace, name: str, block: int, what: str, place: Regio
     """
     layer, stage = subject.layer(name)
     if not 0 <= block < len(layer.blocks) or what not in ("association", "attention", "sources"):
-        raise InputError(f"{name} has no cross-aggregation that could show this; choose weights of CRSDUN")
+        raise InputError(f"{name} has no cross-aggregation that could show this", "choose weights of CRSDUN")
     weights = np.zeros(subject.shape[1:], dtype=np.float32)
     weights[place.top : place.top + place.height, place.left : place.left + place.width] = 1 / (
         place.height * place.width
@@ -128,7 +128,7 @@ def class_bytes(subject: Workspace, name: str, stage: int | None) -> np.ndarray:
 
 def _error(subject: Workspace, cube: np.ndarray, mode: str) -> View:
     if TRUTH not in subject.layers:
-        raise InputError("an error map needs the true scene; open it beside the measurement")
+        raise InputError("an error map needs the true scene", "open it beside the measurement")
     truth = subject.layers[TRUTH].cubes[0]
     if mode == "error":
         difference = cube - truth
@@ -146,14 +146,14 @@ def _confidence(layer: Layer, place: int) -> View:
 
 def _measurement(subject: Workspace) -> View:
     if subject.measurement is None:
-        raise InputError("there is no measurement here; open one, or simulate it")
+        raise InputError("there is no measurement here", "open one, or simulate it")
     return View(measurement_picture(subject.measurement.frame), {"text": "the coded measurement y"})
 
 
 def _residual(subject: Workspace, cube: np.ndarray, mode: str) -> View:
     camera, measurement = subject.cpu_camera, subject.measurement
     if camera is None or measurement is None:
-        raise InputError("there is no measurement here; open one, or simulate it")
+        raise InputError("there is no measurement here", "open one, or simulate it")
     # A scene begins with blue, whichever way the camera spreads it.
     order = range(camera.bands) if camera.wavelengths is None else np.argsort(np.argsort(camera.wavelengths))
     in_camera_order = torch.from_numpy(cube[np.asarray(order)])

@@ -19,5 +19,5 @@ def sample(name: str) -> Scene:
         InputError: there is no such sample.
     """
     if name not in SAMPLES:
-        raise InputError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
+        raise InputError(f"there is no sample {name!r}", f"there are {', '.join(SAMPLES)}")
     return open_set("produce", "test")[int(name.removeprefix("produce-"))]

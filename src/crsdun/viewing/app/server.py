@@ -34,10 +34,11 @@ from crsdun.storage import RECORD
 from crsdun.viewing.app import pictures, spectra
 from crsdun.viewing.app.guard import Guard
 from crsdun.viewing.app.jobs import ENGINES, Job, decode, simulated
-from crsdun.viewing.app.payloads import ROLES, file_payload, fits, in_page_words, suggested, workspace_payload
+from crsdun.viewing.app.payloads import ROLES, fits, suggested, workspace_payload
 from crsdun.viewing.app.samples import SAMPLES, sample
 from crsdun.viewing.app.sessions import MOST_TRIALS, Session, Sessions
 from crsdun.viewing.app.uploads import MEGABYTE, receive
+from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.app.workspace import TRUTH, Workspace, open_exposure, open_folder, open_scene
 from crsdun.viewing.result_folder import read_results, write_results
 
@@ -125,8 +126,8 @@ def serve(settings: ServerConfig, tell: Callable[[str], None]) -> None:
     except OSError as error:
         listening.close()
         raise InputError(
-            f"cannot listen on {settings.host}, port {settings.port} ({error.strerror or error}); choose another "
-            "--port"
+            f"cannot listen on {settings.host}, port {settings.port} ({error.strerror or error})",
+            "choose another <port>",
         ) from error
     # Port 0 asks for any that is free.
     settings = ServerConfig(settings.host, listening.getsockname()[1], settings.given, settings.limit, settings.key)
@@ -181,7 +182,8 @@ def _add_folder(subject: Workspace, other: Workspace) -> None:
     """The results of another method on the same scene, beside the first."""
     if other.shape != subject.shape:
         raise InputError(
-            f"{other.folder} holds a cube of {other.shape}, {subject.folder} one of {subject.shape}; open them singly"
+            f"{other.folder} holds a cube of {other.shape}, {subject.folder} one of {subject.shape}",
+            "open them singly",
         )
     for name, layer in other.layers.items():
         if name == TRUTH:
@@ -194,7 +196,7 @@ def _session(request: Request) -> Session:
     settings: ServerConfig = request.app.state.settings
     session = request.app.state.sessions.get(request.cookies.get(settings.cookie))
     if session is None:
-        raise InputError("this explorer does not know you any more; open the link that crsdun app printed again")
+        raise InputError("this explorer does not know you any more", "open the link that crsdun app printed again")
     return session
 
 
@@ -215,9 +217,8 @@ async def _said(request: Request) -> dict[str, Any]:
 
 
 async def _input_error(request: Request, error: Exception) -> Response:
-    text = str(error) or "the memory does not suffice for this size"
     session = request.app.state.sessions.get(request.cookies.get(request.app.state.settings.cookie))
-    return JSONResponse({"error": in_page_words(text, session and session.folder)}, 400)
+    return JSONResponse({"error": page_message(error, session and session.folder)}, 400)
 
 
 # -- what there is ----------------------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def _state(request: Request) -> Response:
                 "version": session.version,
                 "made_by": f"crsdun {__version__}",
                 "subject": None if subject is None else workspace_payload(subject),
-                "files": [file_payload(each, session) for each in session.found.values()],
+                "files": list(session.found.values()),
                 "suggested": suggested(session),
                 "fits": fits(session),
                 "samples": [{"name": name, "title": title} for name, title in SAMPLES.items()],
@@ -325,10 +326,10 @@ async def _upload(request: Request) -> Response:
     told = request.headers.get("content-length")
     room = session.room(settings.limit)
     if room <= 0:
-        raise InputError("your uploads here are full; start afresh with Forget everything")
+        raise InputError("your uploads here are full", "start afresh with Forget everything")
     path = await receive(request.path_params["name"], request.stream(), session.folder, room, _whole(told))
     await run_in_threadpool(session.add_file, path, settings.limit)
-    return JSONResponse(file_payload(session.found[path.name], session))
+    return JSONResponse(session.found[path.name])
 
 
 async def _open(request: Request) -> Response:
@@ -357,7 +358,7 @@ def _open_files(session: Session, said: dict[str, Any]) -> None:
         if not isinstance(value, dict) or not value.get("file"):
             return None
         if value["file"] not in session.files:
-            raise InputError(f"there is no file {value['file']!r} here; drop it again")
+            raise InputError(f"there is no file {value['file']!r} here", "drop it again")
         key = value.get("key")
         return session.files[value["file"]], None if key is None else str(key)
 
@@ -386,14 +387,14 @@ def _camera_said(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         }
         return camera, {"bit_depth": None if bits in (None, "") else int(bits)}
     except (TypeError, ValueError) as error:
-        raise InputError("step, bands and bit depth are numbers; leave them empty to be found") from error
+        raise InputError("step, bands and bit depth are numbers", "leave them empty to be found") from error
 
 
 def _begin(session: Session, title: str, work: Callable[[Job], str]) -> Response:
     with session.lock:
         if session.job is not None and session.job.running:
-            raise InputError("something is being computed already; cancel it, or wait")
-        session.job = Job(title, work).start()
+            raise InputError("something is being computed already", "cancel it, or wait")
+        session.job = Job(title, work, session.folder).start()
     return JSONResponse(session.job.described())
 
 
@@ -434,14 +435,14 @@ def _scene_and_mask(session: Session, said: dict[str, Any]) -> tuple[Scene, np.n
     if name == "open":
         scene = session.opened().truth
         if scene is None:
-            raise InputError("what is open has no true scene to simulate from; choose a sample")
+            raise InputError("what is open has no true scene to simulate from", "choose a sample")
     else:
         scene = sample(name)
     mask = said.get("mask")
     if not mask:
         return scene, None
     if mask not in session.files:
-        raise InputError(f"there is no mask file {mask!r} here; drop it first")
+        raise InputError(f"there is no mask file {mask!r} here", "drop it first")
     return scene, read_mask(session.files[mask])
 
 
@@ -450,7 +451,7 @@ def _method_said(said: dict[str, Any]) -> dict[str, Any]:
     try:
         number = int(iterations) if iterations else None
     except (TypeError, ValueError) as error:
-        raise InputError("iterations are a whole number; leave it empty for the default") from error
+        raise InputError("iterations are a whole number", "leave it empty for the default") from error
     engine = said.get("engine")
     return {"iterations": number, "engine": engine if engine in ENGINES else None, "beside": bool(said.get("beside"))}
 
@@ -458,8 +459,6 @@ def _method_said(said: dict[str, Any]) -> dict[str, Any]:
 async def _job(request: Request) -> Response:
     session = _session(request)
     described = session.job.described() if session.job else None
-    if described and described["state"] == "failed":
-        described["message"] = in_page_words(described["message"], session.folder)
     return JSONResponse({"job": described, "version": session.version})
 
 
@@ -516,7 +515,7 @@ def _result_folder(session: Session, name: str) -> Path:
     subject = session.opened()
     layer, _ = subject.layer(name)
     if layer.result is None:
-        raise InputError("only what was decoded can be downloaded; decode first")
+        raise InputError("only what was decoded can be downloaded", "decode first")
     with session.lock:
         out = session.folder / f"result-{session.version}-{_plain_name(name)}"
         if not (out / RECORD).is_file():
@@ -550,10 +549,10 @@ def start(given: Sequence[Path], host: str, port: int, limit_mb: int, tell: Call
     """
     for path in given:
         if not path.exists():
-            raise InputError(f"there is no file or folder {path}; check the name")
+            raise InputError(f"there is no file or folder {path}", "check the name")
         if path.is_dir():
             read_results(path)
     if limit_mb < 1:
-        raise InputError(f"a limit of {limit_mb} MB lets nothing in; give --limit a number of megabytes from 1 on")
+        raise InputError(f"a limit of {limit_mb} MB lets nothing in", "give <limit> a number of megabytes from 1 on")
     paths = tuple(path.resolve() for path in given)
     serve(ServerConfig(host, port, paths, limit_mb * MEGABYTE, secrets.token_urlsafe(16)), tell)

@@ -82,7 +82,7 @@ class Session:
             InputError: nothing is.
         """
         if self.subject is None:
-            raise InputError("nothing is open; choose a sample or drop a file")
+            raise InputError("nothing is open", "choose a sample or drop a file")
         return self.subject
 
     def room(self, limit: int) -> int:

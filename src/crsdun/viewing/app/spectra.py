@@ -48,7 +48,7 @@ class Region:
 def spectra_at(subject: Workspace, places: list[Region], stage: int | None) -> list[dict[str, Any]]:
     """Of each place and layer: ``mean`` and ``spread`` (standard deviation) per band, and class probabilities."""
     if len(places) > MOST_POINTS:
-        raise InputError(f"{len(places)} points at once are too many; at most {MOST_POINTS}")
+        raise InputError(f"{len(places)} points at once are too many", f"at most {MOST_POINTS}")
     return [{"layers": {name: _at(subject, name, place, stage) for name in subject.layers}} for place in places]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.scenes import describe
 from crsdun.scenes.formats import ENVI_SUFFIXES
+from crsdun.viewing.app.wording import page_message
 
 MEGABYTE = 1 << 20
 SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
@@ -34,12 +35,13 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit: 
     suffix = Path(name).suffix.lower()
     if not name or suffix not in SUFFIXES:
         raise InputError(
-            f"{name or 'this'} is no file that can be opened here; expected .mat, .npy, .npz, .h5, .tif, .png, an "
-            "ENVI pair (.hdr with its data), or weights (.safetensors)"
+            f"{name or 'this'} is no file that can be opened here",
+            "expected .mat, .npy, .npz, .h5, .tif, .png, an "
+            "ENVI pair (.hdr with its data), or weights (.safetensors)",
         )
     too_large = InputError(
-        f"{name} is larger than {limit / MEGABYTE:.0f} MB, the most this explorer takes; crop it, or start it with a "
-        "larger --limit"
+        f"{name} is larger than {limit / MEGABYTE:.0f} MB, the most this explorer takes",
+        "crop it, or start it with a larger <limit>",
     )
     if told is not None and told > limit:
         raise too_large
@@ -64,8 +66,7 @@ def found_in(path: Path, limit: int) -> dict[str, Any]:
         check_unpacked(path, limit * UNPACKED)
         told = describe(path)
     except (InputError, MemoryError) as error:
-        reason = str(error) or "the memory does not suffice for it"
-        return {"name": path.name, "problem": reason.replace(str(path), path.name)}
+        return {"name": path.name, "problem": page_message(error, path.parent)}
     return {**told, "path": None, "name": path.name}
 
 
@@ -80,7 +81,8 @@ def check_unpacked(path: Path, limit: int) -> None:
     if size > limit:
         raise InputError(
             f"{path.name} unpacks to {size / MEGABYTE:.0f} MB, more than the {limit / MEGABYTE:.0f} MB this explorer "
-            "takes; crop it, or start it with a larger --limit"
+            "takes",
+            "crop it, or start it with a larger <limit>",
         )
 
 
@@ -124,7 +126,7 @@ def _unpacked_hdf5(path: Path) -> int:
     def add(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset):
             if node.external or node.is_virtual:
-                raise InputError(f"{path.name}: {name} lies in another file; save it as a plain array")
+                raise InputError(f"{path.name}: {name} lies in another file", "save it as a plain array")
             sizes.append(node.nbytes)
 
     with h5py.File(path, "r") as file:

@@ -100,7 +100,7 @@ class Workspace:
             InputError: there is no such layer.
         """
         if name not in self.layers:
-            raise InputError(f"there is nothing called {name!r} here any more; choose another")
+            raise InputError(f"there is nothing called {name!r} here any more", "choose another")
         layer = self.layers[name]
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
 

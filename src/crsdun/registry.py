@@ -1,0 +1,91 @@
+"""Open tables: what the package knows by name, and what other packages add to it.
+
+A package adds rows when it is imported. One that names a module under the entry point ``crsdun.plugins`` is imported
+by itself, the first time a table is asked for a name it does not hold or for all of its names.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from crsdun.errors import InputError
+
+PLUGINS = "crsdun.plugins"
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """Rows by name, in the order in which they were registered.
+
+    Args:
+        what: is registered here, for messages: ``solver``.
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        self._rows: dict[str, T] = {}
+
+    def register(self, name: str, row: T) -> T:
+        """Add a row; the same name again replaces it only with the very same row.
+
+        Raises:
+            InputError: the name is taken.
+        """
+        if self._rows.get(name, row) is not row:
+            raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
+        self._rows[name] = row
+        return row
+
+    def unregister(self, name: str) -> None:
+        """Take a row out again, as tests do."""
+        self._rows.pop(name, None)
+
+    def find(self, name: str) -> T:
+        """The row of this name.
+
+        Raises:
+            InputError: there is none; the message names the nearest.
+        """
+        if name in self:
+            return self._rows[name]
+        near = get_close_matches(name, self._rows, 1)
+        meant = f"did you mean {near[0]}? There are" if near else "there are"
+        raise InputError(f"there is no {self.what} called {name!r}", f"{meant} {', '.join(self)}")
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._rows:
+            load_plugins()
+        return name in self._rows
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self:
+            raise KeyError(name)
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        load_plugins()
+        return iter(tuple(self._rows))
+
+    def __len__(self) -> int:
+        load_plugins()
+        return len(self._rows)
+
+
+def load_plugins() -> None:
+    """Import every installed plugin, once; one that fails is named in a warning and left out."""
+    global _loaded
+    if _loaded:
+        return
+    _loaded = True  # before the loop: a plugin may look something up while it is imported
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            plugin.load()
+        except Exception as error:  # whatever it is, crsdun works without it
+            warnings.warn(f"the plugin {plugin.name} ({plugin.value}) could not be loaded: {error}", stacklevel=2)
+
+
+_loaded = False
