@@ -3,32 +3,44 @@
 light → measurement → cube + classes → someone looks at it:
 
 - ``crsdun.optics`` the camera · ``crsdun.scenes`` cubes, labels and file formats
-- ``crsdun.networks`` and ``crsdun.solvers`` measurement → cube (+ classes), learnt and training-free
-- ``crsdun.training`` · ``crsdun.evaluation`` · ``crsdun.runtime`` · ``crsdun.viewing``
+- ``crsdun.networks`` and ``crsdun.solvers`` measurement → cube (+ classes), learnt and training-free;
+  ``crsdun.methods`` the one interface over both
+- ``crsdun.training`` · ``crsdun.evaluation`` · ``crsdun.runtime`` · ``crsdun.viewing`` · ``crsdun.experiments``
 
-Importing the package is quick; PyTorch is loaded when a camera, network or solver is first asked for.
+Importing the package is quick; PyTorch is loaded when a camera, network or solver is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crsdun import evaluation, networks, optics, runtime, scenes, solvers, training, viewing
+    from crsdun import evaluation, experiments, methods, networks, optics, runtime, scenes, solvers, training, viewing
     from crsdun.errors import InputError
-    from crsdun.networks import create, load, save
+    from crsdun.networks import create, load, register_network, save
     from crsdun.optics import CassiCamera, Estimate
-    from crsdun.scenes import Scene
+    from crsdun.runtime import list_methods, reconstruct
+    from crsdun.scenes import Scene, register_dataset
+    from crsdun.solvers import register_solver
+    from crsdun.training import register_loss
 
 __version__ = "0.1.0"
 
-_PARTS = ("evaluation", "networks", "optics", "runtime", "scenes", "solvers", "training", "viewing")
+_PARTS = (
+    "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers", "training", "viewing",
+)  # fmt: skip
 _HOMES = {
     "CassiCamera": "optics",
     "Estimate": "optics",
-    "InputError": "optics",
+    "InputError": "errors",
     "Scene": "scenes",
     "create": "networks",
+    "list_methods": "runtime",
     "load": "networks",
+    "reconstruct": "runtime",
+    "register_dataset": "scenes",
+    "register_loss": "training",
+    "register_network": "networks",
+    "register_solver": "solvers",
     "save": "networks",
 }
 
@@ -40,9 +52,17 @@ __all__ = [
     "__version__",
     "create",
     "evaluation",
+    "experiments",
+    "list_methods",
     "load",
+    "methods",
     "networks",
     "optics",
+    "reconstruct",
+    "register_dataset",
+    "register_loss",
+    "register_network",
+    "register_solver",
     "runtime",
     "save",
     "scenes",

@@ -53,7 +53,7 @@ class Parity:
             for key in self.data.files
             if key.startswith("weight/")
         }
-        self.network = crsdun.networks.from_authors(self.weights)
+        self.network = crsdun.networks.from_published("crsdun", self.weights)
         self.camera = crsdun.CassiCamera(self.data["mask"], bands=self.data["cube"].shape[1])
         self.cube = torch.from_numpy(self.data["cube"])
         self.classes = torch.from_numpy(self.data["label"]).long()
@@ -121,7 +121,7 @@ def test_published_checkpoints_are_taken_in(stages, count, prefix):
     shapes = json.loads((PARITY / f"authors_checkpoint_{stages}stg_keys.json").read_text())
     random = torch.Generator().manual_seed(0)
     theirs = {prefix + key: torch.rand(shape, generator=random) for key, shape in shapes.items()}
-    network = crsdun.networks.from_authors(theirs)
+    network = crsdun.networks.from_published("crsdun", theirs)
     assert (network.config.bands, network.config.classes, network.config.stages) == (28, 23, stages)
     assert parameters(network) == count
     assert torch.equal(
@@ -132,10 +132,10 @@ def test_published_checkpoints_are_taken_in(stages, count, prefix):
 
 def test_foreign_or_incomplete_state_dicts_are_refused(parity):
     with pytest.raises(InputError, match="not a state dict of the authors' CRSDUN"):
-        crsdun.networks.from_authors({"conv.weight": torch.zeros(1)})
+        crsdun.networks.from_published("crsdun", {"conv.weight": torch.zeros(1)})
     del parity.weights["net_stage.1.CMB.norm.bias"]
     with pytest.raises(InputError, match=r"1 parameters disagree, such as stages\.0\.refine\.norm1\.bias"):
-        crsdun.networks.from_authors(parity.weights)
+        crsdun.networks.from_published("crsdun", parity.weights)
 
 
 # -- counts ----------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_stages_follow_each_other():
     torch.testing.assert_close(after, seen["network"][1] + seen["completion"][1] + r)
 
     # The masks where the prism puts them, cut to the scene's columns; both padded by reflection.
-    assert torch.equal(shifted, camera.mask_form("Phi")[None, ..., :41])
+    assert torch.equal(shifted, camera.disperse(camera.mask_per_band)[None, ..., :41])
     assert torch.equal(seen["data"], F.pad(r, (0, 7, 0, 12), mode="reflect"))
     assert torch.equal(seen["mask"], F.pad(shifted, (0, 7, 0, 12), mode="reflect"))
 

@@ -29,8 +29,9 @@ from crsdun.cli import (
     train,
 )
 from crsdun.cli.options import Parser
-from crsdun.cli.printing import reason
+from crsdun.cli.printing import error_line, notify
 from crsdun.errors import InputError
+from crsdun.provenance import made_by
 
 COMMANDS = (
     reconstruct,
@@ -56,15 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     options = parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with made_by(["crsdun", *arguments] if arguments is not None else sys.argv):
+            return options.run(options) or 0
     except (InputError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
-            sys.stderr.close()  # whoever read our output has gone: nothing to say
+            sys.stderr.close()  # the reader of our output is gone: there is nobody left to notify
             return 0
-        print(f"crsdun: {reason(error)}", file=sys.stderr)
+        notify(error_line(error))
         return 2
     except KeyboardInterrupt:
-        print("crsdun: interrupted; nothing is half-written", file=sys.stderr)
+        notify("interrupted; nothing is half-written")
         return 130
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console, tell
+from crsdun.cli.printing import console, print_result
 
 if TYPE_CHECKING:
     from crsdun.evaluation import Comparison
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     comparisons = compare(a, b)
     if options.json:
         figures = {each.figure: asdict(each) for each in comparisons}
-        tell({"a": a.method, "b": b.method, "scenes": len(a.scenes), "figures": figures}, "", as_json=True)
+        print_result({"a": a.method, "b": b.method, "scenes": len(a.scenes), "figures": figures}, "", as_json=True)
         return
     from rich.table import Table
 

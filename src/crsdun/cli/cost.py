@@ -70,9 +70,9 @@ def row(name: str, setting: ProblemSize, measured: bool) -> dict[str, Any]:
     network = open_network()
     counts = parameters(network), multiply_adds(network, setting.height, setting.width, setting.step)
     found: dict[str, Any] = {"network": name, **setting._asdict(), **dict(zip(COUNTS, counts, strict=True))}
-    told = published(name, setting)
-    printed = told is not None and told.parameters is not None
-    found["published"] = {each: getattr(told, each) for each in (*COUNTS, "source")} if printed else None
+    known = published(name, setting)
+    printed = known is not None and known.parameters is not None
+    found["published"] = {each: getattr(known, each) for each in (*COUNTS, "source")} if printed else None
     if printed:
         found["difference_percent"] = {each: 100 * (found[each] / found["published"][each] - 1) for each in COUNTS}
     if measured:
@@ -88,7 +88,7 @@ def opener(name: str, setting: ProblemSize) -> tuple[Callable[[], Network], Prob
 
     if not name.endswith(".safetensors"):
         return partial(create, name, setting.bands, setting.classes), setting
-    config = read_header(name)["config"]
+    config = read_header(name).config
     config = config.get("segmenter", config)
     counts = {each: config[each] for each in ("bands", "classes") if each in config}
     return partial(load, name), setting._replace(**counts)

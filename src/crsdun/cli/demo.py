@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import progress_bar, tell, told
+from crsdun.cli.printing import print_result, progress_bar, result_line, summary
 
 
 def add(commands: Commands) -> None:
@@ -20,10 +20,16 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.experiments.demo import write_demo
-    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.methods import keep_freed_memory
 
     keep_freed_memory()
-    found = write_demo(options.out, options.overwrite, progress_bar)
-    both = [told(result, options.out / name) for name, result in found.items()]
-    lines = [*(words for _, words in both), f"look at {options.out / 'overview.png'}"]
-    tell({"results": [facts for facts, _ in both]}, "\n".join(lines), options.json)
+    results = {
+        options.out / name: result
+        for name, result in write_demo(options.out, options.overwrite, progress_bar).items()
+    }
+    lines = [
+        *(result_line(result, out) for out, result in results.items()),
+        f"look at {options.out / 'overview.png'}",
+    ]
+    values = {"results": [summary(result, out) for out, result in results.items()]}
+    print_result(values, "\n".join(lines), options.json)

@@ -1,4 +1,4 @@
-"""``crsdun evaluate``: how good a network or a solver is on a data set."""
+"""``crsdun evaluate``: how good a method is on a data set."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.options import (
+    Commands,
+    command,
+    device_from,
+    device_option,
+    exposure_from,
+    exposure_options,
+    overwrite_option,
+)
 from crsdun.cli.printing import console, progress_bar
-from crsdun.cli.reconstruct import device_from
-from crsdun.cli.simulate import whole_number
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from crsdun.evaluation import Evaluation, SceneResult, Setup
+    from crsdun.evaluation import Evaluation, SceneResult
+    from crsdun.optics import ModelCard
     from crsdun.viewing.evaluation_figures import ContactSheetRow
 
 
@@ -26,9 +31,12 @@ def add(commands: Commands) -> None:
     evaluate = command(commands, "evaluate", run, "Judge a network or a solver on a split of a data set.")
     evaluate.add_argument(
         "weights",
-        help="a trained network (the name of shipped weights, .safetensors, .onnx, .xml), or gap-tv or admm-tv",
+        help="a trained network (the name of shipped weights, .safetensors, .onnx, .xml), gap-tv, admm-tv, or a "
+        "plugin's method",
     )
-    evaluate.add_argument("data", help="produce, indian-pines, a folder of a data set, or its .yaml")
+    evaluate.add_argument(
+        "data", help="produce, indian-pines, a plugin's data set, a folder, or a .yaml that describes one"
+    )
     evaluate.add_argument("--split", default="test", help="train, validation or test (default: test)")
     evaluate.add_argument(
         "--protocol",
@@ -37,26 +45,21 @@ def add(commands: Commands) -> None:
     )
     evaluate.add_argument("--first", type=int, metavar="N", help="only the first N scenes")
     evaluate.add_argument("--cubes-only", action="store_true", help="judge no classes")
-    evaluate.add_argument("--mask", default="random:0", help="file of the mask, or random:SEED (default: random:0)")
-    evaluate.add_argument("--mask-key", help="name of the mask in its file")
     evaluate.add_argument("--step", type=float, help="dispersion, pixels per band (default: the weights' own, or 2)")
-    evaluate.add_argument("--photons", type=float, help="Poisson shot noise: photons where y = 1")
-    evaluate.add_argument("--read-noise", type=float, default=0.0, help="standard deviation of the read-out noise")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    evaluate.add_argument("--iterations", type=int, help="of gap-tv and admm-tv")
-    evaluate.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+    exposure_options(evaluate)
+    evaluate.add_argument("--iterations", type=int, help="of a method without weights")
+    device_option(evaluate)
     evaluate.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
     overwrite_option(evaluate)
 
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
-    from crsdun.evaluation import evaluate, evaluate_scene, write_tables
-    from crsdun.methods.memory import keep_freed_memory
-    from crsdun.networks import Network, find_weights
+    from crsdun.evaluation import EvaluationOptions, evaluate, evaluate_scene, write_tables
+    from crsdun.methods import keep_freed_memory
+    from crsdun.networks import find_weights
     from crsdun.provenance import sha256_of
-    from crsdun.scenes.catalog import open_set
-    from crsdun.solvers import SOLVERS
+    from crsdun.scenes import open_set
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json, write_text
     from crsdun.viewing.evaluation_figures import confusion_picture, contact_sheet
     from crsdun.viewing.evaluation_page import evaluation_page
@@ -65,27 +68,15 @@ def run(options: argparse.Namespace) -> None:
     check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
     device = device_from(options.device)
-    weights = None if options.weights in SOLVERS else options.weights
     settings = {} if options.iterations is None else {"iterations": options.iterations}
-    name, method = runtime.open_method(weights, options.weights, device, step=options.step, **settings)
+    method = runtime.open_method(options.weights, device, step=options.step, **settings)
     keep_freed_memory()
-    step = method.card.step if options.step is None and isinstance(method, Network) else options.step
-    setup = setup_from(options, step=2 if step is None else step)
-
-    with progress_bar(name) as progress:
-        evaluation = evaluate(
-            method,
-            scenes,
-            setup,
-            options.protocol,
-            name=name,
-            device=device,
-            first=options.first,
-            cubes_only=options.cubes_only,
-            progress=progress,
-        )
-    if weights is not None:
-        file = find_weights(weights)
+    exposure = exposure_from(options, method.card.step if options.step is None else options.step)
+    with progress_bar(method.name) as progress:
+        chosen = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
+        evaluation = evaluate(method, scenes, exposure, chosen, progress)
+    file = find_weights(options.weights)
+    if file.is_file():
         origin = {"file": file.name, "sha256": sha256_of(file)}
         evaluation = replace(evaluation, record={**evaluation.record, "weights": origin})
 
@@ -96,34 +87,15 @@ def run(options: argparse.Namespace) -> None:
             confusion_picture(evaluation.confusion, scenes.class_names or (), folder / "confusion.png")
         # Their estimates were not kept: all scenes at once would not fit into memory.
         rows = [
-            sheet_row(title, index, evaluation, evaluate_scene(method, scenes, index, setup, device))
+            sheet_row(title, index, evaluation, evaluate_scene(method, scenes, index, exposure, device), method.card)
             for title, index in worst_median_best(evaluation).items()
         ]
         contact_sheet(rows, folder / "contact_sheet.png")
         write_text(folder / PAGE, evaluation_page([folder], [options.out.name]))
     if options.json:
-        print(json.dumps({"out": str(options.out), "method": name, **evaluation.figures}))
+        print(json.dumps({"out": str(options.out), "method": evaluation.method, **evaluation.figures}))
     else:
         print_evaluation(evaluation, options.out)
-
-
-def setup_from(options: argparse.Namespace, step: float) -> Setup:
-    """The camera that the options describe."""
-    from crsdun.evaluation import Setup
-    from crsdun.optics import SensorNoise
-    from crsdun.scenes import read_mask
-
-    mask: np.ndarray | None = None
-    kind, _, seed = options.mask.partition(":")
-    if kind != "random":
-        mask = read_mask(options.mask, options.mask_key)
-    return Setup(
-        mask=mask,
-        mask_seed=whole_number(seed or "0", "--mask random:SEED") if mask is None else 0,
-        step=step,
-        noise=SensorNoise(photons=options.photons, read_sigma=options.read_noise),
-        noise_seed=options.seed,
-    )
 
 
 def worst_median_best(evaluation: Evaluation) -> dict[str, int]:
@@ -134,19 +106,19 @@ def worst_median_best(evaluation: Evaluation) -> dict[str, int]:
     return {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
 
 
-def sheet_row(title: str, index: int, evaluation: Evaluation, trial: SceneResult) -> ContactSheetRow:
+def sheet_row(
+    title: str, index: int, evaluation: Evaluation, result: SceneResult, card: ModelCard
+) -> ContactSheetRow:
+    """A row of the contact sheet."""
     from crsdun.evaluation import FIGURES
-    from crsdun.scenes import Scene
     from crsdun.viewing.evaluation_figures import ContactSheetRow
 
     row = evaluation.scenes[index]
-    words = [figure.words(row[name]) for name, figure in FIGURES.items() if name in row]
-    estimate = Scene(
-        trial.estimate.cube[0].float().cpu().numpy(),
-        wavelengths=trial.scene.wavelengths,
-        classes=trial.estimate.classes[0].cpu().numpy() if evaluation.confusion else None,
-    )
-    return ContactSheetRow(f"{title}: {trial.name}", "   ".join(words), trial.scene, trial.frame.numpy(), estimate)
+    figures = "   ".join(figure.words(row[name]) for name, figure in FIGURES.items() if name in row)
+    estimate = result.run.scene(result.name, card)
+    if not evaluation.confusion:
+        estimate = replace(estimate, classes=None)
+    return ContactSheetRow(f"{title}: {result.name}", figures, result.scene, result.frame.numpy(), estimate)
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:

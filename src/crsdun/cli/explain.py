@@ -8,9 +8,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import Commands, command, measurement_options, overwrite_option
+from crsdun.cli.options import (
+    Commands,
+    command,
+    device_from,
+    measurement_options,
+    overwrite_option,
+    pipeline_from,
+)
 from crsdun.cli.printing import console
-from crsdun.cli.reconstruct import device_from, pipeline_from
 
 if TYPE_CHECKING:
     from crsdun.runtime import Explanation, RegionAttention
@@ -56,49 +62,50 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
-    from crsdun.methods.memory import keep_freed_memory
+    from crsdun.methods import RunOptions, keep_freed_memory
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing import select_pixels
     from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
 
     check_folder(options.out, options.overwrite)
     keep_freed_memory()
-    device = device_from(options.device)
-    name, network = options.weights.name, runtime.open_engine(options.weights, device=device)
-    given = pipeline_from(options, None, device=device).read(options.measurement)
-    explanation = runtime.explain(given.measurement, given.camera, network, name, given.truth, device)
+    run_options = RunOptions(device_from(options.device))
+    network = runtime.open_method(options.weights, run_options.device)
+    prepared = pipeline_from(options, network, run_options).read(options.measurement)
+    explanation = runtime.explain(prepared, network, run_options)
 
-    asked: list[RegionAttention] = []
+    regions: list[RegionAttention] = []
     if explanation.blocks:
         pixels = options.pixel
         if not pixels and not options.classes:
             pixels = select_pixels(explanation.answer.cube, CHOSEN)
-        asked += [explanation.pixel(row, column) for row, column in pixels]
-        asked += [explanation.of_class(each) for each in options.classes]
-    told = facts(explanation, asked)
+        regions += [explanation.pixel(row, column) for row, column in pixels]
+        regions += [explanation.of_class(each) for each in options.classes]
+    figures = plain_figures(explanation, regions)
     with atomic_folder(options.out, options.overwrite) as folder:
         stage_sheet(explanation, folder / "stages.png")
-        for looks in asked:
-            look_sheet(explanation, looks, folder / picture_name(looks))
+        for region in regions:
+            look_sheet(explanation, region, folder / picture_name(region))
         write_json(folder / RECORD, explanation.record)
-        write_json(folder / "explanation.json", told)
+        write_json(folder / "explanation.json", figures)
     if options.json:
-        print(json.dumps({"out": str(options.out), "method": name, **told}))
+        print(json.dumps({"out": str(options.out), "method": network.name, **figures}))
     else:
-        print_explanation(explanation, ["stages.png", *map(picture_name, asked)], options.out)
+        print_explanation(explanation, ["stages.png", *map(picture_name, regions)], options.out)
 
 
-def picture_name(looks: RegionAttention) -> str:
-    return re.sub(r"\W+", "_", looks.title) + ".png"
+def picture_name(region: RegionAttention) -> str:
+    return re.sub(r"\W+", "_", region.title) + ".png"
 
 
-def facts(explanation: Explanation, asked: list[RegionAttention]) -> dict[str, Any]:
-    """The stages' figures and, for each question, those of every block, as plain values without the maps."""
-    told = ("stage", "branch", "node", "block", "tokens", "own_class")
+def plain_figures(explanation: Explanation, regions: list[RegionAttention]) -> dict[str, Any]:
+    """The stages' figures and, for each region, those of every block, as plain values without the maps."""
+    names = ("stage", "branch", "node", "block", "tokens", "own_class")
     return {
         "stages": [stage.figures for stage in explanation.stages],
         "looks": {
-            looks.title: [{name: getattr(look, name) for name in told} for look in looks.blocks] for looks in asked
+            region.title: [{name: getattr(maps, name) for name in names} for maps in region.blocks]
+            for region in regions
         },
     }
 

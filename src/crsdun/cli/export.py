@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import tell
+from crsdun.cli.printing import print_result
 
 
 def add(commands: Commands) -> None:
@@ -23,9 +23,9 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.networks import load
     from crsdun.runtime import export
 
-    exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)["export"]
-    words = (
+    exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)
+    line = (
         f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes from "
         f"{exported['smallest']}×{exported['smallest']} on"
     )
-    tell({"out": str(options.out), **exported}, words, options.json)
+    print_result({"out": str(options.out), **exported}, line, options.json)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import tell
+from crsdun.cli.printing import print_result
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"could not write {name}: {error.strerror or error}", "choose another --out") from error
     words = " and ".join(map(str, paths))
-    tell({"figures": [str(path) for path in paths]}, f"look at {words}", options.json)
+    print_result({"figures": [str(path) for path in paths]}, f"look at {words}", options.json)
 
 
 def titles_of(folders: list[Path], methods: list[str]) -> list[str]:

@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
     from crsdun.runtime import Reconstruction
 
+# Settings whose option takes a value that is worth naming in a remedy.
+VALUES = {"bits": "N", "mask": "FILE", "weights": "FILE", "tile": "ROWS", "overlap": "ROWS", "truth": "DIR"}
 
-def reason(error: Exception) -> str:
-    """Why something failed, in one line, with the options of the command line where it names settings."""
+
+def error_line(error: Exception) -> str:
+    """Why something failed, in one line, with options where the error names settings."""
     if isinstance(error, InputError):
         return error.worded(option)
     return "there is not enough memory for this size" if isinstance(error, MemoryError) else str(error)
-
-
-# Settings whose option takes a value that is worth naming.
-VALUES = {"bits": "N", "mask": "FILE", "weights": "FILE", "tile": "ROWS", "overlap": "ROWS", "truth": "DIR"}
 
 
 def option(setting: str) -> str:
@@ -34,31 +33,36 @@ def option(setting: str) -> str:
     return f"--{setting.replace('_', '-')}" + (f" {value}" if value else "")
 
 
-def tell(facts: dict[str, Any], words: str, as_json: bool) -> None:
-    """The result for a machine or for a person."""
-    print(json.dumps(facts) if as_json else words)
+def notify(line: str) -> None:
+    """A line that is not a result, on standard error."""
+    print(f"crsdun: {line}", file=sys.stderr, flush=True)
 
 
-def report(result: Reconstruction, out: Path, as_json: bool) -> None:
-    """Where the results are and how good they are."""
-    facts, words = told(result, out)
-    tell(facts, f"{words}\nlook at {out / 'report.html'}", as_json)
+def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:
+    """The result for a program or for a person."""
+    print(json.dumps(values) if as_json else lines)
 
 
-def told(result: Reconstruction, out: Path) -> tuple[dict[str, Any], str]:
-    """The figures of one reconstruction and where it is, for a machine and, in one line, for a person."""
+def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
+    """The metrics of a reconstruction and where it is, for a program."""
+    record = result.record
+    return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **result.metrics}
+
+
+def result_line(result: Reconstruction, out: Path) -> str:
+    """The same in one line for a person."""
     metrics, record = result.metrics, result.record
     height, width = result.scene.cube.shape[1:]
-    words = (
+    line = (
         f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
         f"data residual {metrics['data_residual']:.2%}"
     )
     if "psnr_db" in metrics:
         ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
-        words += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
+        line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:
-        words += f", mIoU of the classes present {metrics['miou_present']:.3f}"
-    return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **metrics}, words
+        line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
+    return line
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def console() -> Console:
-    """Standard output, with room for a table where it is no terminal."""
+    """Standard output, wide enough for a table where it is not a terminal."""
     from rich.console import Console
 
     terminal = sys.stdout is not None and sys.stdout.isatty()

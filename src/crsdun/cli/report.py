@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import tell
+from crsdun.cli.printing import print_result
 from crsdun.errors import InputError
 
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         in_place = options.out is None and len(others) == 1
         write_text(out, evaluation_page(others), options.overwrite or in_place)
         made.append(out)
-    tell({"pages": [str(out) for out in made]}, "\n".join(f"look at {out}" for out in made), options.json)
+    print_result({"pages": [str(out) for out in made]}, "\n".join(f"look at {out}" for out in made), options.json)
 
 
 def kind_of(folder: Path) -> str:

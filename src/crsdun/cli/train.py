@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import progress_bar, tell
+from crsdun.cli.printing import print_result, progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         words = f"{outcome.weights}: {config.network.name} after {outcome.step} steps"
     else:
         words = f"{config.out}: stopped after step {outcome.step} of {config.steps}; the same command goes on"
-    tell(facts, words, options.json)
+    print_result(facts, words, options.json)
     return 130 if outcome.stopped == "signal" else 0
 
 

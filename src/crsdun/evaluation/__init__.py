@@ -2,8 +2,8 @@
 
 from crsdun.evaluation.comparison import Comparison, compare
 from crsdun.evaluation.cost import multiply_adds, parameters
-from crsdun.evaluation.evaluator import Evaluation, SceneResult, Setup, evaluate, evaluate_scene
-from crsdun.evaluation.metrics import class_metrics, cube_metrics, data_residual, spectral_angles
+from crsdun.evaluation.evaluator import Evaluation, EvaluationOptions, SceneResult, evaluate, evaluate_scene
+from crsdun.evaluation.metrics import cube_metrics, spectral_angles
 from crsdun.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from crsdun.evaluation.published import MAIN_TABLE, PUBLISHED, ProblemSize, Published, published
 from crsdun.evaluation.tables import FIGURES, read_evaluation, write_tables
@@ -15,15 +15,13 @@ __all__ = [
     "PUBLISHED",
     "Comparison",
     "Evaluation",
+    "EvaluationOptions",
     "ProblemSize",
     "Protocol",
     "Published",
     "SceneResult",
-    "Setup",
-    "class_metrics",
     "compare",
     "cube_metrics",
-    "data_residual",
     "evaluate",
     "evaluate_scene",
     "get_protocol",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crsdun.networks import Network, TwoStageNetwork
+from crsdun.networks import Network
 from crsdun.optics import CassiCamera
 
 
@@ -25,10 +25,8 @@ def multiply_adds(network: Network, height: int = 256, width: int = 256, step: f
     functions, softmax and copies count nothing. Nothing is computed: the network runs on the ``meta`` device.
     A training-free solver before a segmenter counts nothing, as it does alone.
     """
-    if isinstance(network, TwoStageNetwork) and not isinstance(network.reconstruction, Network):
-        network = network.segmenter
-    ghost = copy.deepcopy(network).to("meta").eval()
-    camera = CassiCamera(torch.empty(height, width, device="meta"), bands=network.config.bands, step=step)
+    ghost = copy.deepcopy(network.learnt_part).to("meta").eval()
+    camera = CassiCamera(torch.empty(height, width, device="meta"), bands=ghost.config.bands, step=step)
     measurement = torch.empty(1, height, camera.measurement_width, device="meta")
     norms = 0
 

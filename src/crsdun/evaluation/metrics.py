@@ -13,7 +13,6 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.evaluation.protocols import get_protocol
-from crsdun.optics import CassiCamera
 
 # Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
 IOU_SMOOTHING = 1e-4
@@ -60,31 +59,7 @@ def spectral_angles(estimate: Tensor, truth: Tensor) -> Tensor:
     return cosine.clamp(-1, 1).arccos().rad2deg()
 
 
-def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
-    """‖y − A x‖ / ‖y‖: how much of the measurement (H,Wm) the cube (C,H,W) leaves unexplained."""
-    unexplained = (measurement - camera.forward(cube)).norm()
-    return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
-
-
 # -- class maps ------------------------------------------------------------------------------------------------
-
-
-def class_metrics(estimate: Tensor, truth: Tensor, classes: int) -> dict[str, float | str | None]:
-    """mIoU and accuracy of a class map, protocol ``crsdun``: as ``class_figures`` of ``confusion_matrix``.
-
-    A single scene seldom holds all classes: ``miou_present`` is the mean over those it holds, None without any.
-
-    Raises:
-        InputError: the shapes differ, or the truth holds classes from N on.
-    """
-    figures = class_figures(confusion_matrix(estimate, truth, classes))
-    present = float(figures["miou_present"])
-    return {
-        "miou": float(figures["miou"]),
-        "miou_present": None if present != present else present,
-        "accuracy": float(figures["accuracy"]),
-        "protocol": "crsdun",
-    }
 
 
 def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:

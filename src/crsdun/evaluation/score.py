@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,11 @@ from crsdun.evaluation.metrics import (
     reliability,
 )
 
+if TYPE_CHECKING:
+    from crsdun.methods import MethodRun
+    from crsdun.optics import ModelCard
+    from crsdun.scenes import Scene
+
 CUBE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
 
 
@@ -30,7 +35,8 @@ class Score(Metric):
 
     Args:
         protocol: a name in ``PROTOCOLS``.
-        class_names: N names; empty where classes are not judged.
+        class_names: N names; empty where nobody named the classes.
+        classes: N where the classes have no names; 0 judges no classes.
     """
 
     full_state_update = False
@@ -39,10 +45,10 @@ class Score(Metric):
     confusion: Tensor
     bins: Tensor
 
-    def __init__(self, protocol: str = "crsdun", class_names: Sequence[str] = ()):
+    def __init__(self, protocol: str = "crsdun", class_names: Sequence[str] = (), classes: int = 0):
         super().__init__()
         self.protocol, self.class_names = protocol, tuple(class_names)
-        classes = len(self.class_names)
+        self.class_count = classes = len(self.class_names) or classes
         for name, start in {
             "sums": torch.zeros(len(CUBE_FIGURES), dtype=torch.float64),
             "counts": torch.zeros(len(CUBE_FIGURES), dtype=torch.int64),
@@ -57,17 +63,18 @@ class Score(Metric):
         """Add a scene.
 
         Args:
-            cube, truth: (C,H,W), estimated and true.
+            cube, truth: (C,H,W), estimated and true; the truth may be on another device.
             logits: (N,H,W), of a method that segments.
-            classes: (H,W), the true ones, negative where unknown; None where the scene has no labels.
+            classes: (H,W), the true ones on any device, negative where unknown; None where the scene has no labels.
         """
-        metrics = cube_metrics(cube, truth, self.protocol)
+        metrics = cube_metrics(cube, truth.to(cube.device), self.protocol)
         for place, name in enumerate(CUBE_FIGURES):
             if metrics[name] is not None:
                 self.sums[place] += metrics[name]
                 self.counts[place] += 1
-        if self.class_names and logits is not None and classes is not None:
-            self.confusion += confusion_matrix(logits.argmax(0), classes, len(self.class_names))
+        if self.class_count and logits is not None and classes is not None:
+            classes = classes.to(logits.device)
+            self.confusion += confusion_matrix(logits.argmax(0), classes, self.class_count)
             self.bins += reliability(logits, classes)
 
     def compute(self) -> tuple[dict[str, Any], Tensor]:
@@ -88,3 +95,33 @@ class Score(Metric):
 def _plain(value: float) -> float | None:
     """JSON knows no NaN."""
     return None if value != value else value
+
+
+# What is told of the single scene of a reconstruction.
+RECONSTRUCTION_CLASS_FIGURES = ("miou", "miou_present", "accuracy")
+
+
+def judge(run: MethodRun, truth: Scene | None, card: ModelCard, protocol: str = "crsdun") -> list[dict[str, Any]]:
+    """The figures of every stage of a run on one scene, first to last.
+
+    ``data_residual`` always; with a true scene on the same bands those of ``cube_metrics``; and where its classes
+    are those of the card (as far as both name them) ``miou``, ``miou_present`` and ``accuracy``.
+    """
+    rows: list[dict[str, Any]] = []
+    for residual, (x, theta) in zip(run.residuals, run.estimate.stages, strict=True):
+        rows.append({"data_residual": residual})
+        if truth is None:
+            continue
+        classes = None
+        if theta is not None and truth.classes is not None and same_classes(card, truth):
+            classes = torch.from_numpy(truth.classes)
+        score = Score(protocol, classes=0 if classes is None or theta is None else theta.shape[1]).to(x.device)
+        figures, _ = score(x[0], torch.from_numpy(truth.cube), None if theta is None else theta[0], classes)
+        rows[-1] |= {name: figures[name] for name in CUBE_FIGURES} | {"protocol": protocol}
+        rows[-1] |= {name: figures[name] for name in RECONSTRUCTION_CLASS_FIGURES if name in figures}
+    return rows
+
+
+def same_classes(card: ModelCard, truth: Scene) -> bool:
+    """Whether weights and a true scene have the same classes, or one of them does not name its own."""
+    return None in (card.class_names, truth.class_names) or card.class_names == truth.class_names

@@ -13,7 +13,7 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import Evaluation
 from crsdun.evaluation.protocols import PROTOCOLS
-from crsdun.storage import write_text
+from crsdun.storage import atomic_file, write_text
 
 FILE = "evaluation.json"
 
@@ -104,9 +104,10 @@ def caption(evaluation: Evaluation) -> str:
     """What the numbers of a table are, in one line."""
     camera, count = evaluation.camera, len(evaluation.scenes)
     noise = ", ".join(f"{name} {value}" for name, value in camera["noise"].items()) or "none"
+    dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
     return (
-        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, step "
-        f"{camera['step']:g}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].words}"
+        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, "
+        f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].words}"
     )
 
 
@@ -128,7 +129,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """A table whose rows may lack some of its columns."""
     # Scenes without labels have fewer figures than the others.
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crsdun.optics import nbk7_wavelengths, random_mask
-from crsdun.runtime import Progress, Reconstruction, camera_for, open_method, reconstruct, simulate
+from crsdun.methods import Progress
+from crsdun.optics import Exposure, nbk7_wavelengths
+from crsdun.runtime import Preparation, Reconstruction, decode, open_method, simulate
 from crsdun.scenes import Scene, indian_pines
 from crsdun.scenes.produce import ProduceSet
 from crsdun.storage import RECORD, atomic_folder, write_json
@@ -52,11 +53,10 @@ def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction
 
 
 def _decoded(scene: Scene, name: str, bar: Bar) -> Reconstruction:
-    measurement = simulate(scene, random_mask(*scene.cube.shape[1:]))
-    # Its own wavelengths are those of the weights.
-    title, method = open_method(WEIGHTS) if name == WEIGHTS else open_method(method=name)
-    with bar(title) as progress:
-        return reconstruct(measurement, camera_for(measurement), method, title, truth=scene, progress=progress)
+    measurement = simulate(scene, Exposure())
+    # The scene's own wavelengths are those of the weights.
+    with bar(name) as progress:
+        return decode(Preparation().prepare(measurement, scene), open_method(name), progress=progress)
 
 
 def _row(results: dict[str, Reconstruction]) -> list[Panel]:

@@ -6,7 +6,6 @@ and step alone, so every row sees the same crops, behind the same masks, in the 
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from crsdun.evaluation import (
     FIGURES,
     PUBLISHED,
     Evaluation,
+    EvaluationOptions,
     Published,
-    Setup,
     evaluate,
     get_protocol,
     multiply_adds,
@@ -32,10 +31,11 @@ from crsdun.evaluation import (
 from crsdun.evaluation.tables import FILE, caption, latex, markdown, write_csv
 from crsdun.networks import load
 from crsdun.provenance import fingerprint, sha256_of
-from crsdun.scenes import read_mask
+from crsdun.runtime import open_method
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.solvers import SOLVERS, by_name
+from crsdun.solvers import SOLVERS
+from crsdun.storage import refusal, write_json, write_text
 from crsdun.training.config import CameraConfig, DataConfig, SamplingConfig, TrainConfig, config_from, load_values
 from crsdun.training.distributed import join
 from crsdun.training.loop import RunObserver, train
@@ -276,31 +276,23 @@ def judge(
     origin = {"solver": weights}
     if not solver:
         origin = {"file": Path(weights).name, "sha256": sha256_of(weights)}
-    setup, count = setup_for(table.camera), min(table.scenes or len(scenes), len(scenes))
+    exposure, count = table.camera.exposure(), min(table.scenes or len(scenes), len(scenes))
     if (folder / FILE).exists():
         before = read_evaluation(folder)
         if (before.record.get("weights"), before.data["fingerprint"], before.protocol, before.camera) == (
             origin,
             data,
             table.protocol,
-            setup.described(),
+            exposure.described(),
         ) and len(before.scenes) == count:
             return before
-    method = by_name(weights) if solver else load(weights, device)
-    evaluation = evaluate(method, scenes, setup, table.protocol, name=name, device=device, first=count)
-    evaluation = replace(evaluation, record={**evaluation.record, "weights": origin})
+    method = open_method(weights, device)
+    evaluation = evaluate(method, scenes, exposure, EvaluationOptions(table.protocol, device, first=count))
+    evaluation = replace(evaluation, method=name, record={**evaluation.record, "weights": origin})
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
         write_tables(evaluation, folder)
     return evaluation
-
-
-def setup_for(camera: CameraConfig) -> Setup:
-    """The camera of a training, for judging."""
-    kind, _, seed = camera.mask.partition(":")
-    drawn = kind == "random"
-    mask = None if drawn else read_mask(camera.mask)
-    return Setup(mask=mask, mask_seed=int(seed or "0") if drawn else 0, step=camera.step, noise=camera.noise)
 
 
 def filled(row: TableRow, weights: str, config: TrainConfig | None, evaluation: Evaluation) -> TableRow:
@@ -390,12 +382,10 @@ def write(table: Table, folder: Path) -> None:
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.md").write_text(as_markdown(table), encoding="utf-8")
-        comments = f"{table.title}\n{table.words}".replace("\n", "\n% ")
-        (folder / "table.tex").write_text(latex(cells(table), comments), encoding="utf-8")
-        (folder / "table.json").write_text(
-            json.dumps(asdict(table), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        write_csv(folder / "table.csv", flat)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written to: {error}", "choose another out=") from error
+        raise refusal(folder, error) from error
+    comments = f"{table.title}\n{table.words}".replace("\n", "\n% ")
+    write_text(folder / "table.md", as_markdown(table))
+    write_text(folder / "table.tex", latex(cells(table), comments))
+    write_json(folder / "table.json", asdict(table))
+    write_csv(folder / "table.csv", flat)

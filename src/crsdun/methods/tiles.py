@@ -10,24 +10,18 @@ Legend: B batch · C bands · N classes · H, W scene · Wm measurement width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.networks import Network
+from crsdun.methods.method import Method, Progress
 from crsdun.optics import CassiCamera, Estimate
 
 OVERLAP = 32
 # The networks work on sizes that divide by this; other tiles are padded.
 ROWS_MULTIPLE = 32
-# Bytes that a network needs at its peak for each pixel and channel of its width, in float32, besides its outputs.
-# Measured with CRSDUN, 2 and 4 stages, widths from 8 upwards, each size in a fresh process: peak of resident memory
-# (VmHWM, with freed memory kept) above the loaded network. 119–182 on the CPU, 158–184 without its bands of rows
-# (``by_rows``), as on a GPU. To measure again: pytest -s tests/methods/test_tiles.py -k peak
-BYTES_PER_PIXEL_AND_WIDTH = 200
 # Of the available memory; the rest is for reading, writing and what the figure above does not know.
 USABLE = 0.8
 
@@ -39,7 +33,7 @@ class Tiles:
     Attributes:
         rows: height of a tile, at least 1; multiples of 32 need no padding.
         overlap: rows that neighbours share, fewer than ``rows``; None for 32, or half a tile that is lower than 64.
-        automatic: chosen because the memory would not suffice for the whole.
+        automatic: chosen because there is not enough memory for the whole.
 
     Raises:
         InputError: the two do not fit together.
@@ -51,46 +45,45 @@ class Tiles:
 
     def __post_init__(self) -> None:
         if self.rows < 1:
-            raise InputError(f"a tile has at least 1 row, not {self.rows}", "give <tile>, best a multiple of 32")
+            raise InputError(
+                f"a tile has at least 1 row, not {self.rows}", "set <tile> to 1 or more, best a multiple of 32"
+            )
         if self.overlap is None:
             object.__setattr__(self, "overlap", min(OVERLAP, self.rows // 2))
         elif not 0 <= self.overlap < self.rows:
             most = self.rows - 1
             raise InputError(
-                f"tiles of {self.rows} rows cannot overlap by {self.overlap}", f"give an <overlap> of 0 to {most}"
+                f"tiles of {self.rows} rows cannot overlap by {self.overlap}", f"set <overlap> to 0 to {most}"
             )
 
 
-def automatic_tiles(method: Callable[..., Estimate], camera: CassiCamera, available: int | None) -> Tiles | None:
-    """The tiles in which a network needs no more than ``available`` bytes; None where the whole frame fits.
+def automatic_tiles(method: Method, camera: CassiCamera, available: int | None) -> Tiles | None:
+    """The tiles in which a method needs no more than ``available`` bytes; None where the whole frame fits.
 
-    None, too, for methods that are no networks, and where ``available`` is None because the system does not tell.
+    None, too, where the method takes whole frames or does not know what it needs, or the system does not tell how
+    much memory there is.
     """
-    if not isinstance(method, Network) or available is None:
-        return None
-    config = method.config
-    outputs = 4 * (config.bands + config.classes)
-    per_pixel = BYTES_PER_PIXEL_AND_WIDTH * getattr(config, "base", config.bands)
-    per_row = camera.width * (per_pixel + outputs * getattr(config, "stages", 1))
-    if USABLE * available >= camera.height * per_row:
+    needed = method.peak_bytes(camera.height, camera.width)
+    if not method.tileable or needed is None or available is None or USABLE * available >= needed:
         return None
     # The whole output exists once beside the tile. The lowest sensible tile is tried even where it may not fit.
-    rows = int((USABLE * available - camera.height * camera.width * outputs) // per_row)
+    output = 4 * (camera.bands + method.class_count) * camera.height * camera.width
+    rows = int((USABLE * available - output) // (needed // camera.height))
     rows = max(rows, 2 * OVERLAP) // ROWS_MULTIPLE * ROWS_MULTIPLE
     return Tiles(rows, automatic=True) if rows < camera.height else None
 
 
 @torch.inference_mode()
 def by_tiles(
-    network: Callable[[Tensor, CassiCamera], Estimate],
+    method: Method,
     measurement: Tensor,
     camera: CassiCamera,
     tiles: Tiles,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
-    """What a network makes of a frame tile by tile, blended by linear ramps; the last stage only.
+    """What a method makes of a frame tile by tile, blended by linear ramps; the last stage only.
 
-    The last tile is moved up so that all have the same height. One tile as high as the frame is the network itself.
+    The last tile is moved up so that all have the same height. One tile as high as the frame is the method itself.
 
     Args:
         measurement: (B,H,Wm).
@@ -109,7 +102,7 @@ def by_tiles(
     sums: list[Tensor] = []
     for done, top in enumerate(tops, 1):
         part = slice(top, top + rows)
-        estimate = network(measurement[:, part], camera.crop(top, 0, rows, camera.width))
+        estimate = method(measurement[:, part], camera.crop(top, 0, rows, camera.width))
         outputs = [estimate.cube, *estimate.logits[-1:]]
         sums = sums or [measurement.new_zeros(*output.shape[:2], H, camera.width) for output in outputs]
         weight = (ramp / total[part])[:, None]  # rows × 1

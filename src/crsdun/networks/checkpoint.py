@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from safetensors.torch import save as to_bytes
 
 from crsdun import __version__
 from crsdun.errors import InputError
-from crsdun.networks.network import ModelCard, Network
+from crsdun.networks.network import Network
 from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.zoo import build, kind_of
+from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
 
 HEADER = "crsdun"  # the one metadata entry, JSON
@@ -48,36 +49,63 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         values = getattr(complete, field)
         if values is not None and len(values) != count:
             raise InputError(f"the network needs {count} {field}, not {len(values)}")
-    header = header_for(network, complete)
     # Contiguous copies: the file knows nothing of memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_file(path) as part:
-        part.write_bytes(to_bytes(tensors, metadata={HEADER: json.dumps(header)}))
+        part.write_bytes(to_bytes(tensors, metadata={HEADER: WeightsHeader.of(network, complete).to_json()}))
 
 
-def header_for(network: Network, card: ModelCard) -> dict[str, Any]:
-    """Everything about a network but its weights, as plain JSON values."""
-    return {
-        "format": FORMAT,
-        "version": __version__,
-        "kind": kind_of(network),
-        "config": asdict(network.config),
-        "card": asdict(card),
-    }
+@dataclass(frozen=True)
+class WeightsHeader:
+    """Everything about a network but its weights, as the header of a file keeps it.
+
+    Attributes:
+        kind: of network, a row of ``zoo.KINDS``.
+        config: its settings, as plain values.
+        card: what it was trained for.
+        version: of crsdun that wrote it.
+        export: of an exported graph, what it was exported for (``runtime.graph_export``).
+    """
+
+    kind: str
+    config: dict[str, Any]
+    card: ModelCard
+    version: str = __version__
+    export: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls, network: Network, card: ModelCard | None = None, export: dict[str, Any] | None = None
+    ) -> WeightsHeader:
+        """The header of a network, with another card or for an exported graph."""
+        return cls(kind_of(network), network.settings, card or network.card, export=export)
+
+    def to_json(self) -> str:
+        """The text that a file keeps."""
+        values = {"format": FORMAT, "version": self.version, "kind": self.kind, "config": self.config}
+        values |= {"card": asdict(self.card)} | ({} if self.export is None else {"export": self.export})
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str, path: str | os.PathLike) -> WeightsHeader:
+        """The header in the text that the file ``path`` keeps.
+
+        Raises:
+            InputError: a newer crsdun wrote it.
+        """
+        values = json.loads(text)
+        if values["format"] > FORMAT:
+            raise InputError(
+                f"{path} was written by crsdun {values['version']}, a newer one than this", "upgrade crsdun"
+            )
+        card: dict[str, Any] = dict(values["card"])
+        for name in ("wavelengths", "class_names"):
+            card[name] = card[name] and tuple(card[name])
+        return cls(values["kind"], values["config"], ModelCard(**card), values["version"], values.get("export"))
 
 
-def card_from_header(header: dict[str, Any]) -> ModelCard:
-    """The card that a header holds."""
-    card: dict[str, Any] = dict(header["card"])
-    for name in ("wavelengths", "class_names"):
-        card[name] = card[name] and tuple(card[name])
-    return ModelCard(**card)
-
-
-def read_header(path: str | os.PathLike) -> dict[str, Any]:
+def read_header(path: str | os.PathLike) -> WeightsHeader:
     """The header of a weights file, or of shipped weights by name, without reading the weights.
-
-    It holds kind and config of the network, its card and the version that wrote it.
 
     Raises:
         InputError: the file is missing, cut off, of another kind, or of a newer format.
@@ -96,15 +124,7 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
             f"{path} holds tensors but no description of a crsdun network",
             "weights are written by crsdun.save (for public checkpoints: crsdun.networks.from_published)",
         )
-    return parse_header(metadata[HEADER], path)
-
-
-def parse_header(text: str, path: Path) -> dict[str, Any]:
-    """A header from its JSON, as ``path`` holds it; an InputError where a newer crsdun wrote it."""
-    header = json.loads(text)
-    if header["format"] > FORMAT:
-        raise InputError(f"{path} was written by crsdun {header['version']}, a newer one than this", "upgrade crsdun")
-    return header
+    return WeightsHeader.from_json(metadata[HEADER], path)
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
@@ -116,12 +136,12 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
         InputError: as ``read_header``, or the weights do not fit the layers the header describes.
     """
     header = read_header(path)
-    network = build(header["kind"], header["config"])
+    network = build(header.kind, header.config)
     with safe_open(find_weights(path), framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
-    network.card = card_from_header(header)
+    network.card, network.name = header.card, Path(path).name
     return network.to(device).eval()

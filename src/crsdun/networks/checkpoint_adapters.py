@@ -134,11 +134,6 @@ class Release(NamedTuple):
     rename: Callable[[str, Mapping[str, Tensor]], str]
 
 
-def from_authors(state_dict: Mapping[str, Tensor]) -> Network:
-    """CRSDUN from its authors' state dict: ``from_published("crsdun", state_dict)``."""
-    return from_published("crsdun", state_dict)
-
-
 def from_published(system: str, state_dict: Mapping[str, Tensor]) -> Network:
     """The network that a state dict of a public checkpoint describes, with its weights.
 

@@ -8,14 +8,13 @@ each band (1,C,H,W).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, conv, init_truncated
-from crsdun.networks.network import Network, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
 from crsdun.networks.row_chunks import add, add_by_rows
 from crsdun.networks.unet import UNet, pad_to_multiple
 from crsdun.optics import CassiCamera, Estimate
@@ -25,7 +24,7 @@ SIZE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class MstppConfig:
+class MstppConfig(ReconstructionConfig):
     """Everything that decides the layers of MST++.
 
     Attributes:
@@ -37,15 +36,9 @@ class MstppConfig:
     bands: int
     bodies: int = 3
     width: int | None = None
-    classes: ClassVar[int] = 0  # it does not segment
 
     def __post_init__(self) -> None:
         check_counts("MST++", bands=self.bands, bodies=self.bodies, width=self.base)
-
-    @property
-    def base(self) -> int:
-        """The width in force."""
-        return self.bands if self.width is None else self.width
 
 
 class Mstpp(Network):
@@ -65,7 +58,7 @@ class Mstpp(Network):
         """One cube; arguments and errors as those of ``Crsdun``."""
         check_input(self, measurement, camera)
         M = camera.mask_per_band[None].expand(len(measurement), -1, -1, -1)
-        x = self.initial(torch.cat([camera.measurement_form(measurement, "H"), M], 1))
+        x = self.initial(torch.cat([camera.initial_estimate(measurement), M], 1))
 
         H, W = x.shape[-2:]
         e = u = self.embed(pad_to_multiple(x, SIZE_MULTIPLE))

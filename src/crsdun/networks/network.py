@@ -1,46 +1,186 @@
-"""The one network interface: ``network(measurement, camera) -> Estimate``."""
+"""The one network interface: ``network(measurement, camera) -> Estimate``, and what every configuration tells."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate
+from crsdun.optics import CassiCamera, Estimate, ModelCard
+
+Progress = Callable[[int, int], None]
 
 # Weights see other colours than they were trained for when a band is further off than this.
 WAVELENGTH_TOLERANCE_NM = 5.0
+# Bytes that a network needs at its peak for each pixel and channel of its width, in float32, besides its outputs.
+# Measured with CRSDUN, 2 and 4 stages, widths from 8 upwards, each size in a fresh process: peak of resident memory
+# (VmHWM, with freed memory kept) above the loaded network. 119–182 on the CPU, 158–184 where features are not
+# computed in chunks of rows (``row_chunks``), as on a GPU.
+# To measure again: pytest -s tests/methods/test_tiles.py -k peak
+BYTES_PER_PIXEL_AND_WIDTH = 200
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a trained network knows besides its layers; travels in the header of its weights file.
+class NetworkConfig:
+    """What every configuration tells; each network has a frozen dataclass of its own with its settings.
 
     Attributes:
-        wavelengths: bands (nm) it was trained for, length C.
-        class_names: length N.
-        step: dispersion in pixels per band of the camera it was trained for.
-        provenance: data, recipe, versions, licence … as plain JSON values.
+        bands: C.
+        classes: N, background included.
     """
 
-    wavelengths: tuple[float, ...] | None = None
-    class_names: tuple[str, ...] | None = None
-    step: float | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    if TYPE_CHECKING:
+
+        @property
+        def bands(self) -> int: ...
+        @property
+        def classes(self) -> int: ...
+
+    @property
+    def stages(self) -> int:
+        """Cubes in its estimate; a network that unfolds has a setting for it."""
+        return 1
+
+    @property
+    def width(self) -> int | None:
+        """Channels at full resolution; None for as many as bands."""
+        return None
+
+    @property
+    def base(self) -> int:
+        """The width in force."""
+        return self.bands if self.width is None else self.width
+
+
+class ReconstructionConfig(NetworkConfig):
+    """Of a network that does not segment."""
+
+    @property
+    def classes(self) -> int:
+        """None."""
+        return 0
 
 
 class Network(nn.Module):
-    """A learnt method. ``config`` decides its layers, ``card`` says what it was trained for."""
+    """A learnt method (see ``crsdun.methods.Method``); a network of one's own overrides ``forward`` and leaves the rest as it is.
+
+    Attributes:
+        config: decides its layers.
+        card: what it was trained for.
+        name: for tables and records.
+        engine: the library that computes it.
+        tileable: bands of rows of a frame may be computed apart and blended.
+        precisions: in which its products can be computed.
+        needs_scale: the measurement must be on the scale of y = A x.
+        inspectable: what its layers compute can be recorded, stage by stage.
+        exportable: it can be written as a graph for other engines.
+    """
+
+    engine = "torch"
+    tileable = True
+    precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
+    needs_scale = True
+    inspectable = True
+    exportable = True
 
     def __init__(self, config: Any):
         super().__init__()
         self.config = config
         self.card = ModelCard()
+        self.name = type(self).__name__.lower()
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
+        """Cube and, where the network segments, class map of every stage.
+
+        Args:
+            measurement: y, (B,H,Wm), the plain sum over bands.
+            camera: the camera that took it; its number of bands must be the network's.
+
+        Raises:
+            InputError: the measurement, the camera and the network do not belong together.
+        """
         raise NotImplementedError
+
+    def __call__(
+        self,
+        measurement: Tensor,
+        camera: CassiCamera | None = None,
+        progress: Progress | None = None,
+    ) -> Estimate:
+        """``forward``, whose layers report to ``progress`` how many of them have begun, (done, total).
+
+        What ``progress`` raises comes out of the network, which is how a computation is cancelled.
+        """
+        if progress is None:
+            return super().__call__(measurement, camera)
+        with reporting_layers(self, progress):
+            return super().__call__(measurement, camera)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return asdict(self.config)
+
+    @property
+    def class_count(self) -> int:
+        """N, 0 where it does not segment."""
+        return self.config.classes
+
+    @property
+    def stage_count(self) -> int:
+        """Cubes in its estimate."""
+        return self.config.stages
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Submodules that can learn one after the other; none of a network that learns as a whole."""
+        return ()
+
+    @property
+    def learnt_part(self) -> Network:
+        """What of it has weights."""
+        return self
+
+    def fit(self, camera: CassiCamera) -> CassiCamera:
+        """The camera as the network's card completes it, see ``fit_card``."""
+        return fit_card(camera, self.card, self.config.bands)
+
+    def peak_bytes(self, height: int, width: int) -> int:
+        """What it needs at its peak for a scene of this size, in float32, besides its weights."""
+        config = self.config
+        outputs = 4 * (config.bands + config.classes) * config.stages
+        return height * width * (BYTES_PER_PIXEL_AND_WIDTH * config.base + outputs)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """In evaluation mode inside the block, and afterwards as it was."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
+
+
+@contextmanager
+def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
+    """Inside the block each layer that begins reports to ``progress``; a layer used several times counts once."""
+    layers = [module for module in network.modules() if next(module.children(), None) is None]
+    begun: set[nn.Module] = set()
+
+    def begin(layer: nn.Module, _: Any) -> None:
+        begun.add(layer)
+        progress(len(begun), len(layers))
+
+    hooks = [layer.register_forward_pre_hook(begin) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def check_counts(network: str, **counts: int) -> None:
@@ -71,21 +211,18 @@ def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> N
     camera.check(measurement)
 
 
-def fit_to_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
-    """The camera, with the wavelengths a network was trained for where it has none of its own.
+def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
+    """The camera, with the wavelengths of a card where it has none of its own.
 
     Raises:
-        InputError: the network was trained for other bands or another dispersion.
+        InputError: the card is of a network for other bands or another dispersion.
     """
+    remedy = "use weights for this camera, or a method that needs none, such as admm-tv"
     if camera.bands != bands:
-        raise InputError(
-            f"these weights are for {bands} bands but the camera has {camera.bands}",
-            "use weights for this camera, or admm-tv, which needs none",
-        )
+        raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     if card.step is not None and camera.step != card.step:
         raise InputError(
-            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}",
-            "use weights for this camera, or admm-tv, which needs none",
+            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}", remedy
         )
     if card.wavelengths is None:
         return camera
@@ -96,6 +233,6 @@ def fit_to_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera
         raise InputError(
             f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
             f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart)",
-            "use weights for this camera, or admm-tv, which needs none",
+            remedy,
         )
     return camera

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import ChannelGroupNorm, conv, downsample
-from crsdun.networks.network import Network, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
 from crsdun.networks.unet import pad_to_multiple
 from crsdun.networks.unfolding import soft_threshold
 from crsdun.optics import CassiCamera, Estimate
@@ -30,7 +30,7 @@ SLOPE = 0.1  # of every LeakyReLU
 
 
 @dataclass(frozen=True)
-class RcumpConfig:
+class RcumpConfig(ReconstructionConfig):
     """Everything that decides the layers of RCUMP.
 
     Attributes:
@@ -42,7 +42,6 @@ class RcumpConfig:
     bands: int
     stages: int = 9
     width: int = 32
-    classes: ClassVar[int] = 0  # it does not segment
 
     def __post_init__(self) -> None:
         check_counts("RCUMP", bands=self.bands, stages=self.stages, width=self.width)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.networks.blocks import swin_blocks
-from crsdun.networks.network import Network, check_counts, check_input
+from crsdun.networks.network import Network, NetworkConfig, check_counts, check_input
 from crsdun.networks.unet import UNet, pad_to_multiple
 from crsdun.optics import CassiCamera, Estimate
 
 
 @dataclass(frozen=True)
-class SegConfig:
+class SegConfig(NetworkConfig):
     """Everything that decides the layers of the segmenter.
 
     Attributes:
@@ -39,11 +39,6 @@ class SegConfig:
     def __post_init__(self) -> None:
         check_counts("Seg", bands=self.bands, classes=self.classes, stages=self.stages, width=self.base)
 
-    @property
-    def base(self) -> int:
-        """The width in force."""
-        return self.bands if self.width is None else self.width
-
 
 class Segmenter(Network):
     """The segmenter; ``crsdun.create("seg_3stg", bands=28, classes=23)`` builds it."""
@@ -53,31 +48,31 @@ class Segmenter(Network):
         d, count = config.base, 2 * config.stages
         self.unet = UNet(config.bands, config.classes, d, lambda width: swin_blocks(width, base=d, count=count))
 
-    def forward(self, cube: Tensor, camera: CassiCamera | None = None) -> Tensor | Estimate:  # type: ignore[override]
-        """Logits of a cube; or, as any network, the estimate from a measurement: the lower reference.
+    @property
+    def stage_count(self) -> int:
+        """One cube: the one it is fed with, or H."""
+        return 1
+
+    def forward(self, cube: Tensor, camera: CassiCamera | None = None) -> Estimate:
+        """The class map of a cube, or, as any network, of a measurement: the lower reference.
 
         Args:
-            cube: (B,C,H,W), reflectance usually 0..1. With a camera: a measurement of it, (B,H,Wm).
-            camera: that took the measurement.
+            cube: (B,C,H,W), reflectance usually 0..1; with a camera a measurement, (B,H,Wm).
+            camera: the camera that took the measurement.
 
         Returns:
-            Logits (B,N,H,W); with a camera, the logits of H, which is the estimate's cube.
+            One stage: the cube, which of a measurement is H, and its logits (B,N,H,W).
 
         Raises:
             InputError: the cube has another number of bands, or as other networks where there is a camera.
         """
         if camera is not None:
             check_input(self, cube, camera)
-            seen = camera.measurement_form(cube, "H")
-            return Estimate([seen], [self.segment(seen)])
+            cube = camera.initial_estimate(cube)
         if cube.ndim != 4 or cube.shape[1] != self.config.bands:
             raise InputError(
                 f"the segmenter takes cubes (batch, {self.config.bands}, height, width), not {tuple(cube.shape)}",
                 "give a single cube a batch axis (cube[None]), and a measurement its camera",
             )
-        return self.segment(cube)
-
-    def segment(self, cube: Tensor) -> Tensor:
-        """(B,C,H,W) → logits (B,N,H,W)."""
         H, W = cube.shape[-2:]
-        return self.unet(pad_to_multiple(cube))[..., :H, :W]
+        return Estimate([cube], [self.unet(pad_to_multiple(cube))[..., :H, :W]])

@@ -10,20 +10,20 @@ Legend: B batch · C bands · K stages · H, W scene · x cube (B,C,H,W) · y me
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import AttentionResidualBlock, conv
-from crsdun.networks.crsdun import CubeProximalNetwork
-from crsdun.networks.network import Network, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
+from crsdun.networks.proximal import CubeProximalNetwork
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step
 from crsdun.optics import CassiCamera, Estimate
 
 
 @dataclass(frozen=True)
-class SsrConfig:
+class SsrConfig(ReconstructionConfig):
     """Everything that decides the layers of SSR.
 
     Attributes:
@@ -35,15 +35,9 @@ class SsrConfig:
     bands: int
     stages: int = 9
     width: int | None = None
-    classes: ClassVar[int] = 0  # it does not segment
 
     def __post_init__(self) -> None:
         check_counts("SSR", bands=self.bands, stages=self.stages, width=self.base)
-
-    @property
-    def base(self) -> int:
-        """The width in force."""
-        return self.bands if self.width is None else self.width
 
 
 class Ssr(Network):
@@ -61,7 +55,7 @@ class Ssr(Network):
         y = measurement
         M = camera.mask_per_band[None]
 
-        x = self.initial(torch.cat([camera.measurement_form(y, "H"), M.expand(len(y), -1, -1, -1)], 1))
+        x = self.initial(torch.cat([camera.initial_estimate(y), M.expand(len(y), -1, -1, -1)], 1))
         cubes = []
         for stage in cast("list[SsrStage]", self.stages):
             # z = x + ρ Aᵀ((y − A x) ⊘ D), then the proximal network

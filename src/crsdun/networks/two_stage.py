@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.networks.network import Network, check_input
+from crsdun.networks.network import Network, NetworkConfig, check_input
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import CassiCamera, Estimate
+from crsdun.solvers import Solver
 
 
 @dataclass(frozen=True)
-class TwoStageConfig:
+class TwoStageConfig(NetworkConfig):
     """Both parts of a two-stage system.
 
     Attributes:
@@ -29,10 +29,10 @@ class TwoStageConfig:
     segmenter: SegConfig
 
     def __post_init__(self) -> None:
-        bands = getattr(self.reconstruction, "bands", self.segmenter.bands)
-        if bands != self.segmenter.bands:
+        if self.reconstruction.bands not in (None, self.segmenter.bands):
             raise InputError(
-                f"{self.method} gives {bands} bands but the segmenter takes {self.segmenter.bands}",
+                f"{self.method} gives {self.reconstruction.bands} bands but the segmenter takes "
+                f"{self.segmenter.bands}",
                 "join two parts for the same bands",
             )
 
@@ -49,12 +49,12 @@ class TwoStageConfig:
     @property
     def stages(self) -> int:
         """Cubes in the estimate."""
-        return getattr(self.reconstruction, "stages", 1)
+        return self.reconstruction.stages
 
     @property
     def base(self) -> int:
         """The width of the wider part."""
-        return max(self.segmenter.base, getattr(self.reconstruction, "base", 1))
+        return max(self.segmenter.base, self.reconstruction.base)
 
 
 class TwoStageNetwork(Network):
@@ -62,16 +62,27 @@ class TwoStageNetwork(Network):
 
     Args:
         config: of both parts; ``crsdun.networks.join`` writes it for parts that exist already.
-        reconstruction: anything that is called with (measurement, camera) and returns an ``Estimate``.
+        reconstruction: a network or a solver.
         segmenter: of the last cube.
     """
 
-    def __init__(self, config: TwoStageConfig, reconstruction: Callable[..., Estimate], segmenter: Segmenter):
+    def __init__(self, config: TwoStageConfig, reconstruction: Network | Solver, segmenter: Segmenter):
         super().__init__(config)
         self.reconstruction, self.segmenter = reconstruction, segmenter
+        self.exportable = reconstruction.exportable
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Both, or the segmenter alone behind a solver."""
+        return ("reconstruction", "segmenter") if isinstance(self.reconstruction, Network) else ("segmenter",)
+
+    @property
+    def learnt_part(self) -> Network:
+        """The segmenter alone behind a solver."""
+        return self if isinstance(self.reconstruction, Network) else self.segmenter
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """All cubes of the reconstruction and the logits of the last one alone; errors as those of ``Crsdun``."""
+        """All cubes of the reconstruction, and the logits of the last one alone; arguments as any network's."""
         check_input(self, measurement, camera)
         cubes = self.reconstruction(measurement, camera).cubes
-        return Estimate(cubes, [self.segmenter(cubes[-1])])
+        return Estimate(cubes, self.segmenter(cubes[-1]).logits)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,26 +17,56 @@ from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
 from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
-from crsdun.optics import Estimate
-from crsdun.solvers import SOLVERS, by_name
+from crsdun.registry import Registry
+from crsdun.solvers import SOLVERS, Solver, create_solver
+
+N = TypeVar("N", bound=Network)
 
 
-def _joined(config: TwoStageConfig) -> TwoStageNetwork:
-    """Both parts with fresh weights; a solver is its own configuration."""
-    part = config.reconstruction
-    reconstruction = part if config.method in SOLVERS else KINDS[config.method][1](part)
-    return TwoStageNetwork(config, reconstruction, Segmenter(config.segmenter))
+@dataclass(frozen=True)
+class NetworkKind:
+    """What networks of a kind are built from.
+
+    Attributes:
+        config: dataclass of the settings.
+        build: makes the network with fresh weights from a configuration.
+    """
+
+    config: type[Any]
+    build: Callable[[Any], Network]
 
 
-# Kind of network → its configuration and what makes the network of it; the kind is what a weights file stores.
-KINDS: dict[str, tuple[type, Callable[[Any], Network]]] = {
-    "crsdun": (CrsdunConfig, Crsdun),
-    "mstpp": (MstppConfig, Mstpp),
-    "ssr": (SsrConfig, Ssr),
-    "rcump": (RcumpConfig, Rcump),
-    "seg": (SegConfig, Segmenter),
-    "joined": (TwoStageConfig, _joined),
-}
+# Kind of network → how it is built; the kind is what a weights file stores.
+KINDS: Registry[NetworkKind] = Registry("kind of network")
+# Names a person types: pattern → kind and settings; a number in the name is the number of stages, {K}.
+NAMES: Registry[tuple[str, dict[str, Any]]] = Registry("network")
+# Behind the name of a method without classes: joined with the segmenter.
+JOINED = "+seg"
+# Of the segmenter behind a method that has none, as in the paper's row of MST++.
+STAGES = 3
+
+
+def register_network(
+    kind: str,
+    config: type[Any],
+    build: Callable[[Any], Network],
+    names: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """Make a kind of network known to ``create``, to weights files and to every command.
+
+    Args:
+        kind: what its weights files store.
+        config: frozen dataclass of its settings (a ``NetworkConfig``), with ``bands`` and, of a network that segments, ``classes``.
+        build: makes the network of a configuration; usually its class.
+        names: pattern → settings, as in ``NAMES``; None for the kind itself with the default settings.
+
+    Raises:
+        InputError: the kind or a name is taken.
+    """
+    KINDS.register(kind, NetworkKind(config, build))
+    for name, settings in ({kind: {}} if names is None else names).items():
+        NAMES.register(name, (kind, settings))
+
 
 # The ablations of CRSDUN, behind its name (``crsdun_3stg_baseline1``): two branches apart, what lets them cooperate
 # one by one, and cross-aggregation in no branch or one. In both it is CRSDUN itself.
@@ -50,21 +80,6 @@ ABLATIONS: dict[str, dict[str, bool]] = {
     "cross_class": {"cross_cube": False},
 }
 
-# Names a person types: pattern → kind and settings; a number in the name is the number of stages.
-NAMES: dict[str, tuple[str, dict[str, Any]]] = {
-    "crsdun_{K}stg": ("crsdun", {}),
-    "crsdun_tiny": ("crsdun", {"stages": 2, "width": 14}),  # for ordinary machines: 0.75 M parameters
-    **{f"crsdun_{{K}}stg_{name}": ("crsdun", settings) for name, settings in ABLATIONS.items()},
-    "mstpp": ("mstpp", {}),
-    "ssr_{K}stg": ("ssr", {}),
-    "rcump_{K}stg": ("rcump", {}),
-    "seg_{K}stg": ("seg", {}),
-}
-# Behind any of them but the segmenter, or behind gap_tv or admm_tv: joined with the segmenter.
-JOINED = "+seg"
-# Of the segmenter behind a method that has none, as in the paper's row of MST++.
-STAGES = 3
-
 
 def create(name: str, bands: int, classes: int | None = None, **overrides: Any) -> Network:
     """A network with fresh weights, in channels-last memory, on the CPU.
@@ -73,7 +88,7 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
         name: a row of ``NAMES``, such as ``crsdun_3stg`` or ``ssr_9stg``, with any number of stages; with ``+seg``
             behind it a two-stage system (``ssr_9stg+seg``, ``gap_tv+seg``), whose segmenter has as many stages.
         bands: C.
-        classes: N, background included; a network that does not segment takes no notice.
+        classes: N, background included; ignored by a network that does not segment.
         **overrides: fields of the configuration (of crsdun: ``CrsdunConfig``), such as ``width=12`` or an ablation
             switch; of a two-stage system those of its parts, as ``reconstruction={"width": 12}`` and ``segmenter``.
 
@@ -82,7 +97,7 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
     """
     if not name.endswith(JOINED):
         kind, settings = _look_up(name, bands, classes)
-        return build(kind, settings | overrides)
+        return _named(build(kind, settings | overrides), name)
 
     method = name.removesuffix(JOINED).replace("_tv", "-tv")
     kind, settings = (method, {}) if method in SOLVERS else _look_up(method, bands, classes)
@@ -91,10 +106,16 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
     settings = settings | overrides.pop("reconstruction", {})
     segmenter = {"bands": bands, "classes": classes, "stages": settings.get("stages", STAGES)}
     segmenter |= overrides.pop("segmenter", {})
-    return build("joined", {"method": kind, "reconstruction": settings, "segmenter": segmenter, **overrides})
+    parts = {"method": kind, "reconstruction": settings, "segmenter": segmenter, **overrides}
+    return _named(build("joined", parts), name)
 
 
-def join(reconstruction: Callable[..., Estimate], segmenter: Segmenter) -> TwoStageNetwork:
+def _named(network: N, name: str) -> N:
+    network.name = name
+    return network
+
+
+def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetwork:
     """A two-stage system of parts that exist already, such as weights that were trained one after the other.
 
     Args:
@@ -102,32 +123,30 @@ def join(reconstruction: Callable[..., Estimate], segmenter: Segmenter) -> TwoSt
         segmenter: for as many bands.
 
     Raises:
-        InputError: the parts are no such things, or for different bands.
+        InputError: the parts are not such methods, or are for different bands.
     """
     if not isinstance(segmenter, Segmenter) or isinstance(reconstruction, Segmenter | TwoStageNetwork):
         raise InputError("join takes a method that reconstructs and a segmenter (seg_{K}stg), in this order")
     if isinstance(reconstruction, Network):
         config = TwoStageConfig(kind_of(reconstruction), reconstruction.config, segmenter.config)
-        return TwoStageNetwork(config, reconstruction, segmenter)
-    for name, solver in SOLVERS.items():
-        if isinstance(reconstruction, solver):
-            return TwoStageNetwork(TwoStageConfig(name, reconstruction, segmenter.config), reconstruction, segmenter)
-    raise InputError(f"only a network or a solver of crsdun can be joined, not {type(reconstruction).__name__}")
+    elif isinstance(reconstruction, Solver):
+        config = TwoStageConfig(reconstruction.name, reconstruction, segmenter.config)
+    else:
+        raise InputError(f"only a network or a solver can be joined, not {type(reconstruction).__name__}")
+    return _named(TwoStageNetwork(config, reconstruction, segmenter), f"{reconstruction.name}{JOINED}")
 
 
 def build(kind: str, settings: dict[str, Any]) -> Network:
     """A network of a kind from its settings; an InputError names settings that do not exist."""
     config = config_from(kind, settings)
-    built = KINDS[kind][1](config)
+    built = KINDS[kind].build(config)
     built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
 
 
 def config_from(kind: str, settings: dict[str, Any]) -> Any:
     """The configuration of a kind of network from its settings, as ``build``."""
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of network {kind!r}", f"this version of crsdun knows {', '.join(KINDS)}")
-    config, _ = KINDS[kind]
+    config = KINDS.find(kind).config
     known = [field.name for field in fields(config)]
     unknown = [name for name in settings if name not in known]
     if unknown:
@@ -136,7 +155,7 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
         method, part = settings["method"], settings["reconstruction"]
         return TwoStageConfig(
             method,
-            by_name(method, **part) if method in SOLVERS else config_from(method, part),
+            create_solver(method, **part) if method in SOLVERS else config_from(method, part),
             config_from("seg", settings["segmenter"]),
         )
     return config(**settings)
@@ -144,7 +163,7 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
 
 def kind_of(network: Network) -> str:
     """The kind under which a network is listed in ``KINDS``."""
-    return next(kind for kind, (config, _) in KINDS.items() if isinstance(network.config, config))
+    return next(kind for kind, row in KINDS.items() if isinstance(network.config, row.config))
 
 
 def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str, Any]]:
@@ -153,7 +172,7 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
         match = re.fullmatch(pattern.replace("{K}", r"(\d+)"), name)
         if match:
             stages = {"stages": int(match[1])} if match.groups() else {}
-            known = {field.name for field in fields(KINDS[kind][0])}
+            known = {field.name for field in fields(KINDS[kind].config)}
             counts = {"bands": bands, "classes": classes} if "classes" in known else {"bands": bands}
             return kind, {**counts, **stages, **settings}
     raise InputError(
@@ -161,3 +180,27 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
         f"there are {', '.join(NAMES)} (K: number of stages), and with {JOINED} "
         "behind a name, gap_tv or admm_tv a two-stage system",
     )
+
+
+def _joined(config: TwoStageConfig) -> TwoStageNetwork:
+    """Both parts with fresh weights; a solver is its own configuration."""
+    part = config.reconstruction
+    reconstruction = part if isinstance(part, Solver) else KINDS[config.method].build(part)
+    return TwoStageNetwork(config, reconstruction, Segmenter(config.segmenter))
+
+
+register_network(
+    "crsdun",
+    CrsdunConfig,
+    Crsdun,
+    {
+        "crsdun_{K}stg": {},
+        "crsdun_tiny": {"stages": 2, "width": 14},  # for ordinary machines: 0.75 M parameters
+        **{f"crsdun_{{K}}stg_{name}": dict(settings) for name, settings in ABLATIONS.items()},
+    },
+)
+register_network("mstpp", MstppConfig, Mstpp)
+register_network("ssr", SsrConfig, Ssr, {"ssr_{K}stg": {}})
+register_network("rcump", RcumpConfig, Rcump, {"rcump_{K}stg": {}})
+register_network("seg", SegConfig, Segmenter, {"seg_{K}stg": {}})
+register_network("joined", TwoStageConfig, _joined, {})

@@ -3,21 +3,23 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crsdun.errors import InputError, UnitError
 from crsdun.optics.calibration import normalise_frame
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
-from crsdun.optics.masks import random_mask, shifted_mask
+from crsdun.optics.masks import RandomMask, random_mask, shifted_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
 if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
-    from crsdun.optics.estimate import Estimate
+    from crsdun.optics.estimate import Estimate, ModelCard
+    from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
 
 # These need PyTorch, whose import takes seconds: loaded when first asked for.
 _NEED_TORCH = {
     "CassiCamera": "camera",
     "Estimate": "estimate",
+    "Exposure": "exposure",
+    "ModelCard": "estimate",
     "SensorNoise": "noise",
 }
 
@@ -25,9 +27,10 @@ __all__ = [
     "KAIST_WAVELENGTHS",
     "CassiCamera",
     "Estimate",
-    "InputError",
+    "Exposure",
+    "ModelCard",
+    "RandomMask",
     "SensorNoise",
-    "UnitError",
     "check_height",
     "describe_fits",
     "fitting_cameras",

@@ -173,6 +173,10 @@ class CassiCamera:
         """
         return self.mask * self.gather(measurement)
 
+    def initial_estimate(self, measurement: Tensor) -> Tensor:
+        """H, the field's first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
+        return self.gather(measurement * (2 / self.bands))
+
     @cached_property
     def diagonal(self) -> Tensor:
         """D, the diagonal of A Aᵀ, (H, Wm), with its true zeros where no light arrives."""
@@ -253,36 +257,6 @@ class CassiCamera:
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
         camera.offsets = self.offsets
         return camera
-
-    # -- the field's words ---------------------------------------------------------------------------------
-
-    def measurement_form(self, measurement: Tensor, form: str = "H") -> Tensor:
-        """A measurement as a network of the field takes it in.
-
-        ``"Y"`` the measurement itself, (..., H, Wm) · ``"H"`` unshift(2y/C), (..., C, H, W) · ``"HM"`` H ⊙ M.
-        """
-        if form == "Y":
-            self.check(measurement)
-            return measurement
-        if form not in ("H", "HM"):
-            raise InputError(f"unknown form {form!r} of a measurement", "expected Y, H or HM")
-        initial = self.gather(measurement * (2 / self.bands))
-        return initial * self.mask if form == "HM" else initial
-
-    def mask_form(self, form: str = "Mask") -> Tensor | tuple[Tensor, Tensor]:
-        """The mask as a network of the field takes it in.
-
-        ``"Mask"`` M for every band, (C, H, W) · ``"Phi"`` every band's mask where the prism puts it, (C, H, Wm) ·
-        ``"Phi_PhiPhiT"`` the pair of Phi and D, (H, Wm), whose zeros are replaced by 1.
-        """
-        if form == "Mask":
-            return self.mask_per_band
-        if form not in ("Phi", "Phi_PhiPhiT"):
-            raise InputError(f"unknown form {form!r} of a mask", "expected Mask, Phi or Phi_PhiPhiT")
-        phi = self.disperse(self.mask_per_band)
-        if form == "Phi":
-            return phi
-        return phi, torch.where(self.diagonal == 0, 1, self.diagonal)
 
     # -- checks --------------------------------------------------------------------------------------------
 

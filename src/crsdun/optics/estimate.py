@@ -1,12 +1,30 @@
-"""What any method makes of a measurement: the one result type of networks and solvers."""
+"""What every method says of itself and gives back: the card, and the one result type of networks and solvers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from crsdun.errors import InputError
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a trained network knows besides its layers; travels in the header of its weights file.
+
+    Attributes:
+        wavelengths: bands (nm) it was trained for, length C.
+        class_names: length N.
+        step: dispersion in pixels per band of the camera it was trained for.
+        provenance: data, recipe, versions, licence … as plain JSON values.
+    """
+
+    wavelengths: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    step: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -15,7 +33,7 @@ class Estimate:
 
     Attributes:
         cubes: one (B,C,H,W) per stage, reflectance usually 0..1 (not clipped).
-        logits: one (B,N,H,W) per stage; empty for a method that does not segment.
+        logits: (B,N,H,W) of the last stages, one for each that segments; empty for a method that does not.
     """
 
     cubes: list[Tensor]
@@ -36,3 +54,13 @@ class Estimate:
         if not self.logits:
             raise InputError("this method reconstructs a cube but has no class map")
         return self.logits[-1].argmax(1)
+
+    @property
+    def stages(self) -> list[tuple[Tensor, Tensor | None]]:
+        """(x, θ) of every stage, θ None where that stage does not segment: two-stage systems segment in the last."""
+        without: list[Tensor | None] = [None] * (len(self.cubes) - len(self.logits))
+        return list(zip(self.cubes, [*without, *self.logits], strict=True))
+
+    def last_stage(self) -> Estimate:
+        """The answer alone."""
+        return Estimate(self.cubes[-1:], self.logits[-1:])

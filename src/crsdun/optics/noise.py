@@ -60,6 +60,9 @@ def quantise(measurement: Tensor, bits: int, full_scale: float) -> Tensor:
 class SensorNoise:
     """A detector's noise as one setting; ``noise(measurement, bands, generator)`` applies it in physical order.
 
+    A detector counts nothing below its black level: what comes out is never negative. Without any noise the
+    measurement passes unchanged.
+
     Attributes:
         photons: photons at y = 1 for Poisson shot noise; None for none.
         binomial_bits: bit depth of the field's binomial recipe instead of Poisson; None for none.
@@ -86,7 +89,14 @@ class SensorNoise:
         if any(bits is not None and not 1 <= bits <= 32 for bits in (self.bits, self.binomial_bits)):
             raise InputError("a bit depth lies between 1 and 32")
 
+    @property
+    def silent(self) -> bool:
+        """Nothing is added."""
+        return self == SensorNoise()
+
     def __call__(self, measurement: Tensor, bands: int, generator: torch.Generator | None = None) -> Tensor:
+        if self.silent:
+            return measurement
         if self.photons is not None:
             measurement = poisson_shot_noise(measurement, self.photons, generator)
         if self.binomial_bits is not None:
@@ -97,4 +107,4 @@ class SensorNoise:
             measurement = read_noise(measurement, self.read_sigma, generator)
         if self.bits is not None:
             measurement = quantise(measurement, self.bits, full_scale=bands)
-        return measurement
+        return measurement.clamp(min=0)

@@ -38,6 +38,16 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
     return tuple(round(float(value) * factor, 6) for value in values)
 
 
+def band_order(wavelengths: Sequence[float] | None) -> list[int] | None:
+    """Indices that sort bands by ascending wavelength; None where they ascend already, or nobody knows.
+
+    A camera may disperse red first; a scene always begins with blue.
+    """
+    if wavelengths is None or list(wavelengths) == sorted(wavelengths):
+        return None
+    return sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
+
+
 def nbk7_refractive_index(wavelength: np.ndarray) -> np.ndarray:
     """Refractive index of Schott N-BK7 glass at wavelengths in nm (Sellmeier, Schott data sheet)."""
     square = (np.asarray(wavelength, dtype=np.float64) / 1000) ** 2

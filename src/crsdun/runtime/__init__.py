@@ -1,9 +1,6 @@
-"""A measurement file in, a folder of results out; any number of them, of any size."""
+"""A measurement file in, results out; any number of them, of any size."""
 
-from crsdun.methods.memory import available_memory, keep_freed_memory
-from crsdun.methods.precision import PRECISIONS
-from crsdun.methods.tiles import Tiles, automatic_tiles
-from crsdun.runtime.batch import check_parent, find_measurements, find_truth, stream
+from crsdun.runtime.batch import check_parent, check_truth_folder, find_measurements, find_truth, stream
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.explanation import (
     AttentionMaps,
@@ -14,52 +11,43 @@ from crsdun.runtime.explanation import (
     explain,
 )
 from crsdun.runtime.graph_export import export
-from crsdun.runtime.pipeline import Pipeline, PreparedMeasurement, check_truth_folder
+from crsdun.runtime.pipeline import Pipeline, reconstruct
+from crsdun.runtime.preparation import Preparation, PreparedMeasurement, match_bands
 from crsdun.runtime.reconstruction import (
     DEFAULT_SOLVER,
-    Progress,
     Reconstruction,
-    camera_for,
-    check_method,
     choose_weights,
-    match_bands,
+    decode,
+    list_methods,
     open_method,
-    reconstruct,
-    to_measurement_scale,
 )
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
     "DEFAULT_SOLVER",
-    "PRECISIONS",
     "AttentionMaps",
     "CrossAggregationRecord",
     "Engine",
     "Explanation",
     "Pipeline",
+    "Preparation",
     "PreparedMeasurement",
-    "Progress",
     "Reconstruction",
     "RegionAttention",
     "StageEstimate",
-    "Tiles",
-    "automatic_tiles",
-    "available_memory",
-    "camera_for",
-    "check_method",
     "check_parent",
     "check_truth_folder",
     "choose_weights",
+    "decode",
     "explain",
     "export",
     "find_measurements",
     "find_truth",
-    "keep_freed_memory",
+    "list_methods",
     "match_bands",
     "open_engine",
     "open_method",
     "reconstruct",
     "simulate",
     "stream",
-    "to_measurement_scale",
 ]

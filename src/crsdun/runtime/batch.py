@@ -63,6 +63,12 @@ def readable(folder: Path) -> list[Path]:
     return sorted(file for file in files if not file.name.startswith("."))
 
 
+def check_truth_folder(truth: Path | None) -> None:
+    """Raise an InputError where the truth of many measurements is not a folder."""
+    if truth is not None and not truth.is_dir():
+        raise InputError(f"{truth} is not a folder", "set <truth> to a folder with one file for each measurement")
+
+
 def find_truth(measurement: Path, truth: Path) -> Path:
     """The file of the truth: ``truth`` itself, or the file in that folder with the measurement's stem.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.networks import Network, find_weights, load
-from crsdun.networks.checkpoint import HEADER, card_from_header, parse_header
+from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.network import check_input
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
@@ -29,14 +29,17 @@ class Engine(Network):
 
     Attributes:
         config, card: of the network that was exported.
-        name: of the engine.
+        engine: the library.
         exported: the dispersion and the smallest size of the exported graph.
     """
 
-    def __init__(self, name: str, header: dict[str, Any], run: InferenceFunction):
-        super().__init__(config_from(header["kind"], header["config"]))
-        self.card = card_from_header(header)
-        self.name, self.exported, self.run = name, header["export"], run
+    precisions = ("float32",)
+    inspectable = exportable = False
+
+    def __init__(self, engine: str, header: WeightsHeader, run: InferenceFunction):
+        super().__init__(config_from(header.kind, header.config))
+        assert header.export is not None
+        self.card, self.engine, self.exported, self.run = header.card, engine, header.export, run
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """Cube and class map of the last stage alone.
@@ -53,7 +56,7 @@ class Engine(Network):
 
     def check(self, camera: CassiCamera) -> None:
         """Raise an InputError unless the graph was exported for such a camera."""
-        smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) with <engine> torch"
+        smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) and set <engine> to torch"
         if camera.mask.ndim == 3:
             raise InputError("an exported network takes one mask for all bands, not one per band", f"{remedy}")
         if camera.offsets != tuple(self.exported["offsets"]):
@@ -61,7 +64,7 @@ class Engine(Network):
             raise InputError(
                 f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
                 f"and the camera has {given}",
-                f"export it again with <step>, or {remedy}",
+                f"export it again for this <step>, or {remedy}",
             )
         if min(camera.height, camera.width) < smallest:
             raise InputError(
@@ -86,7 +89,12 @@ def open_engine(
     Raises:
         InputError: the file cannot be read, the engine does not read such a file, or is not installed.
     """
-    path = find_weights(path)
+    network = _opened(find_weights(path), engine, step, device)
+    network.name = Path(path).name
+    return network
+
+
+def _opened(path: Path, engine: str | None, step: float | None, device: str | torch.device) -> Network:
     suffix = path.suffix.lower()
     own = {".onnx": "onnxruntime", ".xml": "openvino"}
     engine = engine or own.get(suffix, "torch")
@@ -151,12 +159,12 @@ def _core() -> Any:
 ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
-def _header(text: str | None, path: Path) -> dict[str, Any]:
+def _header(text: str | None, path: Path) -> WeightsHeader:
     if text is None:
         raise InputError(
             f"{path} holds a graph but no description of a crsdun network", "make one with crsdun export"
         )
-    return parse_header(text, path)
+    return WeightsHeader.from_json(text, path)
 
 
 def _broken(path: Path, error: Exception) -> InputError:

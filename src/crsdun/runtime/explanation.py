@@ -12,7 +12,6 @@ Legend: C bands · H, W scene · H', W' feature map of a node, padded · h token
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,21 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.evaluation import class_metrics, cube_metrics, data_residual
-from crsdun.networks import Network, fit_to_card
+from crsdun.evaluation import cube_metrics
+from crsdun.methods import Method, RunOptions, run_method
 from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
-from crsdun.optics import CassiCamera
-from crsdun.runtime.engines import Engine
-from crsdun.runtime.reconstruction import (
-    ascending,
-    check_scale,
-    is_out_of_memory,
-    match_bands,
-    record_of,
-    same_classes,
-)
-from crsdun.scenes import Measurement, Scene
+from crsdun.runtime.preparation import PreparedMeasurement, match_bands
+from crsdun.runtime.reconstruction import record_of
+from crsdun.scenes import Scene
 
 # Where the zoo's networks keep the attention of a block.
 PLACE = re.compile(r"(?:.*\.)?stages\.(\d+)\.(cube|class)_network\.node(\d)\.blocks\.(\d+)\.attention")
@@ -252,78 +243,48 @@ class Explanation:
         return RegionAttention(title, pixels, tuple(looks))
 
 
-def explain(
-    measurement: Measurement,
-    camera: CassiCamera,
-    network: Network,
-    name: str,
-    truth: Scene | None = None,
-    device: str = "cpu",
-) -> Explanation:
+def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions | None = None) -> Explanation:
     """Run a network once and keep what its stages and its cross-aggregation computed.
 
     The frame is computed whole: tiles would each see their own super-tokens.
 
     Args:
-        measurement: on the scale of y = A x (``to_measurement_scale``).
-        network, name: as ``open_method`` gives them.
-        truth, device: as ``reconstruct``.
+        prepared: measurement, camera and, where it is known, the true scene.
+        method: a network of weights (.safetensors).
+        options: device and precision.
 
     Raises:
-        InputError: as ``reconstruct``, or the network was exported for another engine.
+        InputError: as ``reconstruct``, or nothing inside the method can be recorded.
     """
-    if isinstance(network, Engine):
-        raise InputError(f"{name} shows nothing of what it computes inside", "explain the weights (.safetensors)")
-    card = network.card
-    camera = fit_to_card(camera, card, network.config.bands)
-    check_scale(measurement, camera)
+    from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
+
+    if not method.inspectable:
+        raise InputError(f"{method.name} shows nothing of what it computes inside", "explain weights (.safetensors)")
+    truth = prepared.truth
     if truth is not None:
-        truth = match_bands(camera, truth)
+        truth = match_bands(method.fit(prepared.camera), truth)
+    camera = prepared.camera
+    options = replace(options or RunOptions(), keep_stages=True)
+    frame = torch.from_numpy(prepared.measurement.frame)
+    with recording(method, (camera.height, camera.width)) as blocks:
+        run = run_method(method, frame, camera, options)
 
-    camera = camera.to(device)
-    y = torch.from_numpy(measurement.frame).to(device)
-    start = time.perf_counter()
-    try:
-        with torch.inference_mode(), recording(network, (camera.height, camera.width)) as blocks:
-            estimate = network(y[None], camera)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError("the memory does not suffice for this frame", "explain a crop of it") from error
-    seconds = time.perf_counter() - start
-    if not bool(torch.isfinite(estimate.cube).all()):
-        raise InputError(f"{name} ended in values that are not finite", "is the measurement on its camera's scale?")
-
-    # A two-stage system has one class map, that of its last cube.
-    missing = len(estimate.cubes) - len(estimate.logits)
-    classes = [None] * missing + [theta[0].argmax(0) for theta in estimate.logits]
-    stages = []
-    for k, (x, of_x) in enumerate(zip(estimate.cubes, classes, strict=True)):
-        figures: dict[str, Any] = {"data_residual": data_residual(y, x[0], camera)}
-        if k + 1 < len(classes):
-            figures["psnr_to_answer_db"] = cube_metrics(x[0], estimate.cube[0])["psnr_db"]
-            if of_x is not None:
-                figures["same_class_as_answer"] = float((of_x == classes[-1]).float().mean())
-        cube, wavelengths = ascending(x[0], camera.wavelengths)
-        if truth is not None:
-            figures["psnr_db"] = cube_metrics(cube, torch.from_numpy(truth.cube).to(device))["psnr_db"]
-            if of_x is not None and truth.classes is not None and same_classes(card, truth):
-                true_classes = torch.from_numpy(truth.classes).to(device)
-                figures["miou"] = class_metrics(of_x, true_classes, estimate.logits[-1].shape[1])["miou"]
-        scene = Scene(
-            cube.cpu().numpy(),
-            wavelengths=wavelengths,
-            classes=None if of_x is None else of_x.cpu().numpy(),
-            class_names=None if of_x is None else card.class_names,
-            name=f"{measurement.name}, stage {k + 1}",
-        )
-        stages.append(StageEstimate(scene, figures))
-    record = record_of(network, name, measurement, camera, truth, device, seconds=round(seconds, 3))
-    return Explanation(tuple(stages), tuple(blocks), truth, record)
+    stages, answer = [], run.estimate
+    for k, (figures, (x, theta)) in enumerate(zip(judge(run, truth, method.card), answer.stages, strict=True)):
+        own: dict[str, Any] = {
+            name: figures[name] for name in ("data_residual", "psnr_db", "miou") if name in figures
+        }
+        if k + 1 < len(answer.cubes):
+            own["psnr_to_answer_db"] = cube_metrics(x[0], answer.cube[0])["psnr_db"]
+            if theta is not None:
+                own["same_class_as_answer"] = float((theta.argmax(1) == answer.classes).float().mean())
+        scene = run.scene(f"{prepared.measurement.name}, stage {k + 1}", method.card, stage=k)
+        stages.append(StageEstimate(scene, own))
+    return Explanation(tuple(stages), tuple(blocks), truth, record_of(run, method, prepared, options))
 
 
 @contextmanager
-def recording(network: Network, size: tuple[int, int]) -> Iterator[list[CrossAggregationRecord]]:
+def recording(network: Any, size: tuple[int, int]) -> Iterator[list[CrossAggregationRecord]]:
     """While the block runs, every block of cross-aggregation that computes one image of ``size`` is recorded."""
     found: list[CrossAggregationRecord] = []
 

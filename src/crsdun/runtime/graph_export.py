@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.networks import Network, TwoStageNetwork
-from crsdun.networks.checkpoint import HEADER, header_for
+from crsdun.networks import Network
+from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
 from crsdun.runtime.optional_libraries import library
@@ -49,7 +48,7 @@ def export(
         overwrite: replace files that exist.
 
     Returns:
-        The header in the file: as that of the weights, and "export" with format, step, offsets and smallest size.
+        What it was exported for, as the file's header keeps it: format, step, offsets and smallest size.
 
     Raises:
         InputError: unknown format, a suffix that is not the format's, a training-free method in the network, another
@@ -62,10 +61,10 @@ def export(
     suffix, libraries = FORMATS[format]
     if path.suffix.lower() != suffix:
         raise InputError(f"the {format} format is written to a file {path.stem}{suffix}, not {path.name}")
-    if isinstance(network, TwoStageNetwork) and not isinstance(network.reconstruction, Network):
+    if not network.exportable:
         raise InputError(
-            f"{network.config.method} looks at its values while it iterates, which no exported graph can",
-            "use the weights (.safetensors) with <engine> torch",
+            f"{network.name} looks at its values while it iterates, which no exported graph can do",
+            "use the weights (.safetensors) and set <engine> to torch",
         )
     trained = network.card.step
     if None not in (step, trained) and step != trained:
@@ -76,23 +75,23 @@ def export(
     step = next(known for known in (step, trained, 2) if known is not None)
     H, W = 2 * SIZE_MULTIPLE + 11, SIZE_MULTIPLE + 20  # any size: the graph is for all
     camera = CassiCamera(torch.ones(H, W), bands=network.config.bands, step=step)
-    header = header_for(network, network.card)
-    header["export"] = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
+    exported = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
+    header = WeightsHeader.of(network, export=exported).to_json()
     companion = ".bin" if format == "openvino" else None
     with atomic_file(path, overwrite, companion) as partial, _quiet():
         program = trace(network, camera)
         if format == "torch":
-            torch.export.save(program, partial, extra_files={HEADER: json.dumps(header)})
+            torch.export.save(program, partial, extra_files={HEADER: header})
         else:
             graph = to_onnx(program)
-            graph.model.metadata_props[HEADER] = json.dumps(header)
+            graph.model.metadata_props[HEADER] = header
             graph.save(partial.with_suffix(".onnx"))
         if format == "openvino":
             openvino = library("openvino")
             # Through the ONNX file, not through convert_model, which reports to Intel. The metadata comes along.
             model = openvino.Core().read_model(partial.with_suffix(".onnx"))
             openvino.save_model(model, partial, compress_to_fp16=False)
-    return header
+    return exported
 
 
 class _LastStage(nn.Module):

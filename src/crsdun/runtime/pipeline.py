@@ -1,40 +1,60 @@
-"""How measurements are decoded, told once for as many as there are."""
+"""The way from measurement files to reconstructions, set up once for as many as there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.methods.memory import available_memory
-from crsdun.methods.tiles import Tiles, automatic_tiles
-from crsdun.optics import CassiCamera
+from crsdun.methods import Method, Progress, RunOptions, available_memory
+from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import find_truth
-from crsdun.runtime.reconstruction import (
-    Method,
-    Progress,
-    Reconstruction,
-    camera_for,
-    check_method,
-    choose_weights,
-    open_method,
-    reconstruct,
-    to_measurement_scale,
-)
-from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
+from crsdun.runtime.preparation import Preparation, PreparedMeasurement
+from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
+from crsdun.scenes import Measurement, Scene, read_mask, read_measurement, read_scene
 
 
-@dataclass(frozen=True)
-class PreparedMeasurement:
-    """A measurement that was read, with the camera that took it and the true scene, where there is one."""
+def reconstruct(
+    measurement: str | Path | np.ndarray | Measurement,
+    mask: str | Path | np.ndarray | None = None,
+    method: str | Path | Method | None = None,
+    truth: str | Path | Scene | None = None,
+    **settings: Any,
+) -> Reconstruction:
+    """The main job in one call: ``crsdun.reconstruct(frame, mask, wavelengths=wavelengths).scene.cube``.
 
-    measurement: Measurement
-    camera: CassiCamera
-    truth: Scene | None
+    Args:
+        measurement: the exposure, (H,Wm), or a file with it.
+        mask: coded aperture, (H,W) or (C,H,W), or a file with it; None takes the one stored with the exposure.
+        method: a name (``gap-tv``, ``crsdun_tiny``), a file of weights, or a method; None takes shipped weights that
+            fit the camera, otherwise a solver.
+        truth: the true scene, for metrics, or a file with it.
+        **settings: of ``Preparation`` (``wavelengths``, ``step``, ``bits``, …) and of ``RunOptions`` (``device``,
+            ``tiles``, …).
+
+    Raises:
+        InputError: what was given does not fit together; the message says what would.
+    """
+    run_names = {each.name for each in fields(RunOptions)}
+    unknown = settings.keys() - run_names - {each.name for each in fields(Preparation)}
+    if unknown:
+        raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
+    options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
+    if isinstance(mask, str | Path):
+        mask = read_mask(mask)
+    preparation = Preparation(mask=mask, **settings)
+    if isinstance(measurement, str | Path):
+        measurement = read_measurement(measurement, preparation.key, preparation.wavelengths)
+    elif not isinstance(measurement, Measurement):
+        measurement = Measurement(np.asarray(measurement))
+    if isinstance(truth, str | Path):
+        truth = read_scene(truth, preparation.truth_key)
+    opened = open_method(method, options.device) if isinstance(method, str | Path) else method
+    return Pipeline(opened, options=options).decode(preparation.prepare(measurement, truth))
 
 
 @dataclass
@@ -42,94 +62,60 @@ class Pipeline:
     """Reads measurements and decodes them, all in the same way.
 
     Attributes:
-        method: name and callable, as ``open_method`` gives them; None takes for each measurement what fits its
-            camera (``choose_weights``).
-        mask: (H,W) or (C,H,W); None takes that of each file.
-        key: of the exposure in its file.
-        camera: settings of ``camera_for`` (bands, wavelengths, step, offsets); None there for what each file tells.
-        calibration: settings of ``normalise_frame`` (dark, white, bit_depth, exposure).
+        method: that decodes; None takes for each measurement what fits its camera (``choose_weights``).
+        preparation: how measurements are read.
         truth: file of the true scene, or a folder with one for each measurement.
-        truth_key: of the true cube in its file.
+        options: how the method is run.
         engine: that computes the weights which fit.
-        device, tiles, precision: as ``reconstruct``; where ``tiles`` is None, a frame is cut if the memory would not
-            suffice.
-        tell: is told once what was decided without being asked.
+        notify: is called once with each line about what was decided automatically.
 
     Raises:
-        InputError: the method takes no tiles, or the device no such precision.
+        InputError: the method cannot be run so.
     """
 
-    method: tuple[str, Method] | None = None
-    mask: np.ndarray | None = None
-    key: str | None = None
-    camera: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
+    method: Method | None = None
+    preparation: Preparation = field(default_factory=Preparation)
     truth: Path | None = None
-    truth_key: str | None = None
+    options: RunOptions = field(default_factory=RunOptions)
     engine: str | None = None
-    device: str = "cpu"
-    tiles: Tiles | None = None
-    precision: str = "float32"
-    tell: Callable[[str], None] = print
+    notify: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         if self.method is not None:
-            check_method(*self.method, self.tiles, self.precision, self.device)
+            self.options.check(self.method)
         # Asked before the first computation, whose memory would count as taken.
-        self.memory = available_memory(self.device)
-        self.told: set[str] = set()
-        self.methods: dict[str | None, tuple[str, Method]] = {}
+        self.options = replace(self.options, memory=available_memory(self.options.device))
+        self.notes: set[str] = set()
+        self.chosen: dict[str | None, Method] = {}
 
     def read(self, file: Path) -> PreparedMeasurement:
-        """A measurement from its file.
+        """A measurement from its file, with its truth; errors as ``Preparation.read``."""
+        return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
 
-        Raises:
-            InputError: what is in the files does not fit together; the message says what would.
-        """
-        measurement = read_measurement(file, self.key, self.camera.get("wavelengths"))
-        camera = camera_for(measurement, self.mask, **self.camera)
-        measurement = to_measurement_scale(measurement, camera.bands, **self.calibration)
-        truth = None if self.truth is None else read_scene(find_truth(file, self.truth), self.truth_key)
-        return PreparedMeasurement(measurement, camera, truth)
-
-    def decode(self, given: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
-        """What ``reconstruct`` makes of it, in tiles where the memory would not suffice."""
-        camera = given.camera
-        name, method = self.method or self.choose(given)
-        tiles = self.tiles or automatic_tiles(method, camera, self.memory)
+    def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
+        """The reconstruction, in tiles where there is not enough memory for the whole."""
+        method, camera = self.method or self.choose(prepared), prepared.camera
+        tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
-            self.say(
-                f"the memory does not suffice for {camera.height}×{camera.width} pixels at once: tiles of "
-                f"{tiles.rows} rows, overlapping by {tiles.overlap} (choose with <tile>)"
+            self.note(
+                f"there is not enough memory for {camera.height}×{camera.width} pixels at once: tiles of "
+                f"{tiles.rows} rows, overlapping by {tiles.overlap}"
             )
-        return reconstruct(
-            given.measurement,
-            camera,
-            method,
-            name,
-            given.truth,
-            self.device,
-            progress,
-            tiles,
-            self.precision,
-        )
+        return decode(prepared, method, replace(self.options, tiles=tiles), progress)
 
-    def choose(self, given: PreparedMeasurement) -> tuple[str, Method]:
-        """The method that fits, made once for all measurements."""
-        name, why = choose_weights(given.measurement, given.camera)
-        self.say(why)
-        if name not in self.methods:
-            self.methods[name] = open_method(name, device=self.device, engine=self.engine, step=given.camera.step)
-        return self.methods[name]
+    def choose(self, prepared: PreparedMeasurement) -> Method:
+        """The method that fits, opened once for all measurements."""
+        name, reason = choose_weights(prepared)
+        self.note(reason)
+        if name not in self.chosen:
+            device, step = self.options.device, prepared.camera.step
+            self.chosen[name] = (
+                open_method(DEFAULT_SOLVER) if name is None else open_method(name, device, self.engine, step)
+            )
+        return self.chosen[name]
 
-    def say(self, note: str) -> None:
-        """Tell something, once for many frames of the same kind."""
-        if note not in self.told:
-            self.tell(note)
-        self.told.add(note)
-
-
-def check_truth_folder(truth: Path | None) -> None:
-    """Raise an InputError where the truth of many measurements is no folder."""
-    if truth is not None and not truth.is_dir():
-        raise InputError(f"{truth} is no folder", "give <truth> with one file for each measurement")
+    def note(self, line: str) -> None:
+        """Notify, once for many frames of the same kind."""
+        if line not in self.notes:
+            self.notify(line)
+        self.notes.add(line)

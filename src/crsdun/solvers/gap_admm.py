@@ -16,8 +16,8 @@ variables fall with it. And all is done on y over its mean brightness, so a weig
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,13 +25,12 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate
+from crsdun.solvers.solver import Progress, Solver
 from crsdun.solvers.total_variation import TotalVariation
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class _TvSolver(ABC):
+class _TvSolver(Solver):
     iterations: int = 100
     first_weight: float = 1.6
     weight: float = 0.2

@@ -2,7 +2,7 @@
 
 from crsdun.training.config import TrainConfig, config_from, load_config
 from crsdun.training.loop import RunObserver, TrainingResult, train
-from crsdun.training.losses import IGNORED, joint_loss
+from crsdun.training.losses import IGNORED, joint_loss, register_loss
 
 __all__ = [
     "IGNORED",
@@ -12,5 +12,6 @@ __all__ = [
     "config_from",
     "joint_loss",
     "load_config",
+    "register_loss",
     "train",
 ]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, random_mask
-from crsdun.scenes import Scene, read_mask
+from crsdun.optics import CassiCamera, Exposure
+from crsdun.scenes import Scene
 from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import CameraConfig, TrainConfig
@@ -61,7 +61,7 @@ class Batches:
 
     Args:
         scenes: of the training split.
-        camera: of at least the size of the crops.
+        exposure: with a mask of at least the size of the crops.
         config: of the run.
         slots: those of the whole batch that this process takes.
 
@@ -69,8 +69,9 @@ class Batches:
         InputError: the crops do not fit into a scene or into the mask.
     """
 
-    def __init__(self, scenes: SceneSet, camera: CassiCamera, config: TrainConfig, slots: Sequence[int]):
-        self.scenes, self.camera, self.config, self.slots = scenes, camera, config, slots
+    def __init__(self, scenes: SceneSet, exposure: Exposure, config: TrainConfig, slots: Sequence[int]):
+        self.scenes, self.exposure, self.config, self.slots = scenes, exposure, config, slots
+        self.camera = camera = exposure.whole_camera(scenes.bands, scenes.wavelengths)
         height, width = config.sampling.crop
         high = wide = max(height, width)
         if not config.sampling.quarter_turns:
@@ -111,14 +112,9 @@ class Batches:
         samples = [self.sample(step, slot) for slot in self.slots]
         cube = torch.from_numpy(np.stack([scene.cube for scene, _ in samples]))
         classes = torch.from_numpy(np.stack([class_targets(scene) for scene, _ in samples]))
-        exposures = camera.forward(cube)
-        noise = self.config.camera.noise
-        noisy = [
-            noise(exposure, camera.bands, torch.Generator().manual_seed(seed))
-            for exposure, (_, seed) in zip(exposures, samples, strict=True)
-        ]
+        measurements = [self.exposure.measure(scene.cube, camera, seed) for scene, seed in samples]
         names = tuple(scene.name for scene, _ in samples)
-        return Batch(step, names, cube, classes, torch.stack(noisy), camera)
+        return Batch(step, names, cube, classes, torch.stack(measurements), camera)
 
     def camera_at(self, step: int) -> CassiCamera:
         """The camera behind the part of the mask that all samples of a step see."""
@@ -164,21 +160,10 @@ class Batches:
         return scene
 
 
-def camera_for(config: CameraConfig, sets: Sequence[SceneSet]) -> CassiCamera:
-    """The camera of a run, whose random mask is as large as the largest scene of all sets.
-
-    Raises:
-        InputError: the mask cannot be read, or ``random:SEED`` holds no number.
-    """
-    kind, _, seed = config.mask.partition(":")
-    if kind == "random":
-        if not (seed or "0").isdigit():
-            raise InputError(f"camera.mask is random:SEED with a whole number, or a file, not {config.mask!r}")
-        sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
-        mask = random_mask(max(h for h, _ in sizes), max(w for _, w in sizes), seed=int(seed or "0"))
-    else:
-        mask = read_mask(config.mask)
-    return CassiCamera(mask, sets[0].bands, sets[0].wavelengths, config.step)
+def exposure_for(config: CameraConfig, sets: Sequence[SceneSet]) -> Exposure:
+    """How a run measures, whose random mask is as large as the largest scene of all sets; errors as ``parse_mask``."""
+    sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
+    return config.exposure().sized(max(height for height, _ in sizes), max(width for _, width in sizes))
 
 
 def class_targets(scene: Scene) -> np.ndarray:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crsdun.errors import InputError
-from crsdun.optics import SensorNoise
+from crsdun.optics import Exposure, SensorNoise
+from crsdun.scenes import parse_mask
+from crsdun.training.losses import CUBE_LOSSES
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class CameraConfig:
     step: float = 2
     random_crops: bool = True
     noise: SensorNoise = field(default_factory=SensorNoise)
+
+    def exposure(self) -> Exposure:
+        """How scenes are measured; errors as ``parse_mask``."""
+        return Exposure(parse_mask(self.mask), self.step, noise=self.noise)
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,8 @@ class LossConfig:
     """L = Σ_k λˢ^(K−k) ( MSE + λᶜᵉ CE ).
 
     Attributes:
-        cube: what is lowered of a cube: ``mse``, its root ``rmse`` (of the whole batch), or ``none``: the class map
-            alone is learnt from.
+        cube: what is lowered of a cube: ``mse``, its root ``rmse`` (of the whole batch), ``none`` to learn from the
+            class map alone, or a loss that was registered (``training.register_loss``).
         stage_decay: λˢ.
         stage_weights: of the last stages, the last one first, in place of the powers of λˢ: [1, 0.7, 0.5, 0.3] leaves
             out all but four. Null for the powers.
@@ -115,7 +121,7 @@ class LossConfig:
         balance: ``fixed`` weights, or ``uncertainty`` learns them, starting there (``training.losses.Balance``).
     """
 
-    cube: Literal["mse", "rmse", "none"] = "mse"
+    cube: str = "mse"
     stage_decay: float = 0.7
     stage_weights: tuple[float, ...] | None = None
     class_weight: float = 1e-4
@@ -208,6 +214,7 @@ class TrainConfig:
             (0 <= self.optimiser.warm_up < self.steps, "optimiser.warm_up", "0 or more and less than steps"),
             (0 <= self.optimiser.final_rate <= self.optimiser.rate, "optimiser.final_rate", "in 0..optimiser.rate"),
             (self.optimiser.clip is None or self.optimiser.clip > 0, "optimiser.clip", "positive, or null"),
+            (self.loss.cube in CUBE_LOSSES, "loss.cube", f"one of {', '.join(CUBE_LOSSES)}"),
             (self.loss.stage_decay > 0, "loss.stage_decay", "positive"),
             (self.loss.class_weight >= 0, "loss.class_weight", "0 or more"),
             (

@@ -11,12 +11,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from crsdun.methods import Method
 from crsdun.networks import Network, TwoStageNetwork
 from crsdun.optics import Estimate
 from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
-from crsdun.training.losses import IGNORED, Balance, cube_losses, stage_losses
+from crsdun.training.losses import CUBE_LOSSES, IGNORED, Balance, CubeErrors, stage_losses
 from crsdun.training.phases import Phase, phases_of
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -73,12 +74,10 @@ class Learner:
         return self.average or self.network
 
     @property
-    def judged(self) -> Network:
+    def judged(self) -> Method:
         """What of it a validation runs: a segmenter that has learnt nothing yet is left out."""
         trained = self.trained
-        if self.phase.learns == "reconstruction" and isinstance(trained, TwoStageNetwork):
-            return cast(Network, trained.reconstruction)
-        return trained
+        return cast(TwoStageNetwork, trained).reconstruction if self.phase.learns == "reconstruction" else trained
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase: its weights learn, with a fresh optimiser, and all others stay as they have become."""
@@ -99,16 +98,14 @@ class Learner:
         network, phase = self.network, self.phase
         if phase.learns == "all":
             return network(batch.measurement, batch.camera)
-        assert isinstance(network, TwoStageNetwork)
+        system = cast(TwoStageNetwork, network)  # no other network has phases of its parts
         if phase.learns == "reconstruction":
-            return network.reconstruction(batch.measurement, batch.camera)
+            return system.reconstruction(batch.measurement, batch.camera)
         if phase.clean:
-            return Estimate([], [network.segmenter(batch.cube)])
-        if isinstance(network.reconstruction, Network):
-            network.reconstruction.eval()  # a validation leaves every part in training
-        with torch.no_grad():
-            cubes = network.reconstruction(batch.measurement, batch.camera).cubes
-        return Estimate(cubes, [network.segmenter(cubes[-1])])
+            return Estimate([], system.segmenter(batch.cube).logits)
+        with torch.no_grad(), system.reconstruction.inference():  # a validation leaves every part in training
+            cubes = system.reconstruction(batch.measurement, batch.camera).cubes
+        return Estimate(cubes, system.segmenter(cubes[-1]).logits)
 
     def learn(self, batch: Batch) -> StepFigures:
         """One step. Where its figures are not finite, nothing has changed."""
@@ -117,8 +114,10 @@ class Learner:
         labelled = processes.sum((batch.classes != IGNORED).sum())
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            mse, ce = stage_losses(self.estimate(batch), batch.cube, batch.classes, labelled, share)
-        loss = self.balance(cube_losses(mse, self.phase.loss.cube, processes.sum(mse)), ce, share)
+            estimate = self.estimate(batch)
+            mse, ce = stage_losses(estimate, batch.cube, batch.classes, labelled, share)
+        errors = CubeErrors(estimate.cubes, batch.cube, mse, processes.sum(mse), share)
+        loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, share)
 
         self.optimiser.zero_grad()
         loss.backward()

@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from crsdun.errors import InputError
-from crsdun.networks import TwoStageNetwork, create, save
+from crsdun.networks import create, save
 from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.training.batches import Batch, Batches, camera_for
+from crsdun.storage import atomic_file
+from crsdun.training.batches import Batch, Batches, exposure_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from crsdun.training.config import TrainConfig, config_from, flat, plain
 from crsdun.training.distributed import Processes, join
@@ -102,11 +103,12 @@ class TrainingRun:
         check_sets(self.scenes, self.validation)
         hashes = {each.name: each.hashes() for each in (self.scenes, self.validation) if processes.rank == 0}
         self.hashes = processes.gather(hashes)[0]  # read once for all
-        self.camera = camera_for(config.camera, (self.scenes, self.validation))
-        self.batches = Batches(self.scenes, self.camera, config, processes.slots(config.sampling.batch))
-        if config.sampling.crop[1] <= self.camera.span:
+        self.exposure = exposure_for(config.camera, (self.scenes, self.validation))
+        self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
+        span = self.batches.camera.span
+        if config.sampling.crop[1] <= span:
             self.watch.tell(
-                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {self.camera.span}: "
+                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}: "
                 "most of them mixes with the border; a wider sampling.crop learns more"
             )
 
@@ -290,7 +292,7 @@ class TrainingRun:
             "loss": figures.loss,
         }
         network = self.learner.network
-        if isinstance(network, TwoStageNetwork):  # a phase may leave some of its columns empty
+        if network.parts:  # a phase may leave some of its columns empty
             row |= {f"mse_{k}": None for k in range(1, network.config.stages + 1)} | {"ce_1": None}
         row |= {f"mse_{k}": value for k, value in enumerate(figures.mse, start=1)}
         row |= {f"ce_{k}": value for k, value in enumerate(figures.ce, start=1)}
@@ -302,7 +304,7 @@ class TrainingRun:
         """Judge the weights, and keep them if they are the best so far."""
         learner = self.learner
         found = validate(
-            learner.judged, self.validation, self.camera, self.config, learner.phase.loss, self.processes
+            learner.judged, self.validation, self.exposure, self.config, learner.phase.loss, self.processes
         )
         self.figures, value = found.figures, found.value(self.config.validation.criterion)
         # Never, where it is not a number, or while a part has not begun to learn.
@@ -347,9 +349,10 @@ class TrainingRun:
             "measurement": batch.measurement,
             "mask": batch.camera.mask.contiguous(),
         }
-        told = {"step": self.step + 1, "scenes": batch.names, "figures": repr(figures)}
+        description = {"step": self.step + 1, "scenes": batch.names, "figures": repr(figures)}
         there = {name: each.cpu() for name, each in tensors.items()}
-        path.write_bytes(to_bytes(there, metadata={"batch": json.dumps(told)}))
+        with atomic_file(path) as file:
+            file.write_bytes(to_bytes(there, metadata={"batch": json.dumps(description)}))
         what = "the loss" if not math.isfinite(figures.loss) else "the gradient"
         return InputError(
             f"{what} is not finite at step {self.step + 1} (scenes {', '.join(batch.names)})",

@@ -11,13 +11,15 @@ Legend: B batch · C bands · N classes · K stages · H, W scene · x cube · �
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crsdun.optics import Estimate
+from crsdun.registry import Registry
 
 IGNORED = -1  # class of a pixel that nobody labelled
 
@@ -40,14 +42,15 @@ def joint_loss(
         stage_decay: λˢ.
         class_weight: λᶜᵉ.
         stage_weights: of the last stages, the last one first, in place of the powers of λˢ.
-        cube_loss: ``mse``, ``rmse`` or ``none``.
+        cube_loss: a name in ``CUBE_LOSSES``: ``mse``, ``rmse``, ``none``, or one that was registered.
 
     Returns:
         A scalar: MSE is the mean over all elements, CE the mean over all labelled pixels without class weights
         (0 where no pixel is labelled).
     """
     mse, ce = stage_losses(estimate, cube, classes)
-    return Balance(stage_decay, class_weight, stage_weights=stage_weights)(cube_losses(mse, cube_loss), ce)
+    lowered = CUBE_LOSSES.find(cube_loss)(CubeErrors(estimate.cubes, cube, mse, mse))
+    return Balance(stage_decay, class_weight, stage_weights=stage_weights)(lowered, ce)
 
 
 def stage_losses(
@@ -70,24 +73,51 @@ def stage_losses(
     return torch.stack(mse) if mse else none, torch.stack(ce) if ce else none
 
 
-def cube_losses(mse: Tensor, kind: str, whole: Tensor | None = None) -> Tensor:
-    """What is lowered of the cubes, from the MSE of the stages, (K,).
+@dataclass(frozen=True)
+class CubeErrors:
+    """What a cube loss may look at, of all K stages, first to last.
+
+    Attributes:
+        cubes: estimates of this process's samples, (B,C,H,W) each.
+        truth: the true cubes, (B,C,H,W).
+        mse: MSE of each stage, (K,), of which this process has its share.
+        whole_mse: the same of the whole batch, without gradient.
+        share: of the batch that this process has: what a loss returns must add up over the processes.
+    """
+
+    cubes: list[Tensor]
+    truth: Tensor
+    mse: Tensor
+    whole_mse: Tensor
+    share: float = 1.0
+
+
+CubeLoss = Callable[[CubeErrors], Tensor]
+CUBE_LOSSES: Registry[CubeLoss] = Registry("cube loss")
+
+
+def register_loss(name: str, loss: CubeLoss) -> None:
+    """Make a loss of cubes known by a name, as in ``loss.cube: NAME`` of a training configuration.
 
     Args:
-        mse: of which this process has its share.
-        kind: ``mse``, ``rmse`` or ``none``, which leaves (0,).
-        whole: the MSE of all processes; None for a single one.
+        loss: from the errors of all stages to what is lowered of each, (K,); (0,) lowers nothing.
 
-    Returns:
-        A share too: the root is that of the whole batch, and so is its gradient.
+    Raises:
+        InputError: the name is taken.
     """
-    if kind == "none":
-        return mse[:0]
-    if kind == "mse":
-        return mse
-    whole = (mse if whole is None else whole).detach().clamp(min=torch.finfo(mse.dtype).tiny)
-    half = mse / (2 * whole.sqrt())  # has the gradient of √m, but half its value
+    CUBE_LOSSES.register(name, loss)
+
+
+def root(errors: CubeErrors) -> Tensor:
+    """RMSE of the whole batch: a share of its value, and of its gradient."""
+    whole = errors.whole_mse.detach().clamp(min=torch.finfo(errors.mse.dtype).tiny)
+    half = errors.mse / (2 * whole.sqrt())  # has the gradient of √m, but half its value
     return half + half.detach()
+
+
+register_loss("mse", lambda errors: errors.mse)
+register_loss("rmse", root)
+register_loss("none", lambda errors: errors.mse[:0])
 
 
 class Balance(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from crsdun.errors import InputError
-from crsdun.networks import Network, TwoStageNetwork
+from crsdun.networks import Network
 from crsdun.training.config import LossConfig, TrainConfig
 
 
@@ -45,13 +45,13 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
     order = config.two_stage.order
     if order == "joint":
         return [Phase(0, config.steps, "all", config.loss)]
-    if not isinstance(network, TwoStageNetwork):
+    if not network.parts:
         raise InputError(
             f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg",
             f"{config.network.name} learns as a whole: leave it away",
         )
     first = 0
-    if isinstance(network.reconstruction, Network):
+    if "reconstruction" in network.parts:
         first = round(config.two_stage.reconstruction_share * config.steps)
     phases = [
         Phase(0, first, "reconstruction", config.loss),

@@ -1,0 +1,189 @@
+"""One safe run of any method: precision, tiles, memory, finiteness and residual are settled here, for everybody."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.methods.memory import available_memory
+from crsdun.methods.method import Method, Progress
+from crsdun.methods.precision import in_precision
+from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
+from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics.wavelengths import band_order
+from crsdun.scenes import Scene
+
+# Scenes reflect at most this many times what a white one does; brighter measurements are on another scale.
+BRIGHTEST = 10
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a method is run.
+
+    Attributes:
+        device: where to compute, such as ``cpu`` or ``cuda``.
+        precision: of products and convolutions: float32, bfloat16 or float16. The results are float32.
+        tiles: how to cut the frame; None computes it whole, or in automatic tiles where the memory is too small.
+        memory: bytes that are available, where they were asked for before an earlier run, whose freed memory would
+            count as taken; None asks now.
+        keep_stages: keep the cubes and logits of all stages, of a frame that is computed whole.
+        allow_nonfinite: give back estimates that hold NaN or infinity in place of refusing them.
+    """
+
+    device: str | torch.device = "cpu"
+    precision: str = "float32"
+    tiles: Tiles | None = None
+    memory: int | None = None
+    keep_stages: bool = False
+    allow_nonfinite: bool = False
+
+    def check(self, method: Method) -> None:
+        """Raise an InputError where the method cannot be run so."""
+        if self.precision not in method.precisions:
+            able = " and ".join(method.precisions)
+            raise InputError(f"{method.name} computes in {able}, not in {self.precision}", "omit <precision>")
+        in_precision(self.precision, self.device)
+        if self.tiles is not None and not method.tileable:
+            raise InputError(f"{method.name} takes whole frames", "omit <tile>")
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """What a run gave.
+
+    Attributes:
+        estimate: float32, on the device, bands by ascending wavelength: those of the scene, not of the camera.
+        camera: as the method knows it, on the device.
+        residuals: ‖y − A x‖ / ‖y‖ of every stage, first to last.
+        seconds: that the method took.
+        tiles: in which it was computed, or None.
+    """
+
+    estimate: Estimate
+    camera: CassiCamera
+    residuals: list[float]
+    seconds: float
+    tiles: Tiles | None
+
+    @property
+    def residual(self) -> float:
+        """Of the answer."""
+        return self.residuals[-1]
+
+    def scene(self, name: str, card: ModelCard, stage: int = -1) -> Scene:
+        """What was estimated in a stage, with the class names of the card; what is not finite becomes 0."""
+        x, theta = self.estimate.stages[stage]
+        return Scene(
+            np.nan_to_num(x[0].cpu().numpy(), posinf=0, neginf=0),
+            wavelengths=self.wavelengths,
+            classes=None if theta is None else theta[0].argmax(0).cpu().numpy(),
+            class_names=None if theta is None else card.class_names,
+            name=name,
+        )
+
+    @property
+    def wavelengths(self) -> tuple[float, ...] | None:
+        """Of the estimate's bands, nm, ascending."""
+        return self.camera.wavelengths and tuple(sorted(self.camera.wavelengths))
+
+
+def run_method(
+    method: Method,
+    measurement: Tensor,
+    camera: CassiCamera,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> MethodRun:
+    """Let a method estimate one measurement.
+
+    Args:
+        measurement: y, (H,Wm), on the scale of y = A x.
+        camera: that took it.
+        progress: called with (done, total), by iterations, tiles or layers. What it raises ends the run.
+
+    Raises:
+        InputError: measurement, camera, method and options do not belong together, there is not enough memory, or the
+            estimate is not finite.
+    """
+    options = options or RunOptions()
+    options.check(method)
+    camera = method.fit(camera)
+    if method.needs_scale:
+        check_scale(measurement, camera)
+    tiles = choose_tiles(method, camera, options)
+    camera, y = camera.to(options.device), measurement.to(options.device)
+    with torch.inference_mode(), method.inference():
+        start = time.perf_counter()
+        estimate = _computed(method, y[None], camera, replace(options, tiles=tiles), progress)
+        finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
+        seconds = time.perf_counter() - start
+        if not (finite or options.allow_nonfinite):
+            fewer = "" if options.precision == "float32" else "omit <precision>, or "
+            raise InputError(
+                f"{method.name} ended in values that are not finite",
+                f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
+            )
+        residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
+        order = band_order(camera.wavelengths)
+        if order is not None:
+            estimate = Estimate([x[:, order] for x in estimate.cubes], estimate.logits)
+    return MethodRun(estimate, camera, residuals, seconds, tiles)
+
+
+def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:
+    """The tiles that were asked for, or those that the memory calls for."""
+    if options.tiles is not None or options.keep_stages or not method.tileable:
+        return options.tiles
+    return automatic_tiles(method, camera, options.memory or available_memory(options.device))
+
+
+def _computed(
+    method: Method, y: Tensor, camera: CassiCamera, options: RunOptions, progress: Progress | None
+) -> Estimate:
+    """The last stage, or all of them, in float32."""
+    try:
+        with in_precision(options.precision, y.device):
+            if options.tiles is None:
+                estimate = method(y, camera, progress)
+            else:
+                estimate = by_tiles(method, y, camera, options.tiles, progress)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fewer = "" if options.tiles is None else f", fewer than {options.tiles.rows}"
+        remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"
+        raise InputError("there is not enough memory for this frame", remedy) from error
+    if not options.keep_stages:
+        estimate = estimate.last_stage()
+    return Estimate([x.float() for x in estimate.cubes], [theta.float() for theta in estimate.logits])
+
+
+def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
+    """‖y − A x‖ / ‖y‖: what a cube (C,H,W), its bands in the camera's order, leaves unexplained of y (H,Wm)."""
+    unexplained = (measurement - camera.forward(cube)).norm()
+    return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
+
+
+def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
+    """Raise an InputError where a measurement is far brighter than a scene in 0..1 can be: networks know no scale."""
+    white = float(
+        camera.forward(torch.ones(camera.bands, camera.height, camera.width, device=camera.mask.device)).max()
+    )
+    high = float(measurement.max())
+    if high > BRIGHTEST * white:
+        raise InputError(
+            f"the measurement goes up to {high:.4g}, but a white scene gives {white:.4g} through this camera; these "
+            "look like raw counts",
+            "normalise them with <bits>, or with <white> and <dark>",
+        )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch has a type of its own for that on graphics processors only."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -1,0 +1,105 @@
+"""One exposure: the camera that looks at a scene, and the noise of its detector. All simulation is done here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.optics.camera import CassiCamera
+from crsdun.optics.masks import RandomMask
+from crsdun.optics.noise import SensorNoise
+
+
+class SceneLike(Protocol):
+    """What a camera has to know of a scene."""
+
+    @property
+    def cube(self) -> np.ndarray: ...
+    @property
+    def wavelengths(self) -> tuple[float, ...] | None: ...
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How scenes are measured.
+
+    Attributes:
+        mask: coded aperture, (H,W) or (C,H,W), of which the upper left part is used where it is larger than a scene;
+            or a random one of each scene's size.
+        step: dispersion in pixels per band.
+        offsets: displacement of each band in pixels, in place of ``step``.
+        noise: of the detector.
+        seed: of the noise.
+    """
+
+    mask: np.ndarray | RandomMask = field(default_factory=RandomMask)
+    step: float = 2
+    offsets: tuple[float, ...] | None = None
+    noise: SensorNoise = field(default_factory=SensorNoise)
+    seed: int = 0
+
+    def camera(self, scene: SceneLike) -> CassiCamera:
+        """The camera for a scene; errors as ``camera_of_size``."""
+        bands, height, width = scene.cube.shape
+        return self.camera_of_size(height, width, bands, scene.wavelengths)
+
+    def camera_of_size(
+        self, height: int, width: int, bands: int, wavelengths: tuple[float, ...] | None = None
+    ) -> CassiCamera:
+        """The camera for scenes of height × width pixels.
+
+        Raises:
+            InputError: the mask is smaller, or calibrated for another number of bands.
+        """
+        mask = self.mask.of_size(height, width) if isinstance(self.mask, RandomMask) else self.mask
+        if mask.shape[-2] < height or mask.shape[-1] < width:
+            raise InputError(
+                f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scene ({height}×{width})",
+                "crop the scene, or set <mask> to a larger one or to random:SEED",
+            )
+        return CassiCamera(mask[..., :height, :width], bands, wavelengths, self.step, self.offsets)
+
+    def whole_camera(self, bands: int, wavelengths: tuple[float, ...] | None = None) -> CassiCamera:
+        """The camera behind the whole of a mask that has a size."""
+        assert not isinstance(self.mask, RandomMask)
+        return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
+
+    def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
+        """The exposure of a cube (C,H,W): (H,Wm), on the CPU.
+
+        Args:
+            camera: as ``camera`` gives it, or a part of it.
+            seed: of this exposure's noise in place of the exposure's own: a number; or the name of the scene, which
+                together with the own seed decides, whatever was measured before.
+        """
+        frame = camera.forward(torch.as_tensor(cube))
+        if self.noise.silent:
+            return frame
+        if seed is None:
+            seed = self.seed
+        elif isinstance(seed, str):
+            digest = hashlib.sha256(f"{self.seed} {seed}".encode()).digest()
+            seed = int.from_bytes(digest[:7], "little")
+        return self.noise(frame, camera.bands, torch.Generator().manual_seed(seed))
+
+    def sized(self, height: int, width: int) -> Exposure:
+        """The same with a mask of exactly this size where it is random, so that all crops see parts of one mask."""
+        return replace(self, mask=self.mask.of_size(height, width)) if isinstance(self.mask, RandomMask) else self
+
+    def described(self) -> dict[str, Any]:
+        """All that decides what is measured, as plain JSON values; ``noise`` is empty where there is none."""
+        mask = str(self.mask)
+        if not isinstance(self.mask, RandomMask):
+            digest = hashlib.sha256(self.mask.tobytes()).hexdigest()
+            mask = f"{'×'.join(map(str, self.mask.shape))}, SHA-256 {digest}"
+        silent = asdict(SensorNoise())
+        noise = {name: value for name, value in asdict(self.noise).items() if value != silent[name]}
+        noise |= {"seed": self.seed} if noise else {}
+        dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
+        return {"mask": mask, **dispersion, "noise": noise}

@@ -1,0 +1,186 @@
+"""From a file to what a method takes: which camera took the measurement, on which scale it is, and what is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, check_height, describe_fits, normalise_frame
+from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
+
+# Beyond any camera's counts, and safely below where squares overflow.
+LARGEST_VALUE = 1e15
+
+
+@dataclass(frozen=True)
+class PreparedMeasurement:
+    """A measurement on the scale of y = A x, with the camera that took it and the true scene, where there is one."""
+
+    measurement: Measurement
+    camera: CassiCamera
+    truth: Scene | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is known of measurements besides what their files tell; None leaves it to the files.
+
+    Attributes:
+        key: name of the exposure in its file.
+        mask: (H,W) or (C,H,W).
+        bands: C.
+        wavelengths: centre of each band in nm, length C.
+        step: dispersion in pixels per band.
+        offsets: displacement of each band in pixels, length C, in place of ``step``.
+        dark: counts with the shutter closed, a frame (H,Wm) or a level.
+        white: counts of a white reference without the mask, a frame (H,Wm) or a level.
+        bits: bit depth of the camera, where there is no white reference.
+        exposure: exposure time relative to that of the white reference.
+        truth_key: name of the true cube in its file.
+    """
+
+    key: str | None = None
+    mask: np.ndarray | None = None
+    bands: int | None = None
+    wavelengths: tuple[float, ...] | None = None
+    step: float | None = None
+    offsets: tuple[float, ...] | None = None
+    dark: np.ndarray | float | None = None
+    white: np.ndarray | float | None = None
+    bits: int | None = None
+    exposure: float | None = None
+    truth_key: str | None = None
+
+    def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
+        """A measurement, and the true scene, from their files.
+
+        Raises:
+            InputError: what is in the files does not fit together; the message says what would.
+        """
+        measurement = read_measurement(file, self.key, self.wavelengths)
+        return self.prepare(measurement, None if truth is None else read_scene(truth, self.truth_key))
+
+    def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
+        """The same for what has been read already; errors as ``camera_for`` and ``to_measurement_scale``."""
+        camera = self.camera_for(measurement)
+        return PreparedMeasurement(self.to_measurement_scale(measurement, camera.bands), camera, truth)
+
+    def camera_for(self, measurement: Measurement) -> CassiCamera:
+        """The camera that took a measurement.
+
+        The step is 2 pixels per band unless something says otherwise; the number of bands then follows from the two
+        widths.
+
+        Raises:
+            InputError: there is no mask, or the widths fit no such camera (the message says which would).
+        """
+        mask = measurement.mask if self.mask is None else self.mask
+        if mask is None:
+            raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
+        if not (mask > 0).any():
+            raise InputError(
+                "the mask is closed everywhere: no light came through",
+                "check that the right array was read (<mask_key>)",
+            )
+        check_height(mask.shape[-2], *measurement.frame.shape)
+        wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
+        if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
+            raise InputError("two bands have the same wavelength", "correct <wavelengths>")
+        if self.offsets is not None and self.step is not None:
+            raise InputError("the dispersion is either one step or a list of offsets, not both", "omit <step>")
+        step = next(known for known in (self.step, measurement.step, 2) if known is not None)
+        bands = self.bands
+        if bands is None and wavelengths is None and self.offsets is None and mask.ndim == 2:
+            bands = bands_from_widths(measurement.frame.shape[1], mask.shape[1], step)
+        camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=self.offsets)
+        camera.check(measurement.frame)
+        return camera
+
+    def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
+        """The measurement on the scale of y = A x, calibrated where there is something to calibrate with.
+
+        Raises:
+            InputError: the frame holds counts or negative values and nothing says how to normalise them.
+        """
+        calibration: dict[str, Any] = {
+            "dark": self.dark, "white": self.white, "bit_depth": self.bits, "exposure": self.exposure,
+        }  # fmt: skip
+        calibration = {name: value for name, value in calibration.items() if value is not None}
+        if calibration:
+            frame = normalise_frame(measurement.frame, bands, **calibration)
+            settings = {
+                name: value if isinstance(value, int | float) else "frame" for name, value in calibration.items()
+            }
+            measurement = replace(
+                measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings}
+            )
+        check_values(measurement.frame, calibrated=bool(calibration))
+        return measurement
+
+
+def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> int:
+    """The number of bands that the two widths and the step tell.
+
+    Raises:
+        InputError: they tell none.
+    """
+    span = measurement_width - mask_width
+    if step == 0:
+        raise InputError("without dispersion the widths do not tell the number of bands", "set <bands>")
+    if span == 0:
+        raise InputError(
+            "the measurement is as wide as the mask, so nothing was dispersed",
+            "if it holds a single band, set <bands> to 1; otherwise set <mask> to the mask of this measurement",
+        )
+    if span < 0 or span % abs(step):
+        raise InputError(
+            f"a measurement {measurement_width} wide behind a mask {mask_width} wide fits no number of bands at step "
+            f"{step:g}",
+            describe_fits(mask_width, measurement_width),
+        )
+    return int(span // abs(step)) + 1
+
+
+def check_values(frame: np.ndarray, calibrated: bool) -> None:
+    """Raise an InputError unless a frame can be a measurement on the scale of y = A x."""
+    low, high = frame.min(), frame.max()
+    if frame.dtype.kind in "iu":
+        raise InputError(
+            f"the measurement holds integer camera counts ({low}..{high})",
+            "normalise them: set <bits> to the camera's bit depth, or give <white> (a frame or a level), with <dark> "
+            "and <exposure>",
+        )
+    if low < 0:
+        raise InputError(
+            f"the measurement holds negative values (down to {low:.3g}), which light cannot be",
+            "subtract the right dark frame with <dark> and <white>, or clip the file at 0",
+        )
+    if high > LARGEST_VALUE:
+        raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts", "is the file damaged?")
+    if high <= 0:
+        raise InputError(
+            "the measurement is black everywhere: there is nothing to reconstruct",
+            "check <dark> and <white>" if calibrated else "",
+        )
+
+
+def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
+    """The true scene as this camera samples it.
+
+    Raises:
+        InputError: it has another size, or other bands and does not know its wavelengths.
+    """
+    ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
+    if ascending and truth.wavelengths and ascending != truth.wavelengths:
+        truth = truth.resampled(ascending)
+    expected = (camera.bands, camera.height, camera.width)
+    if truth.cube.shape != expected:
+        raise InputError(
+            f"the truth has shape {truth.cube.shape} (bands, height, width) but the camera sees {expected}",
+            "crop it, or give the wavelengths of both so that it can be resampled",
+        )
+    return truth
