@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PARTS = (
-    "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers", "training", "viewing",
+    "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers", "training",
+    "viewing",
 )  # fmt: skip
 _HOMES = {
     "CassiCamera": "optics",

@@ -65,7 +65,9 @@ class ReconstructionConfig(NetworkConfig):
 
 
 class Network(nn.Module):
-    """A learnt method (see ``crsdun.methods.Method``); a network of one's own overrides ``forward`` and leaves the rest as it is.
+    """A learnt method (see ``crsdun.methods.Method``).
+
+    A network of your own overrides ``forward`` and leaves the rest as it is.
 
     Attributes:
         config: decides its layers.

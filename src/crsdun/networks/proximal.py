@@ -1,4 +1,4 @@
-"""The proximal networks of unfolding: of the cube (CATʳ; without a class map it is SSR's) and of the class map (CATˢ).
+"""The proximal networks of unfolding: of the cube (CATʳ; without a class map, SSR's) and of the class map (CATˢ).
 
 Legend: B batch · C bands · N classes · d width at full size · H, W scene · z, x cube (B,C,H,W) · θ class map as
 logits (B,N,H,W) · ξ sparse code of θ (B,N,H,W) · M mask for each band (1,C,H,W).

@@ -56,7 +56,8 @@ def register_network(
 
     Args:
         kind: what its weights files store.
-        config: frozen dataclass of its settings (a ``NetworkConfig``), with ``bands`` and, of a network that segments, ``classes``.
+        config: frozen dataclass of its settings, a ``NetworkConfig`` where the network segments, otherwise a
+            ``ReconstructionConfig``.
         build: makes the network of a configuration; usually its class.
         names: pattern → settings, as in ``NAMES``; None for the kind itself with the default settings.
 

@@ -161,7 +161,7 @@ class Batches:
 
 
 def exposure_for(config: CameraConfig, sets: Sequence[SceneSet]) -> Exposure:
-    """How a run measures, whose random mask is as large as the largest scene of all sets; errors as ``parse_mask``."""
+    """How a run measures: a random mask is as large as the largest scene of all sets. Errors as ``parse_mask``."""
     sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
     return config.exposure().sized(max(height for height, _ in sizes), max(width for _, width in sizes))
 
