@@ -32,10 +32,10 @@ def test_indian_pines():
 
 
 @pytest.mark.parametrize("source", ["imagenet", ".", "a.txt"])
-def test_anything_else_is_told_what_could_be(tmp_path, monkeypatch, source):
+def test_anything_else_is_refused_with_the_names_of_what_there_is(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").touch()
-    with pytest.raises(InputError, match=r"is no data set; expected produce, indian-pines, a folder .* or a \.yaml"):
+    with pytest.raises(InputError, match=r"not a data set; expected produce, indian-pines, a folder .* or a \.yaml"):
         open_set(source, "train")
 
 

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crsdun.errors import InputError
-from crsdun.scenes import Scene, formats, read_arrays, read_scene, write_scene
+from crsdun.scenes import Scene, read_arrays, read_scene, write_scene
+from crsdun.scenes.formats import table
 
 SUFFIXES = (".mat", ".npz", ".h5", ".hdf5", ".tif", ".tiff", ".hdr")
 
@@ -107,7 +109,8 @@ def test_mat73_is_laid_out_as_matlab_does(tmp_path):
 def test_mat_grows_to_73_only_where_v5_is_too_small(tmp_path, monkeypatch):
     write_scene(make_scene(), tmp_path / "small.mat")
     assert read_arrays(tmp_path / "small.mat").format == "MATLAB v5"
-    monkeypatch.setattr(formats, "LARGEST_MAT5", 100)
+    small = [replace(format, largest=100) if format.name == "MATLAB v5" else format for format in table.FORMATS]
+    monkeypatch.setattr(table, "FORMATS", small)
     write_scene(make_scene(), tmp_path / "large.mat")
     assert read_arrays(tmp_path / "large.mat").format == "MATLAB v7.3"
 
@@ -191,9 +194,9 @@ def test_envi_wavelengths_and_units(tmp_path, values, units, expected):
 
 
 @pytest.mark.parametrize(("values", "units"), [("30, 40, 50", None), ("400, 500, 600", "furlong")])
-def test_envi_wavelengths_that_say_nothing_are_refused_unless_given(tmp_path, values, units):
+def test_envi_wavelengths_of_unknown_unit_are_refused_unless_given(tmp_path, values, units):
     write_envi(tmp_path, values, units)
-    with pytest.raises(InputError, match="wavelengths in nm with --wavelengths"):
+    with pytest.raises(InputError, match="wavelengths in nm with wavelengths"):
         read_scene(tmp_path / "flight.hdr")
     assert read_scene(tmp_path / "flight.hdr", wavelengths=(1, 2, 3)).wavelengths == (1, 2, 3)
 
@@ -256,7 +259,7 @@ def test_png_of_each_mode(tmp_path):
         ("weights.npy", pickle.dumps([1, 2]), "a Python pickle, which crsdun never opens"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, expected):
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name, content, expected):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=expected.replace(".", r"\.")) as caught:
         read_arrays(tmp_path / name)
@@ -281,7 +284,7 @@ def test_truncated_files(tmp_path, suffix):
     assert "\n" not in str(caught.value)
 
 
-def test_wavelengths_that_are_no_numbers(tmp_path):
+def test_wavelengths_that_are_not_numbers(tmp_path):
     notes = json.dumps({"wavelengths": ["red", "green"]})
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((2, 5, 6), np.uint8), description=notes, metadata=None)
     with pytest.raises(InputError, match=r"TIFF but cannot be read.*'red'"):
@@ -320,10 +323,10 @@ def test_no_pickle_is_ever_opened(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_existing_files_are_kept_unless_told(tmp_path, suffix):
+def test_existing_files_are_kept_without_overwrite(tmp_path, suffix):
     path = tmp_path / f"scene{suffix}"
     path.write_text("precious")
-    with pytest.raises(InputError, match=r"already exists.*--overwrite"):
+    with pytest.raises(InputError, match=r"exists already.*overwrite"):
         write_scene(make_scene(), path)
     assert path.read_text() == "precious"
     write_scene(make_scene(), path, overwrite=True)
@@ -333,7 +336,7 @@ def test_existing_files_are_kept_unless_told(tmp_path, suffix):
 
 def test_envi_data_of_another_header_is_kept_too(tmp_path):
     (tmp_path / "scene.img").write_text("precious")
-    with pytest.raises(InputError, match=r"scene\.img already exists"):
+    with pytest.raises(InputError, match=r"scene\.img exists already"):
         write_scene(make_scene(), tmp_path / "scene.hdr")
     assert [part.name for part in tmp_path.iterdir()] == ["scene.img"]
 
@@ -345,7 +348,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
     before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
     code = (
         "import resource, sys, numpy as np\n"
-        "from crsdun.optics import InputError\n"
+        "from crsdun.errors import InputError\n"
         "from crsdun.scenes import Scene, write_scene\n"
         "scene = Scene(np.ones((8, 64, 64), np.float32))\n"
         "import h5py, scipy.io, tifffile, spectral.io.envi\n"
@@ -358,7 +361,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
     run = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=120
     )
-    assert "cannot write" in run.stdout, run.stderr
+    assert "could not write" in run.stdout, run.stderr
     assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
 
 

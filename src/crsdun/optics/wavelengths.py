@@ -38,6 +38,19 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
     return tuple(round(float(value) * factor, 6) for value in values)
 
 
+def band_order(wavelengths: Sequence[float] | None) -> list[int] | None:
+    """The indices that sort bands by ascending wavelength; None where they already ascend, or are unknown.
+
+    Raises:
+        InputError: bands that do not ascend include two of the same wavelength.
+    """
+    if wavelengths is None or list(wavelengths) == sorted(wavelengths):
+        return None
+    if len(set(wavelengths)) < len(wavelengths):
+        raise InputError("two bands have the same wavelength", "drop one of them, or correct the list of wavelengths")
+    return sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
+
+
 def nbk7_refractive_index(wavelength: np.ndarray) -> np.ndarray:
     """Refractive index of Schott N-BK7 glass at wavelengths in nm (Sellmeier, Schott data sheet)."""
     square = (np.asarray(wavelength, dtype=np.float64) / 1000) ** 2
