@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,9 +17,61 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.scenes import Scene, read_arrays, read_scene, write_scene
-from crsdun.scenes.formats import table
+from crsdun.scenes.formats import FORMATS, table
+from tests.scenes.format_examination import FormatExamination
 
 SUFFIXES = (".mat", ".npz", ".h5", ".hdf5", ".tif", ".tiff", ".hdr")
+
+
+# -- every format ----------------------------------------------------------------------------------------------
+
+
+class TestMat5(FormatExamination):
+    name, suffix, axes = "MATLAB v5", ".mat", "HWC"
+
+
+class TestMat73(FormatExamination):
+    name, suffix, axes, mat_version, lazy = "MATLAB v7.3", ".mat", "HWC", "7.3", True
+
+
+class TestNpy(FormatExamination):
+    name, suffix, axes, named, metadata, lazy = "NumPy .npy", ".npy", "HWC", False, False, True
+
+    def write_pickled(self, path, value):
+        np.save(path, np.array([value], dtype=object), allow_pickle=True)
+
+
+class TestNpz(FormatExamination):
+    name, suffix = "NumPy .npz", ".npz"
+
+    def write_pickled(self, path, value):
+        np.savez(path, cube=np.array([value], dtype=object))
+
+
+class TestHdf5(FormatExamination):
+    name, suffix, lazy = "HDF5", ".h5", True
+
+
+class TestEnvi(FormatExamination):
+    name, suffix, axes, named, lazy, data_suffix = "ENVI", ".hdr", "HWC", False, True, ".img"
+
+
+class TestTiff(FormatExamination):
+    name, suffix = "TIFF", ".tif"
+
+
+class TestPng(FormatExamination):
+    name, suffix, axes, named = "PNG", ".png", None, False
+
+    def arrays(self):
+        return {"frame": np.random.default_rng(0).integers(0, 65536, (60, 50)).astype(np.uint16)}
+
+
+def test_every_format_is_examined():
+    assert {each.name for each in FormatExamination.__subclasses__()} == {format.name for format in FORMATS}
+
+
+# -- scenes ----------------------------------------------------------------------------------------------------
 
 
 def make_scene(bands=4, height=6, width=5, **details):
@@ -274,16 +325,6 @@ def test_missing_files_and_folders(tmp_path):
         read_arrays(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".mat", ".npz", ".npy", ".h5", ".tif", ".hdr"])
-def test_truncated_files(tmp_path, suffix):
-    write_scene(make_scene(8, 40, 50), tmp_path / f"scene{suffix}")
-    data = tmp_path / ("scene.img" if suffix == ".hdr" else f"scene{suffix}")
-    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    with pytest.raises(InputError, match="damaged or incomplete") as caught:
-        read_arrays(tmp_path / f"scene{suffix}")
-    assert "\n" not in str(caught.value)
-
-
 def test_wavelengths_that_are_not_numbers(tmp_path):
     notes = json.dumps({"wavelengths": ["red", "green"]})
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((2, 5, 6), np.uint8), description=notes, metadata=None)
@@ -297,41 +338,7 @@ def test_a_file_without_numbers(tmp_path):
         read_arrays(tmp_path / "words.npz")
 
 
-class Malicious:
-    """Leaves a trace when it is unpickled."""
-
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_no_pickle_is_ever_opened(tmp_path, suffix):
-    path, trace = tmp_path / f"bad{suffix}", tmp_path / "trace"
-    bomb = np.array([Malicious(trace)], dtype=object)
-    np.save(path, bomb, allow_pickle=True) if suffix == ".npy" else np.savez(path, cube=bomb)
-    with pytest.raises(InputError, match="pickled Python objects, which crsdun never opens"):
-        read_arrays(path)
-    assert not trace.exists()
-    np.load(path, allow_pickle=True)[() if suffix == ".npy" else "cube"]
-    assert trace.exists()  # the file was dangerous indeed
-
-
 # -- writing ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_existing_files_are_kept_without_overwrite(tmp_path, suffix):
-    path = tmp_path / f"scene{suffix}"
-    path.write_text("precious")
-    with pytest.raises(InputError, match=r"exists already.*overwrite"):
-        write_scene(make_scene(), path)
-    assert path.read_text() == "precious"
-    write_scene(make_scene(), path, overwrite=True)
-    assert read_scene(path).bands == 4
-    assert {part.name for part in tmp_path.iterdir()} == {path.name} | ({"scene.img"} if suffix == ".hdr" else set())
 
 
 def test_envi_data_of_another_header_is_kept_too(tmp_path):
@@ -339,30 +346,6 @@ def test_envi_data_of_another_header_is_kept_too(tmp_path):
     with pytest.raises(InputError, match=r"scene\.img exists already"):
         write_scene(make_scene(), tmp_path / "scene.hdr")
     assert [part.name for part in tmp_path.iterdir()] == ["scene.img"]
-
-
-@pytest.mark.parametrize("suffix", [".mat", ".mat73", ".npz", ".npy", ".h5", ".tif", ".hdr"])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
-    path = tmp_path / f"scene{suffix[:4]}"
-    write_scene(make_scene(name="old"), path)
-    before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
-    code = (
-        "import resource, sys, numpy as np\n"
-        "from crsdun.errors import InputError\n"
-        "from crsdun.scenes import Scene, write_scene\n"
-        "scene = Scene(np.ones((8, 64, 64), np.float32))\n"
-        "import h5py, scipy.io, tifffile, spectral.io.envi\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "try:\n"
-        f"    write_scene(scene, sys.argv[1], overwrite=True, mat_version={'7.3' if '73' in suffix else None!r})\n"
-        "except InputError as error:\n"
-        "    print(error)\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert "could not write" in run.stdout, run.stderr
-    assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
 
 
 def test_where_nothing_can_be_written(tmp_path):
