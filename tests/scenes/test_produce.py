@@ -139,19 +139,19 @@ def test_only_exact_arithmetic():
     assert [name for name in inexact if name in code] == []
 
 
-def test_dice():
-    dice = exact_arithmetic.SceneRng("a")
-    first = dice.uniforms(3)
+def test_random_numbers():
+    rng = exact_arithmetic.SceneRng("a")
+    first = rng.uniforms(3)
     np.testing.assert_array_equal(first, exact_arithmetic.SceneRng("a").uniforms(3))
     assert (first != exact_arithmetic.SceneRng("b").uniforms(3)).all()
-    other = dice.for_("something").uniform(0, 1)
-    dice.uniforms(10)
-    assert dice.for_("something").uniform(0, 1) == other
-    many = dice.uniforms(20_000)
+    other = rng.derived("something").uniform(0, 1)
+    rng.uniforms(10)
+    assert rng.derived("something").uniform(0, 1) == other
+    many = rng.uniforms(20_000)
     assert 0 <= many.min() < 0.001
     assert 0.999 < many.max() < 1
     assert abs(many.mean() - 0.5) < 0.01
-    assert sorted(dice.shuffled(range(10))) == list(range(10))
+    assert sorted(rng.shuffled(range(10))) == list(range(10))
 
 
 def test_curves_stay_near_what_they_stand_for():
@@ -208,7 +208,7 @@ def test_pairs_are_metamers(lamp):
 
 
 def test_an_object_keeps_the_colour_of_its_other_self():
-    """Real and fake are painted with the same dice, so the two differ in nothing but the spectrum."""
+    """Real and fake are painted with the same random numbers, so the two differ in nothing but the spectrum."""
     for label in range(1, 23, 2):
         real, fake = (rendering.tones(exact_arithmetic.SceneRng("paint"), label + step, 1) for step in (0, 1))
         for mine, yours in zip(real, fake, strict=True):
