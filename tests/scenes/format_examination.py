@@ -1,4 +1,4 @@
-"""The examination that every file format takes; its own test class says what it can hold."""
+"""The examination that every file format takes; its own test class states what it can hold."""
 
 import pickle
 import subprocess

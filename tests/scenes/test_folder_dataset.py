@@ -1,4 +1,4 @@
-"""Your own data: every format of cubes and labels, what the YAML may say, and what it may not."""
+"""Your own data: every format of cubes and labels, valid and invalid YAML."""
 
 import re
 from pathlib import Path

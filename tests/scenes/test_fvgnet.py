@@ -140,7 +140,7 @@ def test_cubes_that_lie_otherwise_are_noticed(release, mirror):
 
 
 def test_a_crop_reads_its_own_part_only(copy):
-    """A cube whose far end is gone still gives its beginning: nobody looked there."""
+    """The beginning of a cube whose far end is missing can still be read."""
     scenes = open_set(copy, "test")
     path = scenes.scenes[0].cube
     stored = np.load(path)

@@ -80,7 +80,7 @@ class TestStored(SetExamination):
         with pytest.raises(InputError, match="cannot be read"):
             StoredProduce(tmp_path, "test")
 
-    def test_a_missing_file_says_how_to_write_it(self, tmp_path):
+    def test_a_missing_file_is_refused_with_the_command_that_writes_it(self, tmp_path):
         with pytest.raises(InputError, match="crsdun data make produce"):
             StoredProduce(tmp_path, "train")
 

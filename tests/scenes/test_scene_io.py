@@ -36,7 +36,7 @@ def test_the_band_axis(tmp_path, shape, bands, axis):
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 6), (8, 4, 9), (4, 8, 4)])
-def test_an_axis_that_cannot_be_told_is_not_guessed(tmp_path, shape):
+def test_an_ambiguous_axis_is_not_guessed(tmp_path, shape):
     np.save(tmp_path / "cube.npy", ramp(*shape))
     with pytest.raises(InputError, match=r"which axis holds the bands; give the wavelengths") as caught:
         read_scene(tmp_path / "cube.npy")
@@ -49,7 +49,7 @@ def test_wavelengths_that_fit_no_axis(tmp_path):
         read_scene(tmp_path / "cube.npy", wavelengths=(400, 500, 600))
 
 
-def test_our_own_files_say_their_axes(tmp_path):
+def test_our_own_files_record_their_axes(tmp_path):
     scene = Scene(ramp(6, 6, 6))
     for suffix in (".npz", ".h5", ".mat", ".tif", ".hdr"):
         write_scene(scene, tmp_path / f"cube{suffix}")

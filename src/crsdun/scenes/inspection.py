@@ -88,31 +88,20 @@ class FileDescription:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightsDescription:
-    """What the header of a .safetensors file says.
-
-    Attributes:
-        tensors: how many there are.
-        parameters: how many values they hold.
-    """
+    """The header of a .safetensors file: the number of its tensors, and of all their values."""
 
     path: Path
+    format: str = "safetensors"
+    looks_like: str = "weights"
     tensors: int
     parameters: int
     metadata: dict[str, Any]
-    format: str = "safetensors"
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "looks_like": "weights",
-            "tensors": self.tensors,
-            "parameters": self.parameters,
-            "metadata": self.metadata,
-        }
+        return asdict(self) | {"path": str(self.path)}
 
 
 def describe(path: str | Path) -> FileDescription | WeightsDescription:
@@ -173,7 +162,8 @@ def _describe_weights(path: Path) -> WeightsDescription:
         shapes = [tensor["shape"] for tensor in header.values()]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is not a complete .safetensors file ({error})", "get it again") from error
-    return WeightsDescription(path, len(shapes), sum(math.prod(shape) for shape in shapes), metadata)
+    parameters = sum(math.prod(shape) for shape in shapes)
+    return WeightsDescription(path=path, tensors=len(shapes), parameters=parameters, metadata=metadata)
 
 
 def _json_or_text(text: str) -> Any:

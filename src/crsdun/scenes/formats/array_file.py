@@ -1,4 +1,4 @@
-"""What a file holds, and what a row of the table of formats says."""
+"""What a file holds, and what defines a file format."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Format:
         suffixes: of the files that are written in it.
         open: path → arrays and metadata. Cubes may stay in the file: memory-mapped, or as a ``LazyArray``.
         write: path, arrays and metadata → file. 3-D arrays come bands first, (C,H,W); where the field expects them
-            last (.mat, .npy, ENVI) they are stored that way, and ``metadata["axes"]`` says so where the format can.
+            last (.mat, .npy, ENVI) they are stored so, and ``metadata["axes"]`` records it where the format can.
         largest: bytes that one array may have.
         companion: suffix of a second file that belongs to each.
     """

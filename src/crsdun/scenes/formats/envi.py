@@ -39,7 +39,7 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
         metadata["scale"] = image.scale_factor
     array = image.open_memmap(interleave="bip")
     if array is None:
-        raise ValueError("its data file is shorter than its header says")
+        raise ValueError("its data file is shorter than its header states")
     return {"image": array}, metadata
 
 

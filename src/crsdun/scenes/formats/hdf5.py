@@ -27,7 +27,7 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
             values[name] = node[()].T.astype("<u2").tobytes().decode("utf-16-le")
         elif node.dtype.kind in "biuf" and node.shape is not None:
             dtype = np.dtype(bool) if matlab == "logical" else node.dtype
-            # MATLAB writes its columns first, so everything lies transposed.
+            # MATLAB stores columns first, so its arrays are transposed in the file.
             if node.ndim == 3:
                 values[name] = LazyArray(path, name, node.shape, dtype, (2, 1, 0) if matlab else (0, 1, 2))
             else:

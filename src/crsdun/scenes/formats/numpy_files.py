@@ -14,7 +14,7 @@ def open_npy(path: Path) -> tuple[Arrays, Metadata]:
     """Memory-mapped."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # an empty array cannot be mapped; what else is wrong, NumPy says more clearly here
+    except ValueError:  # an empty array cannot be mapped; NumPy explains anything else better here
         array = np.load(path, allow_pickle=False)
     return separated({"image": array})
 

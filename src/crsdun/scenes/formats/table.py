@@ -1,4 +1,4 @@
-"""Every file format, one row each; reading, opening and writing go by the row."""
+"""Every file format, one row each, and the functions that read, open and write by that table."""
 
 from __future__ import annotations
 
