@@ -33,16 +33,16 @@ def shelf(fake: bool) -> np.ndarray:
         height, width = surface.cover.shape
         cell = np.broadcast_to(0.95 * pairs()["paper"][:, None, None], (len(WAVELENGTHS), 96, 96)).copy()
         top, left = (96 - height) // 2, (96 - width) // 2
-        thing = rendering.Thing(1 + 2 * number + fake, surface, top, left)
-        rows, columns = thing.window
+        placed = rendering.PlacedObject(1 + 2 * number + fake, surface, top, left)
+        rows, columns = placed.window
         part = cell[:, rows, columns]
-        part += surface.cover * (rendering.radiance(SceneRng(f"shelf {number}"), thing, 0, light, gleam) - part)
+        part += surface.cover * (rendering.radiance(SceneRng(f"shelf {number}"), placed, 0, light, gleam) - part)
         cells.append(cell)
     return np.concatenate(cells, axis=2)
 
 
 def paintings() -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Kind, lamp, and the spectra (PAINTINGS, C) in which objects of it come, real and fake by the same dice."""
+    """Kind, lamp, and the spectra (PAINTINGS, C) of its objects, real and fake from the same random numbers."""
     for number, kind in enumerate(KINDS):
         for lamp, name in enumerate(ILLUMINANTS):
             both = [

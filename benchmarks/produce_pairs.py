@@ -9,7 +9,7 @@ the measured artificial materials, again with their pigments stronger or weaker,
 this lamp and lies as far from its spectrum as it can in a given direction: a linear program. A recipe is the
 strengths of the materials and the direction.
 
-The frozen scenes rest on pairs.npz, not on this script: it shows how the file came about, and another SciPy may
+The frozen scenes depend on pairs.npz, not on this script: it documents how the file was made, and another SciPy may
 choose other mixtures. Another pairs.npz is another version of the benchmark.
 """
 
@@ -38,8 +38,8 @@ MEASURED_AT = np.arange(390, 732, 2)  # nm
 
 STRENGTHS = (0.7, 1.0, 1.5, 2.0, 2.5)  # of a material's pigment: exponents of its reflectance
 BRIGHTEST = 0.95  # a fake reflects no more than this
-# How far the colours of a pair may part in each of L*, a*, b*: under their lamp, and in daylight (D65), so that
-# pictures made for daylight tell little. Of the latter the first is taken with which ENOUGH of the attempts succeed.
+# How far the colours of a pair may differ in each of L*, a*, b*: under their lamp, and in daylight (D65), so that
+# pictures made for daylight reveal little. Of the latter the first is taken for which ENOUGH of the attempts succeed.
 UNDER_THEIR_LAMP, IN_DAYLIGHT = 0.02, (0.5, 1.0, 2.0, 3.0)
 ENOUGH = 0.25
 

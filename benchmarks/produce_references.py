@@ -2,10 +2,10 @@
 
 python benchmarks/produce_references.py       (some 20 minutes on one core)
 
-What can be told from one pixel, and what a camera without learning leaves of it. A small network of two hidden layers
-learns the class of a pixel from pixels of all training scenes: from their true spectra, from the colour that they
-have for a camera under the lamp of the scene, and from their colour in daylight. It is judged on every pixel of the
-test scenes. The first also judges the cubes that GAP-TV finds.
+How much one pixel reveals, and how much of that remains after reconstruction without learning. A small network of two
+hidden layers learns the class of a pixel from pixels of all training scenes: from their true spectra, from the colour
+that they have for a camera under the lamp of the scene, and from their colour in daylight. It is evaluated on every
+pixel of the test scenes. The first is also applied to the cubes that GAP-TV reconstructs.
 """
 
 import json

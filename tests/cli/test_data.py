@@ -8,6 +8,7 @@ import pytest
 
 from crsdun.cli import main
 from crsdun.scenes import produce
+from crsdun.scenes.produce import ProduceFiles, StoredSplit
 from tests.scenes.datasets import SIZE, names_of, write_release
 
 
@@ -53,28 +54,30 @@ def test_what_is_wrong_gives_exit_code_1(copy, capsys):
     assert facts["manifest"] == {}
 
 
-def test_what_was_made_is_told(monkeypatch, capsys):
-    """Rendering all of Produce-23 takes its time, so what it returned is given."""
-    facts = {
-        "out": "made",
-        "version": "1",
-        "files": {"produce-23_test.h5": {"bytes": 12_345_678, "scenes": 50, "sha256": "ab" * 32}},
-        "references": {"split": "test", "references": {"true cube": {"miou": 0.98765}, "GAP-TV": {"psnr_db": 25.0}}},
-    }
-    asked = []
-    monkeypatch.setattr(produce, "make_produce", lambda *given: asked.append(given) or facts)
+def test_written_files_are_listed(monkeypatch, capsys):
+    """Rendering all of Produce-23 takes too long, so its result is given."""
+    files = {"produce-23_test.h5": StoredSplit(12_345_678, 50, "ab" * 32)}
+    references = {"split": "test", "references": {"true cube": {"miou": 0.98765}, "GAP-TV": {"psnr_db": 25.0}}}
+    calls = []
+    written = ProduceFiles(Path("made"), "1", files, references)
+    monkeypatch.setattr(produce, "make_produce", lambda *arguments: calls.append(arguments) or written)
     assert main(["data", "make", "produce", "--out", "made", "--overwrite"]) == 0
-    assert asked[0][:2] == (Path("made"), True)
+    assert calls[0][:2] == (Path("made"), True)
     printed = capsys.readouterr().out
     for expected in ("made/produce-23_test.h5: 50 scenes, 12 MB, SHA-256 abab", "0.9877", "GAP-TV", "psnr_db"):
         assert expected in printed
     assert main(["data", "make", "produce", "--out", "made", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == facts
+    assert json.loads(capsys.readouterr().out) == {
+        "out": "made",
+        "version": "1",
+        "files": {"produce-23_test.h5": {"bytes": 12_345_678, "scenes": 50, "sha256": "ab" * 32}},
+        "references": references,
+    }
 
 
 def test_what_is_no_data_set_gives_exit_code_2(copy, capsys):
     assert main(["data", "check", "fvgnot"]) == 2
-    assert "fvgnot is no data set; expected produce, indian-pines" in capsys.readouterr().err
+    assert "fvgnot is not a data set; expected produce, indian-pines" in capsys.readouterr().err
     (copy / "list.txt").write_text("nothing\n")
     assert main(["data", "check", "fvgnet", "--manifest", "fvgnet/list.txt"]) == 2
-    assert "is no manifest" in capsys.readouterr().err
+    assert "is not a manifest" in capsys.readouterr().err

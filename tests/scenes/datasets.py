@@ -34,7 +34,7 @@ def palette_picture(classes: np.ndarray) -> Image.Image:
 
 def pair_codes(classes: np.ndarray) -> np.ndarray:
     """A label map of the mirror, (H,W,2)."""
-    code_of = {cls: code for code, cls in fvgnet.legend().items() if len(code) == 2}
+    code_of = {cls: code for code, cls in fvgnet.label_codes().items() if len(code) == 2}
     return np.array([code_of[cls] for cls in range(23)], dtype=np.uint8)[classes]
 
 

@@ -1,4 +1,4 @@
-"""The examination that every data set takes; its own test file says how to open it."""
+"""The examination that every data set takes; its own test file opens it."""
 
 import pickle
 
@@ -35,7 +35,7 @@ class SetExamination:
         with pytest.raises(InputError, match="leaves the"):
             scenes.crop(0, *window)
 
-    def test_what_a_set_says_holds_for_its_scenes(self, scenes):
+    def test_attributes_of_the_set_hold_for_its_scenes(self, scenes):
         assert len(scenes) == len(scenes.names) == len(set(scenes.names)) > 0
         assert scenes.name.endswith(scenes.split)
         for index in range(min(3, len(scenes))):

@@ -7,7 +7,7 @@ from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, Scene
 from crsdun.scenes.augmentation import flipped, mosaic, turned
 
-# Every pixel tells where it came from: row in band 0, column in band 1, both in its class.
+# Every pixel records where it came from: row in band 0, column in band 1, both in its class.
 ROWS, COLUMNS = np.mgrid[:4, :6]
 SCENE = Scene(np.stack([ROWS, COLUMNS]), (500.0, 600.0), 10 * ROWS + COLUMNS, name="a")
 

@@ -1,12 +1,17 @@
-"""What a person types opens the data set that is meant, or says what could be typed."""
+"""A name or a path opens its data set, and anything else is refused with the names of what there is."""
 
+import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from crsdun.cli import main
 from crsdun.errors import InputError
-from crsdun.scenes import open_set
+from crsdun.scenes import open_set, register_dataset
+from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.file_dataset import FileDataset
+from tests.evaluation.scenes import PaintedSet
 from tests.scenes.datasets import write_release
 from tests.scenes.examination import SetExamination
 
@@ -32,13 +37,41 @@ def test_indian_pines():
 
 
 @pytest.mark.parametrize("source", ["imagenet", ".", "a.txt"])
-def test_anything_else_is_told_what_could_be(tmp_path, monkeypatch, source):
+def test_anything_else_is_refused_with_the_names_of_what_there_is(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").touch()
-    with pytest.raises(InputError, match=r"is no data set; expected produce, indian-pines, a folder .* or a \.yaml"):
+    with pytest.raises(InputError, match=r"not a data set; expected produce, indian-pines, a folder .* or a \.yaml"):
         open_set(source, "train")
 
 
 def test_an_unknown_split():
     with pytest.raises(InputError, match="there is no split 'val'; expected one of train, validation, test"):
         open_set("produce", "val")
+
+
+class Painted(PaintedSet):
+    """A data set as a plugin brings it: its opener takes the split."""
+
+    def __init__(self, split):
+        super().__init__(3)
+        self.split, self.name = split, f"painted {split}"
+
+
+def test_a_registered_data_set_is_known_everywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    register_dataset("painted", Painted)
+    try:
+        assert open_set("painted", "test").name == "painted test"
+        assert main(["data", "check", "painted", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["layout"] == "8 bands from 450 to 690 nm"
+        assert main(["evaluate", "gap-tv", "painted", "--first", "1", "--out", "gap"]) == 0
+        small = "network={name: crsdun_1stg, settings: {width: 4}}"
+        changes = [small, "sampling.crop=[32, 32]", "sampling.batch=1", "optimiser.warm_up=0", "steps=1"]
+        config = Path(__file__).parents[2] / "configs" / "crsdun_tiny_produce.yaml"
+        assert main(["train", str(config), *changes, "data.source=painted", "out=run"]) == 0
+        with pytest.raises(InputError, match="already a data set called 'painted'"):
+            register_dataset("painted", PaintedSet)
+        with pytest.raises(InputError, match="produce, indian-pines, painted, a folder"):
+            open_set("paintd", "test")
+    finally:
+        DATASETS.unregister("painted")

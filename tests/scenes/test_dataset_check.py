@@ -1,4 +1,4 @@
-"""One look finds everything that is wrong with a data set, and a manifest what has changed."""
+"""One check finds everything that is wrong with a data set, and a manifest shows what has changed."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.scenes import dataset_check
-from crsdun.scenes.dataset_check import as_plain, check_set, compare_manifest, write_manifest
+from crsdun.scenes.dataset_check import check_set, compare_manifest, write_manifest
 from crsdun.scenes.produce import ProduceSet, StoredProduce
 from tests.scenes.datasets import SIZE, made_scene, names_of, palette_picture, write_mirror, write_release
 from tests.scenes.test_folder_dataset import WAVELENGTHS, write_cubes, write_labels, write_yaml
@@ -22,12 +22,16 @@ def copy(tmp_path):
 
 
 def test_a_good_copy(copy):
-    seen = []
-    check = check_set(copy, lambda done, total: seen.append((done, total)))
-    assert check.problems == []
-    assert seen == [(done, 13) for done in range(1, 14)]
+    calls = []
+    check = check_set(copy, lambda done, total: calls.append((done, total)))
+    assert check.problems == ()
+    assert calls == [(done, 13) for done in range(1, 14)]
     assert check.layout == "FVgNET, authors' release"
-    assert {split: facts.scenes for split, facts in check.splits.items()} == {"train": 9, "validation": 1, "test": 3}
+    assert {split: statistics.scenes for split, statistics in check.splits.items()} == {
+        "train": 9,
+        "validation": 1,
+        "test": 3,
+    }
     test = check.splits["test"]
     cubes, classes = zip(*(made_scene(index, 28) for index in (10, 11, 12)), strict=True)
     assert test.shapes == {"28×32×32": 3}
@@ -41,12 +45,12 @@ def test_a_good_copy(copy):
     counts = np.bincount(np.ravel(classes), minlength=23)
     assert [test.pixels[name] for name in check.class_names] == counts.tolist()
     assert len(check.hashes) == 2 * 13 + 2
-    assert as_plain(check)["splits"]["test"]["max"] == test.high
+    assert check.to_json()["splits"]["test"]["max"] == test.high
 
 
 def test_a_good_mirror(tmp_path):
     check = check_set(write_mirror(tmp_path / "fvgnet"))
-    assert check.problems == []
+    assert check.problems == ()
     assert check.splits["train"].shapes == {"34×32×32": 9}
     assert check.splits["train"].orientations == {"as the labels": 9}
 
@@ -66,7 +70,7 @@ def test_everything_wrong_is_found_in_one_run(copy):
     (copy / "labels" / f"{names[6]}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     np.save(copy / "visible_28" / f"{names[7]}.npy", np.moveaxis(made_scene(7, 28)[0], 0, -1)[:, ::-1])
     check = check_set(copy)
-    found = "\n".join(check.problems)
+    problems = "\n".join(check.problems)
     for expected in (
         f"{names[0]} has no label map",
         f"{names[1]} has no cube",
@@ -75,16 +79,16 @@ def test_everything_wrong_is_found_in_one_run(copy):
         f"{names[4]}.png holds the unknown colour [255, 255, 255] at row 30, column 31;",
         f"{names[5]}.png has 20×32 pixels but its cube 32×32",
         f"{names[6]}.png begins like PNG but cannot be read",
-        f"{names[7]}.npy lies mirrored",
+        f"{names[7]}.npy is mirrored",
     ):
-        assert expected in found, expected
+        assert expected in problems, expected
     assert len(check.problems) == 8
-    # Files of incomplete scenes are there all the same.
+    # Files of incomplete scenes are hashed as well.
     assert len(check.hashes) == 2 * 13 + 2 - 2
-    assert check.splits["train"].broken + check.splits["validation"].broken == 2
+    assert check.splits["train"].not_finite + check.splits["validation"].not_finite == 2
 
 
-def test_wrong_orientation_of_all_is_said_once(copy):
+def test_wrong_orientation_of_all_is_reported_once(copy):
     for path in copy.glob("visible_28/*.npy"):
         np.save(path, np.swapaxes(np.load(path), 0, 1))
     check = check_set(copy)
@@ -97,7 +101,7 @@ def test_your_own_folder(tmp_path):
     write_cubes(tmp_path)
     write_labels(tmp_path)
     check = check_set(write_yaml(tmp_path))
-    assert check.problems == []
+    assert check.problems == ()
     assert check.splits["train"].unlabelled == 6 * SIZE
     assert "orchard.yaml" in check.hashes
     for path in tmp_path.glob("cubes/*.npy"):
@@ -112,7 +116,7 @@ def test_files_that_contradict_the_wavelengths(tmp_path):
         file["wavelengths"][:] = np.array(WAVELENGTHS) + 30
     problems = check_set(write_yaml(tmp_path, cubes="cubes/{name}.h5")).problems
     assert len(problems) == 1
-    assert "tree_3.h5 tells wavelengths of 480–730 nm but the data set 450–700 nm" in problems[0]
+    assert "tree_3.h5 has wavelengths of 480–730 nm but the data set 450–700 nm" in problems[0]
 
 
 def test_classes_that_never_occur_are_noted(tmp_path):
@@ -120,7 +124,7 @@ def test_classes_that_never_occur_are_noted(tmp_path):
     write_labels(tmp_path)
     classes = [{"name": n, "colour": [i, i, i]} for i, n in enumerate(("soil", "moss"))]
     classes += [{"name": "leaf", "colour": "#008000"}, {"name": "fruit", "colour": "#c00000"}]
-    assert check_set(write_yaml(tmp_path, classes=classes)).notes == ["no pixel is moss"]
+    assert check_set(write_yaml(tmp_path, classes=classes)).notes == ("no pixel is moss",)
 
 
 def test_manifests(copy, tmp_path):
@@ -128,7 +132,7 @@ def test_manifests(copy, tmp_path):
     check = check_set(copy)
     write_manifest(check.hashes, manifest)
     assert compare_manifest(check.hashes, manifest) == {"changed": [], "missing": [], "new": []}
-    if shutil.which("sha256sum"):  # everybody's tool can read it
+    if shutil.which("sha256sum"):  # the usual tool can read it
         subprocess.run(["sha256sum", "--check", "--quiet", manifest], cwd=copy, check=True)
     np.save(copy / "visible_28/2021-11-03_002.npy", np.ones((SIZE, SIZE, 28)))
     hashes = check_set(copy).hashes
@@ -139,19 +143,19 @@ def test_manifests(copy, tmp_path):
         "new": ["labels/new.png"],
     }
     manifest.write_text("something else\n")
-    with pytest.raises(InputError, match="is no manifest"):
+    with pytest.raises(InputError, match="is not a manifest"):
         compare_manifest(hashes, manifest)
 
 
 class FirstTwo(ProduceSet):
-    """Produce-23, as far as a test has time for."""
+    """As much of Produce-23 as a test has time for."""
 
     def __len__(self):
         return 2
 
 
 class Rotten(StoredProduce):
-    """Files of it in which one value of the second scene is another."""
+    """Stored scenes, the second with one wrong value."""
 
     def __init__(self, split):
         self.rendered = FirstTwo(split)
@@ -170,14 +174,14 @@ class Rotten(StoredProduce):
 def test_produce_is_compared_with_its_frozen_hashes(monkeypatch):
     monkeypatch.setattr(dataset_check, "open_set", lambda source, split: FirstTwo(split))
     check = check_set("produce")
-    assert check.problems == []
+    assert check.problems == ()
     assert check.layout == "28 bands from 400 to 730 nm"
     assert check.splits["train"].shapes == {"28×256×256": 2}
     assert check.splits["train"].orientations == {"as the labels": 2}
     assert len(check.hashes) == 256 + 25 + 50
 
     monkeypatch.setattr(dataset_check, "open_set", lambda source, split: Rotten(split))
-    assert check_set("produce").problems == [
+    assert check_set("produce").problems == tuple(
         f"{split}_001 is not that of the frozen benchmark; make the files again"
         for split in ("train", "validation", "test")
-    ]
+    )

@@ -73,15 +73,15 @@ class TestMirrorOf204Bands(SetExamination):
         return open_set(full_mirror, "train")
 
     def test_wavelengths_of_the_file_win(self, full_mirror, tmp_path):
-        assert "evenly spread" in " ".join(index_fvgnet(full_mirror).notes)
+        assert "evenly spaced" in " ".join(index_fvgnet(full_mirror).notes)
         other = write_mirror(tmp_path / "fvgnet", bands=204, scenes=6)
         own = np.linspace(390, 1010, 204) ** 1.001
         for path in other.glob("cubes/*.h5"):
             with h5py.File(path, "a") as file:
                 file["wavelengths"] = own
-        listing = index_fvgnet(other)
-        np.testing.assert_allclose(listing.reading.wavelengths, own, atol=1e-6)
-        scene, even = FileDataset(listing, "train")[0], open_set(full_mirror, "train")[0]
+        index = index_fvgnet(other)
+        np.testing.assert_allclose(index.schema.wavelengths, own, atol=1e-6)
+        scene, even = FileDataset(index, "train")[0], open_set(full_mirror, "train")[0]
         assert scene.wavelengths == even.wavelengths == nbk7_wavelengths()
         assert np.abs(scene.cube - even.cube).max() > 0.01
 
@@ -91,7 +91,7 @@ def test_the_palette_and_the_objects():
     # The table of the mirror's object ids: (real, fake) by object.
     table = {1: (1, 2), 2: (19, 20), 3: (7, 8), 4: (15, 16), 5: (9, 10), 6: (5, 6), 7: (3, 4), 8: (13, 14),
              9: (17, 18), 10: (21, 22), 11: (11, 12), 12: (21, 22)}  # fmt: skip
-    pairs = {code: cls for code, cls in fvgnet.legend().items() if len(code) == 2}
+    pairs = {code: cls for code, cls in fvgnet.label_codes().items() if len(code) == 2}
     assert pairs == {(0, made): 0 for made in (0, 1, 2)} | {
         (thing, made): classes[made - 1] for thing, classes in table.items() for made in (1, 2)
     }
@@ -115,10 +115,10 @@ def test_the_drawn_validation_scenes_are_frozen(release):
 
 
 def test_one_list_only(mirror):
-    listing = index_fvgnet(mirror)
-    assert [len(pairs) for pairs in listing.splits.values()] == [9, 1, 2]
-    assert "one list only: 2 test scenes were drawn" in listing.notes[1]
-    assert "left out are listed scenes without masks: 2" in listing.notes[0]
+    index = index_fvgnet(mirror)
+    assert [len(scenes) for scenes in index.splits.values()] == [9, 1, 2]
+    assert "only one list: 2 test scenes were drawn" in index.notes[1]
+    assert "listed scenes without masks, left out: 2" in index.notes[0]
 
 
 def test_a_mirror_with_the_lists_of_the_release(tmp_path):
@@ -140,9 +140,9 @@ def test_cubes_that_lie_otherwise_are_noticed(release, mirror):
 
 
 def test_a_crop_reads_its_own_part_only(copy):
-    """A cube whose far end is gone still gives its beginning: nobody looked there."""
+    """The beginning of a cube whose far end is missing can still be read."""
     scenes = open_set(copy, "test")
-    path = scenes.pairs[0].cube
+    path = scenes.scenes[0].cube
     stored = np.load(path)
     broken = stored.copy()
     broken[SIZE // 2 :] = np.nan
@@ -162,14 +162,14 @@ def test_an_unknown_colour_is_named(copy):
     Image.fromarray(picture).save(copy / "labels" / f"{name}.png")
     with pytest.raises(InputError, match=rf"{name}.png .* colour \[1, 2, 3\] at row 20, column 11, and 1"):
         open_set(copy, "test")
-    listing = index_fvgnet(copy)
-    part = listing.reading.read_classes(listing.splits["test"][2].labels, (SIZE, SIZE), slice(0, 20))
+    index = index_fvgnet(copy)
+    part = index.schema.read_classes(index.splits["test"][2].labels, (SIZE, SIZE), slice(0, 20))
     np.testing.assert_array_equal(part, made_scene(12, 28)[1][:20])
     with pytest.raises(InputError, match=r"at row 21, column 12 \(2 pixels"):
-        listing.reading.read_classes(listing.splits["test"][2].labels, (SIZE, SIZE), slice(21, 30), slice(5, 20))
+        index.schema.read_classes(index.splits["test"][2].labels, (SIZE, SIZE), slice(21, 30), slice(5, 20))
 
 
-def test_other_codes_for_real_and_fake_are_refused_until_said(tmp_path):
+def test_other_codes_for_real_and_fake_are_refused_unless_given(tmp_path):
     folder = write_mirror(tmp_path / "fvgnet", scenes=4)
     for path in folder.glob("raw_labels/*.npy"):
         codes = np.load(path)
@@ -183,21 +183,21 @@ def test_other_codes_for_real_and_fake_are_refused_until_said(tmp_path):
 
 def test_a_palette_picture_of_indices_is_read_by_its_colours(copy):
     scenes = open_set(copy, "test")
-    picture = Image.open(scenes.pairs[0].labels).convert("P", palette=Image.Palette.ADAPTIVE)
+    picture = Image.open(scenes.scenes[0].labels).convert("P", palette=Image.Palette.ADAPTIVE)
     before = scenes[0].classes
-    picture.save(scenes.pairs[0].labels)
+    picture.save(scenes.scenes[0].labels)
     np.testing.assert_array_equal(scenes[0].classes, before)
 
 
 SECOND = "visible_28/2021-11-03_002.npy"
 
 
-def test_pictures_that_are_no_labels_do_no_harm(copy):
+def test_other_pictures_are_not_taken_for_labels(copy):
     for folder in ("a_photographs", "photographs"):
         (copy / folder).mkdir()
         for path in copy.glob("labels/*.png"):
             Image.fromarray(np.full((8, 8, 3), 77, dtype=np.uint8)).save(copy / folder / path.name)
-    assert open_set(copy, "train").pairs[0].labels.parent.name == "labels"
+    assert open_set(copy, "train").scenes[0].labels.parent.name == "labels"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_pictures_that_are_no_labels_do_no_harm(copy):
         (lambda copy: np.save(copy / SECOND, np.ones((32, 32, 27))), "expected 28, 34 or 204 bands"),
         (lambda copy: (copy / SECOND).write_bytes(b"\x93NUMPY"), "damaged"),
         (lambda copy: (copy / "test_data.csv").unlink(), "put test_data.csv into the folder"),
-        (lambda copy: write_list(copy / "test_data.csv", names_of(2)), "_001 stands in the training and in the"),
+        (lambda copy: write_list(copy / "test_data.csv", names_of(2)), "_001 is in the training and in the"),
         (lambda copy: write_list(copy / "test_data.csv", names_of(13)[10:] * 2), "lists 2021-11-03_012 again"),
         (
             lambda copy: (copy / "test_data.csv").write_text("names,masks\n2021-11-03_012,perhaps\n"),
@@ -225,9 +225,9 @@ def test_what_is_missing_is_named(copy, spoil, message):
 
 def test_a_cube_that_changed_under_our_feet(copy):
     scenes = open_set(copy, "test")
-    np.save(scenes.pairs[0].cube, np.ones((SIZE, SIZE, 27)))
+    np.save(scenes.scenes[0].cube, np.ones((SIZE, SIZE, 27)))
     with pytest.raises(InputError, match="27 bands where 28 were expected"):
         scenes.crop(0, 0, 0, 4, 4)
-    np.save(scenes.pairs[0].cube, np.ones((SIZE, SIZE + 1, 28)))
+    np.save(scenes.scenes[0].cube, np.ones((SIZE, SIZE + 1, 28)))
     with pytest.raises(InputError, match="32×32 pixels but its cube 32×33"):
         scenes.crop(0, 0, 0, 4, 4)

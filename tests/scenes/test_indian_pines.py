@@ -94,7 +94,7 @@ def test_indian_pines_on_other_bands():
     assert scene.cube.shape == (3, 145, 145)
 
 
-def test_without_tensorly_it_says_how_to_get_it(monkeypatch):
+def test_without_tensorly_the_message_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorly.datasets", None)
     with pytest.raises(InputError, match=r"pip install crsdun\[demo\]"):
         indian_pines()

@@ -1,4 +1,4 @@
-"""Measurements: frames with their camera travel, and what is no measurement is refused with a hint."""
+"""Measurements: a frame keeps its camera, and what is not a measurement is refused with a hint."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_the_known_name_is_taken(tmp_path):
 
 def test_a_cube_is_no_measurement(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"img": np.ones((4, 6, 3))})
-    with pytest.raises(InputError, match=r"img \(4, 6, 3\): this looks like a cube: crsdun simulate"):
+    with pytest.raises(InputError, match=r"img \(4, 6, 3\); it looks like a cube: crsdun simulate"):
         read_measurement(tmp_path / "a.mat")
     Image.new("RGB", (4, 3), (255, 0, 0)).save(tmp_path / "red.png")
     with pytest.raises(InputError, match="is a colour picture"):

@@ -1,4 +1,4 @@
-"""The borders of classes tell how a cube lies; where they tell nothing, nothing is claimed."""
+"""The borders of classes reveal the orientation of a cube; without borders, nothing is claimed."""
 
 import numpy as np
 import pytest

@@ -41,13 +41,13 @@ def folder(tmp_path_factory):
         patch.setattr(dataset, "SCENES", FEW)
         frozen = {split: hashes[: FEW[split]] for split, hashes in dataset.frozen_hashes().items()}
         patch.setattr(dataset, "frozen_hashes", lambda: frozen)
-        told = []
+        calls = []
         out = tmp_path_factory.mktemp("produce") / "new"
-        facts = make_produce(out, progress=lambda done, total: told.append((done, total)))
-        assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
-        assert sorted(path.name for path in out.iterdir()) == sorted(facts["files"])
-        assert json.dumps(facts)
-        with pytest.raises(InputError, match="exists; choose another folder or pass --overwrite"):
+        written = make_produce(out, progress=lambda done, total: calls.append((done, total)))
+        assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        assert sorted(path.name for path in out.iterdir()) == sorted(written.files)
+        assert json.loads(json.dumps(written.to_json()))["out"] == str(out)
+        with pytest.raises(InputError, match="exists already; choose another out, or allow it with overwrite"):
             make_produce(out)
         yield out
 
@@ -80,7 +80,7 @@ class TestStored(SetExamination):
         with pytest.raises(InputError, match="cannot be read"):
             StoredProduce(tmp_path, "test")
 
-    def test_a_missing_file_says_how_to_write_it(self, tmp_path):
+    def test_a_missing_file_is_refused_with_the_command_that_writes_it(self, tmp_path):
         with pytest.raises(InputError, match="crsdun data make produce"):
             StoredProduce(tmp_path, "train")
 
@@ -107,16 +107,16 @@ def test_hashes_of_the_splits_are_those_of_the_documentation():
 
 def test_other_instructions_of_the_processor_give_the_same_bytes():
     """Without its vector instructions NumPy's sine differs in the last bit; the scenes must not."""
-    found = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
-    code = "from crsdun.scenes.produce import sets; print(dataset.scene_hash(dataset.render('train', 3)))"
+    features = " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
+    code = "from crsdun.scenes.produce import dataset; print(dataset.scene_hash(dataset.render('train', 3)))"
     printed = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "NPY_DISABLE_CPU_FEATURES": found}, capture_output=True, text=True, check=True,
+        env={**os.environ, "NPY_DISABLE_CPU_FEATURES": features}, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert printed.strip() == dataset.frozen_hashes()["train"][3]
 
 
-def test_a_machine_that_renders_other_bytes_is_told(monkeypatch, tmp_path):
+def test_a_machine_that_renders_other_bytes_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(
         dataset, "frozen_hashes", lambda: {split: ["0" * 64] * n for split, n in dataset.SCENES.items()}
     )
@@ -139,19 +139,19 @@ def test_only_exact_arithmetic():
     assert [name for name in inexact if name in code] == []
 
 
-def test_dice():
-    dice = exact_arithmetic.SceneRng("a")
-    first = dice.uniforms(3)
+def test_random_numbers():
+    rng = exact_arithmetic.SceneRng("a")
+    first = rng.uniforms(3)
     np.testing.assert_array_equal(first, exact_arithmetic.SceneRng("a").uniforms(3))
     assert (first != exact_arithmetic.SceneRng("b").uniforms(3)).all()
-    other = dice.for_("something").uniform(0, 1)
-    dice.uniforms(10)
-    assert dice.for_("something").uniform(0, 1) == other
-    many = dice.uniforms(20_000)
+    other = rng.derived("something").uniform(0, 1)
+    rng.uniforms(10)
+    assert rng.derived("something").uniform(0, 1) == other
+    many = rng.uniforms(20_000)
     assert 0 <= many.min() < 0.001
     assert 0.999 < many.max() < 1
     assert abs(many.mean() - 0.5) < 0.01
-    assert sorted(dice.shuffled(range(10))) == list(range(10))
+    assert sorted(rng.shuffled(range(10))) == list(range(10))
 
 
 def test_curves_stay_near_what_they_stand_for():
@@ -208,7 +208,7 @@ def test_pairs_are_metamers(lamp):
 
 
 def test_an_object_keeps_the_colour_of_its_other_self():
-    """Real and fake are painted with the same dice, so the two differ in nothing but the spectrum."""
+    """Real and fake are painted with the same random numbers, so the two differ in nothing but the spectrum."""
     for label in range(1, 23, 2):
         real, fake = (rendering.tones(exact_arithmetic.SceneRng("paint"), label + step, 1) for step in (0, 1))
         for mine, yours in zip(real, fake, strict=True):
@@ -282,9 +282,9 @@ def test_references_belong_to_this_version():
     references = dataset.references()
     assert references["version"] == rendering.VERSION
     assert references["scenes"] == dataset.SCENES["test"]
-    told = {name: row["real_or_fake"] for name, row in references["references"].items()}
-    assert told["true cube"] > 0.95
-    assert 0.4 < told["colour under the lamp"] < 0.6
+    accuracy = {name: row["real_or_fake"] for name, row in references["references"].items()}
+    assert accuracy["true cube"] > 0.95
+    assert 0.4 < accuracy["colour under the lamp"] < 0.6
 
 
 def test_unknown_splits_are_refused():

@@ -1,4 +1,4 @@
-"""``crsdun data``: data sets checked and made."""
+"""``crsdun data``: check data sets, and make Produce-23."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import console, progress_bar
 
 if TYPE_CHECKING:
-    from crsdun.scenes.dataset_check import Check, SplitFacts
+    from crsdun.scenes.dataset_check import Check, SplitStatistics
+    from crsdun.scenes.produce import ProduceFiles
 
 
 def add(commands: Commands) -> None:
     """The commands and their options."""
     data = commands.add_parser("data", help="Check a data set, or make one.", description="Check or make a data set.")
     verbs = data.add_subparsers(required=True, metavar="check|make")
-    check = command(verbs, "check", run_check, "Look at every file of a data set: one table, and all that is wrong.")
+    check = command(verbs, "check", run_check, "Examine every file of a data set and report all that is wrong.")
     check.add_argument(
         "source",
         metavar="DATA",
-        help="folder of FVgNET or written by data make, .yaml that describes your own, produce, indian-pines",
+        help="produce, indian-pines, the name of a plugin's data set, a folder of FVgNET or of data make, "
+        "or a .yaml that describes a folder of your own",
     )
     check.add_argument(
-        "--manifest", type=Path, help="file of SHA-256 hashes: compared with if it exists, else written"
+        "--manifest", type=Path, help="file of SHA-256 hashes: compared if it exists, otherwise written"
     )
     overwrite_option(check)
     make = verbs.add_parser("make", help="Make a data set.", description="Make a data set.")
     sets = make.add_subparsers(required=True, metavar="produce")
-    produce = command(sets, "produce", run_make, "Produce-23, the open benchmark: train, validation and test scenes.")
+    produce = command(sets, "produce", run_make, "Write all splits of Produce-23, the open benchmark, to files.")
     produce.add_argument("--out", type=Path, required=True, help="folder for the files")
     overwrite_option(produce)
 
@@ -49,16 +51,16 @@ def run_check(options: argparse.Namespace) -> int:
     elif manifest is not None:
         dataset_check.write_manifest(check.hashes, manifest)
     if options.json:
-        print(json.dumps(dataset_check.as_plain(check) | {"manifest": differences}))
+        print(json.dumps(check.to_json() | {"manifest": differences}))
     else:
         print_check(check)
         out = console()
-        for what, names in differences.items():
+        for change, names in differences.items():
             for name in names:
-                out.print(f"{what} since {manifest}: {name}", markup=False)
+                out.print(f"{change} since {manifest}: {name}", markup=False)
         if manifest is not None:
-            done = "compared with" if compared else "written to"
-            out.print(f"{len(check.hashes)} hashes {done} {manifest}", markup=False)
+            action = "compared with" if compared else "written to"
+            out.print(f"{len(check.hashes)} hashes {action} {manifest}", markup=False)
     return 1 if check.problems or any(differences.values()) else 0
 
 
@@ -66,32 +68,31 @@ def run_make(options: argparse.Namespace) -> None:
     from crsdun.scenes.produce import make_produce
 
     with progress_bar("produce") as progress:
-        facts = make_produce(options.out, options.overwrite, progress)
+        written = make_produce(options.out, options.overwrite, progress)
     if options.json:
-        print(json.dumps(facts))
+        print(json.dumps(written.to_json()))
     else:
-        print_made(facts)
+        print_written(written)
 
 
-def print_made(facts: dict[str, Any]) -> None:
-    """What was written, and what others reached on it."""
+def print_written(written: ProduceFiles) -> None:
+    """The files of Produce-23, and the published reference points."""
     from rich.table import Table
 
     out = console()
-    for name, file in facts["files"].items():
-        size = f"{file['scenes']} scenes, {file['bytes'] / 1e6:.0f} MB"
-        out.print(f"{Path(facts['out'], name)}: {size}, SHA-256 {file['sha256']}", markup=False)
-    told = facts["references"]
-    rows = told["references"]
-    measures = list(dict.fromkeys(measure for row in rows.values() for measure in row))
-    table = Table(f"reference points, {told['split']} split", *measures)
-    for name, row in rows.items():
-        table.add_row(name, *(f"{row[measure]:.4g}" if measure in row else "–" for measure in measures))
+    for name, file in written.files.items():
+        size = f"{file.scenes} scenes, {file.bytes / 1e6:.0f} MB"
+        out.print(f"{written.out / name}: {size}, SHA-256 {file.sha256}", markup=False)
+    references = written.references["references"]
+    metrics = list(dict.fromkeys(metric for row in references.values() for metric in row))
+    table = Table(f"reference points, {written.references['split']} split", *metrics)
+    for name, row in references.items():
+        table.add_row(name, *(f"{row[metric]:.4g}" if metric in row else "–" for metric in metrics))
     out.print(table)
 
 
 def print_check(check: Check) -> None:
-    """What ``check_set`` found, for a person."""
+    """The outcome of ``check_set`` as a table, and everything that is wrong."""
     from rich.table import Table
 
     out = console()
@@ -100,44 +101,44 @@ def print_check(check: Check) -> None:
     for split in check.splits:
         table.add_column(split, justify="right")
     splits = list(check.splits.values())
-    for row, told in ROWS.items():
-        cells = [told(facts) for facts in splits]
+    for row, cell in ROWS.items():
+        cells = [cell(statistics) for statistics in splits]
         if set(cells) != {"–"}:
             table.add_row(row, *cells)
     if check.class_names:
         table.add_section()
         for index, name in enumerate(check.class_names):
-            table.add_row(f"{index} {name}, pixels", *(f"{facts.pixels[name]:,}" for facts in splits))
-        table.add_row("unlabelled, pixels", *(f"{facts.unlabelled:,}" for facts in splits))
+            table.add_row(f"{index} {name}, pixels", *(f"{statistics.pixels[name]:,}" for statistics in splits))
+        table.add_row("unlabelled, pixels", *(f"{statistics.unlabelled:,}" for statistics in splits))
     out.print(table)
     for title, lines in (("note", check.notes), ("wrong", check.problems)):
         for line in lines:
             out.print(f"{title}: {line}", markup=False)
-    found = len(check.problems)
-    out.print("nothing is wrong" if not found else f"{found} {'thing is' if found == 1 else 'things are'} wrong")
+    count = len(check.problems)
+    out.print("nothing is wrong" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
 
 
-def several(counts: Counter[str]) -> str:
-    """``a`` if all are the same, else how many there are of each."""
+def counted(counts: Counter[str]) -> str:
+    """``a`` if all are the same, else the count of each."""
     if len(counts) == 1:
         return next(iter(counts))
-    return "\n".join(f"{count} × {what}" for what, count in counts.most_common()) or "–"
+    return "\n".join(f"{count} × {value}" for value, count in counts.most_common()) or "–"
 
 
-def value_range(facts: SplitFacts) -> str:
-    if facts.values == facts.broken:
+def value_range(statistics: SplitStatistics) -> str:
+    if statistics.values == statistics.not_finite:
         return "–"
-    return f"{facts.low:.4g} … {facts.high:.4g}"
+    return f"{statistics.low:.4g} … {statistics.high:.4g}"
 
 
 ROWS = {
-    "scenes": lambda facts: str(facts.scenes),
-    "files": lambda facts: str(facts.files or "–"),
-    "bands × rows × columns": lambda facts: several(facts.shapes),
-    "stored as": lambda facts: several(facts.types),
+    "scenes": lambda statistics: str(statistics.scenes),
+    "files": lambda statistics: str(statistics.files or "–"),
+    "bands × rows × columns": lambda statistics: counted(statistics.shapes),
+    "stored as": lambda statistics: counted(statistics.types),
     "values": value_range,
-    "above 1": lambda facts: f"{facts.above_one / facts.values:.1%}" if facts.values else "–",
-    "NaN or infinite": lambda facts: str(facts.broken),
-    "label maps": lambda facts: several(facts.labels),
-    "cubes lie": lambda facts: several(facts.orientations),
+    "above 1": lambda statistics: f"{statistics.above_one / statistics.values:.1%}" if statistics.values else "–",
+    "NaN or infinite": lambda statistics: str(statistics.not_finite),
+    "label maps": lambda statistics: counted(statistics.labels),
+    "orientation": lambda statistics: counted(statistics.orientations),
 }

@@ -5,59 +5,62 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import console
 
+if TYPE_CHECKING:
+    from crsdun.scenes import FileDescription
+
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    info = command(commands, "info", run, "What is in a file: arrays, ranges, wavelengths, cameras that would fit.")
-    info.add_argument("file", type=Path, help="or the name of shipped weights")
+    info = command(commands, "info", run, "Show what a file holds: arrays, ranges, wavelengths, fitting cameras.")
+    info.add_argument("file", type=Path, help="a file, or the name of weights that come with crsdun")
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.scenes import describe
+    from crsdun.scenes import WeightsDescription, describe
 
     file = options.file
     if not file.exists():  # PyTorch is slow to import
         from crsdun.networks import find_weights
 
         file = find_weights(file)
-    described = describe(file)
+    description = describe(file)
     if options.json:
-        print(json.dumps(described))
+        print(json.dumps(description.to_json()))
+        return
+    out = console()
+    out.print(f"{description.path}: {description.format}", markup=False)
+    if isinstance(description, WeightsDescription):
+        out.print(f"weights: {description.parameters:,} values in {description.tensors} tensors")
     else:
-        print_info(described)
+        print_arrays(description)
+    if description.metadata:
+        out.print(json.dumps(description.metadata, indent=2, ensure_ascii=False), markup=False)
 
 
-def print_info(described: dict[str, Any]) -> None:
-    """What ``describe`` found, for a person."""
+def print_arrays(file: FileDescription) -> None:
+    """The arrays of a file as a table, the cameras that would fit, and the wavelengths."""
     from rich.table import Table
 
     out = console()
-    out.print(f"{described['path']}: {described['format']}", markup=False)
-    if described.get("looks_like") == "weights":
-        out.print(f"weights: {described['parameters']:,} values in {described['tensors']} tensors")
-    else:
-        table = Table("array", "shape", "type", "min", "max", "mean", "NaN/inf", "looks like")
-        for array in described["arrays"]:
-            numbers = ["–" if array[name] is None else f"{array[name]:.4g}" for name in ("min", "max", "mean")]
-            shape, broken = "×".join(map(str, array["shape"])), str(array["nan"] + array["inf"])
-            table.add_row(array["key"], shape, array["dtype"], *numbers, broken, array["looks_like"])
-        out.print(table)
-        for array in described["arrays"]:
-            fits = array.get("fitting_cameras", [])[:6]
-            if fits:
-                masked = any(other["looks_like"] == "mask" for other in described["arrays"])
-                words = ", ".join(f"{fit['bands']} bands at step {fit['step']}" for fit in fits)
-                scene = "behind its mask" if masked else "if the scene is square"
-                out.print(f"{array['key']}, {scene}: {words}", markup=False)
-        told = described["wavelengths"]
-        if told and "problem" in told:
-            out.print(f"wavelengths: {told['problem']}", markup=False)
-        elif told:
-            out.print(f"wavelengths: {told['number']}, from {told['first']:g} to {told['last']:g} nm")
-    if described["metadata"]:
-        out.print(json.dumps(described["metadata"], indent=2, ensure_ascii=False), markup=False)
+    table = Table("array", "shape", "type", "min", "max", "mean", "NaN/inf", "looks like")
+    for array in file.arrays:
+        numbers = ["–" if value is None else f"{value:.4g}" for value in (array.min, array.max, array.mean)]
+        shape, not_finite = "×".join(map(str, array.shape)), str(array.nan + array.inf)
+        table.add_row(array.key, shape, array.dtype, *numbers, not_finite, array.looks_like)
+    out.print(table)
+    for array in file.arrays:
+        cameras = file.fitting_cameras(array)[:6] if array.looks_like == "measurement" else []
+        if cameras:
+            scene = "behind its mask" if file.first("mask") else "if the scene is square"
+            fits = ", ".join(f"{bands} bands at step {step}" for bands, step in cameras)
+            out.print(f"{array.key}, {scene}: {fits}", markup=False)
+    if file.wavelength_problem:
+        out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
+    elif file.wavelengths:
+        first, last = file.wavelengths[0], file.wavelengths[-1]
+        out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")

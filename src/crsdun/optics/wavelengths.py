@@ -39,12 +39,17 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
 
 
 def band_order(wavelengths: Sequence[float] | None) -> list[int] | None:
-    """Indices that sort bands by ascending wavelength; None where they ascend already, or nobody knows.
+    """The indices that sort bands by ascending wavelength; None where they already ascend, or are unknown.
 
     A camera may disperse red first; a scene always begins with blue.
+
+    Raises:
+        InputError: bands that do not ascend include two of the same wavelength.
     """
     if wavelengths is None or list(wavelengths) == sorted(wavelengths):
         return None
+    if len(set(wavelengths)) < len(wavelengths):
+        raise InputError("two bands have the same wavelength", "drop one of them, or correct the list of wavelengths")
     return sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crsdun.errors import InputError
-from crsdun.scenes.formats import WRITERS
+from crsdun.scenes.formats import SUFFIXES
 from crsdun.storage import RECORD
 
 # What may be wrong with one file while all others are right.
@@ -47,7 +47,7 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
             continue
         files = [file for file in files if file.resolve() not in skipped]
         if not files:
-            raise InputError(f"{path} holds no measurement", f"expected files such as {', '.join(WRITERS)}")
+            raise InputError(f"{path} holds no measurement", f"expected files such as {', '.join(SUFFIXES)}")
         found |= {file.resolve(): file for file in files}
 
     stems, names = (Counter(getattr(file, part) for file in found.values()) for part in ("stem", "name"))
@@ -59,7 +59,7 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
 
 def readable(folder: Path) -> list[Path]:
     """The files directly in a folder whose suffix we read, ENVI by its header, sorted; hidden ones are none."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in WRITERS and file.is_file())
+    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     return sorted(file for file in files if not file.name.startswith("."))
 
 

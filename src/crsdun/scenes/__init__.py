@@ -1,29 +1,35 @@
 """Where cubes and labels come from: the scene type, its file formats, and data sets of labelled scenes."""
 
-from crsdun.scenes.catalog import open_set
-from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
+from crsdun.scenes.catalog import open_set, register_dataset
+from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
+from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription, describe
 from crsdun.scenes.mask_io import parse_mask, read_mask
 from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
-from crsdun.scenes.scene_io import describe, read_scene, write_scene
+from crsdun.scenes.scene_io import read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 
 __all__ = [
     "SPLITS",
     "UNLABELLED",
+    "ArrayDescription",
     "ArrayFile",
+    "FileDescription",
     "Measurement",
     "Scene",
     "SceneSet",
+    "WeightsDescription",
     "describe",
     "indian_pines",
+    "open_arrays",
     "open_set",
     "parse_mask",
     "read_arrays",
     "read_mask",
     "read_measurement",
     "read_scene",
+    "register_dataset",
     "write_arrays",
     "write_measurement",
     "write_scene",

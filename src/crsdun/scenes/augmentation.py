@@ -1,4 +1,4 @@
-"""Scenes changed without being falsified: flips, quarter turns and mosaics, cube and classes together."""
+"""Augmentation that keeps spectra as they are: flips, quarter turns and mosaics, of cube and classes together."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def flipped(scene: Scene, axis: int) -> Scene:
 
 
 def turned(scene: Scene, quarters: int) -> Scene:
-    """Turned anticlockwise by so many quarters; (H,W) becomes (W,H) for an odd number."""
+    """Rotated anticlockwise by so many quarter turns; (H,W) becomes (W,H) for an odd number."""
     classes = None if scene.classes is None else np.rot90(scene.classes, quarters)
     return replace(scene, cube=np.rot90(scene.cube, quarters, axes=(-2, -1)), classes=classes)
 
 
 def mosaic(parts: Sequence[Scene]) -> Scene:
-    """The field's mosaic: four parts of scenes joined around one point.
+    """The mosaic usual in the field: four parts of scenes joined around one point.
 
     Args:
-        parts: top left, top right, bottom left, bottom right, of the same bands; neighbours share the length of
-            their common edge. Where one is not labelled, its pixels are ``UNLABELLED``.
+        parts: top left, top right, bottom left, bottom right, with the same bands; the edges of
+            neighbours have the same length. Pixels of a part without labels become ``UNLABELLED``.
 
     Raises:
-        InputError: the parts do not fit together.
+        InputError: there are not four parts, or their edges do not fit.
     """
     shapes = [part.cube.shape for part in parts]
     if len(shapes) != 4 or not (

@@ -1,70 +1,79 @@
-"""Every data set by the name a person types."""
+"""Every data set by the name that a person types."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crsdun.errors import InputError
+from crsdun.registry import Registry
+from crsdun.scenes.file_dataset import DatasetIndex, FileDataset
+from crsdun.scenes.folder_dataset import index_folder
+from crsdun.scenes.fvgnet import find_lists, index_fvgnet
+from crsdun.scenes.indian_pines import IndianPinesSet
+from crsdun.scenes.produce import ProduceSet, StoredProduce
+from crsdun.scenes.produce.dataset import file_name
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 
-if TYPE_CHECKING:
-    from crsdun.scenes.file_dataset import DatasetIndex
+Opener = Callable[[str], SceneSet]
+
+DATASETS: Registry[Opener] = Registry("data set")
+
+
+def register_dataset(name: str, opener: Opener) -> None:
+    """Let ``open_set``, and with it the commands that evaluate, train and check, know a data set by name.
+
+    Args:
+        opener: split (one of ``SPLITS``) → data set; an InputError where there is no such split.
+
+    Raises:
+        InputError: another data set has this name.
+    """
+    DATASETS.register(name, opener)
+
+
+register_dataset("produce", ProduceSet)
+register_dataset("indian-pines", IndianPinesSet)
 
 
 def open_set(source: str | Path, split: str) -> SceneSet:
-    """A split of a data set by what a person types.
+    """A split of a data set.
 
     Args:
-        source: ``produce`` (Produce-23, rendered on the fly) · ``indian-pines`` (28 bands on the N-BK7 grid) · a
-            folder written by ``crsdun data make`` · a folder of FVgNET, authors' release or public mirror · a
-            ``.yaml`` that describes a folder of cubes with label maps.
+        source: a registered name: ``produce`` (Produce-23, rendered on the fly), ``indian-pines`` (28 bands on the
+            N-BK7 grid) or one of a plugin · a folder written by ``crsdun data make`` · a folder of FVgNET, authors'
+            release or public mirror · a ``.yaml`` that describes a folder of cubes with label maps.
         split: ``train``, ``validation`` or ``test``.
 
     Raises:
-        InputError: no such data set or split, or what is there is not what the format says.
+        InputError: there is no such data set or split, or its files are not as they should be.
     """
     if split not in SPLITS:
         raise InputError(f"there is no split {split!r}", f"expected one of {', '.join(SPLITS)}")
-    if str(source) == "produce":
-        from crsdun.scenes.produce import ProduceSet
-
-        return ProduceSet(split)
-    if str(source) == "indian-pines":
-        from crsdun.scenes.indian_pines import IndianPinesSet
-
-        return IndianPinesSet(split)
-    listing = dataset_index(source)
-    if listing is not None:
-        from crsdun.scenes.file_dataset import FileDataset
-
-        return FileDataset(listing, split)
-    from crsdun.scenes.produce import StoredProduce
-
-    return StoredProduce(source, split)
+    if str(source) in DATASETS:
+        return DATASETS[str(source)](split)
+    index = dataset_index(source)
+    return StoredProduce(source, split) if index is None else FileDataset(index, split)
 
 
 def dataset_index(source: str | Path) -> DatasetIndex | None:
-    """The files of a data set that consists of cubes with label maps; None for one that ``crsdun data make`` wrote.
+    """The index of a data set of cubes with label maps; None for a registered one, or files of ``crsdun data make``.
 
     Raises:
-        InputError: there is no data set, or its lists cannot be read.
+        InputError: there is no such data set, or its lists cannot be read.
     """
     path = Path(source)
+    if str(source) in DATASETS:
+        return None
     if path.suffix.lower() in (".yaml", ".yml"):
-        from crsdun.scenes.folder_dataset import index_folder
-
         return index_folder(path)
     if path.is_dir():
-        from crsdun.scenes.fvgnet import find_lists, index_fvgnet
-        from crsdun.scenes.produce.dataset import file_name
-
         if find_lists(path):
             return index_fvgnet(path)
         if any((path / file_name(split)).is_file() for split in SPLITS):
             return None
     raise InputError(
-        f"{source} is no data set",
-        "expected produce, indian-pines, a folder with FVgNET's lists (train_data.csv and "
+        f"{source} is not a data set",
+        f"expected {', '.join(DATASETS)}, a folder with FVgNET's lists (train_data.csv and "
         "test_data.csv), a folder written by crsdun data make, or a .yaml that describes a folder of your own",
     )

@@ -1,10 +1,10 @@
-"""Is a data set what it should be? Every file is looked at, and all that is wrong is said at once."""
+"""Is a data set as it should be? Every file is examined, and everything wrong is reported at once."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,33 @@ import numpy as np
 
 from crsdun.errors import InputError, UnitError
 from crsdun.scenes.catalog import dataset_index, open_set
-from crsdun.scenes.file_dataset import DatasetIndex, SceneFiles
+from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
 from crsdun.scenes.produce import StoredProduce
-from crsdun.scenes.produce.dataset import scene_hash
-from crsdun.scenes.produce.rendering import ONE, Rendering
-from crsdun.scenes.scene import UNLABELLED, Scene
+from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 from crsdun.storage import write_text
 
 Progress = Callable[[int, int], None]
 
-# More of the values above 1 than this, and they are hardly on the scale whose white is 1 (FVgNET has 3.4 %).
+# If a larger share of the values exceeds 1, white is hardly 1 on their scale (FVgNET has 3.4 %).
 MOST_ABOVE_ONE = 0.5
-# nm: by how much a file's own wavelengths may differ from those of the data set.
+# By how many nm a file's own wavelengths may differ from those of the data set.
 SAME_WAVELENGTH = 0.5
 
 
 @dataclass
-class SplitFacts:
-    """What was found in a split.
+class SplitStatistics:
+    """What a split contains.
 
     Attributes:
         scenes, files: how many.
-        shapes, types, orientations: of the cubes, with how many there are of each; shapes are (C,H,W).
-        low, high: of the finite values.
-        values, above_one, broken: how many there are, exceed 1, are NaN or infinite.
-        labels: what became of the label maps, with how many there are of each.
+        shapes, types, orientations: of the cubes, with the count of each; shapes are (C,H,W).
+        low, high: smallest and largest finite value.
+        values, above_one, not_finite: how many values there are, exceed 1, are NaN or infinite.
+        labels: state of the label maps, with the count of each.
         pixels: of each class, by name.
-        unlabelled: pixels that nobody knows.
+        unlabelled: pixels whose class is unknown.
     """
 
     scenes: int = 0
@@ -53,7 +51,7 @@ class SplitFacts:
     high: float = -np.inf
     values: int = 0
     above_one: int = 0
-    broken: int = 0
+    not_finite: int = 0
     pixels: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
 
@@ -63,7 +61,7 @@ class SplitFacts:
         self.types[stored_type] += 1
         finite = cube[np.isfinite(cube)]
         self.values += cube.size
-        self.broken += cube.size - finite.size
+        self.not_finite += cube.size - finite.size
         self.above_one += int((finite > 1).sum())
         if finite.size:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
@@ -74,9 +72,27 @@ class SplitFacts:
         self.pixels.update(dict(zip(names, counts.tolist(), strict=True)))
         self.unlabelled += int((classes == UNLABELLED).sum())
         contrasts = edge_contrasts(cube.mean(axis=0), classes)
-        if lies := best_orientation([contrasts]):
-            self.orientations[lies] += 1
+        if orientation := best_orientation([contrasts]):
+            self.orientations[orientation] += 1
         return contrasts
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        finite = self.values > self.not_finite
+        return {
+            "scenes": self.scenes,
+            "files": self.files,
+            "shapes": dict(self.shapes),
+            "types": dict(self.types),
+            "orientations": dict(self.orientations),
+            "labels": dict(self.labels),
+            "min": self.low if finite else None,
+            "max": self.high if finite else None,
+            "above_one": self.above_one / self.values if self.values else None,
+            "nan_or_infinite": self.not_finite,
+            "pixels": dict(self.pixels),
+            "unlabelled": self.unlabelled,
+        }
 
 
 @dataclass(frozen=True)
@@ -86,165 +102,170 @@ class Check:
     Attributes:
         name, layout: of the data set.
         class_names: background first; empty without labels.
-        splits: facts by split.
-        problems: what is wrong, one line each; none if all is well.
+        splits: statistics by split.
+        problems: what is wrong, one line each; empty if all is well.
         notes: what to know, one line each.
-        hashes: file or scene → SHA-256.
+        hashes: SHA-256 by file or scene.
     """
 
     name: str
     layout: str
     class_names: tuple[str, ...]
-    splits: dict[str, SplitFacts]
-    problems: list[str]
-    notes: list[str]
+    splits: dict[str, SplitStatistics]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
     hashes: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "name": self.name,
+            "layout": self.layout,
+            "splits": {split: statistics.to_json() for split, statistics in self.splits.items()},
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+            "hashes": self.hashes,
+        }
 
 
 def check_set(source: str | Path, progress: Progress | None = None) -> Check:
-    """Look at every scene of a data set; ``source`` as in ``open_set``.
+    """Examine every scene of a data set; ``source`` as in ``open_set``.
 
-    Found, and named with the file: scenes without cube or label map, files that cannot be read, other numbers of
-    bands, labels of another size, colours that are no class, NaN, values far from 0..1, and cubes that lie otherwise
-    than their labels (``edge_contrasts``).
+    Reported with the file they are in: scenes without cube or label map, files that cannot be read, wrong numbers of
+    bands, labels of another size, colours that are no class, NaN, values far from 0..1, and cubes in another
+    orientation than their labels (``edge_contrasts``).
 
     Raises:
-        InputError: this is no data set at all.
+        InputError: there is no such data set.
     """
-    named = str(source) in ("produce", "indian-pines")
-    listing = None if named else dataset_index(source)
-    return _check_open(source, progress) if listing is None else _check_listing(listing, progress)
+    index = dataset_index(source)
+    return _check_open(source, progress) if index is None else _check_files(index, progress)
 
 
-def _check_listing(listing: DatasetIndex, progress: Progress | None) -> Check:
-    problems, notes = list(listing.problems), list(listing.notes)
-    splits = {split: SplitFacts() for split in listing.splits}
+def _check_files(index: DatasetIndex, progress: Progress | None) -> Check:
+    problems = list(index.problems)
+    splits = {split: SplitStatistics() for split in index.splits}
     contrasts: dict[Path, dict[str, float]] = {}
-    hashes = listing.hashes((*listing.lists, *listing.unpaired))
-    done, total = 0, sum(len(pairs) for pairs in listing.splits.values())
-    for split, pairs in listing.splits.items():
-        for pair in pairs:
-            contrasts[pair.cube] = _check_pair(listing, pair, splits[split], problems)
-            done += 1
+    hashes = index.hashes((*index.lists, *index.unpaired))
+    total = sum(len(scenes) for scenes in index.splits.values())
+    for split, scenes in index.splits.items():
+        for scene in scenes:
+            contrasts[scene.cube] = _check_scene(index.schema, scene, splits[split], problems)
             if progress is not None:
-                progress(done, total)
-        splits[split].scenes = len(pairs)
-        files = listing.files(split)
-        splits[split].files = len(files)
-        hashes |= listing.hashes(files)
+                progress(len(contrasts), total)
+        files = index.files(split)
+        splits[split].scenes, splits[split].files = len(scenes), len(files)
+        hashes |= index.hashes(files)
     usual = best_orientation(list(contrasts.values()))
     if usual not in (None, AS_THE_LABELS):
         problems.append(
             f"the labels look as if the cubes were {usual}; transpose (true or false) in a .yaml of the data set "
-            "exchanges rows and columns, any other turn has to be made in the files"
+            "swaps rows and columns, any other turn has to be made in the files"
         )
     for cube, each in contrasts.items():
-        lies = best_orientation([each])
-        if lies not in (None, AS_THE_LABELS, usual):
-            problems.append(f"{cube} lies {lies} to its labels; turn it, or leave the scene out")
-    names = listing.reading.class_names or ()
-    return _judged(Check(listing.name, listing.layout, names, splits, problems, notes, hashes))
+        orientation = best_orientation([each])
+        if orientation not in (None, AS_THE_LABELS, usual):
+            problems.append(f"{cube} is {orientation} relative to its labels; turn it, or leave the scene out")
+    names = index.schema.class_names or ()
+    return _completed(Check(index.name, index.layout, names, splits, tuple(problems), index.notes, hashes))
 
 
-def _check_pair(listing: DatasetIndex, pair: SceneFiles, facts: SplitFacts, problems: list[str]) -> dict[str, float]:
-    """Look at one scene; returns how its labels fit, in every orientation."""
-    reading = listing.reading
+def _check_scene(
+    schema: FileSchema, scene: SceneFiles, statistics: SplitStatistics, problems: list[str]
+) -> dict[str, float]:
+    """Examine one scene; returns how well its labels fit in each orientation."""
     try:
-        stored, file = reading.open_cube(pair.cube)
-        cube = reading.scaled(stored[:, :, :], file)
+        stored, file = schema.open_cube(scene.cube)
+        cube = schema.scaled(stored[:, :, :], file)
     except InputError as error:
         problems.append(str(error))
         return {}
-    facts.add_cube(cube, f"{stored.dtype} in {file.format}")
-    if broken := int((~np.isfinite(cube)).sum()):
-        problems.append(f"{pair.cube} holds {broken} NaN or infinite values; replace them")
+    statistics.add_cube(cube, f"{stored.dtype} in {file.format}")
+    if not_finite := int((~np.isfinite(cube)).sum()):
+        problems.append(f"{scene.cube} holds {not_finite} NaN or infinite values; replace them")
     try:
-        told = file.wavelengths
-    except UnitError:  # what the file tells is not needed, where the data set does
-        told = None
-    expected = reading.wavelengths
-    if told and expected and len(told) == len(expected) and not np.allclose(told, expected, 0, SAME_WAVELENGTH):
+        own = file.wavelengths
+    except UnitError:  # those of the file are not needed where the data set has some
+        own = None
+    expected = schema.wavelengths
+    if own and expected and len(own) == len(expected) and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
         problems.append(
-            f"{pair.cube} tells wavelengths of {told[0]:g}–{told[-1]:g} nm but the data set {expected[0]:g}–"
+            f"{scene.cube} has wavelengths of {own[0]:g}–{own[-1]:g} nm but the data set {expected[0]:g}–"
             f"{expected[-1]:g} nm; correct the one that is wrong"
         )
-    if pair.labels is None or not pair.labels.is_file():  # a missing one is among the listing's problems
+    if scene.labels is None or not scene.labels.is_file():  # a missing one is among the problems of the index
         return {}
     try:
-        classes = reading.read_classes(pair.labels, cube.shape[1:])
+        classes = schema.read_classes(scene.labels, cube.shape[1:])
     except InputError as error:
-        facts.labels[f"{pair.labels.suffix}, refused"] += 1
+        statistics.labels[f"{scene.labels.suffix}, refused"] += 1
         problems.append(str(error))
         return {}
-    facts.labels[f"{pair.labels.suffix}, every pixel known"] += 1
-    return facts.add_classes(classes, cube, reading.class_names or ())
+    statistics.labels[f"{scene.labels.suffix}, every pixel known"] += 1
+    return statistics.add_classes(classes, cube, schema.class_names or ())
 
 
 def _check_open(source: str | Path, progress: Progress | None) -> Check:
-    """The same for data sets that crsdun itself makes or brings."""
+    """The same for data sets that are not an index of files."""
     sets: list[SceneSet] = [open_set(source, split) for split in SPLITS]
     splits, problems = {}, []
     hashes: dict[str, str] = {}
     done, total = 0, sum(map(len, sets))
-    for each in sets:
-        facts = splits[each.split] = SplitFacts(scenes=len(each))
-        frozen = each.hashes()
-        for index in range(len(each)):
+    for scenes in sets:
+        statistics = splits[scenes.split] = SplitStatistics(scenes=len(scenes))
+        hashes |= scenes.hashes()
+        for index in range(len(scenes)):
             done += 1
             if progress is not None:
                 progress(done, total)
             try:
-                scene = each[index]
+                scene = scenes[index]
             except (InputError, OSError) as error:
                 problems.append(str(error))
                 continue
-            facts.add_cube(scene.cube, str(scene.cube.dtype))
-            if isinstance(each, StoredProduce) and _stored_hash(scene) != frozen[scene.name]:
+            statistics.add_cube(scene.cube, str(scene.cube.dtype))
+            if isinstance(scenes, StoredProduce) and not scenes.is_intact(index):
                 problems.append(f"{scene.name} is not that of the frozen benchmark; make the files again")
-            if scene.classes is not None and each.class_names is not None:
-                facts.add_classes(scene.classes, scene.cube, each.class_names)
-        hashes |= frozen
-    name, known = sets[0].name.removesuffix(f" {SPLITS[0]}"), sets[0].wavelengths
-    layout = f"{sets[0].bands} bands" + (f" from {known[0]:g} to {known[-1]:g} nm" if known else "")
-    return _judged(Check(name, layout, sets[0].class_names or (), splits, problems, [], hashes))
+            if scene.classes is not None and scenes.class_names is not None:
+                statistics.add_classes(scene.classes, scene.cube, scenes.class_names)
+    first = sets[0]
+    layout = f"{first.bands} bands"
+    if first.wavelengths:
+        layout += f" from {first.wavelengths[0]:g} to {first.wavelengths[-1]:g} nm"
+    name = first.name.removesuffix(f" {SPLITS[0]}")
+    return _completed(Check(name, layout, first.class_names or (), splits, tuple(problems), (), hashes))
 
 
-def _stored_hash(scene: Scene) -> str:
-    """The hash of a scene of Produce-23 as it is stored."""
-    assert scene.classes is not None
-    cube = np.rint(scene.cube * ONE).astype(np.uint16)
-    return scene_hash(Rendering(cube, scene.classes.astype(np.uint8), scene.provenance["illuminant"]))
-
-
-def _judged(check: Check) -> Check:
-    """With what only the whole tells."""
-    values = sum(facts.values for facts in check.splits.values())
-    above = sum(facts.above_one for facts in check.splits.values())
-    if values and above / values > MOST_ABOVE_ONE:
-        check.problems.append(
-            f"{above / values:.0%} of the values exceed 1, but metrics take 1 for white; say a divisor in a .yaml of "
-            "the data set"
+def _completed(check: Check) -> Check:
+    """With the problems and notes that only all splits together reveal."""
+    problems, notes = check.problems, check.notes
+    values = sum(statistics.values for statistics in check.splits.values())
+    above_one = sum(statistics.above_one for statistics in check.splits.values())
+    if values and above_one / values > MOST_ABOVE_ONE:
+        problems += (
+            f"{above_one / values:.0%} of the values exceed 1, but metrics take 1 for white; set a divisor in a "
+            ".yaml of the data set",
         )
-    seen = {name for facts in check.splits.values() for name, count in facts.pixels.items() if count}
-    unseen = [name for name in check.class_names[1:] if name not in seen]
-    if unseen and seen:
-        check.notes.append(f"no pixel is {', '.join(unseen)}")
-    return check
+    pixels = sum((statistics.pixels for statistics in check.splits.values()), Counter[str]())
+    absent = [name for name in check.class_names[1:] if not pixels[name]]
+    if absent and pixels:
+        notes += (f"no pixel is {', '.join(absent)}",)
+    return replace(check, problems=problems, notes=notes)
 
 
 # -- manifests ---------------------------------------------------------------------------------------------------
 
 
 def write_manifest(hashes: dict[str, str], path: Path) -> None:
-    """One line for each file, as ``sha256sum --check`` reads them."""
+    """Write one line for each file, in the format that ``sha256sum --check`` reads."""
     write_text(path, "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())))
 
 
 def compare_manifest(hashes: dict[str, str], path: Path) -> dict[str, list[str]]:
-    """What has ``changed``, is ``missing`` and is ``new`` since a manifest was written, names sorted.
+    """The names, sorted, that have ``changed``, are ``missing`` and are ``new`` since a manifest was written.
 
     Raises:
-        InputError: the file is no manifest.
+        InputError: the file is not a manifest.
     """
     try:
         lines = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -252,37 +273,9 @@ def compare_manifest(hashes: dict[str, str], path: Path) -> dict[str, list[str]]
     except ValueError:
         before = {}
     if not before:
-        raise InputError(f"{path} is no manifest (SHA-256, two spaces, name)", "choose another name for a new one")
+        raise InputError(f"{path} is not a manifest (SHA-256, two spaces, name)", "choose another name for a new one")
     return {
         "changed": sorted(name for name in before.keys() & hashes.keys() if before[name] != hashes[name]),
         "missing": sorted(before.keys() - hashes.keys()),
         "new": sorted(hashes.keys() - before.keys()),
-    }
-
-
-def as_plain(check: Check) -> dict[str, Any]:
-    """A check as JSON can hold it."""
-    return {
-        "name": check.name,
-        "layout": check.layout,
-        "splits": {
-            split: {
-                "scenes": facts.scenes,
-                "files": facts.files,
-                "shapes": dict(facts.shapes),
-                "types": dict(facts.types),
-                "orientations": dict(facts.orientations),
-                "labels": dict(facts.labels),
-                "min": facts.low if facts.values > facts.broken else None,
-                "max": facts.high if facts.values > facts.broken else None,
-                "above_one": facts.above_one / facts.values if facts.values else None,
-                "nan_or_infinite": facts.broken,
-                "pixels": dict(facts.pixels),
-                "unlabelled": facts.unlabelled,
-            }
-            for split, facts in check.splits.items()
-        },
-        "problems": check.problems,
-        "notes": check.notes,
-        "hashes": check.hashes,
     }

@@ -3,25 +3,24 @@
 =============  ====================================================================================================
 cubes          pattern of the cubes' files, relative to the YAML, with ``{name}`` for what differs from scene to
                scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads.
-labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. Without it
-               the map is ``labels_key`` of the cube's file, or there is none.
-classes        names, background first; or for each ``{name, colour, value}``. ``colour`` is [red, green, blue] or
-               "#rrggbb" in label pictures, ``value`` what stands for the class in maps of numbers (default: its
-               place in this list).
-unlabelled     the value or colour of pixels that nobody knows; losses and metrics leave them out.
+labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. Without it,
+               ``labels_key`` names the map in the cube's file; without both, the scenes are not labelled.
+classes        names, background first; or for each ``{name, colour, value}``: ``colour``, [red, green, blue] or
+               "#rrggbb", in label pictures, and ``value`` in maps of numbers (default: position in this list).
+unlabelled     the value or colour of pixels whose class is unknown; losses and metrics leave them out.
 splits         ``train``, ``validation`` and ``test``: each a list of names or patterns (``field_*``), or each a
                share of the scenes (0.7), drawn with ``seed``.
-seed           of shares (default: 0).
-wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``kaist`` (default: the files tell).
-bands          their number, where the wavelengths are unknown.
-resample       wavelengths onto which every cube is interpolated.
-divisor        what stored numbers are divided by (default: 8- and 16-bit integers by the largest of their type).
-transpose      true where rows and columns of the cubes are those of the label maps exchanged.
+seed           for drawing shares (default: 0).
+wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``kaist`` (default: from the files).
+bands          number of bands, where the wavelengths are unknown.
+resample       wavelengths to which every cube is interpolated.
+divisor        what stored numbers are divided by (default: the largest value of 8- and 16-bit integers).
+transpose      true where rows and columns of the cubes are swapped relative to the label maps.
 cube_key       name of the cube in its file, where that holds several arrays; ``labels_key`` of the label map.
 name           of the data set (default: that of the YAML).
 =============  ====================================================================================================
 
-A YAML with the key ``fvgnet`` gives instead the folder of a copy of FVgNET and any of the settings ``validation``,
+A YAML with the key ``fvgnet`` names the folder of a copy of FVgNET instead, with any of the settings ``validation``,
 ``seed``, ``transpose`` and ``real_fake`` of ``index_fvgnet``.
 """
 
@@ -39,9 +38,9 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
+from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.fvgnet import index_fvgnet
 from crsdun.scenes.labels import LabelCodes
-from crsdun.scenes.lazy_arrays import open_arrays
 from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS
 
@@ -50,7 +49,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """One class: its name, and what stands for it in label maps."""
+    """One class: its name, and the colour or value that stands for it in label maps."""
 
     name: str
     colour: Colour | None = None
@@ -59,7 +58,7 @@ class ClassEntry:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    """What the YAML says; see the module."""
+    """The contents of the YAML; see the module."""
 
     cubes: str
     splits: Mapping[str, tuple[str, ...] | float]
@@ -81,7 +80,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
     """The scenes that a YAML describes, for a ``FileDataset``.
 
     Raises:
-        InputError: there is no such file, it says something that cannot be, or no cube is where it says.
+        InputError: there is no such file, it holds something invalid, or no file matches its pattern of the cubes.
     """
     path = Path(path)
     values = _read_yaml(path)
@@ -91,35 +90,35 @@ def index_folder(path: str | Path) -> DatasetIndex:
     typed = _typed(path, values, KEYS)
     for key in ("cubes", "splits"):
         if key not in typed:
-            raise InputError(f"{path} does not say {key}", f"expected {KEYS[key][1]}")
+            raise InputError(f"{path} lacks the key {key}", f"expected {KEYS[key][1]}")
     config = FolderConfig(**typed)
 
     root, problems = path.parent, list[str]()
     cubes = _find_cubes(path, config.cubes)
-    legend = _legend(path, config)
+    label_codes = _label_codes(path, config)
     wavelengths = config.wavelengths or open_arrays(next(iter(cubes.values()))).wavelengths
     if wavelengths is None and config.bands is None:
-        raise InputError("the cubes do not tell their wavelengths", f"say wavelengths or bands in {path}")
-    pairs = {}
+        raise InputError("the files of the cubes hold no wavelengths", f"give wavelengths or bands in {path}")
+    scenes = {}
     for name, cube in cubes.items():
         labels = cube if config.labels_key else None
         if config.labels is not None:
             labels = root / config.labels.replace("{name}", name)
-        pairs[name] = SceneFiles(name, cube, labels)
-    splits = _splits(config, list(pairs), problems)
-    names = {name for some in splits.values() for name in some}
-    for name, pair in pairs.items():
-        if name in names and pair.labels is not None and not pair.labels.is_file():
-            problems.append(f"{name} has no label map {pair.labels}; add it, or leave the scene out of the splits")
-    left_out = [name for name in pairs if name not in names]
+        scenes[name] = SceneFiles(name, cube, labels)
+    splits = _splits(config, list(scenes), problems)
+    used = {name for names in splits.values() for name in names}
+    for name, files in scenes.items():
+        if name in used and files.labels is not None and not files.labels.is_file():
+            problems.append(f"{name} has no label map {files.labels}; add it, or leave the scene out of the splits")
+    unused = [name for name in scenes if name not in used]
     return DatasetIndex(
         name=config.name or path.stem,
         layout=f"folder described by {path.name}",
         root=root,
-        reading=FileSchema(
+        schema=FileSchema(
             bands=len(wavelengths) if wavelengths else config.bands or 0,
             wavelengths=wavelengths,
-            legend=legend,
+            label_codes=label_codes,
             class_names=tuple(entry.name for entry in config.classes) or None,
             colours=tuple(entry.colour for entry in config.classes if entry.colour) or None,
             resample=config.resample,
@@ -128,35 +127,33 @@ def index_folder(path: str | Path) -> DatasetIndex:
             cube_key=config.cube_key,
             labels_key=config.labels_key,
         ),
-        splits={split: tuple(pairs[name] for name in some) for split, some in splits.items()},
+        splits={split: tuple(scenes[name] for name in names) for split, names in splits.items()},
         lists=(path,),
         problems=tuple(problems),
-        notes=(f"in no split: {', '.join(left_out)}",) if left_out else (),
+        notes=(f"in no split: {', '.join(unused)}",) if unused else (),
     )
 
 
 def _find_cubes(path: Path, pattern: str) -> dict[str, Path]:
-    """The cubes by the name of their scene, sorted."""
+    """Cubes by the name of their scene, sorted."""
     before, *after = pattern.split("{name}")
-    found = sorted(glob("*".join(escape(part) for part in (before, *after)), root_dir=path.parent))
-    # Where the name stands twice, as in {name}/{name}.npy, it is the same one.
+    files = sorted(glob("*".join(escape(part) for part in (before, *after)), root_dir=path.parent))
+    # Where the name occurs twice, as in {name}/{name}.npy, both are the same.
     parts = re.compile(re.escape(before) + "([^/]+)" + r"\1".join(re.escape(part) for part in after))
-    matches = {file: parts.fullmatch(Path(file).as_posix()) for file in found}
+    matches = {file: parts.fullmatch(Path(file).as_posix()) for file in files}
     cubes = {match[1]: path.parent / file for file, match in matches.items() if match}
     if not cubes:
-        raise InputError(f"no file is like {path.parent / pattern}", f"correct cubes in {path}")
+        raise InputError(f"no file matches {path.parent / pattern}", f"correct cubes in {path}")
     return cubes
 
 
-def _legend(path: Path, config: FolderConfig) -> LabelCodes | None:
+def _label_codes(path: Path, config: FolderConfig) -> LabelCodes | None:
     if not config.classes:
         if config.labels or config.labels_key:
-            raise InputError(f"{path} says where labels are but not which classes", f"expected {KEYS['classes'][1]}")
+            raise InputError(f"{path} gives labels but no classes", f"expected {KEYS['classes'][1]}")
         return None
     if not config.labels and not config.labels_key:
-        raise InputError(
-            f"{path} says which classes there are but not where", f"expected {KEYS['labels'][1]} as labels"
-        )
+        raise InputError(f"{path} gives classes but no labels", f"expected {KEYS['labels'][1]} as labels")
     colours = [entry.colour for entry in config.classes]
     if None in colours and any(colours):
         name = config.classes[colours.index(None)].name
@@ -169,18 +166,19 @@ def _legend(path: Path, config: FolderConfig) -> LabelCodes | None:
     if config.unlabelled is not None:
         single = isinstance(config.unlabelled, int)
         codes.append(((config.unlabelled,) if single else config.unlabelled, UNLABELLED))  # type: ignore[arg-type]
-    legend: LabelCodes = {}
+    label_codes: LabelCodes = {}
     for code, index in codes:
-        if code in legend:
+        if code in label_codes:
             first, second = (
-                "unlabelled" if each < 0 else config.classes[each].name for each in (legend[code], index)
+                "unlabelled" if each < 0 else config.classes[each].name for each in (label_codes[code], index)
             )
-            told = code[0] if len(code) == 1 else code
+            shown = code[0] if len(code) == 1 else code
             raise InputError(
-                f"{path}: {told} stands for {first!r} and for {second!r}", "give the classes their colour or value"
+                f"{path}: {shown} stands for {first!r} and for {second!r}",
+                "give each class its own colour or value",
             )
-        legend[code] = index
-    return legend
+        label_codes[code] = index
+    return label_codes
 
 
 def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict[str, list[str]]:
@@ -188,24 +186,24 @@ def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict
     splits: dict[str, list[str]] = {}
     start, share, order = 0, 0.0, hash_shuffled(names, config.seed)
     for split in (split for split in SPLITS if split in config.splits):
-        said = config.splits[split]
-        if isinstance(said, float):
-            share += said
+        entry = config.splits[split]
+        if isinstance(entry, float):
+            share += entry
             end = round(share * len(names))
             splits[split] = sorted(order[start:end])
             start = end
         else:
-            for pattern in said:
+            for pattern in entry:
                 if not any(fnmatchcase(name, pattern) for name in names):
-                    problems.append(f"no cube is called {pattern!r}, which the {split} split lists; correct the name")
-            splits[split] = [name for name in names if any(fnmatchcase(name, pattern) for pattern in said)]
+                    problems.append(f"the {split} split lists {pattern!r}, but no cube has that name; correct it")
+            splits[split] = [name for name in names if any(fnmatchcase(name, pattern) for pattern in entry)]
         for other in list(splits)[:-1]:
             for name in sorted(set(splits[split]) & set(splits[other])):
                 problems.append(f"{name} is in the {other} and in the {split} split; take it out of one")
     return splits
 
 
-# -- what a key may say -----------------------------------------------------------------------------------------
+# -- the values of keys -----------------------------------------------------------------------------------------
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -216,14 +214,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys", "expected lines such as cubes: cubes/{name}.npy")
     return values
 
 
 def _typed(path: Path, values: dict[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The values of a YAML as their keys want them."""
+    """The values of a YAML in the types of their keys."""
     typed = {}
     for key, value in values.items():
         if key not in keys:
@@ -235,7 +233,7 @@ def _typed(path: Path, values: dict[str, Any], keys: Mapping[str, Key]) -> dict[
             typed[key] = parse(value)
         except (TypeError, ValueError, LookupError) as error:
             why = f" ({error})" if isinstance(error, InputError) else ""
-            raise InputError(f"{path} says {key}: {value!r}", f"expected {expected}{why}") from error
+            raise InputError(f"{path} has {key}: {value!r}", f"expected {expected}{why}") from error
     return typed
 
 
@@ -303,7 +301,7 @@ def _classes(value: Any) -> tuple[ClassEntry, ...]:
     for each in value:
         if isinstance(each, dict):
             parsers: dict[str, Callable[[Any], Any]] = {"name": _text, "colour": _colour, "value": _integer}
-            entries.append(ClassEntry(**{key: parsers[key](said) for key, said in each.items()}))
+            entries.append(ClassEntry(**{key: parsers[key](entry) for key, entry in each.items()}))
         else:
             entries.append(ClassEntry(_text(each)))
     if len({entry.name for entry in entries}) < len(entries):
@@ -314,14 +312,16 @@ def _classes(value: Any) -> tuple[ClassEntry, ...]:
 def _split_lists(value: Any) -> dict[str, tuple[str, ...] | float]:
     if not isinstance(value, dict) or not value or not set(value) <= set(SPLITS):
         raise TypeError
-    if all(isinstance(said, (int, float)) for said in value.values()):
-        shares: dict[str, tuple[str, ...] | float] = {split: float(_positive(said)) for split, said in value.items()}
+    if all(isinstance(entry, (int, float)) for entry in value.values()):
+        shares: dict[str, tuple[str, ...] | float] = {
+            split: float(_positive(entry)) for split, entry in value.items()
+        }
         if sum(value.values()) > 1 + 1e-9:
             raise InputError("the shares add up to more than 1")
         return shares
     return {
-        split: (_text(said),) if isinstance(said, str) else tuple(_text(name) for name in said)
-        for split, said in value.items()
+        split: (_text(entry),) if isinstance(entry, str) else tuple(_text(name) for name in entry)
+        for split, entry in value.items()
     }
 
 
@@ -344,13 +344,13 @@ KEYS: dict[str, Key] = {
     "transpose": (_flag, "true or false"),
     "cube_key": (_text, "the name of an array"),
     "labels_key": (_text, "the name of an array"),
-    "name": (_text, "a text"),
+    "name": (_text, "a name"),
 }
 FVGNET_KEYS: dict[str, Key] = {
     "fvgnet": (_text, "the folder of the copy, relative to this file"),
     "validation": (_share, "a share of the training list, such as 0.1"),
     "real_fake": (
         lambda value: (_integer(value[0]), _integer(value[1])),
-        "[1, 2]: what the second channel of the label maps says of real and of fake objects",
+        "[1, 2]: the codes of real and of fake objects in the second channel of the label maps",
     ),
 }

@@ -1,7 +1,7 @@
 """FVgNET: real and fake fruit and vegetables, as its authors released it and as the public mirror has it.
 
 CRSDUN is trained on it: 512×512 pixels, 28 bands from 400 to 730 nm, 23 classes. Neither copy comes with crsdun. A
-folder is taken for FVgNET if it holds lists of scenes: ``.csv`` files with the columns ``names`` and ``masks``.
+folder is recognised as FVgNET by its lists of scenes: ``.csv`` files with the columns ``names`` and ``masks``.
 
 =================  =============================================  ==========================================
                    authors' release                               public mirror
@@ -9,17 +9,17 @@ folder is taken for FVgNET if it holds lists of scenes: ``.csv`` files with the 
 lists              train_data.csv, test_data.csv                  one list, or these two
 cubes              visible_28/NAME.npy, (512, 512, 28) float      NAME.npy, (512, 512, 34) float64 on
                                                                   400, 410 … 730 nm; or NAME.h5, 204 bands
-labels             labels/NAME.png, RGB in ``PALETTE``            NAME.npy, two channels of whole numbers:
+labels             labels/NAME.png, RGB in ``PALETTE``            NAME.npy, two channels of integers:
                                                                   object, and whether it is real or fake
-cubes lie          as the labels                                  transposed against the labels
+cubes are          as the labels                                  transposed relative to the labels
 =================  =============================================  ==========================================
 
-File names of the mirror vary, so files are told by what they hold, wherever in the folder they lie: an array of three
-axes, one of them 28, 34 or 204 long, is a cube; one whose first or last axis is 2 long, and every picture, is a label
-map, those in a folder with "label" in its name before others. Only the file's name without suffix must be that of the
+File names of the mirror vary, so files are recognised by their contents, anywhere in the folder: an array of three
+axes, one of them of length 28, 34 or 204, is a cube; one whose first or last axis has length 2, and every picture, is
+a label map, preferably in a folder with "label" in its name. Only the file's name without suffix must be that of the
 scene.
 
-Cubes of 34 and 204 bands are interpolated linearly onto the 28 bands of the release. Values stay as distributed:
+Cubes of 34 and 204 bands are interpolated linearly to the 28 bands of the release. Values stay as distributed:
 about 3 % exceed 1, nothing is clipped.
 """
 
@@ -35,8 +35,8 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import nbk7_wavelengths
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
+from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.labels import LabelCodes
-from crsdun.scenes.lazy_arrays import open_arrays
 
 WAVELENGTHS = nbk7_wavelengths()
 
@@ -65,14 +65,14 @@ OBJECTS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Cubes with a certain number of bands: where they come from, their wavelengths, and how they lie."""
+    """Cubes of one number of bands: which copy they belong to, their wavelengths and their orientation."""
 
-    layout: str
+    name: str
     wavelengths: tuple[float, ...]
     transposed: bool
 
 
-# By the number of bands; of equally many files those that come first are taken.
+# By number of bands. The layout with most cubes is taken, on a tie the first.
 LAYOUTS = {
     28: Layout("FVgNET, authors' release", WAVELENGTHS, transposed=False),
     34: Layout("FVgNET, public mirror, 34 bands", tuple(np.linspace(400.0, 730.0, 34).tolist()), transposed=True),
@@ -81,8 +81,8 @@ LAYOUTS = {
     ),
 }
 
-# What is kept from training to choose the best weights with, and, where there is one list only, for the test: 50 of
-# the mirror's 252 scenes.
+# The share of the training list that is kept for validation and, where there is only one list, for the test (50 of
+# the mirror's 252 scenes).
 VALIDATION_SHARE, TEST_SHARE = 0.1, 50 / 252
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 
@@ -96,17 +96,17 @@ def index_fvgnet(
 ) -> DatasetIndex:
     """The scenes of an FVgNET folder, for a ``FileDataset``.
 
-    The validation split is drawn from the training list, never from the test list. With one list only, as in the
-    mirror, test scenes are drawn from it first; figures on them cannot be compared with the paper's.
+    The validation split is drawn from the training list, never from the test list. With only one list, as in the
+    mirror, test scenes are drawn from it first; results on them cannot be compared with the paper's.
 
     Args:
         validation: share of the training list, 0..1.
-        seed: which scenes are drawn.
-        transpose: whether the cubes lie transposed against the labels; None takes what the layout says.
-        real_fake: what the second channel of the mirror's label maps says of a real and of a fake object.
+        seed: of the draws.
+        transpose: whether the cubes are transposed relative to the labels; None takes what is usual for the layout.
+        real_fake: the codes of a real and of a fake object in the second channel of the mirror's label maps.
 
     Raises:
-        InputError: the folder holds no list of scenes, or one that cannot be read.
+        InputError: the folder holds no list of scenes.
     """
     folder = Path(folder)
     lists = find_lists(folder)
@@ -117,43 +117,43 @@ def index_fvgnet(
     listed = {path: _names(path, rows, problems) for path, rows in lists.items()}
     left_out = sum(map(len, lists.values())) - sum(map(len, listed.values()))
     if left_out:
-        notes.append(f"left out are listed scenes without masks: {left_out}")
+        notes.append(f"listed scenes without masks, left out: {left_out}")
     splits = _splits(listed, validation, seed, problems, notes)
     names = sorted({name for some in splits.values() for name in some})
-    cubes, labels, others = _find_files(folder, set(names))
-    bands = max(LAYOUTS, key=lambda kind: len(cubes[kind]))
-    kind = LAYOUTS[bands]
-    wavelengths = kind.wavelengths
+    cubes, labels, unusable = _find_files(folder, set(names))
+    bands = max(LAYOUTS, key=lambda bands: len(cubes[bands]))
+    layout = LAYOUTS[bands]
+    wavelengths = layout.wavelengths
     if bands == 204:
-        told = open_arrays(next(iter(cubes[bands].values()))).wavelengths
-        wavelengths = told or wavelengths
-        if told is None:
-            notes.append("the cubes do not tell their wavelengths: taken as evenly spread from 397.32 to 1003.58 nm")
-    pairs = {name: SceneFiles(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
-    halves = []
+        stored = open_arrays(next(iter(cubes[bands].values()))).wavelengths
+        wavelengths = stored or wavelengths
+        if stored is None:
+            notes.append("the cubes' files hold no wavelengths: assumed evenly spaced from 397.32 to 1003.58 nm")
+    scenes = {name: SceneFiles(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
+    unpaired = []
     for name in names:
-        for what, path in (("cube", cubes[bands].get(name)), ("label map", labels.get(name))):
+        for part, path in (("cube", cubes[bands].get(name)), ("label map", labels.get(name))):
             if path is None:
-                wrong = f" ({others[name][1]})" if what == "cube" and name in others else ""
-                problems.append(f"{name} has no {what}{wrong}; get it, or set masks to False in the list")
-            elif name not in pairs:
-                halves.append(path)
+                reason = f" ({unusable[name][1]})" if part == "cube" and name in unusable else ""
+                problems.append(f"{name} has no {part}{reason}; get it, or set masks to False in the list")
+            elif name not in scenes:
+                unpaired.append(path)
     return DatasetIndex(
         name="fvgnet",
-        layout=kind.layout,
+        layout=layout.name,
         root=folder,
-        reading=FileSchema(
+        schema=FileSchema(
             bands=bands,
             wavelengths=wavelengths,
-            legend=legend(real_fake),
+            label_codes=label_codes(real_fake),
             class_names=CLASS_NAMES,
             colours=tuple(PALETTE.values()),
             resample=None if bands == len(WAVELENGTHS) else WAVELENGTHS,
-            transposed=kind.transposed if transpose is None else transpose,
+            transposed=layout.transposed if transpose is None else transpose,
         ),
-        splits={split: tuple(pairs[name] for name in some if name in pairs) for split, some in splits.items()},
+        splits={split: tuple(scenes[name] for name in some if name in scenes) for split, some in splits.items()},
         lists=tuple(lists),
-        unpaired=(*halves, *(path for path, _ in others.values())),
+        unpaired=(*unpaired, *(path for path, _ in unusable.values())),
         problems=tuple(problems),
         notes=tuple(notes),
     )
@@ -161,22 +161,22 @@ def index_fvgnet(
 
 def find_lists(folder: Path) -> dict[Path, list[dict[str, str]]]:
     """The lists of scenes in a folder, with their rows."""
-    found = {}
+    lists = {}
     for path in sorted(folder.glob("*.csv")):
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.DictReader(file)
             if {"names", "masks"} <= set(reader.fieldnames or ()):
-                found[path] = list(reader)
-    return found
+                lists[path] = list(reader)
+    return lists
 
 
-def legend(real_fake: tuple[int, int] = (1, 2)) -> LabelCodes:
-    """What the colours of the release and the pairs of the mirror stand for."""
+def label_codes(real_fake: tuple[int, int] = (1, 2)) -> LabelCodes:
+    """The classes of the colours of the release and of the pairs of the mirror."""
     codes: LabelCodes = {colour: cls for cls, colour in enumerate(PALETTE.values())}
-    codes |= {(0, made): 0 for made in {0, *real_fake}}
-    for number, thing in OBJECTS.items():
-        for made, code in zip(("real", "fake"), real_fake, strict=True):
-            codes[number, code] = CLASS_NAMES.index(f"{made} {thing}")
+    codes |= {(0, code): 0 for code in {0, *real_fake}}
+    for number, kind in OBJECTS.items():
+        for authenticity, code in zip(("real", "fake"), real_fake, strict=True):
+            codes[number, code] = CLASS_NAMES.index(f"{authenticity} {kind}")
     return codes
 
 
@@ -187,7 +187,7 @@ def _names(path: Path, rows: list[dict[str, str]], problems: list[str]) -> list[
         name, masks = Path(row["names"] or "").name, (row["masks"] or "").strip().lower()
         name = name.removesuffix(".npy").removesuffix(".png")
         if masks not in TRUE + FALSE:
-            problems.append(f"{path.name} says masks = {row['masks']!r} in line {number}; expected True or False")
+            problems.append(f"{path.name} has masks = {row['masks']!r} in line {number}; expected True or False")
         elif masks in TRUE and name in names:
             problems.append(f"{path.name} lists {name} again in line {number}; delete the line")
         elif masks in TRUE:
@@ -200,23 +200,23 @@ def _splits(
 ) -> dict[str, list[str]]:
     """The scenes of each split, sorted."""
 
-    def of(word: str) -> set[str]:
-        return {name for path, names in listed.items() if word in path.stem.lower() for name in names}
+    def listed_for(split: str) -> set[str]:
+        return {name for path, names in listed.items() if split in path.stem.lower() for name in names}
 
-    train, test = of("train"), of("test")
+    train, test = listed_for("train"), listed_for("test")
     if not train and not test:
         everything = {name for names in listed.values() for name in names}
         test = set(hash_shuffled(everything, seed)[: round(TEST_SHARE * len(everything))])
         train = everything - test
         notes.append(
-            f"one list only: {len(test)} test scenes were drawn from it (seed {seed}); figures can be compared with "
+            f"only one list: {len(test)} test scenes were drawn from it (seed {seed}); results can be compared with "
             "the paper's only on its own train_data.csv and test_data.csv"
         )
-    for word, names in (("train", train), ("test", test)):
+    for split, names in (("train", train), ("test", test)):
         if not names:
-            problems.append(f"no list names scenes for the {word} split; put {word}_data.csv into the folder")
+            problems.append(f"no list names scenes for the {split} split; put {split}_data.csv into the folder")
     for name in sorted(train & test):
-        problems.append(f"{name} stands in the training and in the test list; take it out of one")
+        problems.append(f"{name} is in the training and in the test list; take it out of one")
     kept = set(hash_shuffled(train, seed)[: round(validation * len(train))])
     return {"train": sorted(train - kept), "validation": sorted(kept), "test": sorted(test)}
 
@@ -224,11 +224,11 @@ def _splits(
 def _find_files(
     folder: Path, names: set[str]
 ) -> tuple[dict[int, dict[str, Path]], dict[str, Path], dict[str, tuple[Path, str]]]:
-    """Cubes by number of bands and scene, label maps by scene, and files that are neither with what is wrong."""
+    """Cubes by number of bands and scene, label maps by scene, and files that are neither, with the reason."""
     cubes: dict[int, dict[str, Path]] = {bands: {} for bands in LAYOUTS}
     labels: dict[str, Path] = {}
-    others: dict[str, tuple[Path, str]] = {}
-    # Pictures need not be label maps: what is called so comes first.
+    unusable: dict[str, tuple[Path, str]] = {}
+    # Not every picture is a label map: those in a folder called so come first.
     for path in sorted(folder.rglob("*"), key=lambda path: ("label" not in path.parent.name.lower(), path)):
         name, suffix = path.stem, path.suffix.lower()
         if name not in names:
@@ -239,7 +239,7 @@ def _find_files(
             try:
                 shapes = [array.shape for array in open_arrays(path).arrays.values() if array.ndim == 3]
             except InputError as error:
-                others[name] = path, str(error)
+                unusable[name] = path, str(error)
                 continue
             bands = [length for shape in shapes for length in shape if length in LAYOUTS]
             if bands:
@@ -247,6 +247,6 @@ def _find_files(
             elif any(2 in (shape[0], shape[-1]) for shape in shapes):
                 labels.setdefault(name, path)
             else:
-                told = ", ".join(str(shape) for shape in shapes) or "no cube"
-                others[name] = path, f"{path.relative_to(folder)} holds {told}, expected 28, 34 or 204 bands"
-    return cubes, labels, others
+                contents = ", ".join(str(shape) for shape in shapes) or "no cube"
+                unusable[name] = path, f"{path.relative_to(folder)} holds {contents}, expected 28, 34 or 204 bands"
+    return cubes, labels, unusable

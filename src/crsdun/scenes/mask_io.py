@@ -1,4 +1,4 @@
-"""Coded apertures from files: one rule for what their numbers mean, however a mask comes in."""
+"""Coded apertures from files: one rule for what their numbers mean, wherever a mask is stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomM
     if kind != "random":
         return read_mask(text, key)
     if not re.fullmatch("[0-9]{0,18}", seed):
-        raise InputError(f"{str(text)!r} is no random mask", "write random:SEED with a whole number, or name a file")
+        raise InputError(f"{str(text)!r} is not a random mask", "write random:SEED with an integer, or name a file")
     return RandomMask(seed=int(seed or "0"))
 
 
@@ -35,13 +35,13 @@ def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
     """A coded aperture from any file that ``read_arrays`` reads.
 
     Args:
-        key: name of the mask in its file; None takes the only array that can be one, or the one with a known name.
+        key: name of the mask in its file; None takes the one with a known name, or the only candidate.
 
     Returns:
         (H,W) float32, or (C,H,W) where it was calibrated per band; scaled as ``transmission``.
 
     Raises:
-        InputError: the file cannot be read, does not tell which array is meant, or is a colour picture.
+        InputError: the file cannot be read, does not reveal which array is the mask, or is a colour picture.
     """
     file = grey(read_arrays(path))
     _, mask = find_array(file, "mask", key)

@@ -1,4 +1,4 @@
-"""A measurement as it lies in a file: the frame of the detector and what is known of the camera."""
+"""A measurement as it is stored in a file: the frame of the detector and what is known of the camera."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Measurement:
         wavelengths: centre of each band in nm, length C; None where unknown.
         mask: coded aperture of the exposure, (H,W) or (C,H,W) float32; None where unknown.
         step: dispersion in pixels per band; None where unknown.
-        name: what to call it in tables and pictures.
-        provenance: where it came from and what was done to it.
+        name: what to call the measurement in tables and pictures.
+        provenance: where the measurement came from and what was done to it.
 
     Raises:
         InputError: the frame is not 2-D, or holds NaN or infinity.
@@ -61,21 +61,21 @@ class Measurement:
 def read_measurement(
     path: str | Path, key: str | None = None, wavelengths: Sequence[float] | None = None
 ) -> Measurement:
-    """A measurement from any file that ``read_arrays`` reads, with the mask and camera our own files keep beside it.
+    """A measurement from any file that ``read_arrays`` reads, with the mask and the camera that our files keep.
 
     Args:
-        key: name of the frame; None takes the only 2-D array or the one with a known name (meas_real, meas, y …).
-        wavelengths: of the camera's bands in nm, in place of those the file tells.
+        key: name of the frame; None takes the one with a known name (meas_real, meas, y …), or the only 2-D array.
+        wavelengths: of the camera's bands in nm, None takes those in the file.
 
     Raises:
-        InputError: the file cannot be read, does not tell which array is meant, is a cube or a colour picture, or
-            holds NaN or infinity.
+        InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture,
+            or holds NaN or infinity.
     """
     file = grey(read_arrays(path))
     name, frame = find_array(file, "measurement", key)
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
-    beside = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
-    mask = next(beside, None)
+    others = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
+    mask = next(others, None)
     if mask is not None:
         mask = transmission(mask, file, wavelengths)
     return Measurement(
@@ -91,11 +91,11 @@ def read_measurement(
 def write_measurement(measurement: Measurement, path: str | Path, overwrite: bool = False) -> None:
     """Write a measurement in the format of the suffix; ``read_measurement`` returns it.
 
-    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr have no place for the mask,
-    .npy for anything but the frame.
+    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr leave out the mask, .npy
+    everything but the frame.
 
     Raises:
-        InputError: the suffix is unknown, a .png should hold floating numbers, the file exists, or the disk
+        InputError: the suffix is unknown, the frame for a .png is not uint8 or uint16, the file exists, or the disk
             refuses.
     """
     arrays = {"measurement": measurement.frame}

@@ -1,4 +1,4 @@
-"""Does a class map lie as its cube does? Classes change where the picture changes."""
+"""Do a class map and its cube have the same orientation? Classes change where the picture changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# What may have happened to a cube → how to make it lie as its labels do.
+# What may have happened to a cube → how to undo it.
 ORIENTATIONS = {
     "as the labels": lambda picture: picture,
     "transposed": lambda picture: picture.T,
@@ -18,21 +18,21 @@ ORIENTATIONS = {
     "transposed along the other diagonal": lambda picture: picture[::-1, ::-1].T,
 }
 AS_THE_LABELS = next(iter(ORIENTATIONS))
-# Another orientation is believed only where it fits so many times better. In the test scenes of Produce-23 the right
-# one has a contrast of 9 to 17, the best of the others 1.2 to 2.4.
+# How many times better another orientation must fit to be believed. On the test scenes of Produce-23 the right one
+# has a contrast of 9 to 17, the best of the others 1.2 to 2.4.
 MARGIN = 1.5
 
 
 def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """How much more a picture changes between pixels of different class than between neighbours in general.
+    """How much more a picture changes between neighbouring pixels of different classes than between any neighbours.
 
     Args:
         picture: (H,W), such as the mean over the bands.
         classes: (H,W) integers.
 
     Returns:
-        for each of ``ORIENTATIONS`` that has the size of the labels the mean step of the picture over the classes'
-        borders divided by its mean step: 1 where they have nothing to do with each other, several where they fit.
+        For each of ``ORIENTATIONS`` that has the size of the labels: the mean step of the picture across borders
+        between classes, divided by its mean step anywhere; 1 where the two are unrelated, several where they fit.
         Empty where there are no borders, or no steps.
     """
     borders = [np.diff(classes, axis=axis) != 0 for axis in (0, 1)]
@@ -50,7 +50,7 @@ def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]
 
 
 def best_orientation(contrasts: Sequence[dict[str, float]]) -> str | None:
-    """How the cubes lie, by the sum over scenes; None where nothing tells.
+    """The orientation of the cubes, by the sum of the contrasts over scenes; None where there are none.
 
     It is ``AS_THE_LABELS`` unless another orientation fits clearly better (``MARGIN``).
     """

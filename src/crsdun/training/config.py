@@ -26,7 +26,7 @@ class DataConfig:
     """Which scenes.
 
     Attributes:
-        source: as ``crsdun.scenes.scene_set.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
+        source: as ``crsdun.scenes.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
         train, validation: splits to learn from and to choose the best weights on; never the test split.
     """
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +17,8 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.produce.rendering import ONE, SIZE, VERSION, Rendering, render
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, pairs
-from crsdun.scenes.scene import Scene
-from crsdun.scenes.scene_set import SceneSet, window
+from crsdun.scenes.scene import Scene, window
+from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, check_file
 
 SCENES = {"train": 256, "validation": 25, "test": 50}
@@ -27,9 +28,11 @@ SOURCE = (
     "shapes and light of crsdun.scenes.produce"
 )
 
+MAKE = "crsdun data make produce"
+
 
 class _Produce(SceneSet):
-    """What both ways to a scene have in common."""
+    """What rendered and stored scenes have in common."""
 
     class_names = CLASS_NAMES
 
@@ -49,7 +52,7 @@ class _Produce(SceneSet):
         return SIZE, SIZE
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every scene (``scene_hash``) as frozen in the package: what is rendered or written equals it."""
+        """SHA-256 of every scene (``scene_hash``) as frozen in the package, rendered and stored scenes alike."""
         return dict(zip(self.names, frozen_hashes()[self.split], strict=True))
 
     def crop(self, index: int, top: int, left: int, height: int, width: int) -> Scene:
@@ -71,7 +74,7 @@ class _Produce(SceneSet):
 
 
 class ProduceSet(_Produce):
-    """A split of Produce-23, rendered when asked for and verified; the last few scenes are kept.
+    """A split of Produce-23, rendered on demand and verified; the last few scenes are cached.
 
     Raises:
         InputError: the split is not ``train``, ``validation`` or ``test``.
@@ -87,7 +90,7 @@ def verified(split: str, index: int) -> Rendering:
     """A scene with exactly the bytes of the benchmark.
 
     Raises:
-        InputError: this machine renders others.
+        InputError: this machine renders other bytes.
     """
     scene, frozen = render(split, index), frozen_hashes()[split][index]
     if scene_hash(scene) != frozen:
@@ -100,25 +103,25 @@ def verified(split: str, index: int) -> Rendering:
 
 
 class StoredProduce(_Produce):
-    """A split of Produce-23 from a folder of ``make_produce``: crops read only their part of the file.
+    """A split of Produce-23 from a folder that ``make_produce`` wrote; a crop reads only its own part of the file.
 
     Raises:
-        InputError: no such split, no such file, or a file of another version of the benchmark.
+        InputError: there is no such split or file, or the file is of another version of the benchmark.
     """
 
     def __init__(self, folder: str | Path, split: str):
         super().__init__(split)
         self.path = Path(folder) / file_name(split)
         if not self.path.is_file():
-            raise InputError(f"{self.path} does not exist", f"write it with: crsdun data make produce --out {folder}")
+            raise InputError(f"{self.path} does not exist", f"write it: {MAKE} with <out> {folder}")
         with self._open() as file:
-            found = {key: str(file.attrs.get(key)) for key in ("benchmark", "version", "sha256")}
+            stored = {key: str(file.attrs.get(key)) for key in ("benchmark", "version", "sha256")}
         expected = {"benchmark": "Produce-23", "version": VERSION, "sha256": split_hash(split)}
-        if found != expected:
+        if stored != expected:
             raise InputError(
-                f"{self.path} holds {found['benchmark']} {found['version']} with SHA-256 {found['sha256'][:12]}…, "
+                f"{self.path} holds {stored['benchmark']} {stored['version']} with SHA-256 {stored['sha256'][:12]}…, "
                 f"not Produce-23 {VERSION} with {expected['sha256'][:12]}…",
-                f"write it again with: crsdun data make produce --out {folder} --overwrite",
+                f"write it again: {MAKE} with <out> {folder} and <overwrite>",
             )
 
     def _open(self) -> Any:
@@ -128,11 +131,16 @@ class StoredProduce(_Produce):
             return h5py.File(self.path)
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be read ({error})", "write it again with: crsdun data make produce --overwrite"
+                f"{self.path} cannot be read ({error})", f"write it again: {MAKE} with <overwrite>"
             ) from error
 
+    def is_intact(self, index: int) -> bool:
+        """Whether a stored scene has exactly the bytes of the benchmark."""
+        stored = Rendering(*self._read(index, slice(None), slice(None)))
+        return scene_hash(stored) == frozen_hashes()[self.split][index]
+
     def _read(self, index: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, str]:
-        with self._open() as file:  # for each crop, so that forked workers share nothing
+        with self._open() as file:  # anew for each crop: forked workers must not share it
             illuminant = ILLUMINANTS[file["illuminants"][index]]
             return file["cubes"][index, :, rows, columns], file["classes"][index, rows, columns], illuminant
 
@@ -140,23 +148,49 @@ class StoredProduce(_Produce):
 # -- files and hashes ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class StoredSplit:
+    """A file that ``make_produce`` wrote: its size in bytes, its scenes, and the hash of the split."""
+
+    bytes: int
+    scenes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ProduceFiles:
+    """The files that ``make_produce`` wrote.
+
+    Attributes:
+        out: the folder.
+        version: of the benchmark.
+        files: by name.
+        references: the published reference points.
+    """
+
+    out: Path
+    version: str
+    files: dict[str, StoredSplit]
+    references: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"out": str(self.out)}
+
+
 def make_produce(
     out: str | Path, overwrite: bool = False, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
+) -> ProduceFiles:
     """Render all of Produce-23 into a folder, one HDF5 file for each split, and verify every scene.
 
     A file holds ``cubes`` (n,C,H,W) uint16 (value / attribute ``one`` = reflectance), ``classes`` (n,H,W) uint8,
     ``illuminants`` (n,) uint8, ``wavelengths`` (C,) in nm, and in its attributes benchmark, version, split, class
-    names, names of the illuminants and the hash of the split. It appears when it is complete and right.
+    names, names of the illuminants and the hash of the split. It appears once it is complete and verified.
 
     Args:
-        out: the folder, made where it does not exist.
+        out: the folder, created if necessary.
         overwrite: replace files of an earlier call.
-        progress: called with the scenes done and all scenes.
-
-    Returns:
-        ``out``, ``version``, ``files`` (name → bytes, scenes and sha256 of the split) and ``references``, the
-        published reference points.
+        progress: called with the number of scenes done and of all scenes.
 
     Raises:
         InputError: a file exists, or this machine renders other bytes than the benchmark's.
@@ -173,19 +207,18 @@ def make_produce(
                     progress(before + done, sum(SCENES.values()))
         before += SCENES[split]
     written = {
-        path.name: {"bytes": path.stat().st_size, "scenes": SCENES[split], "sha256": split_hash(split)}
-        for split, path in paths.items()
+        path.name: StoredSplit(path.stat().st_size, SCENES[split], split_hash(split)) for split, path in paths.items()
     }
-    return {"out": str(out), "version": VERSION, "files": written, "references": references()}
+    return ProduceFiles(Path(out), VERSION, written, references())
 
 
 def _write(path: Path, split: str) -> Iterator[int]:
-    """Write a split to a file; after each scene, how many are done."""
+    """Write a split to a file; yields the number of scenes done after each."""
     import h5py
 
     count, bands = SCENES[split], len(pairs()["wavelengths"])
     with h5py.File(path, "w") as file:
-        # A crop reads little beyond its part. Compression would save a quarter and make crops ten times slower.
+        # A crop reads little more than its part. Compression would save a quarter and make crops ten times slower.
         cubes = file.create_dataset("cubes", (count, bands, SIZE, SIZE), "u2", chunks=(1, bands, 32, 32))
         classes = file.create_dataset("classes", (count, SIZE, SIZE), "u1", chunks=(1, SIZE, SIZE))
         illuminants = file.create_dataset("illuminants", (count,), "u1")
@@ -202,7 +235,7 @@ def _write(path: Path, split: str) -> Iterator[int]:
 
 
 def file_name(split: str) -> str:
-    """Of a split in the folder that ``make_produce`` writes."""
+    """Name of the file of a split in a folder that ``make_produce`` writes."""
     return f"produce-23_{split}.h5"
 
 

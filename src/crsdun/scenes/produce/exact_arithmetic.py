@@ -1,9 +1,9 @@
 """Arithmetic with the same bits on every machine.
 
 IEEE 754 fixes the result of +, −, ×, ÷, √, rounding and comparison to the last bit; sine, power, sums over an axis
-and matrix products it does not: they differ between libraries and processors. NumPy promises the raw stream of PCG64
-and of its seeding, but not that of its distributions. So everything here, and every pixel of Produce-23, is made of
-elementwise operations of the first sort, one at a time on float64, of integers, and of raw PCG64.
+and matrix products are not fixed: they differ between libraries and processors. NumPy guarantees the raw stream of
+PCG64 and its seeding, but not its distributions. So everything here, and every pixel of Produce-23, uses only
+elementwise operations of the first kind, one at a time on float64, integers, and raw PCG64.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class SceneRng:
         self.seed = seed
         self._source = np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16], "big"))
 
-    def for_(self, purpose: str) -> SceneRng:
-        """Other dice, that fall the same whatever these have been asked for."""
+    def derived(self, purpose: str) -> SceneRng:
+        """Another generator, independent of how many numbers this one has drawn."""
         return SceneRng(f"{self.seed}/{purpose}")
 
     def uniforms(self, count: int) -> np.ndarray:
@@ -37,16 +37,16 @@ class SceneRng:
         return low + (high - low) * float(self.uniforms(1)[0])
 
     def chance(self, probability: float) -> bool:
-        """True as often as told."""
+        """True with this probability."""
         return self.uniform(0, 1) < probability
 
     def below(self, count: int) -> int:
         """An integer 0 … count−1."""
         return int(self.uniform(0, count))
 
-    def shuffled(self, things: Sequence[T]) -> list[T]:
-        """The same things in random order (Fisher and Yates)."""
-        order = list(things)
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The same items in random order (Fisher and Yates)."""
+        order = list(items)
         for last in range(len(order) - 1, 0, -1):
             other = self.below(last + 1)
             order[last], order[other] = order[other], order[last]
@@ -59,19 +59,19 @@ def length(*parts: np.ndarray) -> np.ndarray:
 
 
 def ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
-    """0 before ``start``, 1 behind ``end``, a smooth cubic between; ``start`` may be the larger one."""
+    """0 before ``start``, 1 after ``end``, a smooth cubic between; ``start`` may be larger than ``end``."""
     t = np.clip((x - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def wave(turns: np.ndarray) -> np.ndarray:
-    """Much like cos(2π · turns), within 0.021: of cubics."""
+    """An approximation of cos(2π · turns) by cubics, within 0.021."""
     t = np.abs(turns - np.floor(turns + 0.5))
     return 1 - 2 * ramp(t, 0, 0.5)
 
 
 def turns(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Much like atan2(y, x) / 2π, within 0.001 turns: −½ … ½."""
+    """An approximation of atan2(y, x) / 2π in −½ … ½, within 0.001 turns."""
     flat = np.abs(x) >= np.abs(y)
     q = np.where(flat, y, x) / np.where(flat, np.where(x == 0, 1, x), y)
     part = q * (0.125 + 0.04345 * (1 - np.abs(q)))
@@ -80,7 +80,7 @@ def turns(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def curve(points: Sequence[float], x: np.ndarray) -> np.ndarray:
-    """The uniform cubic B-spline of control points over x in 0..1, with the first and the last one doubled."""
+    """The uniform cubic B-spline of control points over x in 0..1, with the first and last one doubled."""
     knots = np.array([points[0], *points, points[-1]])
     place = np.clip(x, 0, 1) * (len(points) - 1)
     index = np.minimum(np.floor(place), len(points) - 2).astype(np.int64)
@@ -93,13 +93,13 @@ def curve(points: Sequence[float], x: np.ndarray) -> np.ndarray:
     ) / 6
 
 
-def noise(dice: SceneRng, x: np.ndarray, y: np.ndarray, cell: float) -> np.ndarray:
-    """Smooth noise −1 … 1 at places x, y: random values on a lattice of ``cell``, ramps between them."""
+def noise(rng: SceneRng, x: np.ndarray, y: np.ndarray, cell: float) -> np.ndarray:
+    """Smooth noise −1 … 1 at points x, y: random values on a lattice of ``cell``, ramps between them."""
     x, y = x / cell, y / cell
     left, top = np.floor(x), np.floor(y)
     columns, rows = (left - left.min()).astype(np.int64), (top - top.min()).astype(np.int64)
     width = int(columns.max()) + 2
-    values = dice.uniforms((int(rows.max()) + 2) * width) * 2 - 1
+    values = rng.uniforms((int(rows.max()) + 2) * width) * 2 - 1
     corner, right, down = rows * width + columns, ramp(x - left, 0, 1), ramp(y - top, 0, 1)
     above = values[corner] + right * (values[corner + 1] - values[corner])
     below = values[corner + width] + right * (values[corner + width + 1] - values[corner + width])

@@ -1,6 +1,6 @@
-"""A scene of Produce-23 from its number: who stands where, in which light, and every pixel's spectrum.
+"""A scene of Produce-23 from its index: the arrangement of its objects, the light, and the spectrum of every pixel.
 
-LabelCodes: C bands · H, W scene. Everything elementwise and exact (see ``exact``).
+Shapes: C bands · H, W scene. Everything is elementwise and exact (see ``exact_arithmetic``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIZE = 256
 ONE = 1 << 14
 
 MARGIN, GAP = 5, 2  # pixels kept free at the border, and between objects
-MISFITS = 7  # objects tried in vain before a row is full
+MISFITS = 7  # objects that do not fit before a row counts as full
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rendering:
     Attributes:
         cube: (C,H,W) uint16, reflectance times ``ONE``.
         classes: (H,W) uint8, index into ``CLASS_NAMES``.
-        illuminant: the lamp, a CIE name; a fake has the colour of its original under this one.
+        illuminant: the lamp, a CIE name; under which a fake has the colour of its original.
     """
 
     cube: np.ndarray
@@ -39,8 +39,8 @@ class Rendering:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """An object in the scene: its class, its surface and where that begins."""
+class PlacedObject:
+    """An object in the scene: its class, its surface, and the top left pixel of that."""
 
     label: int
     surface: shapes.Surface
@@ -55,63 +55,63 @@ class Thing:
 
 def render(split: str, index: int) -> Rendering:
     """Scene ``index`` of a split: the same bytes on every machine."""
-    dice = SceneRng(f"produce-23/{VERSION}/{split}/{index}")
-    lamp = dice.below(len(ILLUMINANTS))
-    things = arrange(dice)
-    light, gleam = lamps(dice)
+    rng = SceneRng(f"produce-23/{VERSION}/{split}/{index}")
+    lamp = rng.below(len(ILLUMINANTS))
+    objects = arrange(rng)
+    light, gleam = lamps(rng)
 
     cover, classes = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE), np.uint8)
-    for thing in things:
-        cover[thing.window] = np.maximum(cover[thing.window], thing.surface.cover)
-        classes[thing.window][thing.surface.cover >= 0.5] = thing.label
+    for placed in objects:
+        cover[placed.window] = np.maximum(cover[placed.window], placed.surface.cover)
+        classes[placed.window][placed.surface.cover >= 0.5] = placed.label
 
-    cube = pairs()["paper"][:, None, None] * paper_light(dice, cover, light)
-    for number, thing in enumerate(things):
-        rows, columns = thing.window
+    cube = pairs()["paper"][:, None, None] * paper_light(rng, cover, light)
+    for number, placed in enumerate(objects):
+        rows, columns = placed.window
         part = cube[:, rows, columns]
-        part += thing.surface.cover * (radiance(dice.for_(f"paint {number}"), thing, lamp, light, gleam) - part)
+        part += placed.surface.cover * (radiance(rng.derived(f"paint {number}"), placed, lamp, light, gleam) - part)
     return Rendering(np.rint(np.clip(cube, 0, 3.99) * ONE).astype(np.uint16), classes, ILLUMINANTS[lamp])
 
 
-# -- who stands where ----------------------------------------------------------------------------------------
+# -- arrangement ---------------------------------------------------------------------------------------------
 
 
-def arrange(dice: SceneRng) -> list[Thing]:
+def arrange(rng: SceneRng) -> list[PlacedObject]:
     """One or two rows of objects that do not touch."""
-    two = dice.chance(0.85)
-    things: list[Thing] = []
+    two = rng.chance(0.85)
+    objects: list[PlacedObject] = []
     deck: list[str] = []
     for top, bottom in ((MARGIN, 126), (130, SIZE - MARGIN)) if two else ((50, 206),):
-        taken = np.full(SIZE, MARGIN)  # in each line of pixels, the columns that are no longer free
-        row: list[Thing] = []
+        taken = np.full(SIZE, MARGIN)  # for each line of pixels, how many columns are taken
+        row: list[PlacedObject] = []
         misfits = 0
         while misfits < MISFITS:
-            deck = deck or dice.shuffled(KINDS)
-            kind, fake, scale = deck.pop(), dice.chance(0.5), dice.uniform(0.75, 1.08)
-            surface = shapes.KINDS[kind](dice.for_(f"shape {top} {len(row)} {misfits}"), scale).trimmed()
-            corner = leftmost(dice, taken, surface.cover > 0, top, bottom)
+            deck = deck or rng.shuffled(KINDS)
+            kind, fake, scale = deck.pop(), rng.chance(0.5), rng.uniform(0.75, 1.08)
+            surface = shapes.KINDS[kind](rng.derived(f"shape {top} {len(row)} {misfits}"), scale).trimmed()
+            corner = leftmost(rng, taken, surface.cover > 0, top, bottom)
             if corner is None:
                 misfits += 1
             else:
-                row.append(Thing(CLASS_NAMES.index(f"{'fake' if fake else 'real'} {kind}"), surface, *corner))
-        # What is left at the end goes between them: whoever came later moves at least as far.
+                row.append(PlacedObject(CLASS_NAMES.index(f"{'fake' if fake else 'real'} {kind}"), surface, *corner))
+        # The remaining room is spread between them: later objects move at least as far as earlier ones.
         room = SIZE - MARGIN - int(taken.max())
-        moves = sorted(dice.below(room + 1) for _ in row) if room > 0 else [0] * len(row)
-        things += [replace(thing, left=thing.left + move) for thing, move in zip(row, moves, strict=True)]
-    return things
+        moves = sorted(rng.below(room + 1) for _ in row) if room > 0 else [0] * len(row)
+        objects += [replace(placed, left=placed.left + move) for placed, move in zip(row, moves, strict=True)]
+    return objects
 
 
-def leftmost(dice: SceneRng, taken: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> tuple[int, int] | None:
-    """Where between two lines an object pushed in from the right comes to rest, as its top left corner.
+def leftmost(rng: SceneRng, taken: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> tuple[int, int] | None:
+    """The top left corner where an object, pushed in from the right between two lines, comes to rest.
 
-    Tries three heights. None where it does not fit; else its place is marked as taken.
+    Three heights are tried. None where it does not fit; otherwise its place is marked as taken.
     """
     height, width = mask.shape
     begin, end = mask.argmax(axis=1), width - mask[:, ::-1].argmax(axis=1)
     slack = bottom - top - height
     if slack < 0:
         return None
-    heights = [top + int(dice.uniform(*part) * slack) for part in ((0, 0.3), (0.35, 0.65), (0.7, 1))]
+    heights = [top + int(rng.uniform(*part) * slack) for part in ((0, 0.3), (0.35, 0.65), (0.7, 1))]
     rests = [int((taken[at : at + height] - begin).max()) for at in heights]
     left = min(rests)
     at = heights[rests.index(left)]
@@ -126,9 +126,9 @@ def leftmost(dice: SceneRng, taken: np.ndarray, mask: np.ndarray, top: int, bott
 # -- light ---------------------------------------------------------------------------------------------------
 
 
-def lamps(dice: SceneRng) -> tuple[np.ndarray, np.ndarray]:
+def lamps(rng: SceneRng) -> tuple[np.ndarray, np.ndarray]:
     """Direction of the soft main light and of its highlights (halfway to the camera), unit vectors (3,)."""
-    light = np.array([dice.uniform(0.25, 0.7) * (-1 if dice.chance(0.5) else 1), dice.uniform(-0.85, -0.45), 0.9])
+    light = np.array([rng.uniform(0.25, 0.7) * (-1 if rng.chance(0.5) else 1), rng.uniform(-0.85, -0.45), 0.9])
     light = light / np.sqrt(light[0] * light[0] + light[1] * light[1] + light[2] * light[2])
     half = light + np.array([0, 0, 1])
     return light, half / np.sqrt(half[0] * half[0] + half[1] * half[1] + half[2] * half[2])
@@ -139,54 +139,54 @@ def cosine(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return normal[0] * direction[0] + normal[1] * direction[1] + normal[2] * direction[2]
 
 
-def paper_light(dice: SceneRng, cover: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Light on white paper in an infinity curve (H,W): brighter towards the lamp, shadows of what stands on it."""
+def paper_light(rng: SceneRng, cover: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Light on white paper in an infinity curve (H,W): brighter towards the lamp, with the shadows of the objects."""
     y, x = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="ij")
-    fall = dice.uniform(0.05, 0.2)
-    even = 1.08 + fall * (0.5 - x) * (1 if light[0] < 0 else -1) - dice.uniform(0.1, 0.3) * ramp(y, 0.6, 0)
-    even = even * (1 + 0.012 * noise(dice, 256 * x, 256 * y, 2))
-    # The shadow falls away from the lamp, which always stands behind.
+    fall = rng.uniform(0.05, 0.2)
+    even = 1.08 + fall * (0.5 - x) * (1 if light[0] < 0 else -1) - rng.uniform(0.1, 0.3) * ramp(y, 0.6, 0)
+    even = even * (1 + 0.012 * noise(rng, 256 * x, 256 * y, 2))
+    # The shadow falls away from the lamp, which is always behind the objects.
     right, down = round(-9 * float(light[0])), round(-9 * float(light[1]))
     wide = np.pad(cover, ((down, 0), (max(right, 0), max(-right, 0))))
     cast = wide[:SIZE, max(-right, 0) : max(-right, 0) + SIZE]
     return even * (1 - 0.5 * blurred(cast, 5)) * (1 - 0.35 * blurred(cover, 2)) * (1 - 0.2 * blurred(cover, 12))
 
 
-def radiance(dice: SceneRng, thing: Thing, lamp: int, light: np.ndarray, gleam: np.ndarray) -> np.ndarray:
-    """What an object sends to the camera, relative to a white reference under the same lamp: (C,h,w)."""
-    surface = thing.surface
+def radiance(rng: SceneRng, placed: PlacedObject, lamp: int, light: np.ndarray, gleam: np.ndarray) -> np.ndarray:
+    """The light from an object to the camera, relative to a white reference under the same lamp: (C,h,w)."""
+    surface = placed.surface
     facing = cosine(surface.normal, light)
     main = np.maximum((facing + 0.25) / 1.25, 0)
     sky = 0.5 - 0.5 * surface.normal[1]
     shine = np.maximum(cosine(surface.normal, gleam), 0)
     for _ in range(surface.tightness):
         shine = shine * shine
-    grain = 1 + 0.02 * (dice.uniforms(facing.size).reshape(facing.shape) * 2 - 1)
+    grain = 1 + 0.02 * (rng.uniforms(facing.size).reshape(facing.shape) * 2 - 1)
     shading = surface.shade * grain * (0.12 + 0.72 * main + 0.3 * sky)
 
     height, width = facing.shape
     y, x = np.meshgrid(np.arange(height) + 0.0, np.arange(width) + 0.0, indexing="ij")
-    first, other, second = tones(dice, thing.label, lamp)
-    mottle = 0.5 + 0.5 * noise(dice, x, y, (height + width) / 10)
+    first, other, second = tones(rng, placed.label, lamp)
+    mottle = 0.5 + 0.5 * noise(rng, x, y, (height + width) / 10)
     spectrum = (
         first[:, None, None]
         + ((1 - surface.tone) * mottle) * (other - first)[:, None, None]
         + surface.tone * (second - first)[:, None, None]
     )
-    return shading * spectrum + (surface.gloss * dice.uniform(0.6, 1.3)) * shine * surface.shade
+    return shading * spectrum + (surface.gloss * rng.uniform(0.6, 1.3)) * shine * surface.shade
 
 
-def tones(dice: SceneRng, label: int, lamp: int) -> list[np.ndarray]:
-    """The spectra that an object is painted with, (C,) each: twice its first tone, once its second.
+def tones(rng: SceneRng, label: int, lamp: int) -> list[np.ndarray]:
+    """The spectra that an object is painted with, (C,) each: two of its first tone, one of its second.
 
-    All are mixtures of variants of one recipe; real and fake draw them alike.
+    All are mixtures of variants of one recipe; real and fake objects draw them in the same way.
     """
     kind, fake = divmod(label - 1, 2)
     spectra = pairs()["fake"][lamp, kind] if fake else pairs()["real"][kind]
-    recipe = dice.below(spectra.shape[1])
+    recipe = rng.below(spectra.shape[1])
     mixed = []
     for tone in (0, 0, 1):
         variants = spectra[tone, recipe]
-        one, two, share = dice.below(len(variants)), dice.below(len(variants)), dice.uniform(0, 1)
+        one, two, share = rng.below(len(variants)), rng.below(len(variants)), rng.uniform(0, 1)
         mixed.append(variants[one] + share * (variants[two] - variants[one]))
     return mixed

@@ -1,9 +1,9 @@
-"""The spectra of Produce-23: what was measured, and the pairs of real and fake that were fitted to it.
+"""The spectra of Produce-23: measured reflectances, and the pairs of real and fake that were fitted to them.
 
 ``measured.csv`` holds reflectances of Vrhel, Gershon and Iwan (1994), ``pairs.npz`` what benchmarks/produce_pairs.py
 made of them: for each kind two tones (such as the skin of a banana and its brown spots), for each tone four recipes
-of six variants, and for each variant its real spectrum and its fake under either illuminant. Within a recipe all
-fakes consist of the same materials.
+of six variants, and for each variant its real spectrum and its fake under either illuminant. All fakes of a recipe
+consist of the same materials.
 
 The colour of a mixture is the mixture of the colours: when variants are mixed with the same weights, real and fake
 keep the same colour. So any object may be painted with mixtures from its recipe.
@@ -26,7 +26,7 @@ CLASS_NAMES = ("background", *(f"{honesty} {kind}" for kind in KINDS for honesty
 # Under which a fake has the colour of its original: CIE A (halogen and other filament lamps), CIE LED-B3 (white LED).
 ILLUMINANTS = ("A", "LED-B3")
 
-# Two things of this name were measured: the number of the column tells them apart.
+# Two samples of this name were measured: the number of the column distinguishes them.
 DOUBLE = ("light blue towel",)
 
 # Reflectance 1 in pairs.npz.
@@ -35,10 +35,10 @@ PAIRS_ONE = 1 << 16
 
 @cache
 def measured(artificial: bool | None = None) -> dict[str, np.ndarray]:
-    """Reflectance of what was measured, by name: (171,), 390–730 nm every 2 nm.
+    """Measured reflectances by name: (171,), 390–730 nm every 2 nm.
 
     Args:
-        artificial: only what is (True) or is not (False) artificial; None for all.
+        artificial: only materials that are (True) or are not (False) artificial; None for all.
     """
     text = files(__package__).joinpath("measured.csv").read_text(encoding="utf-8")
     rows = list(csv.reader(text.splitlines()))[1:]

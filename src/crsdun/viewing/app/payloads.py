@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crsdun.scenes.scene_io import cameras_that_fit
+from crsdun.scenes.inspection import cameras_that_fit
 from crsdun.viewing.app.pictures import css_colour
 from crsdun.viewing.app.sessions import Session
 from crsdun.viewing.app.workspace import Layer, Workspace
@@ -79,4 +79,5 @@ def fits(session: Session) -> list[dict[str, int]]:
             return []
         arrays = session.found[roles[role]["file"]]["arrays"]
         chosen[role] = next(array for array in arrays if array["key"] == roles[role]["key"])
-    return cameras_that_fit(chosen["measurement"], chosen["mask"])
+    cameras = cameras_that_fit(chosen["measurement"]["shape"], chosen["mask"]["shape"])
+    return [{"bands": bands, "step": step} for bands, step in cameras]

@@ -10,12 +10,12 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.scenes import describe
-from crsdun.scenes.formats import ENVI_SUFFIXES
+from crsdun.scenes.formats.envi import DATA_SUFFIXES
 from crsdun.viewing.app.wording import page_message
 
 MEGABYTE = 1 << 20
 SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
-SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data beside a .hdr
+SUFFIXES |= {suffix for suffix in DATA_SUFFIXES if suffix}  # data beside a .hdr
 # What a file may become when it is unpacked, in sizes of the largest upload.
 UNPACKED = 4
 
@@ -64,7 +64,7 @@ def found_in(path: Path, limit: int) -> dict[str, Any]:
     """What ``describe`` finds, named as the browser knows the file; or its ``problem``."""
     try:
         check_unpacked(path, limit * UNPACKED)
-        told = describe(path)
+        told = describe(path).to_json()
     except (InputError, MemoryError) as error:
         return {"name": path.name, "problem": page_message(error, path.parent)}
     return {**told, "path": None, "name": path.name}

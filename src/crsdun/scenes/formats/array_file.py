@@ -1,0 +1,143 @@
+"""What a file holds, and what defines a file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError, UnitError
+from crsdun.optics.wavelengths import to_nanometres
+
+Arrays = dict[str, Any]  # of NumPy arrays, or of ``LazyArray`` in a file that was opened without being read
+Metadata = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        format: name of its format.
+        arrays: numeric arrays by name, in the order of the file; a format without names calls its array "image".
+        metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
+            of 3-D arrays; "colour" and "palette" of pictures; "scale", what numbers are divided by; and what our
+            own writers put there.
+    """
+
+    path: Path
+    format: str
+    arrays: Arrays
+    metadata: Metadata = field(default_factory=dict)
+
+    @property
+    def wavelengths(self) -> tuple[float, ...] | None:
+        """Centres of the bands in nm, in the order of the file; None where the file does not give them.
+
+        Without a unit, 100..20000 are taken as nm and 0.1..20 as µm.
+
+        Raises:
+            UnitError: the unit is unknown, or there is none and the values are neither.
+        """
+        values = self.metadata.get("wavelengths")
+        unit = str(self.metadata.get("wavelength_units", "unknown")).strip().lower()
+        if not values or unit == "index":
+            return None
+        if unit in ("nm", "nanometers"):  # as they are: a conversion would round them
+            return tuple(float(value) for value in values)
+        if unit not in ("", "unknown"):
+            return to_nanometres(values, unit)
+        for unit, low, high in (("nm", 100, 20000), ("um", 0.1, 20)):
+            if low <= min(values) and max(values) <= high:
+                return to_nanometres(values, unit)
+        raise UnitError(
+            f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} without a unit",
+            "add the unit to the file, or give the wavelengths in nm with <wavelengths>",
+        )
+
+    @property
+    def contents(self) -> str:
+        """Every array with its shape, for messages."""
+        return ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
+
+
+@dataclass(frozen=True)
+class LazyArray:
+    """A 3-D data set of an HDF5 file, read where it is indexed: as much of an array as ``np.moveaxis`` needs.
+
+    Attributes:
+        stored_shape: shape in the file.
+        dtype: of what indexing returns.
+        order: which axis of the file each axis here is.
+    """
+
+    path: Path
+    name: str
+    stored_shape: tuple[int, ...]
+    dtype: np.dtype
+    order: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.stored_shape[axis] for axis in self.order)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.order)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.stored_shape))
+
+    def transpose(self, order: tuple[int, ...]) -> LazyArray:
+        return replace(self, order=tuple(self.order[axis] for axis in order))
+
+    def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
+        """
+        Raises:
+            InputError: this part of the file is damaged.
+        """
+        import h5py
+
+        stored = tuple(part[self.order.index(axis)] for axis in range(3))
+        try:
+            with h5py.File(self.path, "r") as file:
+                return file[self.name][stored].transpose(self.order).astype(self.dtype, copy=False)
+        except OSError as error:
+            raise damaged(self.path, "HDF5", error) from error
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: of the format.
+        signatures: what its files begin with.
+        suffixes: of the files that are written in it.
+        open: path → arrays and metadata. Cubes may stay in the file: memory-mapped, or as a ``LazyArray``.
+        write: path, arrays and metadata → file. 3-D arrays come bands first, (C,H,W); where the field expects them
+            last (.mat, .npy, ENVI) they are stored so, and ``metadata["axes"]`` records it where the format can.
+        largest: bytes that one array may have.
+        companion: suffix of a second file that belongs to each.
+    """
+
+    name: str
+    signatures: tuple[bytes, ...]
+    suffixes: tuple[str, ...]
+    open: Callable[[Path], tuple[Arrays, Metadata]]
+    write: Callable[[Path, Arrays, Metadata], None]
+    largest: float = float("inf")
+    companion: str | None = None
+
+
+def damaged(path: Path, format: str, error: Exception) -> InputError:
+    """The error for a file that its format's library cannot read."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(
+        f"{path} begins like {format} but cannot be read, so it is damaged or incomplete", f"get it again ({reason})"
+    )

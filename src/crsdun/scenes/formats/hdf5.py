@@ -1,0 +1,49 @@
+"""HDF5, which is also what MATLAB v7.3 writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata
+from crsdun.scenes.formats.metadata import joined, separated
+
+
+def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
+    """3-D data sets stay in the file; nested ones are called "group/name"; those of MATLAB come in its axis order."""
+    import h5py
+
+    values: dict[str, Any] = {}
+
+    def take(name: str, node: Any) -> None:
+        if not isinstance(node, h5py.Dataset) or name.startswith("#") or "MATLAB_empty" in node.attrs:
+            return
+        matlab = node.attrs.get("MATLAB_class", b"").decode()
+        if h5py.check_string_dtype(node.dtype) and node.shape == ():
+            values[name] = node.asstr()[()]
+        elif matlab == "char":
+            values[name] = node[()].T.astype("<u2").tobytes().decode("utf-16-le")
+        elif node.dtype.kind in "biuf" and node.shape is not None:
+            dtype = np.dtype(bool) if matlab == "logical" else node.dtype
+            # MATLAB stores columns first, so its arrays are transposed in the file.
+            if node.ndim == 3:
+                values[name] = LazyArray(path, name, node.shape, dtype, (2, 1, 0) if matlab else (0, 1, 2))
+            else:
+                values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(take)
+    return separated(values)
+
+
+def write_hdf5(path: Path, arrays: Arrays, metadata: Metadata) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, value in joined(arrays, metadata, "CHW").items():
+            file.create_dataset(name, data=value)
+
+
+HDF5 = Format("HDF5", (b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), open_hdf5, write_hdf5)

@@ -1,0 +1,48 @@
+"""PNG: label maps and raw counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from crsdun.errors import InputError
+from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
+from crsdun.scenes.formats.metadata import JSON_KEY, json_object, to_json
+
+
+def open_png(path: Path) -> tuple[Arrays, Metadata]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+        metadata = json_object(image.info.get(JSON_KEY, ""))
+        palette = image.getpalette()
+        if image.mode == "P" and palette is not None:
+            metadata["palette"] = np.reshape(palette, (-1, 3)).tolist()
+        elif image.mode in ("LA", "RGBA"):  # transparency is not light
+            image = image.convert(image.mode.removesuffix("A"))
+        if image.mode == "RGB":
+            metadata.update(colour=True, axes="HWC")
+        array = np.asarray(image)
+    # Older releases of Pillow widen 16-bit counts to 32.
+    return {"image": array.astype(np.uint16) if array.dtype == np.int32 else array}, metadata
+
+
+def write_png(path: Path, arrays: Arrays, metadata: Metadata) -> None:
+    """The first array, which must be counts (H,W) of uint8 or uint16, and all metadata."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    array = next(iter(arrays.values()))
+    if array.ndim != 2 or array.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"a .png holds counts, (height, width) of uint8 or uint16, not {array.shape} of {array.dtype}",
+            "choose .npz, .h5, .mat or .tif",
+        )
+    text = PngInfo()
+    text.add_itxt(JSON_KEY, to_json(metadata))
+    Image.fromarray(array).save(path, pnginfo=text)
+
+
+PNG = Format("PNG", (b"\x89PNG\r\n\x1a\n",), (".png",), open_png, write_png)

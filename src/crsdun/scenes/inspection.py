@@ -1,0 +1,173 @@
+"""What is in a file: its arrays with their ranges and probable roles, its wavelengths, and cameras that would fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError, UnitError
+from crsdun.optics.geometry import fitting_cameras
+from crsdun.scenes.array_roles import role_by_values
+from crsdun.scenes.formats import read_arrays
+
+
+@dataclass(frozen=True)
+class ArrayDescription:
+    """One array of a file.
+
+    Attributes:
+        min, max, mean: of the finite values; None where there are none.
+        nan, inf: how many values are not finite.
+        looks_like: its probable role, see ``array_roles.role_by_values``.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    min: float | None
+    max: float | None
+    mean: float | None
+    nan: int
+    inf: int
+    looks_like: str
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What a file of arrays holds.
+
+    Attributes:
+        wavelengths: centres of the bands in nm, in the order of the file; None where it has none, or a problem.
+        wavelength_problem: why its wavelengths cannot be used; None where they can.
+        metadata: everything else, as plain JSON values.
+    """
+
+    path: Path
+    format: str
+    arrays: tuple[ArrayDescription, ...]
+    wavelengths: tuple[float, ...] | None
+    wavelength_problem: str | None
+    metadata: dict[str, Any]
+
+    def first(self, role: str) -> ArrayDescription | None:
+        """The first array that looks like ``role``."""
+        return next((array for array in self.arrays if array.looks_like == role), None)
+
+    def fitting_cameras(self, measurement: ArrayDescription) -> list[tuple[int, int]]:
+        """Cameras, (bands, step), that fit one of the arrays and the first mask of the file."""
+        mask = self.first("mask")
+        return cameras_that_fit(measurement.shape, None if mask is None else mask.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; measurements come with their "fitting_cameras"."""
+        arrays = []
+        for array in self.arrays:
+            values = asdict(array) | {"shape": list(array.shape)}
+            if array.looks_like == "measurement":
+                cameras = self.fitting_cameras(array)
+                values["fitting_cameras"] = [{"bands": bands, "step": step} for bands, step in cameras]
+            arrays.append(values)
+        wavelengths: dict[str, Any] | None = None
+        if self.wavelength_problem:
+            wavelengths = {"problem": self.wavelength_problem}
+        elif self.wavelengths:
+            first, last = self.wavelengths[0], self.wavelengths[-1]
+            wavelengths = {"first": first, "last": last, "number": len(self.wavelengths)}
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "arrays": arrays,
+            "wavelengths": wavelengths,
+            "metadata": self.metadata,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsDescription:
+    """The header of a .safetensors file: the number of its tensors, and of all their values."""
+
+    path: Path
+    format: str = "safetensors"
+    looks_like: str = "weights"
+    tensors: int
+    parameters: int
+    metadata: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"path": str(self.path)}
+
+
+def describe(path: str | Path) -> FileDescription | WeightsDescription:
+    """What a file holds. Files of arrays are read whole, of .safetensors only the header.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".safetensors" and path.is_file():
+        return _describe_weights(path)
+    file = read_arrays(path)
+    wavelengths, problem = None, None
+    try:
+        wavelengths = file.wavelengths
+    except UnitError as error:
+        problem = str(error)
+    metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
+    arrays = tuple(_describe_array(name, array) for name, array in file.arrays.items())
+    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata)
+
+
+def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Cameras with whole steps, (bands, step), for the shapes of a measurement and a mask as they are in files.
+
+    Without a mask the scene is taken to be as wide as it is high.
+    """
+    # A file of one band has a third axis.
+    rows, columns = measurement[:2] if measurement[0] > 1 else measurement[-2:]
+    return fitting_cameras(rows if mask is None else mask[-1 if len(mask) == 2 else 1], columns)
+
+
+def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
+    finite = np.isfinite(array)
+    values = array if finite.all() else array[finite]
+    return ArrayDescription(
+        key=name,
+        shape=array.shape,
+        dtype=str(array.dtype),
+        min=values.min().item() if values.size else None,
+        max=values.max().item() if values.size else None,
+        mean=float(values.mean(dtype=np.float64)) if values.size else None,
+        nan=int(np.isnan(array).sum()),
+        inf=int(np.isinf(array).sum()),
+        looks_like=role_by_values(name, array),
+    )
+
+
+def _describe_weights(path: Path) -> WeightsDescription:
+    """A .safetensors file begins with the length of its JSON header in 8 bytes, and the header."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
+        shapes = [tensor["shape"] for tensor in header.values()]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is not a complete .safetensors file ({error})", "get it again") from error
+    parameters = sum(math.prod(shape) for shape in shapes)
+    return WeightsDescription(path=path, tensors=len(shapes), parameters=parameters, metadata=metadata)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
