@@ -9,7 +9,7 @@ import pytest
 
 from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation, write_tables
-from crsdun.viewing.evaluation_page import MOST_PLACES, evaluation_page, read_run_report
+from crsdun.viewing.evaluation_page import MAX_CURVE_POINTS, evaluation_page, read_run_report
 from crsdun.viewing.figures import save_png
 from tests.viewing.reports import HOSTILE, check_self_contained
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_compared_is_said(folders):
     other = evaluation()
     write_tables(replace(other, camera={**other.camera, "step": 1.0}), folders / "c")
     text = evaluation_page([folders / "a", folders / "c"])
-    assert "c has no differences: the cameras differ in step: 2.0 and 1.0" in text
+    assert "c cannot be compared with a: the cameras differ in step: 2.0 and 1.0" in text
 
 
 def test_folders_of_one_name_are_told_apart(folders):
@@ -144,7 +144,7 @@ def test_curves_of_a_run(folders):
 
 
 def test_a_long_run_is_thinned(tmp_path):
-    write_run(tmp_path / "run", 4 * MOST_PLACES)
+    write_run(tmp_path / "run", 4 * MAX_CURVE_POINTS)
     page = check_self_contained(evaluation_page([tmp_path / "run"]))
     loss = page.data["charts"][0]["lines"][0]
     assert loss["x"][:3] == [1, 5, 9]
@@ -155,8 +155,8 @@ def test_broken_folders(folders):
     with pytest.raises(InputError, match="crsdun train"):
         evaluation_page([folders])
     (folders / "run" / "log.csv").write_text("step,loss\none,2\n")
-    with pytest.raises(InputError, match=r"log\.csv is no table of a run"):
-        read_run_report(folders / "run")
+    with pytest.raises(InputError, match=r"log\.csv is not a table of training steps"):
+        read_run_report(folders / "run", "run")
     stored = folders / "a" / "evaluation.json"
     whole = json.loads(stored.read_text())
     for part, value in (("record", {}), ("scenes", [{}]), ("stages", [])):

@@ -10,7 +10,8 @@ from PIL import Image
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
 from crsdun.scenes import Scene
-from crsdun.viewing.paper_figure import Box, _psnr, choose_bands, choose_boxes, paper_figure
+from crsdun.viewing.paper_figure import PROTOCOL, Box, choose_bands, choose_boxes, paper_figure
+from crsdun.viewing.sheet import Sheet
 from tests.viewing.reports import WAVELENGTHS, small_reconstruction
 
 RESULT = small_reconstruction(30, 40)
@@ -35,7 +36,7 @@ def test_png_and_pdf_with_real_fonts(tmp_path):
 
 
 def test_an_error_in_a_box_is_seen_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(paper_figure, "SHARP", 1)
+    monkeypatch.setattr("crsdun.viewing.paper_figure.SHARPNESS", 1)
     box = Box(5, 25, 8, 8)
     settings = {"bands": [2], "boxes": [box], "pixels": []}
     cube = RESULT.scene.cube.copy()
@@ -57,11 +58,15 @@ def test_figures_without_truth_classes_or_wavelengths(tmp_path):
     assert (tmp_path / "none.png").stat().st_size > 1000
 
 
-def test_the_psnr_is_that_of_the_protocol():
-    estimate, truth = RESULT.scene.cube, RESULT.truth.cube
-    expected = cube_metrics(torch.from_numpy(estimate), torch.from_numpy(truth))["psnr_db"]
-    assert _psnr(estimate, truth) == pytest.approx(expected, abs=1e-4)
-    assert _psnr(truth, truth) == 100
+def test_the_psnr_is_that_of_the_protocol(tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(Sheet, "write", lambda sheet, x, middle, text, *style, **properties: texts.append(text))
+    truth = torch.from_numpy(RESULT.truth.cube)
+    drawn(tmp_path / "f.png", replace(RESULT.truth, name="same"), bands=[2])
+    written = [text for text in texts if text.endswith(" dB")]
+    estimate = torch.from_numpy(RESULT.scene.cube)
+    psnr = [cube_metrics(estimate[part], truth[part], PROTOCOL)["psnr_db"] for part in (slice(None), slice(2, 3))]
+    assert written == ["100.00 dB", f"{psnr[0]:.2f} dB", "100.00 dB", f"{psnr[1]:.2f} dB"]
 
 
 def test_bands_by_wavelength_or_number():

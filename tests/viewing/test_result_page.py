@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from crsdun.errors import InputError
+from crsdun.storage import write_text
 from crsdun.viewing import result_page as pages
-from crsdun.viewing.pages import command_line, plain_words, write_page
+from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import read_results, write_results
 from crsdun.viewing.result_page import result_page
@@ -87,7 +88,7 @@ def test_class_table_and_figures(result, text):
 
 
 def test_a_large_cube_is_averaged_until_it_fits(monkeypatch):
-    monkeypatch.setattr(pages, "LARGEST", 260_000)
+    monkeypatch.setattr(pages, "MAX_BYTES", 260_000)
     monkeypatch.setattr(pages, "BANDS_ROOM", 60_000)
     result = small_reconstruction(130, 99, 9)
     noise = np.random.default_rng(0).random(result.scene.cube.shape, dtype=np.float32)
@@ -131,7 +132,7 @@ def test_a_folder_is_read_as_it_was_written(result, tmp_path):
 
 
 def test_folders_that_are_not_whole(result, tmp_path):
-    with pytest.raises(InputError, match="no whole folder of crsdun reconstruct"):
+    with pytest.raises(InputError, match="not a complete folder of crsdun reconstruct"):
         read_results(tmp_path)
     write_results(result, tmp_path / "out")
     (tmp_path / "out" / "measurement.npz").unlink()
@@ -139,21 +140,22 @@ def test_folders_that_are_not_whole(result, tmp_path):
         read_results(tmp_path / "out")
 
 
-def test_words():
+def test_plain_text():
     assert command_line(["/x/crsdun/__main__.py", "info", "a b"]) == "crsdun info 'a b'"
-    assert plain_words({"a": None, "b": [1.0, True]}) == "a –, b 1, yes"
+    assert plain_text({"a": None, "b": [1.0, True]}) == "a –, b 1, yes"
 
 
 def test_a_page_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "new" / "page.html"
-    write_page("one", path)
-    with pytest.raises(InputError, match="--overwrite"):
-        write_page("two", path)
+    path.parent.mkdir()
+    write_text(path, "one", overwrite=False)
+    with pytest.raises(InputError, match="allow it with overwrite"):
+        write_text(path, "two", overwrite=False)
     assert path.read_text() == "one"
-    write_page("two", path, overwrite=True)
+    write_text(path, "two")
     assert [each.name for each in path.parent.iterdir()] == ["page.html"]
     with pytest.raises(InputError, match="could not write"):
-        write_page("x", path / "below")
+        write_text(path / "below", "x")
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.methods.memory import keep_freed_memory
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing import select_pixels
-    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
+    from crsdun.viewing.explanation_figures import attention_sheet, stage_sheet
 
     check_folder(options.out, options.overwrite)
     keep_freed_memory()
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     with atomic_folder(options.out, options.overwrite) as folder:
         stage_sheet(explanation, folder / "stages.png")
         for looks in asked:
-            look_sheet(explanation, looks, folder / picture_name(looks))
+            attention_sheet(explanation, looks, folder / picture_name(looks))
         write_json(folder / RECORD, explanation.record)
         write_json(folder / "explanation.json", told)
     if options.json:

@@ -1,4 +1,4 @@
-"""What a person looks at: colour and figures."""
+"""What people look at: colour and figures here, pages in its modules, the explorer in ``app``."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         picture,
         wavelength_to_rgb,
     )
-    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
+    from crsdun.viewing.explanation_figures import attention_sheet, stage_sheet
     from crsdun.viewing.figures import (
         Panel,
         band_sheet,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crsdun.viewing.palette import class_colours, class_picture
     from crsdun.viewing.pixel_selection import select_pixels
 
-# Drawing needs matplotlib and colour-science, whose imports take a second: loaded when first asked for.
+# Drawing needs matplotlib and colour-science, which take a second to import: they are loaded on first use.
 _HOMES = {
     "auto_exposure": "colour",
     "cube_to_srgb": "colour",
@@ -37,7 +37,7 @@ _HOMES = {
     "select_pixels": "pixel_selection",
     "class_map": "figures",
     "comparison": "figures",
-    "look_sheet": "explanation_figures",
+    "attention_sheet": "explanation_figures",
     "save_png": "figures",
     "spectra": "figures",
     "stage_sheet": "explanation_figures",
@@ -47,6 +47,7 @@ _HOMES = {
 
 __all__ = [
     "Panel",
+    "attention_sheet",
     "auto_exposure",
     "band_sheet",
     "class_colours",
@@ -55,7 +56,6 @@ __all__ = [
     "comparison",
     "cube_to_srgb",
     "false_colour",
-    "look_sheet",
     "measurement_picture",
     "picture",
     "save_png",

@@ -8,7 +8,7 @@ function are those of colour-science.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
         first, last = min(scene.wavelengths), max(scene.wavelengths)
         return image, f"colour under D65 ({scene.bands} bands, {first:.0f}–{last:.0f} nm)"
 
-    blue, green, red = (int((2 * third + 1) * scene.bands / 6) for third in range(3))
+    blue, green, red = spread_bands(scene.bands)
     image = false_colour(scene.cube, (red, green, blue), like=reference.cube)
     if scene.bands == 1:
         return image, "grey (its only band)"
@@ -125,6 +125,11 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
     return np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
 
 
+def spread_bands(count: int) -> tuple[int, int, int]:
+    """Three of ``count`` bands, evenly spread, indices from 0; of fewer than three bands some are the same."""
+    return count // 6, count // 2, 5 * count // 6
+
+
 def measurement_picture(frame: np.ndarray) -> np.ndarray:
     """A coded measurement (H,Wm), any scale, as a grey picture (H,Wm) uint8, 1st to 99th percentile."""
     if frame.ndim != 2 or not np.isfinite(frame).all():
@@ -142,6 +147,11 @@ def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
     light = np.clip(srgb.matrix_XYZ_to_RGB @ seen, 0, None)  # no screen shows pure light: the nearest it can
     red, green, blue = srgb.cctf_encoding(light / light.max())
     return float(red), float(green), float(blue)
+
+
+def css_colour(rgb: Iterable[float]) -> str:
+    """Red, green and blue, 0..255 each, as ``#rrggbb``."""
+    return "#" + "".join(f"{round(float(part)):02x}" for part in rgb)
 
 
 # -- the observer --------------------------------------------------------------------------------------------
