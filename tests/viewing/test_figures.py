@@ -171,7 +171,7 @@ def test_spectra(cube, tmp_path, wavelengths):
 
 def test_spectra_refuse_what_does_not_fit(cube, tmp_path):
     image = cube_to_srgb(cube, NBK7)
-    with pytest.raises(InputError, match=r"\(40, 3\) lies outside"):
+    with pytest.raises(InputError, match="row 40, column 3 lies outside"):
         spectra({"truth": cube}, NBK7, [(40, 3)], tmp_path / "x.png", image)
     with pytest.raises(InputError, match="one shape"):
         spectra({"truth": cube, "crop": cube[:, 1:]}, NBK7, [(1, 1)], tmp_path / "x.png", image)

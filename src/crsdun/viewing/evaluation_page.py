@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from crsdun.errors import InputError
-from crsdun.evaluation import FIGURES, Comparison, Evaluation, compare, read_evaluation
+from crsdun.evaluation import FIGURES, Evaluation, compare, read_evaluation
 from crsdun.evaluation.metrics import authenticity_pairs
 from crsdun.evaluation.tables import FILE, caption, shown
 from crsdun.training.run_log import RECORD as RUN
@@ -37,7 +37,7 @@ CURVES = {
     "gradient_norm": ("norm of the gradient", True),
     "rate": ("learning rate", False),
 }
-CLASS_SCORES = ("iou", "f1", "precision", "recall")
+CLASS_SCORES = ("iou", "f1", "precision", "recall")  # in the order of their columns
 
 Curve = tuple[list[int], list[float | None]]
 
@@ -60,23 +60,8 @@ class RunReport:
     picture: str | None
 
     @property
-    def network(self) -> str:
-        name: str = self.record["config"]["network"]["name"]
-        return name
-
-    @property
     def steps_done(self) -> int:
         return max((steps[-1] for steps, _ in self.curves.values() if steps), default=0)
-
-    @property
-    def steps(self) -> int | None:
-        count: int | None = self.record["config"].get("steps")
-        return count
-
-    @property
-    def parameters(self) -> int | None:
-        count: int | None = self.record.get("network", {}).get("parameters")
-        return count
 
 
 class TableRow(NamedTuple):
@@ -193,7 +178,9 @@ def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None 
         else:
             runs.append(read_run_report(folder, title))
     scene_charts, training_charts = _scene_charts(evaluations), _training_charts(runs)
-    names = [each.evaluation.method for each in evaluations] or [run.network for run in runs]
+    names = [each.evaluation.method for each in evaluations] or [
+        run.record["config"]["network"]["name"] for run in runs
+    ]
     counts = (len(evaluations), "evaluation"), (len(runs), "training run")
     return render(
         "evaluation",
@@ -235,13 +222,10 @@ def read_evaluation_report(folder: Path, title: str) -> EvaluationReport:
 
 def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> EvaluationReport:
     names, last = shown(evaluation), len(evaluation.stages)
-    stages = [
-        TableRow(
-            "answer" if number == last else f"stage {number}",
-            [FIGURES[name].number(figures.get(name)) for name in names],
-        )
-        for number, figures in enumerate(evaluation.stages, start=1)
-    ]
+    stages = []
+    for number, figures in enumerate(evaluation.stages, start=1):
+        cells = [FIGURES[name].number(figures.get(name)) for name in names]
+        stages.append(TableRow("answer" if number == last else f"stage {number}", cells))
     order = sorted(evaluation.scenes, key=lambda row: row["psnr_db"], reverse=True)
     columns = [name for name in FIGURES if any(name in row for row in order)]
     few = len(order) <= 2 * EXTREMES
@@ -289,16 +273,12 @@ def _confusion_rows(evaluation: Evaluation) -> list[ConfusionRow]:
     partner = dict(authenticity_pairs(names))
     partner |= {fake: real for real, fake in partner.items()}
     rows = []
-    for true, line in enumerate(evaluation.confusion):
-        total = sum(line)
+    for true, pixels in enumerate(evaluation.confusion):
+        total = sum(pixels)
+        framed = (true, partner[true]) if true in partner else ()
         cells = [
-            ConfusionCell(
-                names[estimated],
-                pixels,
-                pixels / total if total else 0.0,
-                true in partner and estimated in (true, partner[true]),
-            )
-            for estimated, pixels in enumerate(line)
+            ConfusionCell(names[estimated], count, count / total if total else 0.0, estimated in framed)
+            for estimated, count in enumerate(pixels)
         ]
         rows.append(ConfusionRow(names[true], cells, total))
     return rows
@@ -307,40 +287,36 @@ def _confusion_rows(evaluation: Evaluation) -> list[ConfusionRow]:
 def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
     """A row for each figure and for each class, a column for each evaluation, the best one marked."""
     first, *others = reports
-    comparisons: list[dict[str, Comparison]] = [{}]
+    differences: list[dict[str, str]] = [{}]
     notes = []
     for other in others:
+        differences.append({})
         try:
-            compared = compare(first.evaluation, other.evaluation)
+            for each in compare(first.evaluation, other.evaluation):
+                signed = (FIGURES[each.figure].number(value, "+") for value in (each.difference, each.low, each.high))
+                differences[-1][each.figure] = "{} [{}, {}]".format(*signed)
         except InputError as error:
-            compared = []
             notes.append(f"{other.title} cannot be compared with {first.title}: {error}")
-        comparisons.append({comparison.figure: comparison for comparison in compared})
+
     evaluations = [report.evaluation for report in reports]
     figures = []
-    for name in (name for name in FIGURES if any(name in shown(each) for each in evaluations)):
-        figure = FIGURES[name]
-        values = [each.figures.get(name) for each in evaluations]
-        known = [value for value in values if value is not None]
-        best = (max if figure.higher_is_better else min)(known) if len(known) > 1 else None
-        cells = []
-        for value, differences in zip(values, comparisons, strict=True):
-            difference = ""
-            if name in differences:
-                one = differences[name]
-                signed = [figure.number(each, "+") for each in (one.difference, one.low, one.high)]
-                difference = "{} [{}, {}]".format(*signed)
-            cells.append(ComparedValue(figure.number(value), value is not None and value == best, difference))
-        figures.append(ComparedRow(figure.label, cells))
-    names = first.evaluation.data["class_names"]
-    same = all(each.classes and each.data["class_names"] == names for each in evaluations)
+    for name, figure in FIGURES.items():
+        if any(name in shown(each) for each in evaluations):
+            values = [each.figures.get(name) for each in evaluations]
+            known = [value for value in values if value is not None]
+            best = (max if figure.higher_is_better else min)(known) if len(known) > 1 else None
+            cells = [
+                ComparedValue(figure.number(value), value is not None and value == best, compared.get(name, ""))
+                for value, compared in zip(values, differences, strict=True)
+            ]
+            figures.append(ComparedRow(figure.label, cells))
+
+    class_names = first.evaluation.data["class_names"]
+    same = all(each.classes and each.data["class_names"] == class_names for each in evaluations)
     classes = []
     for rows in zip(*(report.classes for report in reports), strict=True) if same else ():
         best = max((row.iou for row in rows if row.iou is not None), default=None)
-        cells = [
-            ComparedValue(row.scores[CLASS_SCORES.index("iou")], row.iou is not None and row.iou == best)
-            for row in rows
-        ]
+        cells = [ComparedValue(row.scores[0], row.iou is not None and row.iou == best) for row in rows]
         classes.append(ComparedRow(rows[0].name, cells, rows[0].colour))
     titles = [f"{report.title}: {report.evaluation.method}" for report in reports]
     return SideBySide(titles, figures, classes, notes)

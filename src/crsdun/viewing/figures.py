@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from crsdun.errors import InputError
+from crsdun.viewing.colour import check_cube
 from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.sheet import STYLE, Sheet, fit_box, is_map, number_badge, resize, shorten, text_width
-from crsdun.viewing.spectrum_plot import plot_spectra
+from crsdun.viewing.spectrum_plot import check_pixels, plot_spectra
 
 BAR_ROOM = 76  # px right of a map for its colour bar and the numbers at its ticks
 
@@ -63,9 +64,9 @@ def band_sheet(
         max_bands: how many bands to show at most.
 
     Raises:
-        InputError: the shape is not that of a cube, or there are more or fewer wavelengths than bands.
+        InputError: as ``colour.check_cube``.
     """
-    _check(cube, wavelengths)
+    check_cube(cube, wavelengths)
     bands = np.unique(np.linspace(0, len(cube) - 1, min(len(cube), max_bands)).round().astype(int))
     columns = min(columns, len(bands))
     width, height = fit_box(cube.shape[2], cube.shape[1], 200, 280)
@@ -94,30 +95,27 @@ def spectra(
     path: str | Path,
     picture: np.ndarray,
 ) -> None:
-    """The scene with numbered points, and beside it the spectra there.
+    """The scene with numbered points, and beside it the spectra at these points.
 
     Args:
-        cubes: (C,H,W) each, by the name in the legend. The one called ``truth`` (or a single one) is drawn solid,
-            the others dashed, with their correlation coefficient r with the truth in the legend.
+        cubes: (C,H,W) each, by the name in the legend; lines as ``plot_spectra`` draws them.
         wavelengths: nm, or None to count bands from 1.
         points: (row, column) of each point; ``select_pixels`` finds good ones.
         path: where the figure goes.
         picture: (H,W,3) uint8 of the scene.
 
     Raises:
-        InputError: no cube, cubes of different shapes, no point, or a point outside the scene.
+        InputError: no cube, cubes of different shapes or not finite, no point, or a point outside the scene.
     """
     shapes = {cube.shape for cube in cubes.values()}
     if len(shapes) != 1 or not points:
         raise InputError(f"spectra need at least one point and cubes of one shape, not {len(points)} and {shapes}")
     for cube in cubes.values():
-        _check(cube, wavelengths)
+        check_cube(cube, wavelengths)
     _, H, W = next(iter(shapes))
     if picture.shape[:2] != (H, W):
-        raise InputError(f"the picture has shape {picture.shape} but the cubes have {(H, W)}", "draw it from them")
-    outside = [point for point in points if not (0 <= point[0] < H and 0 <= point[1] < W)]
-    if outside:
-        raise InputError(f"the point (row, column) = {outside[0]} lies outside the scene of {H}×{W} pixels")
+        raise InputError(f"the picture has shape {picture.shape} but the cubes have {(H, W)}", "make it from them")
+    check_pixels(points, H, W)
 
     margin, axis_room, label_room = STYLE.margin, 52, 34
     columns = int(np.ceil(np.sqrt(len(points))))
@@ -241,10 +239,3 @@ def _percent(share: float) -> str:
 def _display_height(height: int) -> int:
     """A whole multiple of a small picture's height, at most 640 px of a large one."""
     return min(640, height * max(1, -(-320 // height)))
-
-
-def _check(cube: np.ndarray, wavelengths: Sequence[float] | None) -> None:
-    if cube.ndim != 3 or 0 in cube.shape:
-        raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
-    if wavelengths is not None and len(wavelengths) != len(cube):
-        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")

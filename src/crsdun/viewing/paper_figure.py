@@ -20,7 +20,7 @@ from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.pixel_selection import select_pixels
 from crsdun.viewing.sheet import STYLE, Legend, Sheet, fit_box, number_badge, shorten, text_width
-from crsdun.viewing.spectrum_plot import TRUTH, plot_spectra
+from crsdun.viewing.spectrum_plot import TRUTH, check_pixels, plot_spectra
 
 PROTOCOL = "crsdun"  # of the PSNR
 SHARPNESS = 2  # pixels of the PNG for one of the layout
@@ -116,9 +116,11 @@ def paper_figure(
     bands = choose_bands(reference) if bands is None else bands
     boxes = choose_boxes(reference.cube) if boxes is None else boxes
     pixels = select_pixels(reference.cube, 2) if pixels is None else pixels
-    _check_places(reference, boxes, pixels)
-
     H, W = reference.cube.shape[1:]
+    check_pixels(pixels, H, W)
+    for box in boxes:
+        reference.cropped(*box)  # raises where it leaves the scene
+
     margin, gap, line = STYLE.margin, STYLE.gap, STYLE.small + 7
     across = WIDEST - 2 * margin
     cell = min((across - LABEL + gap) // len(scenes) - gap, 2 * TILE)
@@ -230,15 +232,6 @@ def _frame(
 def _psnr(estimate: np.ndarray, truth: np.ndarray) -> str:
     """Of cubes (C,H,W)."""
     return f"{get_protocol(PROTOCOL).psnr(torch.from_numpy(estimate), torch.from_numpy(truth)):.2f} dB"
-
-
-def _check_places(scene: Scene, boxes: Sequence[Box], pixels: Sequence[tuple[int, int]]) -> None:
-    for box in boxes:
-        scene.cropped(*box)
-    H, W = scene.cube.shape[1:]
-    for row, column in pixels:
-        if not (0 <= row < H and 0 <= column < W):
-            raise InputError(f"the pixel at row {row}, column {column} lies outside the scene of {H}×{W} pixels")
 
 
 def _described(scene: Scene) -> str:

@@ -18,15 +18,7 @@ from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
 from crsdun.viewing.colour import css_colour, measurement_picture, picture, wavelength_to_rgb
 from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, upper_limit
-from crsdun.viewing.pages import (
-    MAX_BYTES,
-    Tile,
-    command_line,
-    exact_url,
-    figure_tiles,
-    picture_url,
-    render,
-)
+from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.pixel_selection import select_pixels
 

@@ -9,10 +9,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 
+from crsdun.errors import InputError
 from crsdun.viewing.colour import VISIBLE, wavelength_to_rgb
 from crsdun.viewing.sheet import DPI, STYLE, Sheet, font, number_badge, style_ticks, text_width
 
 TRUTH = "truth"  # the name of the spectrum that the others are compared with
+
+
+def check_pixels(pixels: Sequence[tuple[int, int]], height: int, width: int) -> None:
+    """Raise an InputError where a pixel (row, column) lies outside a scene."""
+    for row, column in pixels:
+        if not (0 <= row < height and 0 <= column < width):
+            raise InputError(
+                f"the pixel at row {row}, column {column} lies outside the scene of {height}×{width} pixels"
+            )
 
 
 def plot_spectra(
