@@ -37,7 +37,7 @@ CURVES = {
     "gradient_norm": ("norm of the gradient", True),
     "rate": ("learning rate", False),
 }
-CLASS_SCORES = ("iou", "f1", "precision", "recall")  # in the order of their columns
+CLASS_SCORES = {"iou": "IoU", "f1": "F1", "precision": "precision", "recall": "recall"}
 
 Curve = tuple[list[int], list[float | None]]
 
@@ -64,34 +64,30 @@ class RunReport:
         return max((steps[-1] for steps, _ in self.curves.values() if steps), default=0)
 
 
-class TableRow(NamedTuple):
-    name: str
-    cells: list[str]
-
-
-class ClassRow(NamedTuple):
-    """Pixels in the truth and ``CLASS_SCORES`` of a class; its IoU is None where it does not occur."""
+class Row(NamedTuple):
+    """A row of a table: cells as the page shows them, and the colour of a class."""
 
     name: str
-    colour: str
-    pixels: str
-    scores: list[str]
-    iou: float | None
+    cells: list[Any]
+    colour: str = ""
+
+
+class Table(NamedTuple):
+    headers: list[str]
+    rows: list[Row]
 
 
 class ConfusionCell(NamedTuple):
-    """Pixels taken for the class ``estimated``, their share of the row, and whether they are of the right kind."""
+    """Pixels taken for a class, of how many true pixels of the row, and whether they are of the right kind."""
 
     estimated: str
     pixels: int
-    share: float
+    total: int
     framed: bool
 
-
-class ConfusionRow(NamedTuple):
-    name: str
-    cells: list[ConfusionCell]
-    total: int
+    @property
+    def share(self) -> float:
+        return self.pixels / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True)
@@ -102,14 +98,12 @@ class EvaluationReport:
     evaluation: Evaluation
     caption: str
     tiles: list[Tile]
-    headers: list[str]
-    stages: list[TableRow]
-    classes: list[ClassRow]
-    confusion: list[ConfusionRow]
-    scene_headers: list[str]
-    best: list[TableRow]
-    worst: list[TableRow]
-    scenes: list[TableRow]
+    stages: Table | None
+    classes: Table | None
+    confusion: list[Row]
+    best: Table
+    worst: Table | None
+    scenes: Table | None
     seconds: float
     contact_sheet: str | None
     command: str
@@ -128,19 +122,12 @@ class ComparedValue(NamedTuple):
     difference: str = ""
 
 
-class ComparedRow(NamedTuple):
-    """One figure, or the IoU of one class, of every evaluation."""
-
-    name: str
-    values: list[ComparedValue]
-    colour: str = ""
-
-
 @dataclass(frozen=True)
 class SideBySide:
-    titles: list[str]
-    figures: list[ComparedRow]
-    classes: list[ComparedRow]
+    """The metrics, and the IoU of each class, of every evaluation; the cells are ``ComparedValue``."""
+
+    metrics: Table
+    classes: Table | None
     notes: list[str]
 
 
@@ -225,7 +212,7 @@ def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> Eval
     stages = []
     for number, figures in enumerate(evaluation.stages, start=1):
         cells = [FIGURES[name].number(figures.get(name)) for name in names]
-        stages.append(TableRow("answer" if number == last else f"stage {number}", cells))
+        stages.append(Row("answer" if number == last else f"stage {number}", cells))
     order = sorted(evaluation.scenes, key=lambda row: row["psnr_db"], reverse=True)
     columns = [name for name in FIGURES if any(name in row for row in order)]
     few = len(order) <= 2 * EXTREMES
@@ -234,53 +221,53 @@ def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> Eval
         evaluation=evaluation,
         caption=caption(evaluation),
         tiles=figure_tiles(evaluation.figures, names),
-        headers=[FIGURES[name].label for name in names],
-        stages=stages if last > 1 else [],
-        classes=_class_rows(evaluation),
+        stages=Table(["", *(FIGURES[name].label for name in names)], stages) if last > 1 else None,
+        classes=_class_table(evaluation) if evaluation.classes else None,
         confusion=_confusion_rows(evaluation),
-        scene_headers=[*(FIGURES[name].label for name in columns), "data residual (%)", "seconds"],
-        best=[_scene_row(row, columns) for row in (order if few else order[:EXTREMES])],
-        worst=[] if few else [_scene_row(row, columns) for row in reversed(order[-EXTREMES:])],
-        scenes=[] if few else [_scene_row(row, columns) for row in evaluation.scenes],
+        best=_scene_table(order if few else order[:EXTREMES], columns),
+        worst=None if few else _scene_table(order[: -EXTREMES - 1 : -1], columns),
+        scenes=None if few else _scene_table(evaluation.scenes, columns),
         seconds=median(row["seconds"] for row in evaluation.scenes),
         contact_sheet=file_url(folder / "contact_sheet.png"),
         command=command_line(evaluation.record["command"]),
     )
 
 
-def _scene_row(row: dict[str, Any], columns: Sequence[str]) -> TableRow:
-    cells = [FIGURES[name].number(row.get(name)) for name in columns]
-    return TableRow(row["name"], [*cells, f"{100 * row['data_residual']:.2f}", f"{row['seconds']:.2f}"])
+def _scene_table(scenes: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    rows = []
+    for scene in scenes:
+        cells = [FIGURES[name].number(scene.get(name)) for name in columns]
+        rows.append(Row(scene["name"], [*cells, f"{100 * scene['data_residual']:.2f}", f"{scene['seconds']:.2f}"]))
+    return Table(["scene", *(FIGURES[name].label for name in columns), "data residual (%)", "seconds"], rows)
 
 
-def _class_rows(evaluation: Evaluation) -> list[ClassRow]:
-    colours = class_colours(len(evaluation.classes))
-    return [
-        ClassRow(
-            row["name"],
-            css_colour(colours[row["class"]]),
-            f"{int(row['pixels']):,}",
-            [f"{100 * row[name]:.1f}" if row["pixels"] else "–" for name in CLASS_SCORES],
-            row["iou"] if row["pixels"] else None,
-        )
-        for row in evaluation.classes
-    ]
+def _class_table(evaluation: Evaluation) -> Table:
+    rows = []
+    for row in evaluation.classes:
+        scores = [_percentage(row[name] if row["pixels"] else None) for name in CLASS_SCORES]
+        rows.append(Row(row["name"], [f"{int(row['pixels']):,}", *scores], _colour(row)))
+    return Table(["class", "pixels", *(f"{label} (%)" for label in CLASS_SCORES.values())], rows)
 
 
-def _confusion_rows(evaluation: Evaluation) -> list[ConfusionRow]:
+def _percentage(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _colour(row: dict[str, Any]) -> str:
+    return css_colour(class_colours(row["class"] + 1)[-1])
+
+
+def _confusion_rows(evaluation: Evaluation) -> list[Row]:
     """Pairs of real and fake are framed: their pixels are of the right kind."""
     names = [row["name"] for row in evaluation.classes]
     partner = dict(authenticity_pairs(names))
     partner |= {fake: real for real, fake in partner.items()}
     rows = []
     for true, pixels in enumerate(evaluation.confusion):
-        total = sum(pixels)
         framed = (true, partner[true]) if true in partner else ()
-        cells = [
-            ConfusionCell(names[estimated], count, count / total if total else 0.0, estimated in framed)
-            for estimated, count in enumerate(pixels)
-        ]
-        rows.append(ConfusionRow(names[true], cells, total))
+        total = sum(pixels)
+        cells = [ConfusionCell(names[k], count, total, k in framed) for k, count in enumerate(pixels)]
+        rows.append(Row(names[true], cells))
     return rows
 
 
@@ -299,7 +286,7 @@ def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
             notes.append(f"{other.title} cannot be compared with {first.title}: {error}")
 
     evaluations = [report.evaluation for report in reports]
-    figures = []
+    metrics = []
     for name, figure in FIGURES.items():
         if any(name in shown(each) for each in evaluations):
             values = [each.figures.get(name) for each in evaluations]
@@ -309,17 +296,20 @@ def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
                 ComparedValue(figure.number(value), value is not None and value == best, compared.get(name, ""))
                 for value, compared in zip(values, differences, strict=True)
             ]
-            figures.append(ComparedRow(figure.label, cells))
+            metrics.append(Row(figure.label, cells))
 
     class_names = first.evaluation.data["class_names"]
     same = all(each.classes and each.data["class_names"] == class_names for each in evaluations)
     classes = []
-    for rows in zip(*(report.classes for report in reports), strict=True) if same else ():
-        best = max((row.iou for row in rows if row.iou is not None), default=None)
-        cells = [ComparedValue(row.scores[0], row.iou is not None and row.iou == best) for row in rows]
-        classes.append(ComparedRow(rows[0].name, cells, rows[0].colour))
+    for rows in zip(*(each.classes for each in evaluations), strict=True) if same else ():
+        values = [row["iou"] if row["pixels"] else None for row in rows]
+        best = max((value for value in values if value is not None), default=None)
+        cells = [ComparedValue(_percentage(value), value is not None and value == best) for value in values]
+        classes.append(Row(rows[0]["name"], cells, _colour(rows[0])))
     titles = [f"{report.title}: {report.evaluation.method}" for report in reports]
-    return SideBySide(titles, figures, classes, notes)
+    return SideBySide(
+        Table(["metric", *titles], metrics), Table(["class", *titles], classes) if classes else None, notes
+    )
 
 
 def _scene_charts(reports: Sequence[EvaluationReport]) -> list[Chart]:

@@ -178,8 +178,9 @@ def class_map(classes: np.ndarray, class_names: Sequence[str] | None, path: str 
         left, middle = 2 * margin + width + column * (column_width + margin), margin + (row + 0.5) * line
         sheet.swatch(left, middle - swatch / 2, swatch, entry.colour)
         sheet.write(left + swatch + 10, middle, entry.name, STYLE.text)
-        share = _percent(float((classes == entry.number).mean()))
-        sheet.write(left + column_width, middle, share, STYLE.text, STYLE.faint, align="right")
+        share = float((classes == entry.number).mean())
+        percentage = "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
+        sheet.write(left + column_width, middle, percentage, STYLE.text, STYLE.faint, align="right")
     sheet.save(path)
 
 
@@ -208,7 +209,8 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
     maps = [panel.image for panel in panels if is_map(panel.image)]
     limits = min([0.0, *(float(values.min()) for values in maps)]), max(map(upper_limit, maps), default=1.0)
 
-    height = _display_height(panels[0].image.shape[0])
+    height = panels[0].image.shape[0]
+    height = min(640, height * max(1, -(-320 // height)))  # a whole multiple of a small picture's
     margin, gap, header = STYLE.margin, STYLE.gap + 6, STYLE.title + 14
     widths = [max(1, round(panel.image.shape[1] * height / panel.image.shape[0])) for panel in panels]
     rooms = [width + BAR_ROOM * is_map(panel.image) for width, panel in zip(widths, panels, strict=True)]
@@ -230,12 +232,3 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
                 sheet.show(panel.image, left, top + header, width, height)
             left += rooms[index] + gap
     sheet.save(path)
-
-
-def _percent(share: float) -> str:
-    return "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _display_height(height: int) -> int:
-    """A whole multiple of a small picture's height, at most 640 px of a large one."""
-    return min(640, height * max(1, -(-320 // height)))
