@@ -50,9 +50,9 @@ def text(result):
 def test_the_page_needs_nothing_and_escapes_everything(text):
     page = check_self_contained(text)
     assert page.data["classes"][1]["name"] == HOSTILE
-    assert HOSTILE in page.words
-    assert f"<b>{HOSTILE}" in page.words
-    assert f"crsdun reconstruct {shlex.quote(f'{HOSTILE}.npz')}" in page.words
+    assert HOSTILE in page.texts
+    assert f"<b>{HOSTILE}" in page.texts
+    assert f"crsdun reconstruct {shlex.quote(f'{HOSTILE}.npz')}" in page.texts
 
 
 def test_the_check_sees_what_it_shall_see(text):
@@ -79,12 +79,12 @@ def test_bands_and_classes_are_pictures_of_the_cube(result, text):
 
 
 def test_class_table_and_figures(result, text):
-    words = check_self_contained(text).words
+    texts = check_self_contained(text).texts
     for expected in ("300", "62.5 %", "37.5 %", "180", f"{result.metrics['psnr_db']:.2f}", "12.50"):
-        assert expected in words, expected
+        assert expected in texts, expected
     # 180 of the 240 pixels of the second class are found, nothing else is taken for it.
-    place = len(words) - 1 - words[::-1].index("180")
-    assert words[place + 1 : place + 6] == ["37.5 %", "240", "75.0", "100.0", "75.0"]
+    place = len(texts) - 1 - texts[::-1].index("180")
+    assert texts[place + 1 : place + 6] == ["37.5 %", "240", "75.0", "100.0", "75.0"]
 
 
 def test_a_large_cube_is_averaged_until_it_fits(monkeypatch):
