@@ -129,11 +129,7 @@ def contact_sheet(rows: Sequence[ContactSheetRow], path: str | Path) -> None:
         indent = max(text_width(row.title, STYLE.text) + 24, lefts[1] - margin)
         sheet.write(margin + indent, top + header - 14, row.figures, STYLE.text, STYLE.faint)
         for image, left, width in zip(of_row, lefts, widths_of_row, strict=True):
-            if is_map(image):
-                sheet.show(image, left, top + header, width, height, limits=limits)
-                sheet.colour_bar(left + width + 10, top + header, height, limits)
-            else:
-                sheet.show(image, left, top + header, width, height)
+            sheet.show(image, left, top + header, width, height, limits=limits)
         top += header + height
     legend.draw(sheet, margin, below)
     sheet.save(path)

@@ -129,17 +129,10 @@ def spectra(
     image = sheet.show(picture, margin, margin, width, height)
     for place, (row, column) in enumerate(points):
         number_badge(image, place + 1, column + 0.5, row + 0.5)
-        plot_spectra(
-            sheet,
-            right + place % columns * (axis_room + plot_width) + axis_room,
-            margin + place // columns * (plot_height + label_room),
-            plot_width,
-            plot_height,
-            {name: cube[:, row, column] for name, cube in cubes.items()},
-            wavelengths,
-            place + 1,
-            labelled=place + columns >= len(points),
-        )
+        left = right + place % columns * (axis_room + plot_width) + axis_room
+        axes = sheet.axes(left, margin + place // columns * (plot_height + label_room), plot_width, plot_height)
+        here = {name: cube[:, row, column] for name, cube in cubes.items()}
+        plot_spectra(axes, here, wavelengths, place + 1, labelled=place + columns >= len(points))
     sheet.save(path)
 
 
@@ -225,10 +218,6 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
             title = shorten(panel.title, STYLE.title, width - reserved)
             sheet.write(left, top + header / 2 - 4, title, STYLE.title, weight="bold")
             sheet.write(left + width, top + header / 2 - 4, panel.subtitle, STYLE.text, STYLE.faint, "right")
-            if is_map(panel.image):
-                sheet.show(panel.image, left, top + header, width, height, limits=limits)
-                sheet.colour_bar(left + width + 10, top + header, height, limits)
-            else:
-                sheet.show(panel.image, left, top + header, width, height)
+            sheet.show(panel.image, left, top + header, width, height, limits=limits)
             left += rooms[index] + gap
     sheet.save(path)

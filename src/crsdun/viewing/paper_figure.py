@@ -194,16 +194,9 @@ def _draw_header(
         left += width + STYLE.gap
     room = (sheet.width - margin - left) / max(1, len(pixels))
     for place, (row, column) in enumerate(pixels):
-        plot_spectra(
-            sheet,
-            left + place * room + axis_room,
-            margin,
-            room - axis_room,
-            HEADER - 26,
-            {name: scenes[name].cube[:, row, column] for name in sorted(scenes, key=TRUTH.__ne__)},
-            reference.wavelengths,
-            place + 1,
-        )
+        axes = sheet.axes(left + place * room + axis_room, margin, room - axis_room, HEADER - 26)
+        here = {name: scenes[name].cube[:, row, column] for name in sorted(scenes, key=TRUTH.__ne__)}  # truth first
+        plot_spectra(axes, here, reference.wavelengths, place + 1)
 
 
 def _draw_enlarged(

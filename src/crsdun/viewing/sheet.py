@@ -84,17 +84,17 @@ class Sheet:
         width: int,
         height: int,
         shape: tuple[int, int] | None = None,
-        limits: tuple[float, float] = (0, 255),
+        limits: tuple[float, float] = (0, 1),
     ) -> Axes:
-        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats.
+        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats with its colour bar on the right.
 
         Args:
             shape: (rows, columns) that the axes count from 0 at the upper left corner; None counts the image's own
                 pixels, so that the centre of its first one is (0.5, 0.5).
-            limits: of a map, the values of the first and the last colour.
+            limits: the values of the first and the last colour of a map.
         """
         rows, columns = image.shape[:2] if shape is None else shape
-        low, high = limits
+        low, high = limits if is_map(image) else (0, 255)
         axes = self.axes(left, top, width, height)
         axes.imshow(
             resize(image, self.sharpness * width, self.sharpness * height),
@@ -106,6 +106,8 @@ class Sheet:
             extent=(0, columns, rows, 0),
         )
         axes.set_axis_off()
+        if is_map(image):
+            self.colour_bar(left + width + 10, top, height, limits)
         return axes
 
     def colour_bar(self, left: float, top: float, height: float, limits: tuple[float, float], unit: str = "") -> None:

@@ -11,7 +11,7 @@ from matplotlib.font_manager import FontProperties
 
 from crsdun.errors import InputError
 from crsdun.viewing.colour import VISIBLE, wavelength_to_rgb
-from crsdun.viewing.sheet import DPI, STYLE, Sheet, font, number_badge, style_ticks, text_width
+from crsdun.viewing.sheet import DPI, STYLE, font, number_badge, style_ticks, text_width
 
 TRUTH = "truth"  # the name of the spectrum that the others are compared with
 
@@ -26,11 +26,7 @@ def check_pixels(pixels: Sequence[tuple[int, int]], height: int, width: int) -> 
 
 
 def plot_spectra(
-    sheet: Sheet,
-    left: float,
-    top: float,
-    width: float,
-    height: float,
+    axes: Axes,
     spectra: Mapping[str, np.ndarray],
     wavelengths: Sequence[float] | None,
     number: int,
@@ -45,11 +41,11 @@ def plot_spectra(
         number: of the pixel.
         labelled: whether the axis of wavelengths has tick labels and a title.
     """
-    some = next(iter(spectra.values()))
-    axis = np.arange(1, len(some) + 1) if wavelengths is None else np.asarray(wavelengths, dtype=float)
-    axes = sheet.axes(left, top, width, height)
+    bands = len(next(iter(spectra.values())))
+    axis = np.arange(1, bands + 1) if wavelengths is None else np.asarray(wavelengths, dtype=float)
+    width, height = axes.bbox.size.round(6)
     _draw_lines(axes, axis, spectra)
-    _style(axes, axis, spectra, width, height)
+    _style(axes, axis, spectra)
     number_badge(axes, number, 18 / width, 1 - 16 / height, axes.transAxes)
     axes.tick_params(labelbottom=labelled)
     if labelled:
@@ -78,7 +74,8 @@ def _draw_lines(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray])
         axes.plot(axis[order], values[order], marker="o" if len(axis) == 1 else None, **line)
 
 
-def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray], width: float, height: float) -> None:
+def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
+    width, height = axes.bbox.size.round(6)
     lowest, highest = min(0.0, *(v.min() for v in spectra.values())), max(v.max() for v in spectra.values())
     highest = highest if highest > lowest else lowest + 1
     widest = max(text_width(str(line.get_label()), STYLE.small) for line in axes.get_lines())
