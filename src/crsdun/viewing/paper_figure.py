@@ -60,23 +60,23 @@ def choose_boxes(cube: np.ndarray, count: int = 2) -> list[Box]:
     return boxes
 
 
-def choose_bands(scene: Scene, wanted: Sequence[float] | None = None) -> list[int]:
-    """The bands nearest to these wavelengths in nm, or of these numbers from 1 where no wavelengths are known.
+def choose_bands(scene: Scene, values: Sequence[float] | None = None) -> list[int]:
+    """The bands nearest to these wavelengths in nm, or with these numbers from 1 where no wavelengths are known.
 
-    Without a choice they are three, spread over all. Each band comes once.
+    By default three, spread over all bands. No band is repeated.
 
     Raises:
         InputError: a wavelength lies outside the bands, or there is no band of that number.
     """
-    if wanted is None:
+    if values is None:
         return sorted(set(spread_bands(scene.bands)))
     axis = np.arange(1, scene.bands + 1) if scene.wavelengths is None else np.asarray(scene.wavelengths)
     slack = 0.5 if scene.wavelengths is None else float(np.diff(axis).max(initial=10)) / 2
-    for value in wanted:
+    for value in values:
         if not axis[0] - slack <= value <= axis[-1] + slack:
             unit = "the bands are numbered" if scene.wavelengths is None else "the bands lie at nm"
             raise InputError(f"there is no band {value:g}", f"{unit} {axis[0]:g} to {axis[-1]:g}")
-    return list(dict.fromkeys(int(np.abs(axis - value).argmin()) for value in wanted))
+    return list(dict.fromkeys(int(np.abs(axis - value).argmin()) for value in values))
 
 
 def paper_figure(
@@ -91,7 +91,7 @@ def paper_figure(
     """Draw the figure: scene, measurement and spectra; bands with PSNR and enlarged boxes; class maps if any.
 
     Args:
-        estimates: of one scene, by the name that stands over their column.
+        estimates: of one scene, by the name above their column.
         frame: the measurement, (H,Wm).
         paths: of the files, .png, .pdf or .svg.
         truth: of the scene on the same bands; without it there are no PSNRs and correlations.
@@ -109,7 +109,7 @@ def paper_figure(
     for name, scene in scenes.items():
         if (scene.cube.shape, scene.wavelengths) != (first.cube.shape, first.wavelengths):
             raise InputError(
-                f"{name} has {_described(scene)} but {next(iter(estimates))} {_described(first)}",
+                f"{name} has {_shape_text(scene)} but {next(iter(estimates))} {_shape_text(first)}",
                 "show estimates of one scene on the same bands",
             )
     reference = first if truth is None else truth
@@ -223,11 +223,11 @@ def _frame(
 
 
 def _psnr(estimate: np.ndarray, truth: np.ndarray) -> str:
-    """Of cubes (C,H,W)."""
+    """Of two cubes (C,H,W)."""
     return f"{get_protocol(PROTOCOL).psnr(torch.from_numpy(estimate), torch.from_numpy(truth)):.2f} dB"
 
 
-def _described(scene: Scene) -> str:
+def _shape_text(scene: Scene) -> str:
     bands, height, width = scene.cube.shape
     nm = scene.wavelengths
     return f"{bands} bands of {height}×{width}" + ("" if nm is None else f" at {nm[0]:g}–{nm[-1]:g} nm")

@@ -86,7 +86,7 @@ def read_results(folder: str | Path) -> Reconstruction:
         ) from error
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
-        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct the measurement again")
+        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")
     return Reconstruction(
         measurement,
         CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),

@@ -43,9 +43,9 @@ def plot_spectra(
     """
     bands = len(next(iter(spectra.values())))
     axis = np.arange(1, bands + 1) if wavelengths is None else np.asarray(wavelengths, dtype=float)
-    width, height = axes.bbox.size.round(6)
+    width, height = (round(float(side), 6) for side in axes.bbox.size)
     _draw_lines(axes, axis, spectra)
-    _style(axes, axis, spectra)
+    _style(axes, axis, spectra, width, height)
     number_badge(axes, number, 18 / width, 1 - 16 / height, axes.transAxes)
     axes.tick_params(labelbottom=labelled)
     if labelled:
@@ -74,8 +74,7 @@ def _draw_lines(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray])
         axes.plot(axis[order], values[order], marker="o" if len(axis) == 1 else None, **line)
 
 
-def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
-    width, height = axes.bbox.size.round(6)
+def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray], width: float, height: float) -> None:
     lowest, highest = min(0.0, *(v.min() for v in spectra.values())), max(v.max() for v in spectra.values())
     highest = highest if highest > lowest else lowest + 1
     widest = max(text_width(str(line.get_label()), STYLE.small) for line in axes.get_lines())
