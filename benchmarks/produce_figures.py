@@ -17,7 +17,7 @@ from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset, rendering, s
 from crsdun.scenes.produce.exact_arithmetic import SceneRng
 from crsdun.scenes.produce.spectra import ILLUMINANTS, KINDS, pairs
 from crsdun.viewing import Panel, class_picture, comparison, cube_to_srgb, false_colour, save_png
-from crsdun.viewing.figures import LOOK
+from crsdun.viewing.sheet import STYLE
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 PAINTINGS = 200  # of each kind, under each lamp
@@ -58,12 +58,12 @@ def paintings() -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
 
 
 def sheet(columns: int, rows: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor=LOOK["paper"])
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor=STYLE.paper)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
-        each.tick_params(labelsize=8, colors=LOOK["faint"])
+        each.tick_params(labelsize=8, colors=STYLE.faint)
     return figure, axes
 
 
@@ -88,17 +88,17 @@ save_png(np.vstack(shelves), IMAGES / "produce_shelf.png")
 
 figure, axes = sheet(4, 3, 11, 6.6)
 for place, (kind, axis) in enumerate(zip(KINDS, axes, strict=False)):
-    axis.plot(WAVELENGTHS, pairs()["real"][place, 0, 0, 0], color=LOOK["truth"], linewidth=2, label="real")
+    axis.plot(WAVELENGTHS, pairs()["real"][place, 0, 0, 0], color=STYLE.truth, linewidth=2, label="real")
     for number, lamp in enumerate(ILLUMINANTS):
         for recipe in range(4):
             axis.plot(
                 WAVELENGTHS,
                 pairs()["fake"][number, place, 0, recipe, 0],
-                color=LOOK["estimates"][number],
+                color=STYLE.estimates[number],
                 linewidth=0.9,
                 label=f"fakes under {lamp}" if recipe == 0 else None,
             )
-    axis.set_title(kind, fontsize=10, loc="left", color=LOOK["ink"])
+    axis.set_title(kind, fontsize=10, loc="left", color=STYLE.ink)
     axis.set_ylim(0)
 axes[-1].set_axis_off()
 axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False)
@@ -139,8 +139,8 @@ for axis, values, title in (
     (axes[1], whole["in daylight"], "ΔE₀₀ in daylight (D65)"),
     (axes[2], np.concatenate(angles), "spectral angle, °"),
 ):
-    axis.hist(values, bins=60, color=LOOK["estimates"][1])
-    axis.set_title(title, fontsize=10, loc="left", color=LOOK["ink"])
+    axis.hist(values, bins=60, color=STYLE.estimates[1])
+    axis.set_title(title, fontsize=10, loc="left", color=STYLE.ink)
     axis.set_yticks([])
     axis.set_xlim(0)
 figure.savefig(IMAGES / "produce_metamers.png")

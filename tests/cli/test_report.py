@@ -49,7 +49,7 @@ def test_evaluations_and_runs_share_a_page(capsys):
     assert main(["report", "a"]) == 0
     assert Path("a/report.html").is_file()
     assert main(["report", "a", "b", "run", "--out", "all.html"]) == 0
-    words = check_self_contained(Path("all.html").read_text(encoding="utf-8")).words
+    words = check_self_contained(Path("all.html").read_text(encoding="utf-8")).texts
     assert {"Side by side", "Training"} <= set(words)
     assert "give --overwrite" in refuse(capsys, "report", "a", "b", "--out", "all.html")
     assert main(["report", "a", "b", "--out", "all.html", "--overwrite"]) == 0

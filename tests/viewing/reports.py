@@ -1,4 +1,4 @@
-"""What pages are judged by: a small reconstruction with hostile names, and a reader of pages."""
+"""What the tests of pages and figures share: a small reconstruction with hostile names, readers of pages and PNGs."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import torch
+from PIL import Image
 
 from crsdun.evaluation import class_metrics, cube_metrics
 from crsdun.optics import CassiCamera, random_mask
@@ -47,13 +48,22 @@ def small_reconstruction(height=24, width=20, bands=6, truth=True, classes=True,
     return Reconstruction(measurement, camera, scene, true if truth else None, metrics, record)
 
 
+def png_pixels(path) -> np.ndarray:
+    """The picture in the file, (H,W,3) int, after checking that it is a PNG that shows something."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert pixels.std() > 10
+    return pixels
+
+
 class Page(HTMLParser):
-    """What a page consists of: its scripts by type, its words, and all attributes by name."""
+    """What a page consists of: its scripts by type, its texts, and all attributes by name."""
 
     def __init__(self, text: str):
         super().__init__()
         self.scripts: list[tuple[str | None, str]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.attributes: list[tuple[str, str, str | None]] = []
         self._inside: list[str] = []
         self.feed(text)
@@ -77,7 +87,7 @@ class Page(HTMLParser):
         if self._inside and self._inside[-1] == "script":
             self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + text)
         elif text.strip():
-            self.words.append(" ".join(text.split()))
+            self.texts.append(" ".join(text.split()))
 
 
 def check_self_contained(text: str) -> Page:

@@ -32,7 +32,7 @@ def lab(srgb: np.ndarray) -> np.ndarray:
 def seen_by_the_library(spectrum: colour.SpectralDistribution, illuminant: str) -> np.ndarray:
     """sRGB of a full spectrum under an illuminant, adapted to D65, all by colour-science."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells of every table it trims or aligns
+        warnings.simplefilter("ignore")  # about every table that it trims or aligns
         lamp = colour.SDS_ILLUMINANTS[illuminant]
         xyz, white = (colour.sd_to_XYZ(sd, illuminant=lamp) / 100 for sd in (spectrum, colour.sd_ones()))
     adapted = colour.chromatic_adaptation(xyz, white, colour.xy_to_XYZ(D65), method="Von Kries", transform="Bradford")
@@ -101,7 +101,7 @@ def test_no_visible_band_is_refused_with_the_remedy():
 
 
 @pytest.mark.parametrize(
-    ("cube", "wavelengths", "illuminant", "words"),
+    ("cube", "wavelengths", "illuminant", "message"),
     [
         (np.ones((2, 2)), (500, 600), "D65", "shape"),
         (np.ones((2, 2, 2)), (500,), "D65", "2 bands but 1"),
@@ -109,8 +109,8 @@ def test_no_visible_band_is_refused_with_the_remedy():
         (np.ones((1, 2, 2)), (500,), "candle", "illuminant"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(cube, wavelengths, illuminant, words):
-    with pytest.raises(InputError, match=words):
+def test_what_cannot_be_drawn_is_refused(cube, wavelengths, illuminant, message):
+    with pytest.raises(InputError, match=message):
         cube_to_srgb(cube, wavelengths, illuminant)
 
 
@@ -150,7 +150,7 @@ def test_truth_and_estimate_are_shown_alike():
 
 
 @pytest.mark.parametrize(
-    ("bands", "wavelengths", "words"),
+    ("bands", "wavelengths", "expected"),
     [
         (28, NBK7, "colour under D65 (28 bands, 400–730 nm)"),
         (6, None, "false colour (bands 6, 4, 2 as red, green, blue)"),
@@ -159,10 +159,10 @@ def test_truth_and_estimate_are_shown_alike():
         (1, (500,), "grey (its only band)"),
     ],
 )
-def test_a_picture_says_what_it_shows(bands, wavelengths, words):
+def test_a_picture_says_what_it_shows(bands, wavelengths, expected):
     cube = np.random.default_rng(0).random((bands, 7, 9))
     image, description = picture(Scene(cube, wavelengths))
-    assert description == words
+    assert description == expected
     assert image.shape == (7, 9, 3)
     assert image.dtype == np.uint8
     assert image.std() > 20

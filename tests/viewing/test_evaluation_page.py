@@ -9,7 +9,7 @@ import pytest
 
 from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation, write_tables
-from crsdun.viewing.evaluation_page import MOST_PLACES, evaluation_page, read_run_report
+from crsdun.viewing.evaluation_page import MAX_CURVE_POINTS, evaluation_page, read_run_report
 from crsdun.viewing.figures import save_png
 from tests.viewing.reports import HOSTILE, check_self_contained
 
@@ -79,27 +79,27 @@ def write_run(folder, steps=6):
     (folder / "validation.csv").write_text("step,psnr_db,loss\n3,21.5,\n6,24.25,0.5\n")
 
 
-def after(words: list[str], *path: str) -> int:
-    """The place behind these words, each searched behind the one before."""
+def after(texts: list[str], *path: str) -> int:
+    """The place after these texts, each searched for after the one before it."""
     place = 0
-    for word in path:
-        place = words.index(word, place) + 1
+    for text in path:
+        place = texts.index(text, place) + 1
     return place
 
 
 def test_one_evaluation(folders):
     page = check_self_contained(evaluation_page([folders / "a"]))
-    words = page.words
-    place = after(words, "Stages", "stage 1")
-    assert words[place : place + 2] == ["11.25", "0.9000"]
-    place = after(words, "Best scenes", "scene 11")
-    assert words[place] == "31.00"
-    place = after(words, "Worst scenes", "scene 0")
-    assert words[place] == "20.00"
-    place = after(words, "Classes", "fake pear")
-    assert words[place : place + 5] == ["20", "20.0", "37.5", "50.0", "25.0"]
-    place = after(words, "Classes", HOSTILE)
-    assert words[place : place + 5] == ["0", "–", "–", "–", "–"]
+    texts = page.texts
+    place = after(texts, "Stages", "stage 1")
+    assert texts[place : place + 2] == ["11.25", "0.9000"]
+    place = after(texts, "Best scenes", "scene 11")
+    assert texts[place] == "31.00"
+    place = after(texts, "Worst scenes", "scene 0")
+    assert texts[place] == "20.00"
+    place = after(texts, "Classes", "fake pear")
+    assert texts[place : place + 5] == ["20", "20.0", "37.5", "50.0", "25.0"]
+    place = after(texts, "Classes", HOSTILE)
+    assert texts[place : place + 5] == ["0", "–", "–", "–", "–"]
     titles = [value for tag, name, value in page.attributes if (tag, name) == ("td", "title")]
     assert "fake pear taken for real pear: 12 of 20 pixels" in titles
     assert sum(name == "class" and value == "pair" for _, name, value in page.attributes) == 4
@@ -108,28 +108,28 @@ def test_one_evaluation(folders):
 
 def test_two_side_by_side(folders):
     page = check_self_contained(evaluation_page([folders / "a", folders / "b"]))
-    place = after(page.words, "Side by side", "PSNR (dB)")
-    assert page.words[place : place + 3] == ["25.50", "28.50", "+3.00 [+3.00, +3.00]"]
+    place = after(page.texts, "Side by side", "PSNR (dB)")
+    assert page.texts[place : place + 3] == ["25.50", "28.50", "+3.00 [+3.00, +3.00]"]
     lines = page.data["charts"][0]["lines"]
     assert [line["name"] for line in lines] == ["a", "b"]
     assert lines[1]["y"][:2] == [23.0, 24.0]
 
 
-def test_what_cannot_be_compared_is_said(folders):
+def test_what_cannot_be_compared_is_noted(folders):
     (folders / "c").mkdir()
     other = evaluation()
     write_tables(replace(other, camera={**other.camera, "step": 1.0}), folders / "c")
     text = evaluation_page([folders / "a", folders / "c"])
-    assert "c has no differences: the cameras differ in step: 2.0 and 1.0" in text
+    assert "c cannot be compared with a: the cameras differ in step: 2.0 and 1.0" in text
 
 
-def test_folders_of_one_name_are_told_apart(folders):
+def test_folders_of_the_same_name_are_distinguished(folders):
     for name in ("x", "y"):
         (folders / name / "deep").mkdir(parents=True)
         write_tables(evaluation(), folders / name / "deep")
-    words = check_self_contained(evaluation_page([folders / "x/deep", folders / "y/deep"])).words
-    assert "x/deep" in words
-    assert "y/deep" in words
+    texts = check_self_contained(evaluation_page([folders / "x/deep", folders / "y/deep"])).texts
+    assert "x/deep" in texts
+    assert "y/deep" in texts
 
 
 def test_curves_of_a_run(folders):
@@ -140,11 +140,11 @@ def test_curves_of_a_run(folders):
     assert charts["validation loss"][0]["y"] == [None, 0.5]
     assert charts["validation PSNR (dB)"][0]["y"] == [21.5, 24.25]
     assert [line["name"] for line in charts["cube loss by stage"]] == ["stage 1", "stage 2"]
-    assert "6 of 10 steps, 12,345 parameters" in page.words
+    assert "6 of 10 steps, 12,345 parameters" in page.texts
 
 
 def test_a_long_run_is_thinned(tmp_path):
-    write_run(tmp_path / "run", 4 * MOST_PLACES)
+    write_run(tmp_path / "run", 4 * MAX_CURVE_POINTS)
     page = check_self_contained(evaluation_page([tmp_path / "run"]))
     loss = page.data["charts"][0]["lines"][0]
     assert loss["x"][:3] == [1, 5, 9]
@@ -155,8 +155,8 @@ def test_broken_folders(folders):
     with pytest.raises(InputError, match="crsdun train"):
         evaluation_page([folders])
     (folders / "run" / "log.csv").write_text("step,loss\none,2\n")
-    with pytest.raises(InputError, match=r"log\.csv is no table of a run"):
-        read_run_report(folders / "run")
+    with pytest.raises(InputError, match=r"log\.csv is not a table of training steps"):
+        read_run_report(folders / "run", "run")
     stored = folders / "a" / "evaluation.json"
     whole = json.loads(stored.read_text())
     for part, value in (("record", {}), ("scenes", [{}]), ("stages", [])):

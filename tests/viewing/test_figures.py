@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import nbk7_wavelengths
@@ -23,6 +22,10 @@ from crsdun.viewing import (
     select_pixels,
     spectra,
 )
+from crsdun.viewing.display import band_picture, band_tint, error_map
+from crsdun.viewing.palette import classes_present
+from crsdun.viewing.sheet import Legend
+from tests.viewing.reports import png_pixels
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -40,15 +43,6 @@ def cube() -> np.ndarray:
         np.concatenate([np.tile(q, (1, 20, 30)) for q in pair], axis=2) for pair in (quarters[:2], quarters[2:])
     )
     return (np.concatenate([top, bottom], axis=1) * np.linspace(0.7, 1, 60)).astype(np.float32)
-
-
-def read(path) -> np.ndarray:
-    """The picture in the file, after checking that it is a PNG that shows something."""
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        pixels = np.asarray(image.convert("RGB"))
-    assert pixels.std() > 10
-    return pixels
 
 
 # -- the palette ---------------------------------------------------------------------------------------------
@@ -82,20 +76,57 @@ def test_class_picture():
             class_picture(wrong)
 
 
+def test_classes_present_in_several_maps():
+    entries = classes_present([np.array([[2, -1]]), None, np.array([[0, 3]], dtype=np.uint8)], ("a", "b", "c"))
+    assert [entry[:2] for entry in entries] == [(0, "a"), (2, "c"), (3, "class 3"), (-1, "unlabelled")]
+    np.testing.assert_array_equal([entry.colour for entry in entries[:-1]], class_colours(4)[[0, 2, 3]])
+    assert [entry.name for entry in classes_present([np.full((2, 2), -1)], None)] == ["unlabelled"]
+
+
+def test_a_legend_breaks_its_lines():
+    entries = classes_present([np.arange(9)[None]], [9 * "x"] * 9)
+    one, some, narrow = (Legend(entries, width, 13) for width in (5000, 400, 1))
+    assert [len(line) for line in one.lines] == [9]
+    assert 2 < len(some.lines) < 9
+    assert [len(line) for line in narrow.lines] == [1] * 9
+    assert narrow.height == 9 * one.height
+    assert Legend([], 100, 13).height == 0
+
+
+# -- bands and errors ----------------------------------------------------------------------------------------
+
+
+def test_a_band_between_black_and_white():
+    band = np.array([[-1, 0, 0.5, 1, 2]])
+    half = round(255 * 0.5 ** (1 / 1.6))
+    assert band_picture(band, white=1).tolist() == [[0, 0, half, 255, 255]]
+    assert band_picture(band, white=2, black=1).tolist() == [[0, 0, 0, 0, 255]]
+    assert band_picture(band, white=0).tolist() == [[0, 0, half, 255, 255]]  # a black band with bright pixels
+    tinted = band_picture(band, white=1, tint=np.array([1, 0.5, 0]))
+    assert tinted[0, 3].tolist() == [255, 128, 0]
+    assert band_tint(None, 3).tolist() == [1, 1, 1]
+
+
+def test_the_error_map_is_the_rmse_over_bands():
+    truth = np.zeros((2, 1, 2), dtype=np.float32)
+    estimate = np.array([[[3, 0]], [[4, 1]]], dtype=np.float32)
+    np.testing.assert_allclose(error_map(estimate, truth), np.sqrt([[12.5, 0.5]]), rtol=1e-6)
+
+
 # -- the figures ---------------------------------------------------------------------------------------------
 
 
 def test_save_png_keeps_every_pixel(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     save_png(image, tmp_path / "new" / "no_suffix")
-    np.testing.assert_array_equal(read(tmp_path / "new" / "no_suffix"), image)
+    np.testing.assert_array_equal(png_pixels(tmp_path / "new" / "no_suffix"), image)
     with pytest.raises(InputError, match="uint8"):
         save_png(image / 255, tmp_path / "float.png")
 
 
 def test_band_sheet_has_a_tinted_tile_for_each_band(cube, tmp_path):
     band_sheet(cube, NBK7, tmp_path / "bands.png")
-    sheet = read(tmp_path / "bands.png").astype(int)
+    sheet = png_pixels(tmp_path / "bands.png")
     assert sheet.shape[1] > 1400
     rows = np.array_split(sheet, 4)
     assert rows[0][..., 2].mean() > 1.5 * rows[0][..., 1].mean()  # violet
@@ -105,20 +136,20 @@ def test_band_sheet_has_a_tinted_tile_for_each_band(cube, tmp_path):
 
 def test_band_sheet_without_wavelengths_is_grey_and_chooses_from_many_bands(cube, tmp_path):
     band_sheet(np.tile(cube, (4, 1, 1)), None, tmp_path / "many.png")
-    many = read(tmp_path / "many.png")
+    many = png_pixels(tmp_path / "many.png")
     band_sheet(cube[:2], None, tmp_path / "two.png")
-    two = read(tmp_path / "two.png")
+    two = png_pixels(tmp_path / "two.png")
     assert many.shape[0] > 2 * two.shape[0]
     assert many.shape[1] > 3 * two.shape[1]
     band_sheet(cube, None, tmp_path / "all.png")
-    assert read(tmp_path / "all.png").shape == many.shape
-    assert np.ptp(two[60:170, 30:220].astype(int), axis=-1).max() == 0
+    assert png_pixels(tmp_path / "all.png").shape == many.shape
+    assert np.ptp(two[60:170, 30:220], axis=-1).max() == 0
 
 
 def test_class_map_is_drawn_pixel_by_pixel(tmp_path):
     classes = np.random.default_rng(0).integers(-1, 30, (16, 10))
     class_map(classes, [f"fruit {label}" for label in range(30)], tmp_path / "classes.png")
-    sheet = read(tmp_path / "classes.png")
+    sheet = png_pixels(tmp_path / "classes.png")
     factor, margin = 40, 24
     drawn = sheet[margin : margin + 16 * factor, margin : margin + 10 * factor]
     np.testing.assert_array_equal(drawn, class_picture(classes).repeat(factor, 0).repeat(factor, 1))
@@ -130,7 +161,7 @@ def test_class_map_is_drawn_pixel_by_pixel(tmp_path):
 def test_class_map_without_names_or_without_labels(tmp_path):
     class_map(np.full((5, 5), -1), None, tmp_path / "none.png")
     class_map(np.zeros((900, 3), dtype=np.uint8), None, tmp_path / "thin.png")
-    assert read(tmp_path / "thin.png").shape[0] == 900 + 48
+    assert png_pixels(tmp_path / "thin.png").shape[0] == 900 + 48
     with pytest.raises(InputError, match="name every class"):
         class_map(np.array([[2]]), ["a", "b"], tmp_path / "short.png")
 
@@ -146,7 +177,7 @@ def test_comparison(cube, tmp_path):
     ]
     comparison(panels, tmp_path / "row.png")
     comparison(panels, tmp_path / "rows.png", columns=2)
-    row, rows = read(tmp_path / "row.png"), read(tmp_path / "rows.png")
+    row, rows = png_pixels(tmp_path / "row.png"), png_pixels(tmp_path / "rows.png")
     assert row.shape[1] > 2 * rows.shape[1]
     assert rows.shape[0] > 2.5 * row.shape[0]
     # the scene is shown in exactly its pixels, 8 times as large
@@ -162,16 +193,16 @@ def test_spectra(cube, tmp_path, wavelengths):
     cubes = {"truth": cube, "GAP-TV": cube * 0.9 + 0.05, "flat $": np.full_like(cube, 0.5)}
     points = select_pixels(cube)
     spectra(cubes, wavelengths, points, tmp_path / "spectra.png", cube_to_srgb(cube, NBK7))
-    figure = read(tmp_path / "spectra.png")
+    figure = png_pixels(tmp_path / "spectra.png")
     assert figure.shape[0] > 500
     assert figure.shape[1] > 1000
     for line in ((213, 94, 0), (0, 114, 178)):  # the two estimates' colours
-        assert (np.abs(figure.astype(int) - line).max(-1) < 20).sum() > 100
+        assert (np.abs(figure - line).max(-1) < 20).sum() > 100
 
 
 def test_spectra_refuse_what_does_not_fit(cube, tmp_path):
     image = cube_to_srgb(cube, NBK7)
-    with pytest.raises(InputError, match=r"\(40, 3\) lies outside"):
+    with pytest.raises(InputError, match="row 40, column 3 lies outside"):
         spectra({"truth": cube}, NBK7, [(40, 3)], tmp_path / "x.png", image)
     with pytest.raises(InputError, match="one shape"):
         spectra({"truth": cube, "crop": cube[:, 1:]}, NBK7, [(1, 1)], tmp_path / "x.png", image)
@@ -195,7 +226,7 @@ def test_an_all_zero_cube_is_drawn(tmp_path):
         class_picture(zero[0].astype(int)),
     )
     assert (tmp_path / "zero.png").stat().st_size > 500
-    read(tmp_path / "s.png")
+    png_pixels(tmp_path / "s.png")
 
 
 # -- the points ----------------------------------------------------------------------------------------------

@@ -1,47 +1,44 @@
-"""The figure of a paper: in its formats, with fonts that publishers take, showing what was asked for."""
+"""The figure of a paper: in its formats, with fonts that publishers take, showing what was requested."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
 from crsdun.scenes import Scene
-from crsdun.viewing.paper_figure import Box, _psnr, choose_bands, choose_boxes, paper_figure
-from tests.viewing.reports import WAVELENGTHS, small_reconstruction
+from crsdun.viewing.paper_figure import PROTOCOL, Box, choose_bands, choose_boxes, paper_figure
+from crsdun.viewing.sheet import Sheet
+from tests.viewing.reports import WAVELENGTHS, png_pixels, small_reconstruction
 
 RESULT = small_reconstruction(30, 40)
 FRAME = RESULT.measurement.frame
 
 
-def drawn(path, scene=RESULT.scene, **given) -> np.ndarray:
+def draw(path, scene=RESULT.scene, **given) -> np.ndarray:
     truth = given.pop("truth", RESULT.truth)
     paper_figure({"net": scene, "other $x$": RESULT.scene}, FRAME, [path], truth, **given)
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    return png_pixels(path)
 
 
 def test_png_and_pdf_with_real_fonts(tmp_path):
     paper_figure({"net": RESULT.scene}, FRAME, [tmp_path / "f.png", tmp_path / "f.pdf"], RESULT.truth)
-    with Image.open(tmp_path / "f.png") as image:
-        assert image.width == 3000
-        assert np.asarray(image.convert("L")).std() > 20
+    assert png_pixels(tmp_path / "f.png").shape[1] == 3000
     pdf = (tmp_path / "f.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
 
 
 def test_an_error_in_a_box_is_seen_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(paper_figure, "SHARP", 1)
+    monkeypatch.setattr("crsdun.viewing.paper_figure.SHARPNESS", 1)
     box = Box(5, 25, 8, 8)
     settings = {"bands": [2], "boxes": [box], "pixels": []}
     cube = RESULT.scene.cube.copy()
     cube[2, box.top : box.top + 8, box.left : box.left + 8] = 0
-    plain = drawn(tmp_path / "a.png", **settings).astype(int)
-    wrong = drawn(tmp_path / "b.png", replace(RESULT.scene, cube=cube), **settings).astype(int)
+    plain = draw(tmp_path / "a.png", **settings)
+    wrong = draw(tmp_path / "b.png", replace(RESULT.scene, cube=cube), **settings)
     changed = np.abs(plain - wrong).sum(-1) > 60
     columns = np.flatnonzero(changed.any(0))
     # The square in the band and its enlargement, a gap between them; and nothing in the other method's column.
@@ -57,11 +54,16 @@ def test_figures_without_truth_classes_or_wavelengths(tmp_path):
     assert (tmp_path / "none.png").stat().st_size > 1000
 
 
-def test_the_psnr_is_that_of_the_protocol():
-    estimate, truth = RESULT.scene.cube, RESULT.truth.cube
-    expected = cube_metrics(torch.from_numpy(estimate), torch.from_numpy(truth))["psnr_db"]
-    assert _psnr(estimate, truth) == pytest.approx(expected, abs=1e-4)
-    assert _psnr(truth, truth) == 100
+def test_the_psnr_is_that_of_the_protocol(tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(Sheet, "write", lambda sheet, x, middle, text, *style, **properties: texts.append(text))
+    truth = torch.from_numpy(RESULT.truth.cube)
+    estimates = {"perfect": replace(RESULT.truth), "net": RESULT.scene}
+    paper_figure(estimates, FRAME, [tmp_path / "f.png"], RESULT.truth, bands=[2])
+    written = [text for text in texts if text.endswith(" dB")]
+    estimate = torch.from_numpy(RESULT.scene.cube)
+    psnr = [cube_metrics(estimate[part], truth[part], PROTOCOL)["psnr_db"] for part in (slice(None), slice(2, 3))]
+    assert written == ["100.00 dB", f"{psnr[0]:.2f} dB", "100.00 dB", f"{psnr[1]:.2f} dB"]
 
 
 def test_bands_by_wavelength_or_number():
@@ -69,8 +71,8 @@ def test_bands_by_wavelength_or_number():
     assert choose_bands(RESULT.scene, [455, 690, 700]) == [0, 5]
     unknown = replace(RESULT.scene, wavelengths=None)
     assert choose_bands(unknown, [1, 6]) == [0, 5]
-    for scene, wanted, words in ((RESULT.scene, 800, "at nm 450 to 700"), (unknown, 7, "numbered 1 to 6")):
-        with pytest.raises(InputError, match=words):
+    for scene, wanted, message in ((RESULT.scene, 800, "at nm 450 to 700"), (unknown, 7, "numbered 1 to 6")):
+        with pytest.raises(InputError, match=message):
             choose_bands(scene, [wanted])
 
 
@@ -89,14 +91,14 @@ def test_boxes_lie_where_the_detail_is():
 
 def test_what_cannot_be_drawn(tmp_path):
     path = tmp_path / "f.png"
-    for given, words in (
+    for given, message in (
         ({"boxes": [Box(25, 0, 10, 10)]}, "leaves the 30×40 scene"),
         ({"pixels": [(0, 40)]}, "row 0, column 40 lies outside the scene of 30×40"),
         ({"truth": small_reconstruction(30, 41).truth}, "6 bands of 30×41"),
         ({"truth": replace(RESULT.truth, wavelengths=tuple(nm + 1 for nm in WAVELENGTHS))}, "at 451–701 nm"),
     ):
-        with pytest.raises(InputError, match=words):
-            drawn(path, **given)
+        with pytest.raises(InputError, match=message):
+            draw(path, **given)
     with pytest.raises(InputError, match="at least one estimate"):
         paper_figure({}, FRAME, [path])
     assert not path.exists()

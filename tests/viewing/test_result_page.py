@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from crsdun.errors import InputError
+from crsdun.storage import write_text
 from crsdun.viewing import result_page as pages
-from crsdun.viewing.pages import command_line, plain_words, write_page
+from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import read_results, write_results
 from crsdun.viewing.result_page import result_page
@@ -49,9 +50,9 @@ def text(result):
 def test_the_page_needs_nothing_and_escapes_everything(text):
     page = check_self_contained(text)
     assert page.data["classes"][1]["name"] == HOSTILE
-    assert HOSTILE in page.words
-    assert f"<b>{HOSTILE}" in page.words
-    assert f"crsdun reconstruct {shlex.quote(f'{HOSTILE}.npz')}" in page.words
+    assert HOSTILE in page.texts
+    assert f"<b>{HOSTILE}" in page.texts
+    assert f"crsdun reconstruct {shlex.quote(f'{HOSTILE}.npz')}" in page.texts
 
 
 def test_the_check_sees_what_it_shall_see(text):
@@ -78,16 +79,16 @@ def test_bands_and_classes_are_pictures_of_the_cube(result, text):
 
 
 def test_class_table_and_figures(result, text):
-    words = check_self_contained(text).words
+    texts = check_self_contained(text).texts
     for expected in ("300", "62.5 %", "37.5 %", "180", f"{result.metrics['psnr_db']:.2f}", "12.50"):
-        assert expected in words, expected
+        assert expected in texts, expected
     # 180 of the 240 pixels of the second class are found, nothing else is taken for it.
-    place = len(words) - 1 - words[::-1].index("180")
-    assert words[place + 1 : place + 6] == ["37.5 %", "240", "75.0", "100.0", "75.0"]
+    place = len(texts) - 1 - texts[::-1].index("180")
+    assert texts[place + 1 : place + 6] == ["37.5 %", "240", "75.0", "100.0", "75.0"]
 
 
 def test_a_large_cube_is_averaged_until_it_fits(monkeypatch):
-    monkeypatch.setattr(pages, "LARGEST", 260_000)
+    monkeypatch.setattr(pages, "MAX_BYTES", 260_000)
     monkeypatch.setattr(pages, "BANDS_ROOM", 60_000)
     result = small_reconstruction(130, 99, 9)
     noise = np.random.default_rng(0).random(result.scene.cube.shape, dtype=np.float32)
@@ -131,7 +132,7 @@ def test_a_folder_is_read_as_it_was_written(result, tmp_path):
 
 
 def test_folders_that_are_not_whole(result, tmp_path):
-    with pytest.raises(InputError, match="no whole folder of crsdun reconstruct"):
+    with pytest.raises(InputError, match="not a complete folder of crsdun reconstruct"):
         read_results(tmp_path)
     write_results(result, tmp_path / "out")
     (tmp_path / "out" / "measurement.npz").unlink()
@@ -139,21 +140,22 @@ def test_folders_that_are_not_whole(result, tmp_path):
         read_results(tmp_path / "out")
 
 
-def test_words():
+def test_plain_text():
     assert command_line(["/x/crsdun/__main__.py", "info", "a b"]) == "crsdun info 'a b'"
-    assert plain_words({"a": None, "b": [1.0, True]}) == "a –, b 1, yes"
+    assert plain_text({"a": None, "b": [1.0, True]}) == "a –, b 1, yes"
 
 
 def test_a_page_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "new" / "page.html"
-    write_page("one", path)
-    with pytest.raises(InputError, match="--overwrite"):
-        write_page("two", path)
+    path.parent.mkdir()
+    write_text(path, "one", overwrite=False)
+    with pytest.raises(InputError, match="allow it with overwrite"):
+        write_text(path, "two", overwrite=False)
     assert path.read_text() == "one"
-    write_page("two", path, overwrite=True)
+    write_text(path, "two")
     assert [each.name for each in path.parent.iterdir()] == ["page.html"]
     with pytest.raises(InputError, match="could not write"):
-        write_page("x", path / "below")
+        write_text(path / "below", "x")
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.methods import RunOptions, keep_freed_memory
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing import select_pixels
-    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
+    from crsdun.viewing.explanation_figures import attention_sheet, stage_sheet
 
     check_folder(options.out, options.overwrite)
     keep_freed_memory()
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     with atomic_folder(options.out, options.overwrite) as folder:
         stage_sheet(explanation, folder / "stages.png")
         for region in regions:
-            look_sheet(explanation, region, folder / picture_name(region))
+            attention_sheet(explanation, region, folder / picture_name(region))
         write_json(folder / RECORD, explanation.record)
         write_json(folder / "explanation.json", figures)
     if options.json:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
-
 from crsdun.methods import Progress
 from crsdun.optics import Exposure, nbk7_wavelengths
 from crsdun.runtime import Preparation, Reconstruction, decode, open_method, simulate
@@ -15,6 +13,7 @@ from crsdun.scenes import Scene, indian_pines
 from crsdun.scenes.produce import ProduceSet
 from crsdun.storage import RECORD, atomic_folder, write_json
 from crsdun.viewing.colour import measurement_picture, picture
+from crsdun.viewing.display import error_map
 from crsdun.viewing.figures import Panel, comparison
 from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import write_results
@@ -77,6 +76,5 @@ def _row(results: dict[str, Reconstruction]) -> list[Panel]:
         panels.append(Panel("True classes", class_picture(truth.classes)))
         return [*panels, Panel(WEIGHTS, class_picture(learnt.scene.classes), score)]
     for name, result in results.items():
-        error = np.sqrt(np.square(result.scene.cube - truth.cube).mean(0))
-        panels.append(Panel(f"Error of {name}", error, "RMSE over bands"))
+        panels.append(Panel(f"Error of {name}", error_map(result.scene.cube, truth.cube), "RMSE over bands"))
     return panels

@@ -1,4 +1,4 @@
-"""What a person looks at: colour and figures."""
+"""What people look at: colour and figures here, pages in its modules, the explorer in ``app``."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,41 +12,24 @@ if TYPE_CHECKING:
         picture,
         wavelength_to_rgb,
     )
-    from crsdun.viewing.explanation_figures import look_sheet, stage_sheet
-    from crsdun.viewing.figures import (
-        Panel,
-        band_sheet,
-        class_map,
-        comparison,
-        save_png,
-        spectra,
-    )
+    from crsdun.viewing.explanation_figures import attention_sheet, stage_sheet
+    from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
     from crsdun.viewing.palette import class_colours, class_picture
     from crsdun.viewing.pixel_selection import select_pixels
 
-# Drawing needs matplotlib and colour-science, whose imports take a second: loaded when first asked for.
-_HOMES = {
-    "auto_exposure": "colour",
-    "cube_to_srgb": "colour",
-    "false_colour": "colour",
-    "measurement_picture": "colour",
-    "picture": "colour",
-    "wavelength_to_rgb": "colour",
-    "Panel": "figures",
-    "band_sheet": "figures",
-    "select_pixels": "pixel_selection",
-    "class_map": "figures",
-    "comparison": "figures",
-    "look_sheet": "explanation_figures",
-    "save_png": "figures",
-    "spectra": "figures",
-    "stage_sheet": "explanation_figures",
-    "class_colours": "palette",
-    "class_picture": "palette",
+# Drawing needs matplotlib and colour-science, which take a second to import: they are loaded on first use.
+_NAMES = {
+    "colour": "auto_exposure cube_to_srgb false_colour measurement_picture picture wavelength_to_rgb",
+    "explanation_figures": "attention_sheet stage_sheet",
+    "figures": "Panel band_sheet class_map comparison save_png spectra",
+    "palette": "class_colours class_picture",
+    "pixel_selection": "select_pixels",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Panel",
+    "attention_sheet",
     "auto_exposure",
     "band_sheet",
     "class_colours",
@@ -55,7 +38,6 @@ __all__ = [
     "comparison",
     "cube_to_srgb",
     "false_colour",
-    "look_sheet",
     "measurement_picture",
     "picture",
     "save_png",

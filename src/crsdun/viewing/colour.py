@@ -1,14 +1,14 @@
 """From a cube to a picture on a screen: true colour where the bands allow it, false colour elsewhere.
 
-Legend: C bands · H, W scene. A spectrum is seen by the CIE 1931 2° observer under an illuminant, its white is
-adapted to D65 (Bradford), and the result is encoded as IEC 61966-2-1 sRGB. The tables, matrices and the transfer
+Legend: C bands · H, W scene. A spectrum is what the CIE 1931 2° observer sees under an illuminant; its white is
+adapted to D65 (Bradford), and the result is encoded as IEC 61966-2-1 sRGB. The tables, the matrices and the transfer
 function are those of colour-science.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,13 @@ STRETCH_PERCENTILES = (1.0, 99.0)
 
 
 def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
-    """The best picture of a scene that its bands allow, and one line saying what it shows.
+    """The best picture of a scene that its bands allow, and a line that says what it shows.
 
     True colour where there are bands at the blue end (≤ 500 nm), at the red end (600–780 nm) and at least three
-    visible ones; else, or where the wavelengths are unknown, three evenly spaced bands in false colour.
+    visible ones; otherwise, or where the wavelengths are unknown, three evenly spaced bands in false colour.
 
     Args:
-        scene: what to look at.
+        scene: to show.
         like: a scene with the same bands that sets exposure or stretch, so that truth and estimate compare.
 
     Returns:
@@ -51,7 +51,7 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
         first, last = min(scene.wavelengths), max(scene.wavelengths)
         return image, f"colour under D65 ({scene.bands} bands, {first:.0f}–{last:.0f} nm)"
 
-    blue, green, red = (int((2 * third + 1) * scene.bands / 6) for third in range(3))
+    blue, green, red = spread_bands(scene.bands)
     image = false_colour(scene.cube, (red, green, blue), like=reference.cube)
     if scene.bands == 1:
         return image, "grey (its only band)"
@@ -68,17 +68,17 @@ def cube_to_srgb(
     normalise: bool = True,
     exposure: float | None = None,
 ) -> np.ndarray:
-    """How a person would see the scene.
+    """The scene as a person would see it.
 
-    Between bands the reflectance is linear, beyond the first and last visible band it is constant: any spacing
-    weighs right, and an even reflector is neutral even where the bands cover a part of the visible range.
+    Reflectance is taken as linear between bands and as constant beyond the first and last visible band: any spacing
+    is weighted correctly, and a flat spectrum is neutral even where the bands cover only part of the visible range.
 
     Args:
-        cube: reflectance, (C,H,W), usually 0..1. For radiance take illuminant ``E``, which weighs nothing.
+        cube: reflectance, (C,H,W), usually 0..1. For radiance take illuminant ``E``, which is flat.
         wavelengths: centre of each band in nm, any order; bands outside 360–780 nm contribute nothing.
         illuminant: a CIE illuminant known to colour-science (D65, D50, A, E, FL2 …); its white appears white.
         normalise: expose for the scene (``auto_exposure``); False shows a reflectance of 1 as white.
-        exposure: this factor on the light in place of either, to show truth and estimate alike.
+        exposure: a factor on the light that replaces either, to show truth and estimate alike.
 
     Returns:
         (H, W, 3) uint8.
@@ -89,15 +89,15 @@ def cube_to_srgb(
     light = _linear_rgb(cube, wavelengths, illuminant)
     if exposure is None:
         exposure = _expose(light) if normalise else 1.0
-    # The light from which on each of the 255 steps rounds up: the same as encoding every pixel, and much faster.
+    # Looks up the light at which each of the 255 steps begins: the same as encoding every pixel, and much faster.
     return np.searchsorted(_srgb_steps(), light * np.float32(exposure), side="right").astype(np.uint8)
 
 
 def auto_exposure(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str = "D65") -> float:
     """The factor that brings the brightest half per cent of the pixels to full scale in their largest channel.
 
-    A few hot pixels do not darken the picture and saturated colours keep their hue; 1 for a black cube.
-    Arguments and errors as in ``cube_to_srgb``.
+    A few hot pixels do not darken the picture, and saturated colours keep their hue. It is 1 for a black cube.
+    Arguments and errors are those of ``cube_to_srgb``.
     """
     return _expose(_linear_rgb(cube, wavelengths, illuminant))
 
@@ -108,7 +108,7 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
     Args:
         cube: (C,H,W), any scale.
         bands: indices (from 0) of the bands shown as red, green, blue.
-        like: a cube (C,·,·) whose percentiles are taken, so that truth and estimate compare.
+        like: a cube (C,·,·) whose percentiles are used, so that truth and estimate compare.
 
     Returns:
         (H, W, 3) uint8.
@@ -116,7 +116,7 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
     Raises:
         InputError: not three bands of this cube, or the cube holds NaN.
     """
-    _check_cube(cube)
+    check_cube(cube)
     if len(bands) != 3 or not all(0 <= band < len(cube) for band in bands):
         raise InputError(
             f"false colour needs three bands of 0..{len(cube) - 1} as red, green and blue, not {tuple(bands)}"
@@ -125,23 +125,37 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
     return np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
 
 
+def spread_bands(count: int) -> tuple[int, int, int]:
+    """Three of ``count`` bands, evenly spread, indices from 0; of fewer than three bands some are the same."""
+    return count // 6, count // 2, 5 * count // 6
+
+
 def measurement_picture(frame: np.ndarray) -> np.ndarray:
-    """A coded measurement (H,Wm), any scale, as a grey picture (H,Wm) uint8, 1st to 99th percentile."""
+    """A coded measurement (H,Wm), any scale, as a grey picture (H,Wm) uint8, from its 1st to its 99th percentile.
+
+    Raises:
+        InputError: it is not two-dimensional, or holds NaN.
+    """
     if frame.ndim != 2 or not np.isfinite(frame).all():
-        raise InputError(f"a measurement is a finite picture (height, width), not an array of shape {frame.shape}")
+        raise InputError(f"a measurement is a finite array (height, width), not one of shape {frame.shape}")
     return _stretch(frame, frame)
 
 
 def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
-    """The most vivid sRGB colour (each 0..1) for light of this wavelength in nm; mid grey outside 380–780 nm."""
+    """The most vivid sRGB colour, 0..1 each, for light of this wavelength in nm; grey outside 380–780 nm."""
     if not 380 <= wavelength <= VISIBLE[1]:
         return (0.6, 0.6, 0.6)
     grid, observer = _observer()
     srgb = _colour_science().RGB_COLOURSPACES["sRGB"]
-    seen = [np.interp(wavelength, grid, curve) for curve in observer.T]
-    light = np.clip(srgb.matrix_XYZ_to_RGB @ seen, 0, None)  # no screen shows pure light: the nearest it can
+    xyz = [np.interp(wavelength, grid, curve) for curve in observer.T]
+    light = np.clip(srgb.matrix_XYZ_to_RGB @ xyz, 0, None)  # no screen shows pure light: the nearest that it can
     red, green, blue = srgb.cctf_encoding(light / light.max())
     return float(red), float(green), float(blue)
+
+
+def css_colour(rgb: Iterable[float]) -> str:
+    """Red, green and blue, 0..255 each, as ``#rrggbb``."""
+    return "#" + "".join(f"{round(float(part)):02x}" for part in rgb)
 
 
 # -- the observer --------------------------------------------------------------------------------------------
@@ -149,7 +163,7 @@ def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
 
 @cache
 def _colour_science() -> Any:
-    """The library, whose import takes a second and may warn about parts of itself that are not used here."""
+    """The library, which takes a second to import and may warn about parts of it that are not used here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import colour
@@ -166,39 +180,37 @@ def _observer() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _srgb_steps() -> np.ndarray:
-    """Linear light that sRGB encodes halfway between two levels, (255,) ascending."""
+    """The linear light that sRGB encodes halfway between two levels, (255,) ascending."""
     decode = _colour_science().RGB_COLOURSPACES["sRGB"].cctf_decoding
     return np.asarray(decode((np.arange(255) + 0.5) / 255), dtype=np.float32)
 
 
 @lru_cache(maxsize=64)
 def _band_weights(wavelengths: tuple[float, ...], illuminant: str) -> np.ndarray:
-    """(3, C): linear sRGB of a reflectance is these weights times its bands; each row sums to 1."""
+    """(3, C): the linear sRGB of a reflectance is these weights times its bands; each row sums to 1."""
     science = _colour_science()
     if illuminant not in science.SDS_ILLUMINANTS:
         raise InputError(f"unknown illuminant {illuminant!r}", "take D65, D50, A, E or another CIE name")
     grid, observer = _observer()
     lamp = science.SDS_ILLUMINANTS[illuminant]
-    seen = observer * np.interp(grid, lamp.wavelengths, lamp.values)[:, None]
+    response = observer * np.interp(grid, lamp.wavelengths, lamp.values)[:, None]
 
-    # A band's part in the interpolated spectrum is a hat: 1 at its own wavelength, 0 at its neighbours.
+    # A band's share of the interpolated spectrum is a hat: 1 at its own wavelength, 0 at its neighbours.
     centres, position, count = np.unique(wavelengths, return_inverse=True, return_counts=True)
     hats = np.stack([np.interp(grid, centres, hat) for hat in np.eye(len(centres))])
-    xyz = (hats @ seen / count[:, None])[position]
+    xyz = (hats @ response / count[:, None])[position]
     xyz /= xyz[:, 1].sum()
 
     srgb = science.RGB_COLOURSPACES["sRGB"]
     d65 = science.xy_to_XYZ(srgb.whitepoint)
     adapt = science.adaptation.matrix_chromatic_adaptation_VonKries(xyz.sum(0), d65, transform="Bradford")
     weights = srgb.matrix_XYZ_to_RGB @ adapt @ xyz.T
-    return weights / weights.sum(1, keepdims=True)  # the published matrix is rounded: white to the last digit
+    return weights / weights.sum(1, keepdims=True)  # the published matrix is rounded; this is exact
 
 
 def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str) -> np.ndarray:
-    """(H, W, 3) linear sRGB, may leave 0..1."""
-    _check_cube(cube)
-    if len(wavelengths) != len(cube):
-        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")
+    """(H, W, 3) linear sRGB, which may lie outside 0..1."""
+    check_cube(cube, wavelengths)
     visible = [band for band, value in enumerate(wavelengths) if VISIBLE[0] <= value <= VISIBLE[1]]
     if not visible:
         raise InputError(
@@ -207,14 +219,14 @@ def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str)
             "choose three of them with false_colour(cube, bands)",
         )
     weights = _band_weights(tuple(float(wavelengths[band]) for band in visible), illuminant)
-    seen = cube if len(visible) == len(cube) else cube[visible]
-    light = weights.astype(np.float32) @ seen.reshape(len(visible), -1)
+    bands = cube if len(visible) == len(cube) else cube[visible]
+    light = weights.astype(np.float32) @ bands.reshape(len(visible), -1)
     return np.moveaxis(light.reshape(3, *cube.shape[1:]), 0, -1)
 
 
 def _expose(light: np.ndarray) -> float:
     brightest = light.max(-1)
-    # "lower" keeps a single hot pixel out even of a very small picture.
+    # "lower" leaves out a single hot pixel even of a very small picture.
     level = np.percentile(brightest, BRIGHT_PERCENTILE, method="lower")
     if level <= 0:
         level = brightest.max()
@@ -227,7 +239,7 @@ def _reaches_across_the_visible(wavelengths: Sequence[float]) -> bool:
 
 
 def _stretch(band: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """(H, W) of any scale as uint8, over the percentiles of ``like``; even light mid grey, none black."""
+    """(H, W) of any scale as uint8, over the percentiles of ``like``; flat light is mid grey, no light black."""
     low, high = np.percentile(like, STRETCH_PERCENTILES)
     if high <= low:
         low, high = float(like.min()), float(like.max())
@@ -236,10 +248,13 @@ def _stretch(band: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip((band - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
-def _check_cube(cube: np.ndarray) -> None:
+def check_cube(cube: np.ndarray, wavelengths: Sequence[float] | None = None) -> None:
+    """Raise an InputError unless this is a finite cube (C,H,W), with as many wavelengths as bands if any."""
     if cube.ndim != 3 or 0 in cube.shape:
         raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
     if not np.isfinite(cube).all():
         raise InputError(
             f"the cube holds {int((~np.isfinite(cube)).sum())} NaN or infinite values", "replace them first"
         )
+    if wavelengths is not None and len(wavelengths) != len(cube):
+        raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")

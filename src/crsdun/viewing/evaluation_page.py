@@ -6,22 +6,23 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, Evaluation, compare, read_evaluation
 from crsdun.evaluation.metrics import authenticity_pairs
 from crsdun.evaluation.tables import FILE, caption, shown
 from crsdun.training.run_log import RECORD as RUN
-from crsdun.viewing.pages import command_line, file_url, hexadecimal, render
+from crsdun.viewing.colour import css_colour
+from crsdun.viewing.pages import Tile, command_line, figure_tiles, file_url, render
 from crsdun.viewing.palette import class_colours
 
 EXTREMES = 5  # best and worst scenes that stand first
-MOST_PLACES = 1500  # of a curve
-# Columns of log.csv and validation.csv that are worth a picture, in this order: title, logarithmic.
+MAX_CURVE_POINTS = 1500
+# Columns of log.csv and validation.csv that are worth a chart, in this order: title, logarithmic.
 CURVES = {
     "loss": ("training loss", True),
     "validation loss": ("validation loss", True),
@@ -36,7 +37,9 @@ CURVES = {
     "gradient_norm": ("norm of the gradient", True),
     "rate": ("learning rate", False),
 }
-CLASS_SCORES = ("iou", "f1", "precision", "recall")
+CLASS_SCORES = {"iou": "IoU", "f1": "F1", "precision": "precision", "recall": "recall"}
+
+Curve = tuple[list[int], list[float | None]]
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,286 @@ class RunReport:
     """A folder of ``crsdun train``.
 
     Attributes:
+        title: what to call it.
         record: its ``run.json``.
-        curves: of each column its steps and values, None where a value is missing or not finite; those of
+        curves: the steps and values of each column, None where a value is missing or not finite; columns of
             ``validation.csv`` that the log has too are called ``validation …``.
         picture: of the last validation, as a URL; or None.
     """
 
+    title: str
     record: dict[str, Any]
-    curves: dict[str, tuple[list[int], list[float | None]]]
+    curves: dict[str, Curve]
     picture: str | None
 
+    @property
+    def steps_done(self) -> int:
+        return max((steps[-1] for steps, _ in self.curves.values() if steps), default=0)
 
-def read_run_report(folder: str | Path) -> RunReport:
+
+class Row(NamedTuple):
+    """A row of a table: cells as the page shows them, and the colour of a class."""
+
+    name: str
+    cells: list[Any]
+    colour: str = ""
+
+
+class Table(NamedTuple):
+    headers: list[str]
+    rows: list[Row]
+
+
+class ConfusionCell(NamedTuple):
+    """Pixels taken for a class, of how many true pixels of the row, and whether they are of the right kind."""
+
+    estimated: str
+    pixels: int
+    total: int
+    framed: bool
+
+    @property
+    def share(self) -> float:
+        return self.pixels / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A folder of ``crsdun evaluate``, in the parts that its section of the page shows."""
+
+    title: str
+    evaluation: Evaluation
+    caption: str
+    tiles: list[Tile]
+    stages: Table | None
+    classes: Table | None
+    confusion: list[Row]
+    best: Table
+    worst: Table | None
+    scenes: Table | None
+    seconds: float
+    contact_sheet: str | None
+    command: str
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether there are classes of real and fake, which are framed in the confusion matrix."""
+        return any(cell.framed for row in self.confusion for cell in row.cells)
+
+
+class ComparedValue(NamedTuple):
+    """One figure of one evaluation, and its difference to the first one with an interval."""
+
+    text: str
+    best: bool
+    difference: str = ""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The metrics, and the IoU of each class, of every evaluation; the cells are ``ComparedValue``."""
+
+    metrics: Table
+    classes: Table | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    x: list[int]
+    y: list[float | None]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines over ``label``, as the page's script draws them."""
+
+    title: str
+    label: str
+    lines: list[Line]
+    logarithmic: bool = False
+
+
+def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None = None) -> str:
+    """One page for folders of ``crsdun evaluate`` and ``crsdun train``, a whole HTML file.
+
+    Args:
+        titles: what to call the folders; None takes the ends of their paths that differ.
+
+    Raises:
+        InputError: a folder is neither, or broken.
+    """
+    evaluations: list[EvaluationReport] = []
+    runs: list[RunReport] = []
+    for title, folder in zip(titles or _distinct_ends(folders), map(Path, folders), strict=True):
+        if (folder / FILE).is_file():
+            evaluations.append(read_evaluation_report(folder, title))
+        else:
+            runs.append(read_run_report(folder, title))
+    scene_charts, training_charts = _scene_charts(evaluations), _training_charts(runs)
+    names = [each.evaluation.method for each in evaluations] or [
+        run.record["config"]["network"]["name"] for run in runs
+    ]
+    counts = (len(evaluations), "evaluation"), (len(runs), "training run")
+    return render(
+        "evaluation",
+        {"charts": [asdict(chart) for chart in (*scene_charts, *training_charts)]},
+        heading=", ".join(dict.fromkeys(names)),
+        contents=" and ".join(f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in counts if count),
+        side_by_side=_side_by_side(evaluations) if len(evaluations) > 1 else None,
+        evaluations=evaluations,
+        runs=runs,
+        scene_charts=scene_charts,
+        training_charts=training_charts,
+    )
+
+
+def _distinct_ends(folders: Sequence[str | Path]) -> list[str]:
+    """The shortest ends of the paths that differ."""
+    parts = [Path(folder).resolve().parts for folder in folders]
+    length = 1
+    while len({each[-length:] for each in parts}) < len(set(parts)):
+        length += 1
+    return ["/".join(each[-length:]) for each in parts]
+
+
+# -- evaluations -----------------------------------------------------------------------------------------------
+
+
+def read_evaluation_report(folder: Path, title: str) -> EvaluationReport:
+    """An evaluation in a folder.
+
+    Raises:
+        InputError: the folder holds none, or it is not complete.
+    """
+    evaluation = read_evaluation(folder)
+    try:
+        return _evaluation_report(folder, title, evaluation)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / FILE} is incomplete ({error!r})", "evaluate again") from error
+
+
+def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> EvaluationReport:
+    names, last = shown(evaluation), len(evaluation.stages)
+    stages = []
+    for number, figures in enumerate(evaluation.stages, start=1):
+        cells = [FIGURES[name].number(figures.get(name)) for name in names]
+        stages.append(Row("answer" if number == last else f"stage {number}", cells))
+    order = sorted(evaluation.scenes, key=lambda row: row["psnr_db"], reverse=True)
+    columns = [name for name in FIGURES if any(name in row for row in order)]
+    few = len(order) <= 2 * EXTREMES
+    return EvaluationReport(
+        title=title,
+        evaluation=evaluation,
+        caption=caption(evaluation),
+        tiles=figure_tiles(evaluation.figures, names),
+        stages=Table(["", *(FIGURES[name].label for name in names)], stages) if last > 1 else None,
+        classes=_class_table(evaluation) if evaluation.classes else None,
+        confusion=_confusion_rows(evaluation),
+        best=_scene_table(order if few else order[:EXTREMES], columns),
+        worst=None if few else _scene_table(order[: -EXTREMES - 1 : -1], columns),
+        scenes=None if few else _scene_table(evaluation.scenes, columns),
+        seconds=median(row["seconds"] for row in evaluation.scenes),
+        contact_sheet=file_url(folder / "contact_sheet.png"),
+        command=command_line(evaluation.record["command"]),
+    )
+
+
+def _scene_table(scenes: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    rows = []
+    for scene in scenes:
+        cells = [FIGURES[name].number(scene.get(name)) for name in columns]
+        rows.append(Row(scene["name"], [*cells, f"{100 * scene['data_residual']:.2f}", f"{scene['seconds']:.2f}"]))
+    return Table(["scene", *(FIGURES[name].label for name in columns), "data residual (%)", "seconds"], rows)
+
+
+def _class_table(evaluation: Evaluation) -> Table:
+    rows = []
+    for row in evaluation.classes:
+        scores = [_percentage(row[name] if row["pixels"] else None) for name in CLASS_SCORES]
+        rows.append(Row(row["name"], [f"{int(row['pixels']):,}", *scores], _colour(row)))
+    return Table(["class", "pixels", *(f"{label} (%)" for label in CLASS_SCORES.values())], rows)
+
+
+def _percentage(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _colour(row: dict[str, Any]) -> str:
+    return css_colour(class_colours(row["class"] + 1)[-1])
+
+
+def _confusion_rows(evaluation: Evaluation) -> list[Row]:
+    """Pairs of real and fake are framed: their pixels are of the right kind."""
+    names = [row["name"] for row in evaluation.classes]
+    partner = dict(authenticity_pairs(names))
+    partner |= {fake: real for real, fake in partner.items()}
+    rows = []
+    for true, pixels in enumerate(evaluation.confusion):
+        framed = (true, partner[true]) if true in partner else ()
+        total = sum(pixels)
+        cells = [ConfusionCell(names[k], count, total, k in framed) for k, count in enumerate(pixels)]
+        rows.append(Row(names[true], cells))
+    return rows
+
+
+def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
+    """A row for each figure and for each class, a column for each evaluation, the best one marked."""
+    first, *others = reports
+    differences: list[dict[str, str]] = [{}]
+    notes = []
+    for other in others:
+        differences.append({})
+        try:
+            for each in compare(first.evaluation, other.evaluation):
+                signed = (FIGURES[each.figure].number(value, "+") for value in (each.difference, each.low, each.high))
+                differences[-1][each.figure] = "{} [{}, {}]".format(*signed)
+        except InputError as error:
+            notes.append(f"{other.title} cannot be compared with {first.title}: {error}")
+
+    evaluations = [report.evaluation for report in reports]
+    metrics = []
+    for name, figure in FIGURES.items():
+        if any(name in shown(each) for each in evaluations):
+            values = [each.figures.get(name) for each in evaluations]
+            known = [value for value in values if value is not None]
+            best = (max if figure.higher_is_better else min)(known) if len(known) > 1 else None
+            cells = [
+                ComparedValue(figure.number(value), value is not None and value == best, compared.get(name, ""))
+                for value, compared in zip(values, differences, strict=True)
+            ]
+            metrics.append(Row(figure.label, cells))
+
+    class_names = first.evaluation.data["class_names"]
+    same = all(each.classes and each.data["class_names"] == class_names for each in evaluations)
+    classes = []
+    for rows in zip(*(each.classes for each in evaluations), strict=True) if same else ():
+        values = [row["iou"] if row["pixels"] else None for row in rows]
+        best = max((value for value in values if value is not None), default=None)
+        cells = [ComparedValue(_percentage(value), value is not None and value == best) for value in values]
+        classes.append(Row(rows[0]["name"], cells, _colour(rows[0])))
+    titles = [f"{report.title}: {report.evaluation.method}" for report in reports]
+    return SideBySide(
+        Table(["metric", *titles], metrics), Table(["class", *titles], classes) if classes else None, notes
+    )
+
+
+def _scene_charts(reports: Sequence[EvaluationReport]) -> list[Chart]:
+    """PSNR scene by scene, in the order of the split; none for a single scene."""
+    if max((len(report.evaluation.scenes) for report in reports), default=0) < 2:
+        return []
+    lines = []
+    for report in reports:
+        psnr = [row["psnr_db"] for row in report.evaluation.scenes]
+        lines.append(Line(report.title, list(range(1, len(psnr) + 1)), psnr))
+    return [Chart("PSNR of every scene (dB)", "scene", lines)]
+
+
+# -- runs ------------------------------------------------------------------------------------------------------
+
+
+def read_run_report(folder: str | Path, title: str) -> RunReport:
     """A run, finished or not.
 
     Raises:
@@ -67,206 +338,16 @@ def read_run_report(folder: str | Path) -> RunReport:
         record["sittings"][-1]["started"], record["config"]["network"]["name"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"{folder} holds no whole {RUN} of crsdun train ({error})", "give the folder of a run"
+            f"{folder} holds no complete {RUN} of crsdun train ({error})", "give the folder of a run"
         ) from error
-    curves = _columns(folder / "log.csv")
-    for name, curve in _columns(folder / "validation.csv").items():
+    curves = _curves(folder / "log.csv")
+    for name, curve in _curves(folder / "validation.csv").items():
         curves[f"validation {name}" if name in curves else name] = curve
-    return RunReport(record, curves, file_url(folder / "validation.png", 900))
+    return RunReport(title, record, curves, file_url(folder / "validation.png", 900))
 
 
-def evaluation_page(folders: Sequence[str | Path], titles: Sequence[str] | None = None) -> str:
-    """One page for folders of ``crsdun evaluate`` and ``crsdun train``, a whole HTML file.
-
-    Args:
-        titles: what to call the folders; None takes the ends of their paths that tell them apart.
-
-    Raises:
-        InputError: a folder is neither, or broken.
-    """
-    evaluations: list[tuple[str, Evaluation, dict[str, Any]]] = []
-    runs: list[tuple[str, RunReport]] = []
-    for title, folder in zip(titles or _titles(folders), map(Path, folders), strict=True):
-        if (folder / FILE).is_file():
-            evaluation = read_evaluation(folder)
-            evaluations.append((title, evaluation, _section(title, folder, evaluation)))
-        else:
-            runs.append((title, read_run_report(folder)))
-    titles = [title for title, _, _ in evaluations]
-    judged = [evaluation for _, evaluation, _ in evaluations]
-    data = {"charts": [*_scene_chart(titles, judged), *_curve_charts(runs)]}
-    return render(
-        "evaluation",
-        data,
-        heading=_heading(judged, runs),
-        side=_side_by_side(titles, judged) if len(judged) > 1 else None,
-        evaluations=[section for _, _, section in evaluations],
-        runs=[_run_section(*each) for each in runs],
-        charts=data["charts"],
-    )
-
-
-def _titles(folders: Sequence[str | Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
-    parts = [Path(folder).resolve().parts for folder in folders]
-    length = 1
-    while len({each[-length:] for each in parts}) < len(set(parts)):
-        length += 1
-    return ["/".join(each[-length:]) for each in parts]
-
-
-def _heading(judged: Sequence[Evaluation], runs: Sequence[tuple[str, RunReport]]) -> tuple[str, str]:
-    names = [each.method for each in judged] or [run.record["config"]["network"]["name"] for _, run in runs]
-    title = ", ".join(dict.fromkeys(names))
-    kinds = [(len(judged), "evaluation"), (len(runs), "training run")]
-    counted = [f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in kinds if count]
-    return title, " and ".join(counted)
-
-
-# -- evaluations -----------------------------------------------------------------------------------------------
-
-
-def _section(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]:
-    try:
-        return _told(title, folder, evaluation)
-    except (LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / FILE} is not whole ({error!r})", "evaluate again") from error
-
-
-def _told(title: str, folder: Path, evaluation: Evaluation) -> dict[str, Any]:
-    names, last = shown(evaluation), len(evaluation.stages)
-    stages = [
-        {
-            "name": "answer" if number == last else f"stage {number}",
-            "cells": [FIGURES[name].number(figures.get(name)) for name in names],
-        }
-        for number, figures in enumerate(evaluation.stages, start=1)
-    ]
-    order = sorted(evaluation.scenes, key=lambda row: row["psnr_db"], reverse=True)
-    columns = [name for name in FIGURES if any(name in row for row in order)]
-    few = len(order) <= 2 * EXTREMES
-    return {
-        "title": title,
-        "method": evaluation.method,
-        "caption": caption(evaluation),
-        "tiles": [
-            (FIGURES[name].name, FIGURES[name].number(evaluation.figures[name]), FIGURES[name].unit.strip())
-            for name in names
-            if evaluation.figures[name] is not None
-        ],
-        "headers": [FIGURES[name].label for name in names],
-        "stages": stages if last > 1 else [],
-        "classes": _class_table(evaluation),
-        "confusion": _confusion(evaluation),
-        "scene_headers": [*(FIGURES[name].label for name in columns), "data residual (%)", "seconds"],
-        "best": [_scene_row(row, columns) for row in (order if few else order[:EXTREMES])],
-        "worst": [] if few else [_scene_row(row, columns) for row in reversed(order[-EXTREMES:])],
-        "all": [] if few else [_scene_row(row, columns) for row in evaluation.scenes],
-        "seconds": median(row["seconds"] for row in evaluation.scenes),
-        "sheet": file_url(folder / "contact_sheet.png"),
-        "command": command_line(evaluation.record["command"]),
-        "record": evaluation.record,
-        "fingerprint": evaluation.data["fingerprint"],
-    }
-
-
-def _scene_row(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    cells = [FIGURES[name].number(row.get(name)) for name in columns]
-    return {"name": row["name"], "cells": [*cells, f"{100 * row['data_residual']:.2f}", f"{row['seconds']:.2f}"]}
-
-
-def _class_table(evaluation: Evaluation) -> list[dict[str, Any]]:
-    colours = class_colours(len(evaluation.classes))
-    return [
-        {
-            "name": row["name"],
-            "colour": hexadecimal(colours[row["class"]]),
-            "pixels": f"{int(row['pixels']):,}",
-            "scores": [f"{100 * row[name]:.1f}" if row["pixels"] else "–" for name in CLASS_SCORES],
-            "iou": row["iou"] if row["pixels"] else None,
-        }
-        for row in evaluation.classes
-    ]
-
-
-def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Rows of (percentage of the true pixels, strength of its colour 0..1, pixels, whether in a pair's frame)."""
-    if not evaluation.confusion:
-        return None
-    names = [row["name"] for row in evaluation.classes]
-    partner = dict(authenticity_pairs(names))
-    partner |= {fake: real for real, fake in partner.items()}
-    rows = []
-    for true, line in enumerate(evaluation.confusion):
-        total = sum(line)
-        cells = []
-        for estimated, pixels in enumerate(line):
-            share = pixels / total if total else 0.0
-            framed = true in partner and estimated in (true, partner[true])
-            cells.append({"share": share, "pixels": pixels, "framed": framed, "of": names[estimated]})
-        rows.append({"name": names[true], "cells": cells, "total": total})
-    return {"names": names, "rows": rows, "pairs": bool(partner)}
-
-
-def _side_by_side(titles: Sequence[str], judged: Sequence[Evaluation]) -> dict[str, Any]:
-    """A row for each figure and for each class, a column for each evaluation, the best one marked."""
-    names = [name for name in FIGURES if any(name in shown(each) for each in judged)]
-    differences, notes = [], []
-    for title, each in zip(titles[1:], judged[1:], strict=True):
-        try:
-            found = {comparison.figure: comparison for comparison in compare(judged[0], each)}
-        except InputError as error:
-            found = {}
-            notes.append(f"{title} has no differences: {error}")
-        differences.append(found)
-    figures = []
-    for name in names:
-        figure = FIGURES[name]
-        values = [each.figures.get(name) for each in judged]
-        known = [value for value in values if value is not None]
-        best = (max if figure.higher_is_better else min)(known, default=None)
-        marked = best if len(known) > 1 else None
-        cells = [{"words": figure.number(value), "best": value is not None and value == marked} for value in values]
-        for cell, found in zip(cells[1:], differences, strict=True):
-            if name in found:
-                one = found[name]
-                signed = [figure.number(value, "+") for value in (one.difference, one.low, one.high)]
-                cell["difference"] = "{} [{}, {}]".format(*signed)
-        figures.append({"name": figure.label, "cells": cells})
-    same = all(each.classes and each.data["class_names"] == judged[0].data["class_names"] for each in judged)
-    classes = []
-    for rows in zip(*(_class_table(each) for each in judged), strict=True) if same else ():
-        values = [row["iou"] for row in rows]
-        known = [value for value in values if value is not None]
-        cells = [
-            {
-                "words": "–" if value is None else f"{100 * value:.1f}",
-                "best": value is not None and value == max(known),
-            }
-            for value in values
-        ]
-        classes.append({"name": rows[0]["name"], "colour": rows[0]["colour"], "cells": cells})
-    methods = [f"{title}: {each.method}" for title, each in zip(titles, judged, strict=True)]
-    return {"titles": methods, "figures": figures, "classes": classes, "notes": notes}
-
-
-def _scene_chart(titles: Sequence[str], judged: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """PSNR scene by scene, in the order of the split."""
-    longest = max((len(each.scenes) for each in judged), default=0)
-    if longest < 2:
-        return []
-    lines = [
-        {"name": title, "x": list(range(1, len(each.scenes) + 1)), "y": [row["psnr_db"] for row in each.scenes]}
-        for title, each in zip(titles, judged, strict=True)
-    ]
-    return [{"title": "PSNR of every scene (dB)", "label": "scene", "lines": lines, "logarithmic": False}]
-
-
-# -- runs ------------------------------------------------------------------------------------------------------
-
-
-def _columns(path: Path) -> dict[str, tuple[list[int], list[float | None]]]:
-    """The columns of a table of steps; none where there is no file. A row that is being written is left out."""
+def _curves(path: Path) -> dict[str, Curve]:
+    """The columns of a table of steps; none where there is no file. An unfinished last row is ignored."""
     if not path.is_file():
         return {}
     try:
@@ -277,7 +358,7 @@ def _columns(path: Path) -> dict[str, tuple[list[int], list[float | None]]]:
         return {name: (steps, [_finite(row[name]) for row in rows]) for name in names}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise InputError(
-            f"{path} is no table of a run ({error})", "give the folder as crsdun train left it"
+            f"{path} is not a table of training steps ({error})", "give the folder as crsdun train left it"
         ) from error
 
 
@@ -286,35 +367,21 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _curve_charts(runs: Sequence[tuple[str, RunReport]]) -> list[dict[str, Any]]:
+def _training_charts(runs: Sequence[RunReport]) -> list[Chart]:
     """A chart for each figure, with a line for each run (and stage)."""
     charts = []
     for column, (title, logarithmic) in CURVES.items():
         lines = []
-        for name, run in runs:
+        for run in runs:
             by_stage = {key: curve for key, curve in run.curves.items() if key.rpartition("_")[0] == column}
             for key, (steps, values) in ({column: run.curves[column]} if column in run.curves else by_stage).items():
                 if all(value is None for value in values):
                     continue
                 stage = "" if key == column else f"stage {key.rpartition('_')[2]}"
-                words = ", ".join(part for part in (name if len(runs) > 1 else "", stage) if part) or name
-                every = -(-len(steps) // MOST_PLACES)
-                lines.append({"name": words, "x": steps[::every], "y": values[::every]})
+                parts = [run.title if len(runs) > 1 else "", stage]
+                every = -(-len(steps) // MAX_CURVE_POINTS)
+                name = ", ".join(filter(None, parts)) or run.title
+                lines.append(Line(name, steps[::every], values[::every]))
         if lines:
-            charts.append({"title": title, "label": "step", "lines": lines, "logarithmic": logarithmic})
+            charts.append(Chart(title, "step", lines, logarithmic))
     return charts
-
-
-def _run_section(title: str, run: RunReport) -> dict[str, Any]:
-    config, sittings = run.record["config"], run.record["sittings"]
-    done = max((steps[-1] for steps, _ in run.curves.values() if steps), default=0)
-    return {
-        "title": title,
-        "network": config["network"]["name"],
-        "done": done,
-        "steps": config.get("steps"),
-        "parameters": run.record.get("network", {}).get("parameters"),
-        "config": config,
-        "sittings": sittings,
-        "picture": run.picture,
-    }

@@ -1,4 +1,7 @@
-"""One colour for each class, the same in every picture, told apart by colour-blind eyes as well."""
+"""One colour for each class, the same in every picture and distinguishable by colour-blind people."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,13 +17,39 @@ _COLOURS = """
     b4f0d2 7800c3 873c5a 4b4b87 b47869 7896ff 4bd2ff 96d296 5a5a2d e1c34b 96f0f0 699687
 """
 _PALETTE = np.array([list(bytes.fromhex(colour)) for colour in _COLOURS.split()], dtype=np.uint8)
-UNLABELLED_COLOUR = (204, 204, 204)
+UNLABELLED_COLOUR = np.array((204, 204, 204), dtype=np.uint8)
+
+
+class ClassEntry(NamedTuple):
+    """A class in a legend or a table: its number (−1 for unlabelled), name, and colour, (3,) uint8."""
+
+    number: int
+    name: str
+    colour: np.ndarray
+
+
+def class_name(number: int, class_names: Sequence[str] | None) -> str:
+    """The name of a class by its number, ``class 7`` where it has none, ``unlabelled`` below 0."""
+    if number < 0:
+        return "unlabelled"
+    return class_names[number] if class_names and number < len(class_names) else f"class {number}"
+
+
+def classes_present(class_maps: Iterable[np.ndarray | None], class_names: Sequence[str] | None) -> list[ClassEntry]:
+    """The classes that occur in any of these maps of integers, by number; unlabelled comes last."""
+    present = np.unique(np.concatenate([np.unique(classes) for classes in class_maps if classes is not None]))
+    colours = [*class_colours(max(int(present[-1]) + 1, 0)), UNLABELLED_COLOUR]
+    entries = [ClassEntry(number, class_name(number, class_names), colours[number]) for number in map(int, present)]
+    return sorted(entries, key=lambda entry: entry.number < 0)
 
 
 def class_colours(count: int) -> np.ndarray:
     """Colours of the classes 0..count−1, (count, 3) uint8.
 
-    Class k has the same colour whatever the count. All differ up to 48 classes; then they begin again.
+    Class k has the same colour whatever the count. The first 48 differ; after them the colours repeat.
+
+    Raises:
+        InputError: the count is negative.
     """
     if count < 0:
         raise InputError(f"the number of classes must not be negative, not {count}")
@@ -41,5 +70,5 @@ def class_picture(classes: np.ndarray) -> np.ndarray:
     labels = classes.astype(np.int64)  # signed, so that −1 picks the last colour, the grey
     if labels.min() < -1:
         raise InputError(f"a class map holds 0, 1, 2 … and −1 for unlabelled, not {labels.min()}")
-    colours = np.vstack([class_colours(int(labels.max()) + 1), np.array([UNLABELLED_COLOUR], dtype=np.uint8)])
+    colours = np.vstack([class_colours(int(labels.max()) + 1), UNLABELLED_COLOUR])
     return colours[labels]

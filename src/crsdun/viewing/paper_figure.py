@@ -7,34 +7,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
 from crsdun.errors import InputError
+from crsdun.evaluation import get_protocol
 from crsdun.scenes import Scene
-from crsdun.viewing.colour import measurement_picture, picture, wavelength_to_rgb
-from crsdun.viewing.figures import (
-    LOOK,
-    TRUTH,
-    _badge,
-    _draw_spectra,
-    _fit_box,
-    _rainbow,
-    _readable,
-    _resize,
-    _Sheet,
-    _shorten,
-    _text_width,
-)
-from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours, class_picture
+from crsdun.viewing.colour import measurement_picture, picture, spread_bands
+from crsdun.viewing.display import band_picture, band_tint, upper_limit
+from crsdun.viewing.palette import class_picture, classes_present
+from crsdun.viewing.pixel_selection import select_pixels
+from crsdun.viewing.sheet import STYLE, Legend, Sheet, fit_box, number_badge, shorten, text_width
+from crsdun.viewing.spectrum_plot import TRUTH, check_pixels, plot_spectra
 
-SHARP = 2  # pixels of the PNG for one of the layout
+PROTOCOL = "crsdun"  # of the PSNR
+SHARPNESS = 2  # pixels of the PNG for one of the layout
 WIDEST = 1500  # px of the layout
 HEADER = 250  # px that scene, measurement and spectra are high
 TILE = 420  # px that a band is wide and high at most
 SEAM = 4  # px between a band and its boxes
-LABEL = 78  # px for what stands left of a row
+LABEL = 78  # px for the label left of a row
 BOX_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7")
 
 
@@ -66,23 +60,23 @@ def choose_boxes(cube: np.ndarray, count: int = 2) -> list[Box]:
     return boxes
 
 
-def choose_bands(scene: Scene, wanted: Sequence[float] | None = None) -> list[int]:
-    """The bands nearest to these wavelengths in nm, or of these numbers from 1 where no wavelengths are known.
+def choose_bands(scene: Scene, values: Sequence[float] | None = None) -> list[int]:
+    """The bands nearest to these wavelengths in nm, or with these numbers from 1 where no wavelengths are known.
 
-    Without a wish three bands spread over all. Each band comes once.
+    By default three, spread over all bands. No band is repeated.
 
     Raises:
         InputError: a wavelength lies outside the bands, or there is no band of that number.
     """
-    if wanted is None:
-        return sorted({int((2 * third + 1) * scene.bands / 6) for third in range(3)})
+    if values is None:
+        return sorted(set(spread_bands(scene.bands)))
     axis = np.arange(1, scene.bands + 1) if scene.wavelengths is None else np.asarray(scene.wavelengths)
     slack = 0.5 if scene.wavelengths is None else float(np.diff(axis).max(initial=10)) / 2
-    for value in wanted:
+    for value in values:
         if not axis[0] - slack <= value <= axis[-1] + slack:
             unit = "the bands are numbered" if scene.wavelengths is None else "the bands lie at nm"
             raise InputError(f"there is no band {value:g}", f"{unit} {axis[0]:g} to {axis[-1]:g}")
-    return list(dict.fromkeys(int(np.abs(axis - value).argmin()) for value in wanted))
+    return list(dict.fromkeys(int(np.abs(axis - value).argmin()) for value in values))
 
 
 def paper_figure(
@@ -97,7 +91,7 @@ def paper_figure(
     """Draw the figure: scene, measurement and spectra; bands with PSNR and enlarged boxes; class maps if any.
 
     Args:
-        estimates: of one scene, by the name that stands over their column.
+        estimates: of one scene, by the name above their column.
         frame: the measurement, (H,Wm).
         paths: of the files, .png, .pdf or .svg.
         truth: of the scene on the same bands; without it there are no PSNRs and correlations.
@@ -115,75 +109,71 @@ def paper_figure(
     for name, scene in scenes.items():
         if (scene.cube.shape, scene.wavelengths) != (first.cube.shape, first.wavelengths):
             raise InputError(
-                f"{name} has {_described(scene)} but {next(iter(estimates))} {_described(first)}",
+                f"{name} has {_shape_text(scene)} but {next(iter(estimates))} {_shape_text(first)}",
                 "show estimates of one scene on the same bands",
             )
-    from crsdun.viewing.pixel_selection import select_pixels
-
     reference = first if truth is None else truth
     bands = choose_bands(reference) if bands is None else bands
     boxes = choose_boxes(reference.cube) if boxes is None else boxes
     pixels = select_pixels(reference.cube, 2) if pixels is None else pixels
-    _check_places(reference, boxes, pixels)
-
     H, W = reference.cube.shape[1:]
-    margin, gap, line = LOOK["margin"], LOOK["gap"], LOOK["small"] + 7
+    check_pixels(pixels, H, W)
+    for box in boxes:
+        reference.cropped(*box)  # raises where it leaves the scene
+
+    margin, gap, line = STYLE.margin, STYLE.gap, STYLE.small + 7
     across = WIDEST - 2 * margin
     cell = min((across - LABEL + gap) // len(scenes) - gap, 2 * TILE)
-    # The boxes stand on each other right of their band, together as high as it is.
+    # The boxes are stacked to the right of their band, together as high as it is.
     broadest = max((box.width / box.height for box in boxes), default=0.0) / max(1, len(boxes))
-    width, height = _fit_box(W, H, min(TILE, int((cell - SEAM) / (1 + broadest * H / W))), TILE)
-    beside = cell - width - SEAM if boxes else 0
+    width, height = fit_box(W, H, min(TILE, int((cell - SEAM) / (1 + broadest * H / W))), TILE)
+    box_width = cell - width - SEAM if boxes else 0
     row_height = height + line + gap
     with_classes = any(scene.classes is not None for scene in estimates.values())
-    legend = _legend(list(scenes.values()), across - LABEL) if with_classes else []
-    below = margin + HEADER + 58
-    rows = below + len(bands) * row_height
-    total = rows + (height + gap + 26 * len(legend) if with_classes else -gap) + margin
-    sheet = _Sheet(WIDEST, total)
+    class_names = next((scene.class_names for scene in scenes.values() if scene.class_names), None)
+    entries = classes_present([scene.classes for scene in scenes.values()], class_names) if with_classes else []
+    legend = Legend(entries, across - LABEL, STYLE.small)
+    first_row = margin + HEADER + 58
+    class_row = first_row + len(bands) * row_height
+    total = class_row + (height + gap + legend.height if with_classes else -gap) + margin
+    sheet = Sheet(WIDEST, total, sharpness=SHARPNESS)
 
     _draw_header(sheet, scenes, reference, frame, boxes, pixels)
-    lefts = [margin + LABEL + place * (cell + gap) for place in range(len(scenes))]
+    lefts = [margin + LABEL + column * (cell + gap) for column in range(len(scenes))]
     for left, (name, scene) in zip(lefts, scenes.items(), strict=True):
-        words = "" if truth is None or scene is truth else f"{_psnr(scene.cube, truth.cube):.2f} dB"
-        room = width - (_text_width(words, LOOK["small"]) + 8 if words else 0)
-        sheet.write(left, below - 12, _shorten(name, LOOK["text"], room), LOOK["text"], weight="bold")
-        sheet.write(left + width, below - 12, words, LOOK["small"], LOOK["faint"], "right")
-    for place, band in enumerate(bands):
-        top = below + place * row_height
+        psnr = "" if truth is None or scene is truth else _psnr(scene.cube, truth.cube)
+        room = width - (text_width(psnr, STYLE.small) + 8 if psnr else 0)
+        sheet.write(left, first_row - 12, shorten(name, STYLE.text, room), STYLE.text, weight="bold")
+        sheet.write(left + width, first_row - 12, psnr, STYLE.small, STYLE.faint, "right")
+    for row, band in enumerate(bands):
+        top = first_row + row * row_height
         label = f"band {band + 1}" if first.wavelengths is None else f"{first.wavelengths[band]:.0f} nm"
-        sheet.write(margin, top + height / 2, label, LOOK["text"], weight="bold")
-        full = float(np.percentile(reference.cube[band], 99.8))
-        tint = np.ones(3) if first.wavelengths is None else _readable(wavelength_to_rgb(first.wavelengths[band]))
+        sheet.write(margin, top + height / 2, label, STYLE.text, weight="bold")
+        white, tint = upper_limit(reference.cube[band]), band_tint(first.wavelengths, band)
         for left, scene in zip(lefts, scenes.values(), strict=True):
-            image = _tinted(scene.cube[band], full, tint)
-            axes = sheet.show(_fine(image, width, height), left, top, width, height)
-            _outline(axes, boxes, SHARP * width / W, SHARP * height / H)
+            image = band_picture(scene.cube[band], white, tint=tint)
+            _outline(sheet.show(image, left, top, width, height), boxes)
             if truth is not None and scene is not truth:
-                words = f"{_psnr(scene.cube[band], truth.cube[band]):.2f} dB"
-                sheet.write(left + width, top + height + line / 2, words, LOOK["small"], LOOK["faint"], "right")
-            _draw_zooms(sheet, image, boxes, left + width + SEAM, top, beside, height)
+                psnr = _psnr(scene.cube[band : band + 1], truth.cube[band : band + 1])
+                sheet.write(left + width, top + height + line / 2, psnr, STYLE.small, STYLE.faint, "right")
+            _draw_enlarged(sheet, image, boxes, left + width + SEAM, top, box_width, height)
     if with_classes:
-        sheet.write(margin, rows + height / 2, "classes", LOOK["text"], weight="bold")
+        sheet.write(margin, class_row + height / 2, "classes", STYLE.text, weight="bold")
         for left, scene in zip(lefts, scenes.values(), strict=True):
             if scene.classes is not None:
-                sheet.show(_fine(class_picture(scene.classes), width, height), left, rows, width, height)
+                sheet.show(class_picture(scene.classes), left, class_row, width, height)
             else:
-                sheet.write(left + width / 2, rows + height / 2, "none", LOOK["small"], LOOK["faint"], "center")
-        for number, entries in enumerate(legend):
-            middle = rows + height + gap + 26 * number + 10
-            for left, name, colour in entries:
-                sheet.swatch(lefts[0] + left, middle - 7, 14, colour)
-                sheet.write(lefts[0] + left + 21, middle, name, LOOK["small"])
+                sheet.write(left + width / 2, class_row + height / 2, "none", STYLE.small, STYLE.faint, "center")
+        legend.draw(sheet, lefts[0], class_row + height + gap + 3)
     for path in paths:
-        sheet.save(path, SHARP)
+        sheet.save(path)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------
 
 
 def _draw_header(
-    sheet: _Sheet,
+    sheet: Sheet,
     scenes: Mapping[str, Scene],
     reference: Scene,
     frame: np.ndarray,
@@ -191,109 +181,53 @@ def _draw_header(
     pixels: Sequence[tuple[int, int]],
 ) -> None:
     """The scene with boxes and numbered pixels, its measurement, and the spectra there."""
-    C, H, W = reference.cube.shape
-    margin, gap, axis_room, top = LOOK["margin"], LOOK["gap"], 54, LOOK["margin"] + 22
-    tall = HEADER - 48
-    left = margin
+    margin, axis_room, top = STYLE.margin, 54, STYLE.margin + 22
+    left, tall = margin, HEADER - 48
     for title, image in (("scene", picture(reference)[0]), ("measurement", measurement_picture(frame))):
-        width, height = _fit_box(image.shape[1], image.shape[0], 2 * tall, tall)
-        sheet.write(left, margin + 8, title, LOOK["text"], weight="bold")
-        axes = sheet.show(_fine(image, width, height), left, top, width, height)
+        width, height = fit_box(image.shape[1], image.shape[0], 2 * tall, tall)
+        sheet.write(left, margin + 8, title, STYLE.text, weight="bold")
+        axes = sheet.show(image, left, top, width, height)
         if title == "scene":
-            across, down = SHARP * width / W, SHARP * height / H
-            _outline(axes, boxes, across, down)
+            _outline(axes, boxes)
             for number, (row, column) in enumerate(pixels, start=1):
-                _badge(axes, number, (column + 0.5) * across - 0.5, (row + 0.5) * down - 0.5)
-        left += width + gap
-    if not pixels:
-        return
-    axis = np.arange(1, C + 1) if reference.wavelengths is None else np.asarray(reference.wavelengths)
-    each = (sheet.width - margin - left) / len(pixels)
+                number_badge(axes, number, column + 0.5, row + 0.5)
+        left += width + STYLE.gap
+    room = (sheet.width - margin - left) / max(1, len(pixels))
     for place, (row, column) in enumerate(pixels):
-        wide = each - axis_room
-        axes = sheet.axes(left + place * each + axis_room, margin, wide, HEADER - 26)
-        here = {name: scenes[name].cube[:, row, column] for name in sorted(scenes, key=TRUTH.__ne__)}
-        _draw_spectra(axes, axis, np.argsort(axis), here, wide, HEADER - 26)
-        _badge(axes, place + 1, 18 / wide, 1 - 16 / (HEADER - 26), axes.transAxes)
-        if reference.wavelengths is not None:
-            _rainbow(axes, axis)
-        words = "band" if reference.wavelengths is None else "wavelength (nm)"
-        sheet.write(
-            left + place * each + axis_room + wide / 2,
-            margin + HEADER + 8,
-            words,
-            LOOK["small"],
-            LOOK["faint"],
-            "center",
-        )
+        axes = sheet.axes(left + place * room + axis_room, margin, room - axis_room, HEADER - 26)
+        here = {name: scenes[name].cube[:, row, column] for name in sorted(scenes, key=TRUTH.__ne__)}  # truth first
+        plot_spectra(axes, here, reference.wavelengths, place + 1)
 
 
-def _draw_zooms(
-    sheet: _Sheet, image: np.ndarray, boxes: Sequence[Box], left: float, top: float, width: int, height: int
+def _draw_enlarged(
+    sheet: Sheet, image: np.ndarray, boxes: Sequence[Box], left: float, top: float, width: int, height: int
 ) -> None:
-    """The boxes on each other, each as large as fits."""
+    """The boxes one above the other, each as large as fits."""
     room = (height - SEAM * (len(boxes) - 1)) // max(1, len(boxes))
     for place, box in enumerate(boxes):
         part = image[box.top : box.top + box.height, box.left : box.left + box.width]
-        wide, high = _fit_box(box.width, box.height, width, room)
-        axes = sheet.show(_fine(part, wide, high), left, top + place * (room + SEAM), wide, high)
+        axes = sheet.show(part, left, top + place * (room + SEAM), *fit_box(box.width, box.height, width, room))
         _frame(axes, place, (0, 0), 1, 1, transform=axes.transAxes)
 
 
-def _outline(axes: Axes, boxes: Sequence[Box], across: float, down: float) -> None:
+def _outline(axes: Axes, boxes: Sequence[Box]) -> None:
     for place, box in enumerate(boxes):
-        corner = box.left * across - 0.5, box.top * down - 0.5
-        _frame(axes, place, corner, box.width * across, box.height * down)
+        _frame(axes, place, (box.left, box.top), box.width, box.height)
 
 
-def _frame(axes: Axes, place: int, corner: tuple[float, float], width: float, height: float, **where: Any) -> None:
+def _frame(
+    axes: Axes, place: int, corner: tuple[float, float], width: float, height: float, **properties: Any
+) -> None:
     colour = BOX_COLOURS[place % len(BOX_COLOURS)]
-    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.8, **where))
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.8, **properties))
 
 
-def _tinted(band: np.ndarray, full: float, tint: np.ndarray) -> np.ndarray:
-    level = np.clip(band / full if full > 0 else np.zeros_like(band), 0, 1)[..., None] ** (1 / 1.6)
-    return np.rint(255 * level * tint).astype(np.uint8)
+def _psnr(estimate: np.ndarray, truth: np.ndarray) -> str:
+    """Of two cubes (C,H,W)."""
+    return f"{get_protocol(PROTOCOL).psnr(torch.from_numpy(estimate), torch.from_numpy(truth)):.2f} dB"
 
 
-def _fine(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    return _resize(image, SHARP * width, SHARP * height)
-
-
-def _psnr(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """10 log₁₀(1 / MSE), at most 100, as in the protocol ``crsdun``."""
-    error = float(np.square(estimate.astype(np.float64) - truth).mean())
-    return 100.0 if error <= 1e-10 else -10 * float(np.log10(error))
-
-
-def _legend(scenes: Sequence[Scene], width: float) -> list[list[tuple[float, str, tuple]]]:
-    """Lines of (left, name, colour) for the classes that occur."""
-    present = np.unique(np.concatenate([scene.classes.ravel() for scene in scenes if scene.classes is not None]))
-    names = next((scene.class_names for scene in scenes if scene.class_names), None) or ()
-    colours = [*class_colours(max(int(present[-1]) + 1, 0)), np.array(UNLABELLED_COLOUR)]
-    lines: list[list[tuple[float, str, tuple]]] = [[]]
-    left = 0.0
-    for label in map(int, present):
-        name = "unlabelled" if label < 0 else names[label] if label < len(names) else f"class {label}"
-        room = 21 + _text_width(name, LOOK["small"]) + 24
-        if left + room > width and lines[-1]:
-            lines.append([])
-            left = 0.0
-        lines[-1].append((left, name, tuple(colours[label] / 255)))
-        left += room
-    return lines
-
-
-def _check_places(scene: Scene, boxes: Sequence[Box], pixels: Sequence[tuple[int, int]]) -> None:
-    for box in boxes:
-        scene.cropped(*box)
-    H, W = scene.cube.shape[1:]
-    for row, column in pixels:
-        if not (0 <= row < H and 0 <= column < W):
-            raise InputError(f"the pixel at row {row}, column {column} lies outside the scene of {H}×{W} pixels")
-
-
-def _described(scene: Scene) -> str:
+def _shape_text(scene: Scene) -> str:
     bands, height, width = scene.cube.shape
     nm = scene.wavelengths
     return f"{bands} bands of {height}×{width}" + ("" if nm is None else f" at {nm[0]:g}–{nm[-1]:g} nm")

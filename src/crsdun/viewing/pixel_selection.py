@@ -1,37 +1,35 @@
-"""Which pixels tell most about a scene."""
+"""Which pixels represent a scene best."""
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
 from crsdun.errors import InputError
+from crsdun.viewing.colour import check_cube
 
 SMOOTHING = 5  # pixels
-MOST_CANDIDATES = 20_000
-EVENEST = (
-    0.8  # of the bright pixels; a smaller part would lie on the table alone, which is evener than what lies there
-)
-PLACE_WEIGHT = 0.02  # distance across the whole picture, against the distance between unit spectra
-LEAST_APART = 0.15  # of the picture's side; nearer points lose in proportion
+MAX_CANDIDATES = 20_000
+EVEN_SHARE = 0.8  # of the bright pixels; a smaller share would come from the table alone, the most even thing there
+PLACE_WEIGHT = 0.02  # of the distance across the whole picture, relative to the distance between unit spectra
+MIN_DISTANCE = 0.15  # of the picture's side; nearer points lose in proportion
 
 
 def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
-    """Pixels with spectra as different as the scene has them, the same ones every time.
+    """Pixels with spectra as different as possible, the same ones every time.
 
-    Among smoothed pixels that are bright, lie in even surroundings and keep off the border, each next point is
-    the one whose spectral shape is farthest from all points before it.
+    Of the smoothed pixels that are bright, lie in even surroundings and keep away from the border, each next point
+    is the one whose spectral shape is farthest from all points before it.
 
     Args:
         cube: (C,H,W), any scale.
-        count: how many points; fewer come back only where the cube has fewer pixels.
+        count: how many points; fewer are returned only where the cube has fewer pixels.
 
     Returns:
         (row, column) of each point.
 
     Raises:
-        InputError: the shape is not that of a cube, or the count is below 1.
+        InputError: as ``colour.check_cube``, or the count is below 1.
     """
-    if cube.ndim != 3 or 0 in cube.shape:
-        raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
+    check_cube(cube)
     if count < 1:
         raise InputError(f"choose at least one point, not {count}")
     H, W = cube.shape[1:]
@@ -41,7 +39,7 @@ def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
     spectra = smooth[:, rows, columns].T  # (P, C)
     length = np.linalg.norm(spectra, axis=1, keepdims=True)
     shape = spectra / np.where(length > 0, length, 1)
-    # The place decides between pixels of the same spectrum, so that even a flat scene gets distinct points.
+    # The place decides between pixels with the same spectrum, so that even a flat scene gets distinct points.
     place = PLACE_WEIGHT * np.stack([rows / H, columns / W], axis=1)
     features = np.concatenate([shape, place], axis=1)
 
@@ -51,13 +49,13 @@ def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
         chosen.append(int(distance.argmax()))
         from_last = np.linalg.norm(features - features[chosen[-1]], axis=1)
         apart = np.linalg.norm(place - place[chosen[-1]], axis=1) / PLACE_WEIGHT
-        from_last *= np.minimum(1, apart / LEAST_APART)
+        from_last *= np.minimum(1, apart / MIN_DISTANCE)
         distance = from_last if len(chosen) == 1 else np.minimum(distance, from_last)
     return [(int(rows[index]), int(columns[index])) for index in chosen]
 
 
 def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of bright pixels in even surroundings off the border; of all pixels if these are too few."""
+    """Rows and columns of bright pixels in even surroundings away from the border; of all if these are too few."""
     H, W = smooth.shape[1:]
     brightness = smooth.mean(0)
     window = {"size": 2 * SMOOTHING - 1, "mode": "nearest"}
@@ -67,10 +65,10 @@ def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
     margin_y, margin_x = (max(SMOOTHING, side // 16) for side in (H, W))
     inside[margin_y : H - margin_y, margin_x : W - margin_x] = True
     bright = inside & (brightness > 0.25 * np.percentile(brightness, 98))
-    even = bright & (unevenness <= np.quantile(unevenness[bright], EVENEST)) if bright.any() else bright
+    even = bright & (unevenness <= np.quantile(unevenness[bright], EVEN_SHARE)) if bright.any() else bright
     for allowed in (even, bright, inside, np.ones_like(inside)):
         if allowed.sum() >= 4 * count:
             break
     rows, columns = np.nonzero(allowed)
-    every = -(-len(rows) // MOST_CANDIDATES)
+    every = -(-len(rows) // MAX_CANDIDATES)
     return rows[::every], columns[::every]

@@ -1,4 +1,4 @@
-"""A reconstruction as a folder that a person opens: data for programs, pictures for eyes."""
+"""A reconstruction as a folder: data for programs, pictures and a report for people."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from crsdun.runtime import Reconstruction
 from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
 from crsdun.storage import RECORD, atomic_folder, write_json, write_text
 from crsdun.viewing.colour import measurement_picture, picture
+from crsdun.viewing.display import error_map
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
 from crsdun.viewing.pages import PAGE
 from crsdun.viewing.pixel_selection import select_pixels
@@ -24,13 +25,13 @@ METRICS = "metrics.json"
 
 
 def write_results(result: Reconstruction, out: str | Path, overwrite: bool = False) -> None:
-    """Write the folder ``out``; it appears when everything in it is there.
+    """Write the folder ``out``; it appears only when it is complete.
 
     ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` and
     ``classes.png`` the class map where the method segments · ``picture.png`` the scene in colour · ``bands.png`` ·
     ``spectra.png`` · ``overview.png`` measurement, picture and truth side by side · ``measurement.npz`` on the
     scale of y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``metrics.json`` ·
-    ``record.json`` how it was made · ``report.html`` all of it to look at.
+    ``record.json`` how it was made · ``report.html`` all of it in one page.
 
     Raises:
         InputError: the folder exists already, or the disk refuses.
@@ -54,20 +55,17 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         comparison(overview(result), folder / "overview.png")
 
         camera = result.camera
-        known: dict[str, Any] = {
+        optics: dict[str, Any] = {
             "mask": camera.mask.cpu().numpy(),
             "wavelengths": camera.wavelengths,
             "step": camera.step,
         }
-        write_measurement(replace(result.measurement, **known), folder / "measurement.npz")
+        write_measurement(replace(result.measurement, **optics), folder / "measurement.npz")
         if truth is not None:
             write_scene(truth, folder / "truth.npz")
         write_json(folder / METRICS, result.metrics)
-        record = {
-            **result.record,
-            "picture": description,
-            "spectra_at_row_column": [list(map(int, p)) for p in points],
-        }
+        places = [list(map(int, point)) for point in points]
+        record = {**result.record, "picture": description, "spectra_at_row_column": places}
         write_json(folder / RECORD, record)
         write_text(folder / PAGE, result_page(result))
 
@@ -76,17 +74,19 @@ def read_results(folder: str | Path) -> Reconstruction:
     """The reconstruction that ``write_results`` wrote into a folder.
 
     Raises:
-        InputError: it is no such folder, or a file of it is missing or broken.
+        InputError: it is not such a folder, or a file in it is missing or broken.
     """
     folder = Path(folder)
     try:
         record, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (RECORD, METRICS))
         offsets = record["camera"]["offsets_pixels"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} is no whole folder of crsdun reconstruct ({error})", "make it again") from error
+        raise InputError(
+            f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"
+        ) from error
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
-        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct the measurement again")
+        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")
     return Reconstruction(
         measurement,
         CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),
@@ -103,8 +103,8 @@ def overview(result: Reconstruction) -> list[Panel]:
     panels = [Panel("Measurement", measurement_picture(result.measurement.frame))]
     if truth is not None:
         panels.append(Panel("Truth", picture(truth)[0]))
-    figure = f"{result.metrics['psnr_db']:.2f} dB" if truth is not None else f"{result.record['seconds']:.1f} s"
-    panels.append(Panel(result.record["method"], picture(scene, like=truth)[0], figure))
+    subtitle = f"{result.metrics['psnr_db']:.2f} dB" if truth is not None else f"{result.record['seconds']:.1f} s"
+    panels.append(Panel(result.record["method"], picture(scene, like=truth)[0], subtitle))
     if truth is not None:
-        panels.append(Panel("Error", np.sqrt(np.square(scene.cube - truth.cube).mean(0)), "RMSE over bands"))
+        panels.append(Panel("Error", error_map(scene.cube, truth.cube), "RMSE over bands"))
     return panels

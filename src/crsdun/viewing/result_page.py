@@ -2,81 +2,99 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from crsdun.evaluation import FIGURES
 from crsdun.evaluation.metrics import class_scores, confusion_matrix
 from crsdun.runtime import Reconstruction
-from crsdun.scenes import UNLABELLED, Scene
-from crsdun.viewing.colour import measurement_picture, picture, wavelength_to_rgb
-from crsdun.viewing.figures import LOOK
-from crsdun.viewing.pages import (
-    LARGEST,
-    command_line,
-    exact_url,
-    hexadecimal,
-    packed,
-    picture_url,
-    render,
-)
-from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours, class_picture
+from crsdun.scenes import Scene
+from crsdun.viewing.colour import css_colour, measurement_picture, picture, wavelength_to_rgb
+from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, upper_limit
+from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
+from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.pixel_selection import select_pixels
 
-BANDS_ROOM = 1_700_000  # bytes for the pictures of all bands; spectra get what is left
+BANDS_ROOM = 1_700_000  # bytes for the pictures of all bands; spectra get the rest
 BAND_SIDES = (640, 512, 384, 320, 256, 192, 128, 96, 64, 32)  # px, the first that fits
-GAMMA = 1.6  # as in the sheet of bands
+BAND_QUALITY = 75  # of their lossy pictures
+
+
+class ClassRow(NamedTuple):
+    """A class that occurs: its pixels and its share of them; the other figures where the truth has classes."""
+
+    name: str
+    colour: str
+    pixels: int
+    share: float
+    true_pixels: int | None = None
+    iou: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+
+class ErrorPicture(NamedTuple):
+    """An error map in colour and its scale, both as URLs, and the error (RMSE) at the upper end of the scale."""
+
+    picture: str
+    scale: str
+    limit: float
 
 
 def result_page(result: Reconstruction) -> str:
     """The page ``report.html`` of a reconstruction, a whole HTML file of less than 5 MB.
 
-    Pictures of bands and the spectra are as fine as fit: the page says which pixels it averaged.
+    The pictures of bands and the spectra are as fine as fits; the page says how many pixels were averaged.
     """
-    scene, truth = result.scene, result.truth
+    scene, truth, frame = result.scene, result.truth, result.measurement.frame
     scenes = {"estimate": scene} if truth is None else {"estimate": scene, "truth": truth}
+    classes = _class_rows(scene, truth)
+    error = None if truth is None else _error_picture(scene, truth)
     data: dict[str, Any] = {
         "name": scene.name,
         "height": scene.cube.shape[1],
         "width": scene.cube.shape[2],
         "wavelengths": scene.wavelengths,
-        "light": [hexadecimal(tint) for tint in _light(scene)],
+        "light": _light(scene),
         "gamma": GAMMA,
         "pictures": {name: _pictures(each, like=truth) for name, each in scenes.items()},
-        "classes": [{key: row[key] for key in ("name", "colour")} for row in _classes(result)],
+        "classes": [{"name": row.name, "colour": row.colour} for row in classes],
         "points": select_pixels(scene.cube if truth is None else truth.cube, 3),
+        "error": error and error.picture,
+        "bands": _bands(scenes),
+        "spectra": None,
     }
-    error = None if truth is None else _map(np.sqrt(np.square(scene.cube - truth.cube).mean(0)))
-    data["error"] = error and error["picture"]
-    values = {
-        "facts": _facts(result),
-        "description": picture(scene)[1],
-        "record": result.record,
-        "command": command_line(result.record["command"]),
-        "figures": _figures(result),
-        "protocol": result.metrics.get("protocol"),
-        "classes": _classes(result),
-        "error": error,
-        "frame": picture_url(measurement_picture(result.measurement.frame)),
-        "frame_range": [float(result.measurement.frame.min()), float(result.measurement.frame.max())],
-        "frame_size": result.measurement.frame.shape,
-        "mask": picture_url(_mask(result)),
-        "camera": result.camera,
-        "truth": truth,
-    }
-    data["bands"] = _bands(scenes)
-    data["spectra"] = None
-    left = LARGEST - len(render("result", data, **values, averaged=1).encode())
-    data["spectra"] = _spectra(scenes, left)
-    return render("result", data, **values, averaged=data["spectra"]["factor"])
+    page = partial(
+        render,
+        "result",
+        data,
+        summary=_summary(scene),
+        description=picture(scene)[1],
+        record=result.record,
+        command=command_line(result.record["command"]),
+        tiles=_tiles(result),
+        protocol=result.metrics.get("protocol"),
+        classes=classes,
+        error=error,
+        frame=picture_url(measurement_picture(frame)),
+        frame_range=(float(frame.min()), float(frame.max())),
+        frame_size=frame.shape,
+        mask=picture_url(_mask_picture(result)),
+        camera=result.camera,
+        truth=truth,
+    )
+    data["spectra"] = _spectra(scenes, MAX_BYTES - len(page(averaged=1).encode()))
+    return page(averaged=data["spectra"]["factor"])
 
 
-# -- what the script shows -------------------------------------------------------------------------------------
+# -- for the script --------------------------------------------------------------------------------------------
 
 
 def _pictures(scene: Scene, like: Scene | None) -> dict[str, str | None]:
@@ -86,16 +104,16 @@ def _pictures(scene: Scene, like: Scene | None) -> dict[str, str | None]:
     }
 
 
-def _bands(scenes: dict[str, Scene]) -> dict[str, Any]:
-    """Every band as a picture from its own black to its own white, so that a dark one keeps its detail.
+def _bands(scenes: Mapping[str, Scene]) -> dict[str, Any]:
+    """Every band as a picture up to its own white, so that a dark one keeps its detail.
 
     ``white`` is that of the brightest cube at each band: the script dims by it to show all bands on one scale.
     """
     cubes = [scene.cube for scene in scenes.values()]
-    white = [max(float(np.percentile(cube[band], 99.8)) for cube in cubes) for band in range(len(cubes[0]))]
+    white = [max(upper_limit(cube[band]) for cube in cubes) for band in range(len(cubes[0]))]
     for side in BAND_SIDES:
         urls = {
-            name: [picture_url(_grey(band, full, side), 75) for band, full in zip(scene.cube, white, strict=True)]
+            name: [_band_url(band, limit, side) for band, limit in zip(scene.cube, white, strict=True)]
             for name, scene in scenes.items()
         }
         if sum(len(url) for each in urls.values() for url in each) <= BANDS_ROOM:
@@ -103,33 +121,32 @@ def _bands(scenes: dict[str, Scene]) -> dict[str, Any]:
     return {**urls, "white": white}
 
 
-def _grey(band: np.ndarray, full: float, side: int) -> np.ndarray:
-    level = np.clip(band / full if full > 0 else np.zeros_like(band), 0, 1) ** (1 / GAMMA)
-    image = Image.fromarray(np.rint(255 * level).astype(np.uint8))
+def _band_url(band: np.ndarray, white: float, side: int) -> str:
+    image = Image.fromarray(band_picture(band, white))
     image.thumbnail((side, side), Image.Resampling.BOX)
-    return np.asarray(image)
+    return picture_url(np.asarray(image), BAND_QUALITY)
 
 
-def _spectra(scenes: dict[str, Scene], room: int) -> dict[str, Any]:
-    """The cubes in 65 536 steps between ``low`` and ``high``, pixel by pixel (row, column, band).
+def _spectra(scenes: Mapping[str, Scene], room: int) -> dict[str, Any]:
+    """The cubes in 65 536 steps from ``low`` on, pixel by pixel (row, column, band), as base64 of uint16.
 
     Squares of ``factor`` pixels are averaged, as few as fit into ``room`` bytes.
     """
     C, H, W = scenes["estimate"].cube.shape
-    factor = 1
-    # base64 writes 2 bytes as 8/3 letters; a thousand for what stands around them.
-    while len(scenes) * C * math.ceil(H / factor) * math.ceil(W / factor) * 8 / 3 + 1000 > room and factor < max(
-        H, W
-    ):
-        factor += 1
+
+    def size(factor: int) -> float:
+        """Bytes: base64 writes 2 bytes as 8/3 letters; a thousand for what surrounds them."""
+        return len(scenes) * C * math.ceil(H / factor) * math.ceil(W / factor) * 8 / 3 + 1000
+
+    factor = next((factor for factor in range(1, max(H, W)) if size(factor) <= room), max(H, W))
     cubes = {name: _averaged(scene.cube, factor) for name, scene in scenes.items()}
     low = min(float(cube.min()) for cube in cubes.values())
     high = max(float(cube.max()) for cube in cubes.values())
     step = (high - low) / 65535 or 1.0
-    values = {
-        name: packed(np.rint((cube.astype(np.float64) - low) / step).transpose(1, 2, 0))
-        for name, cube in cubes.items()
-    }
+    values: dict[str, Any] = {}
+    for name, cube in cubes.items():
+        steps = np.rint((cube.astype(np.float64) - low) / step).transpose(1, 2, 0)
+        values[name] = base64.b64encode(np.ascontiguousarray(steps, dtype="<u2").tobytes()).decode()
     height, width = cubes["estimate"].shape[1:]
     return {**values, "factor": factor, "height": height, "width": width, "low": low, "step": step}
 
@@ -144,79 +161,63 @@ def _averaged(cube: np.ndarray, factor: int) -> np.ndarray:
     return sums / counts
 
 
-def _light(scene: Scene) -> np.ndarray:
-    """The colour in which a band is shown, (C,3) uint8; white where nobody knows."""
+def _light(scene: Scene) -> list[str]:
+    """The colour in which each band is shown, white where the wavelengths are unknown."""
     if scene.wavelengths is None:
-        return np.full((scene.bands, 3), 255)
-    return np.array([np.rint(255 * np.array(wavelength_to_rgb(nm))) for nm in scene.wavelengths])
+        return ["#ffffff"] * scene.bands
+    return [css_colour(255 * np.array(wavelength_to_rgb(nm))) for nm in scene.wavelengths]
 
 
-# -- what the template writes ----------------------------------------------------------------------------------
+# -- for the template ------------------------------------------------------------------------------------------
 
 
-def _facts(result: Reconstruction) -> str:
-    bands, height, width = result.scene.cube.shape
-    nm = result.scene.wavelengths
+def _summary(scene: Scene) -> str:
+    bands, height, width = scene.cube.shape
+    nm = scene.wavelengths
     span = "" if nm is None else f", {nm[0]:.0f}–{nm[-1]:.0f} nm"
     return f"{bands} band{'s' if bands > 1 else ''} of {height}×{width} pixels{span}"
 
 
-def _figures(result: Reconstruction) -> list[tuple[str, str, str]]:
-    """(name, value, unit) of every figure worth a tile."""
-    metrics = result.metrics
-    tiles = [
-        (figure.name, figure.number(metrics[name]), figure.unit.strip())
-        for name, figure in FIGURES.items()
-        if metrics.get(name) is not None
+def _tiles(result: Reconstruction) -> list[Tile]:
+    return [
+        *figure_tiles(result.metrics),
+        Tile("data residual", f"{100 * result.metrics['data_residual']:.2f}", "%"),
+        Tile("time", f"{result.record['seconds']:.1f}", "s"),
     ]
-    tiles.append(("data residual", f"{100 * metrics['data_residual']:.2f}", "%"))
-    tiles.append(("time", f"{result.record['seconds']:.1f}", "s"))
-    return tiles
 
 
-def _classes(result: Reconstruction) -> list[dict[str, Any]]:
-    """A row for each class that occurs: pixels and shares, and against the truth where that has classes."""
-    scene, truth = result.scene, result.truth
+def _class_rows(scene: Scene, truth: Scene | None) -> list[ClassRow]:
     if scene.classes is None:
         return []
-    maps = [scene.classes] if truth is None or truth.classes is None else [scene.classes, truth.classes]
-    present = np.unique(np.concatenate([each.ravel() for each in maps]))
-    count = max(int(present[-1]) + 1, 0)
-    colours = [*class_colours(count), UNLABELLED_COLOUR]  # the last one is that of −1
-    names = scene.class_names or (truth.class_names if truth is not None else None) or ()
-    scores: dict[str, Any] = {}
-    if len(maps) > 1 and count:
-        estimated, true = (torch.from_numpy(each.astype(np.int64)) for each in maps)
-        scores = class_scores(confusion_matrix(estimated, true, count))
+    estimated, true = scene.classes, None if truth is None else truth.classes
+    entries = classes_present([estimated, true], scene.class_names or (None if truth is None else truth.class_names))
     rows = []
-    for label in map(int, present):
-        pixels = int((scene.classes == label).sum())
-        row: dict[str, Any] = {
-            "name": names[label] if 0 <= label < len(names) else f"class {label}",
-            "colour": hexadecimal(colours[label]),
-            "pixels": pixels,
-            "share": pixels / scene.classes.size,
-        }
-        if label == UNLABELLED:
-            row["name"] = "unlabelled"
-        if scores:
-            row["true_pixels"] = int((maps[1] == label).sum())
-            row |= {
-                name: float(scores[name][label]) if label >= 0 else None for name in ("iou", "precision", "recall")
-            }
-        rows.append(row)
+    for number, name, colour in entries:
+        pixels = int((estimated == number).sum())
+        rows.append(ClassRow(name, css_colour(colour), pixels, pixels / estimated.size))
+    count = max(entry.number for entry in entries) + 1
+    if true is None or not count:
+        return rows
+    labels, answer = (torch.from_numpy(each.astype(np.int64)) for each in (true, estimated))
+    scores = class_scores(confusion_matrix(answer, labels, count))
+    for place, entry in enumerate(entries):
+        row = rows[place]._replace(true_pixels=int((true == entry.number).sum()))
+        if entry.number >= 0:
+            iou, precision, recall = (float(scores[name][entry.number]) for name in ("iou", "precision", "recall"))
+            row = row._replace(iou=iou, precision=precision, recall=recall)
+        rows[place] = row
     return rows
 
 
-def _map(error: np.ndarray) -> dict[str, Any]:
-    """A map of floats in colour, its scale and a picture of that."""
-    full = float(np.percentile(error, 99.8)) or 1.0
-    colours = np.rint(255 * colormaps[LOOK["map"]](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
-    levels = np.rint(255 * np.clip(error / full, 0, 1)).astype(np.uint8)
-    return {"picture": picture_url(colours[levels]), "bar": exact_url(colours[None]), "full": full}
+def _error_picture(scene: Scene, truth: Scene) -> ErrorPicture:
+    error = error_map(scene.cube, truth.cube)
+    limit = upper_limit(error) or 1.0
+    colours = np.rint(255 * colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    levels = np.rint(255 * np.clip(error / limit, 0, 1)).astype(np.uint8)
+    return ErrorPicture(picture_url(colours[levels]), exact_url(colours[None]), limit)
 
 
-def _mask(result: Reconstruction) -> np.ndarray:
+def _mask_picture(result: Reconstruction) -> np.ndarray:
     """The mask, its mean over bands where every band has its own, (H,W) uint8."""
     mask = result.camera.mask.float().cpu().numpy()
     mask = mask.mean(0) if mask.ndim == 3 else mask

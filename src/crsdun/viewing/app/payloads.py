@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from crsdun.scenes.inspection import cameras_that_fit
-from crsdun.viewing.app.pictures import css_colour
 from crsdun.viewing.app.sessions import Session
 from crsdun.viewing.app.workspace import Layer, Workspace
-from crsdun.viewing.colour import wavelength_to_rgb
+from crsdun.viewing.colour import css_colour, wavelength_to_rgb
 from crsdun.viewing.palette import class_colours
 
 # What an array looks like → the role it probably has.

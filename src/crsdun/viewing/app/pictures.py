@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,9 +15,11 @@ from crsdun.evaluation import spectral_angles
 from crsdun.scenes import Scene
 from crsdun.viewing.app.spectra import Region
 from crsdun.viewing.app.workspace import TRUTH, Layer, Workspace, spread
-from crsdun.viewing.colour import false_colour, measurement_picture, picture
+from crsdun.viewing.colour import css_colour, false_colour, measurement_picture, picture
+from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
+from crsdun.viewing.display import error_map, upper_limit
 
-SEQUENTIAL, DIVERGING = "magma", "RdBu_r"  # both told apart by colour-blind eyes
+DIVERGING = "RdBu_r"  # told apart by colour-blind eyes
 
 
 class View(NamedTuple):
@@ -131,8 +132,7 @@ def _error(subject: Workspace, cube: np.ndarray, mode: str) -> View:
         raise InputError("an error map needs the true scene", "open it beside the measurement")
     truth = subject.layers[TRUTH].cubes[0]
     if mode == "error":
-        difference = cube - truth
-        return _map(np.sqrt(np.einsum("chw,chw->hw", difference, difference) / len(cube)), "RMSE over bands")
+        return _map(error_map(cube, truth), "RMSE over bands")
     angles = spectral_angles(torch.from_numpy(cube), torch.from_numpy(truth)).numpy()
     return _map(np.where((truth != 0).any(0), angles, 0), "spectral angle (degrees)")
 
@@ -168,7 +168,7 @@ def _residual(subject: Workspace, cube: np.ndarray, mode: str) -> View:
 
 
 def _map(values: np.ndarray, text: str, low: float = 0.0, high: float | None = None) -> View:
-    high = float(np.percentile(values, 99.8)) if high is None else high
+    high = upper_limit(values) if high is None else high
     index = np.clip((values - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
     return View(index, {"text": text, "low": low, "high": high, "map": SEQUENTIAL}, SEQUENTIAL)
 
@@ -185,8 +185,3 @@ def map_stops(name: str, count: int = 9) -> list[str]:
     """A colour map as CSS colours from its lowest to its highest value."""
     palette = np.array(_palette(name)).reshape(-1, 3)
     return [css_colour(palette[index]) for index in np.linspace(0, 255, count).astype(int)]
-
-
-def css_colour(rgb: Iterable[float]) -> str:
-    """Red, green and blue in 0..255 as #rrggbb."""
-    return "#" + "".join(f"{round(float(part)):02x}" for part in rgb)

@@ -1,0 +1,43 @@
+"""How values become brightness: single bands, error maps, and where their scales end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crsdun.viewing.colour import wavelength_to_rgb
+
+COLOUR_MAP = "magma"  # of maps, from dark to bright; told apart by colour-blind eyes
+GAMMA = 1.6  # of single bands, which would be too dark on a linear scale
+HIGH_PERCENTILE = 99.8  # so that a few extreme pixels do not decide on the scale
+
+
+def upper_limit(values: np.ndarray) -> float:
+    """The value from which on a band is white and a map has its last colour: the 99.8th percentile."""
+    return float(np.percentile(values, HIGH_PERCENTILE))
+
+
+def error_map(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """RMSE over bands of two cubes (C,H,W), (H,W)."""
+    error: np.ndarray = np.sqrt(np.square(estimate - truth).mean(0))
+    return error
+
+
+def band_picture(band: np.ndarray, white: float, black: float = 0.0, tint: np.ndarray | None = None) -> np.ndarray:
+    """A band (H,W) between two of its values, as a picture (H,W) uint8, or (H,W,3) in the colour ``tint`` (0..1)."""
+    level = np.clip((band - black) / (white - black if white > black else 1), 0, 1) ** (1 / GAMMA)
+    return np.rint(255 * (level if tint is None else level[..., None] * tint)).astype(np.uint8)
+
+
+def band_tint(wavelengths: Sequence[float] | None, band: int) -> np.ndarray:
+    """The colour of a band's light, (3,) 0..1, white where the wavelengths (nm) are unknown.
+
+    Deep blue and red are lifted towards white: bright enough for text and detail on dark paper.
+    """
+    if wavelengths is None:
+        return np.ones(3)
+    tint = np.asarray(wavelength_to_rgb(wavelengths[band]))
+    luminance = tint @ (0.2126, 0.7152, 0.0722)
+    lift = max(0.1, (0.45 - luminance) / (1 - luminance))
+    return tint + lift * (1 - tint)
