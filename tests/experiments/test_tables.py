@@ -54,7 +54,7 @@ def small_table(folder, **changes):
 
 def make(table, configs):
     said = []
-    return make_table(table, configs, SETS, RunObserver(tell=said.append)), said
+    return make_table(table, configs, SETS, RunObserver(notify=said.append)), said
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from crsdun.errors import InputError
 from crsdun.networks import create, load
 from crsdun.training import IGNORED, RunObserver, train
-from crsdun.training.batches import Batches, camera_for
+from crsdun.training.batches import Batches, exposure_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from crsdun.training.distributed import Processes
 from crsdun.training.learner import Learner, rate_at
@@ -44,7 +44,7 @@ def two_stage_config(out, order="frozen", **sections):
 
 def run(config):
     said = []
-    return train(config, SETS, RunObserver(tell=said.append)), said
+    return train(config, SETS, RunObserver(notify=said.append)), said
 
 
 def weights_of(path, prefix=""):
@@ -68,7 +68,7 @@ def learner_in(phase, **sections):
     torch.manual_seed(config.seed)
     learner = Learner(create(config.network.name, 5, 4, **config.network.settings), config, ALONE)
     learner.enter(learner.phases[phase])
-    return learner, Batches(SETS[0], camera_for(config.camera, SETS), config, range(2))
+    return learner, Batches(SETS[0], exposure_for(config.camera, SETS), config, range(2))
 
 
 # -- the phases ------------------------------------------------------------------------------------------------
