@@ -72,6 +72,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
     from crsdun.methods import keep_freed_memory
+    from crsdun.solvers import SOLVERS
     from crsdun.storage import check_folder
     from crsdun.viewing.result_folder import write_results
 
@@ -83,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     run_options = run_options_from(options)
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     method = None
+    if options.method:
+        SOLVERS.find(options.method)  # raises an InputError that names those there are
     if options.weights or options.method or settings:
         name = options.weights or options.method or runtime.DEFAULT_SOLVER
         method = runtime.open_method(name, run_options.device, options.engine, options.step, **settings)
