@@ -121,7 +121,7 @@ def test_compare_prints_a_verdict(capsys):
         (("evaluate", "gap-tv", "data.yaml", "--protocol", "8bit", "--out", "new"), "no protocol '8bit'"),
         (
             ("evaluate", "gap-tv", "data.yaml", "--mask", "random:one", "--out", "new"),
-            "random:SEED with a whole number",
+            "SEED with a whole number",
         ),
         (("evaluate", "weights.safetensors", "data.yaml", "--step", "1", "--out", "new"), "dispersion of 2 pixels"),
         (("evaluate", "weights.safetensors", "data.yaml", "--iterations", "1", "--out", "new"), "not of weights"),

@@ -94,11 +94,9 @@ def test_a_solver_needs_no_steps():
 
 
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(
-        InputError, match=r"two_stage\.order=clean is for two-stage systems .* crsdun_1stg is trained"
-    ):
+    with pytest.raises(InputError, match=r"two_stage\.order=clean is for two-stage systems .* is trained as a whole"):
         run(two_stage_config(tmp_path, "clean", network={"name": "crsdun_1stg", "settings": {"width": 4}}))
-    with pytest.raises(InputError, match="leave the reconstruction 3 steps; give more"):
+    with pytest.raises(InputError, match="leave the reconstruction 3 steps; each part"):
         run(two_stage_config(tmp_path, optimiser={"warm_up": 3}))
     with pytest.raises(InputError, match=r"validation\.criterion must be miou or loss"):
         two_stage_config(tmp_path, validation={"criterion": "psnr"})

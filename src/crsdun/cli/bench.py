@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    bench = command(commands, "bench", run, "Time, memory and efficiency of the networks on this machine.")
+    bench = command(commands, "bench", run, "Measure time, memory and efficiency of the networks on this machine.")
     bench.add_argument("--quick", action="store_true", help="measure two small cases instead of all")
     bench.add_argument(
         "--engines", action="store_true", help="also measure other engines (exporting for them takes minutes)"

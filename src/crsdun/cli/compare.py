@@ -19,7 +19,9 @@ ENOUGH = 10
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    compare = command(commands, "compare", run, "How much better is B than A, and how certain is that?")
+    compare = command(
+        commands, "compare", run, "Compare two evaluations: how much better is B than A, and how certain is that?"
+    )
     compare.add_argument("a", type=Path, metavar="A", help="a folder of crsdun evaluate, or its evaluation.json")
     compare.add_argument("b", type=Path, metavar="B", help="another, on the same scenes")
 

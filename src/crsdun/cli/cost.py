@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    cost = command(
-        commands, "cost", run, "Parameters, multiply-adds, time and memory of networks, beside published figures."
-    )
+    cost = command(commands, "cost", run, "Count parameters and multiply-adds of networks, beside published figures.")
     cost.add_argument(
         "networks",
         nargs="*",

@@ -52,7 +52,7 @@ def add(commands: Commands) -> None:
         nargs=2,
         action="append",
         metavar=("ROW", "COLUMN"),
-        help="a pixel whose spectra are drawn; may be repeated (default: two with different spectra)",
+        help="a pixel whose spectrum is drawn; may be repeated (default: two different ones)",
     )
     figure.add_argument("--out", type=Path, required=True, help="NAME of the files NAME.png and NAME.pdf")
     overwrite_option(figure)
