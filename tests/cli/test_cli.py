@@ -341,7 +341,7 @@ def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
     assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
     assert "set --tile ROWS too" in refuse(capsys, *weights, "--overlap", "8")
     assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
-    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
+    assert "admm-tv computes in float32" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
 
 
 # -- what is refused -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def test_efficiency_is_that_of_the_definition(figures):
 
 def test_scaling_is_what_a_pixel_costs():
     def row(case, seconds, peak, products):
-        return bench.BenchRow(case, seconds, seconds, seconds, peak, peak, products, 1.0)
+        return bench.BenchRow(case, bench.Timing.of([seconds], peak), peak, products, 1.0)
 
     rows = [
         row(bench.Case("a", 256), 1.0, 100.0, 10),

@@ -46,9 +46,10 @@ def print_benchmark(measured: Benchmark) -> None:
 
     table = Table("case", "seconds", "fastest–slowest", "peak MB", "above the model", "efficiency")
     for row in measured.rows:
-        peaks = ["–" if peak is None else f"{peak:.0f}" for peak in (row.peak_mb, row.peak_above_model_mb)]
-        spread = f"{row.fastest:.2f}–{row.slowest:.2f}"
-        table.add_row(row.case.name, f"{row.seconds:.2f}", spread, *peaks, f"{row.efficiency:.2f}")
+        timing = row.timing
+        peaks = ["–" if peak is None else f"{peak:.0f}" for peak in (timing.peak_mb, row.peak_above_model_mb)]
+        spread = f"{timing.fastest:.2f}–{timing.slowest:.2f}"
+        table.add_row(row.case.name, f"{timing.seconds:.2f}", spread, *peaks, f"{row.efficiency:.2f}")
     out = console()
     out.print(table)
     values = measured.plain()

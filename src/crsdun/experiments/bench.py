@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -69,27 +70,37 @@ QUICK_CASES = (Case("crsdun_3stg", 256), Case("crsdun_3stg", 64, 4, training=Tru
 
 
 @dataclass(frozen=True)
-class BenchRow:
-    """A measured case.
+class Timing:
+    """Seconds (median) of some repetitions, and the peak of memory.
 
     Attributes:
-        case: that was measured.
-        seconds: median.
-        fastest, slowest: seconds.
-        peak_mb: of resident memory, above the imported library; None where the system does not report it.
-        peak_above_model_mb: the same above what is ready to run.
-        multiply_adds: of one repetition.
-        efficiency: as above.
+        peak_mb: above the imported library; None where the system does not report it.
     """
 
-    case: Case
     seconds: float
     fastest: float
     slowest: float
     peak_mb: float | None
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], peak_mb: float | None) -> Timing:
+        return cls(statistics.median(seconds), min(seconds), max(seconds), peak_mb)
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """A measured case: its timing, the peak of memory above what is ready to run, and the cost of one repetition."""
+
+    case: Case
+    timing: Timing
     peak_above_model_mb: float | None
     multiply_adds: int
     efficiency: float
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        rest = {name: getattr(self, name) for name in ("peak_above_model_mb", "multiply_adds", "efficiency")}
+        return {"case": self.case.name, **asdict(self.case), **asdict(self.timing), **rest}
 
 
 @dataclass(frozen=True)
@@ -111,28 +122,9 @@ class Benchmark:
             "rate_gflops_before": self.rate_before,
             "rate_gflops_after": self.rate_after,
             "repetitions": self.repetitions,
-            "rows": [
-                {"case": row.case.name, **asdict(row.case)} | {k: v for k, v in vars(row).items() if k != "case"}
-                for row in self.rows
-            ],
+            "rows": [row.plain() for row in self.rows],
             "scaling": scaling(self.rows),
         }
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a network takes for one scene, and its peak of memory.
-
-    Attributes:
-        seconds: median.
-        fastest, slowest: seconds.
-        peak_mb: above the imported library; None where the system does not report it.
-    """
-
-    seconds: float
-    fastest: float
-    slowest: float
-    peak_mb: float | None
 
 
 def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Progress | None = None) -> Benchmark:
@@ -143,13 +135,11 @@ def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: P
 
 
 def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | None, folder: Path) -> Benchmark:
-    rounds, total = 0, len(cases) * (repetitions + 2)
+    rounds, total = count(1), len(cases) * (repetitions + 2)
 
     def done() -> None:
-        nonlocal rounds
-        rounds += 1
         if progress is not None:
-            progress(rounds, total)
+            progress(next(rounds), total)
 
     for network in {case.network for case in cases if case.engine != "torch"}:
         export(_network(network), _exported(network, folder), "onnx")
@@ -165,18 +155,15 @@ def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | N
     times: list[list[float]] = [[] for _ in cases]
     for _ in range(repetitions):
         for run, seconds in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(stopwatch(run))
             done()
     after = matrix_rate()
     rate = (before + after) / 2
 
     rows = []
-    for case, seconds, peaks in zip(cases, times, memory, strict=True):
-        products, median = _multiply_adds(case), statistics.median(seconds)
-        efficiency = 2 * products / (median * rate * 1e9)
-        rows.append(BenchRow(case, median, min(seconds), max(seconds), *peaks, products, efficiency))
+    for case, seconds, (peak, above_model) in zip(cases, times, memory, strict=True):
+        timing, products = Timing.of(seconds, peak), _multiply_adds(case)
+        rows.append(BenchRow(case, timing, above_model, products, 2 * products / (timing.seconds * rate * 1e9)))
     return Benchmark(before, after, repetitions, rows)
 
 
@@ -196,13 +183,15 @@ def _time_network(open_network: Callable[[], Network], problem: ProblemSize, rep
     imported = status_mb("VmRSS") if STATUS.exists() else 0.0
     run = inference(open_network(), problem)
     run()
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    peak = status_mb("VmHWM") - imported if STATUS.exists() else None
-    return Timing(statistics.median(seconds), min(seconds), max(seconds), peak)
+    seconds = [stopwatch(run) for _ in range(repetitions)]
+    return Timing.of(seconds, status_mb("VmHWM") - imported if STATUS.exists() else None)
+
+
+def stopwatch(run: Callable[[], Any]) -> float:
+    """Seconds that a function takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def scaling(rows: Sequence[BenchRow]) -> dict[str, dict[str, float]]:
@@ -216,13 +205,9 @@ def scaling(rows: Sequence[BenchRow]) -> dict[str, dict[str, float]]:
         for row in single:
             if row.case.network == base.case.network and row.case.size > base.case.size:
                 pixels = (row.case.size / base.case.size) ** 2
-                figures = {
-                    "multiply_adds": row.multiply_adds / base.multiply_adds / pixels,
-                    "seconds": row.seconds / base.seconds / pixels,
-                }
-                if row.peak_mb is not None and base.peak_mb is not None:
-                    figures["peak_mb"] = row.peak_mb / base.peak_mb / pixels
-                ratios[row.case.name] = figures
+                small, large = base.plain(), row.plain()
+                figures = [name for name in ("multiply_adds", "seconds", "peak_mb") if large[name] is not None]
+                ratios[row.case.name] = {name: large[name] / small[name] / pixels for name in figures}
     return ratios
 
 
@@ -230,12 +215,8 @@ def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
     """R: median GFLOP/s of a float32 matrix product of size³ on all threads."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     a @ b
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(seconds) / 1e9
+    seconds = statistics.median(stopwatch(lambda: a @ b) for _ in range(repetitions))
+    return 2 * size**3 / seconds / 1e9
 
 
 def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:

@@ -16,16 +16,7 @@ COUNTS = ("parameters", "multiply_adds")
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """The cost of one network.
-
-    Attributes:
-        network: its name, or its file of weights.
-        problem: what it was counted for.
-        parameters: learnt values.
-        multiply_adds: of one scene.
-        published: what is published for the same problem, if anything.
-        timing: of one scene, if it was measured.
-    """
+    """The cost of a network, by its name or file of weights, and what is published for the same problem."""
 
     network: str
     problem: ProblemSize
@@ -40,10 +31,10 @@ class NetworkCost:
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON values."""
-        counts: dict[str, Any] = {count: getattr(self, count) for count in COUNTS}
-        known = self.published and {name: getattr(self.published, name) for name in (*COUNTS, "source")}
-        values = {"network": self.network, **self.problem._asdict(), **counts, "published": known}
-        if known:
+        values = {"network": self.network, **self.problem._asdict()}
+        values |= {count: getattr(self, count) for count in COUNTS} | {"published": None}
+        if self.published:
+            values["published"] = {name: getattr(self.published, name) for name in (*COUNTS, "source")}
             values["difference_percent"] = {count: self.difference(count) for count in COUNTS}
         return values | (asdict(self.timing) if self.timing else {})
 
@@ -69,11 +60,7 @@ def network_cost(name: str, problem: ProblemSize, measure: bool = False) -> Netw
         open_network = partial(create, name, problem.bands, problem.classes)
     network = open_network()
     known = published(name, problem)
-    return NetworkCost(
-        network=name,
-        problem=problem,
-        parameters=parameters(network),
-        multiply_adds=multiply_adds(network, problem.height, problem.width, problem.step),
-        published=known if known and known.parameters else None,
-        timing=time_network(open_network, problem) if measure else None,
-    )
+    known = known if known and known.parameters else None
+    products = multiply_adds(network, problem.height, problem.width, problem.step)
+    timing = time_network(open_network, problem) if measure else None
+    return NetworkCost(name, problem, parameters(network), products, known, timing)

@@ -98,7 +98,10 @@ class TableConfig:
     def __post_init__(self) -> None:
         if not self.rows:
             raise InputError("a table needs at least one row", "see configs/table_main_small.yaml")
-        for where, changes in (("train", self.train), *((f"rows.{name}.train", row.train) for name, row in self)):
+        for where, changes in (
+            ("train", self.train),
+            *((f"rows.{name}.train", row.train) for name, row in self.rows.items()),
+        ):
             for key in (*BUDGET, "out", "minutes"):
                 if key in changes:
                     raise InputError(f"{where}.{key} is for the whole table", f"set {key} at the top of the file")
@@ -113,9 +116,6 @@ class TableConfig:
         if self.minutes is not None and self.minutes <= 0:
             raise InputError(f"minutes must be positive, or null, not {self.minutes}")
         get_protocol(self.protocol)
-
-    def __iter__(self) -> Any:
-        return iter(self.rows.items())
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def load_table(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TableCo
     """
     path = Path(path)
     table = config_from(load_values(path, overrides), TableConfig)
-    return table, {name: row_config(table, name, path.parent) for name, row in table}
+    return table, {name: row_config(table, name, path.parent) for name in table.rows}
 
 
 def row_config(table: TableConfig, name: str, folder: Path) -> TrainConfig | None:
