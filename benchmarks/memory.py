@@ -1,18 +1,17 @@
-"""Where the peak of memory in inference comes from: tensors that live at once, and what the allocator adds.
+"""Where the peak of memory in inference comes from: tensors that are alive at once, and what the allocator adds.
 
 python benchmarks/memory.py
 """
 
 import ctypes
 import multiprocessing
-import time
 import weakref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from crsdun.experiments.bench import Case, prepare, status_mb
+from crsdun.experiments.bench import Case, prepare, status_mb, stopwatch
 from crsdun.methods.memory import keep_freed_memory
 
 CASE = Case("crsdun_3stg", 256)
@@ -20,7 +19,7 @@ M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 class LivingTensors(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made while it is on, as long as they live."""
+    """Counts the bytes of all tensors that are created while it is active, as long as they are alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +42,7 @@ class LivingTensors(TorchDispatchMode):
 
 
 def measure(allocator: str) -> str:
-    """In a process of its own: peak above the model and the faster of two runs, or the tensors alone."""
+    """In a fresh process: peak above the model and the faster of two runs, or the tensors alone."""
     if allocator == "freed memory kept":
         keep_freed_memory()
     if allocator == "every block given back":
@@ -53,12 +52,9 @@ def measure(allocator: str) -> str:
         with LivingTensors() as living:
             run()
         return f"{living.peak / 2**20:.0f} MB"
-    ready, seconds = status_mb("VmRSS"), []
-    for _ in range(2):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return f"{status_mb('VmHWM') - ready:.0f} MB, {min(seconds):.2f} s"
+    ready = status_mb("VmRSS")
+    seconds = min(stopwatch(run) for _ in range(2))
+    return f"{status_mb('VmHWM') - ready:.0f} MB, {seconds:.2f} s"
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/model_card.py runs/crsdun_tiny_produce tiny gap-tv --also tiny-photons tiny-grey
 
-``tiny`` and ``gap-tv`` are folders of ``crsdun evaluate``, the first of the weights and the second of the yardstick;
-those after ``--also`` judge the same weights behind another camera. Copies the weights into the package and writes
-beside them the card (.md) and the log of the training (.csv), and the training curve into docs/images.
+``tiny`` and ``gap-tv`` are folders of ``crsdun evaluate``, the first of the weights and the second of the baseline;
+those after ``--also`` are of the same weights behind another camera. Copies the weights into the package, writes the
+card (.md) and the log of the training (.csv) beside them, and the training curve into docs/images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("run", "evaluation", "yardstick"):
+    for name in ("run", "evaluation", "baseline"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--also", type=Path, nargs="*", default=[])
     parser.add_argument("--name", default="crsdun_tiny")
@@ -38,7 +38,7 @@ def main() -> None:
     shutil.copy(options.run / "log.csv", FOLDER / f"{name}.csv")
     validations = rows_of(options.run / "validation.csv")
     draw_curve(rows_of(options.run / "log.csv"), validations, ROOT / "docs/images" / f"{name}_training.png")
-    evaluations = [read_evaluation(each) for each in (options.evaluation, options.yardstick, *options.also)]
+    evaluations = [read_evaluation(each) for each in (options.evaluation, options.baseline, *options.also)]
     (FOLDER / f"{name}.md").write_text(card(name, options.run, validations, *evaluations), encoding="utf-8")
     print(f"wrote {FOLDER / name}.md")
 
@@ -48,7 +48,7 @@ def card(
     run: Path,
     validations: list[dict[str, float]],
     judged: Evaluation,
-    yardstick: Evaluation,
+    baseline: Evaluation,
     *others: Evaluation,
 ) -> str:
     network = load(pretrained_weights()[name])
@@ -58,7 +58,7 @@ def card(
     height, width = sampling["crop"]
     wavelengths, classes = network.card.wavelengths, judged.classes[1:]
     assert wavelengths is not None
-    gained = judged.figures["psnr_db"] - yardstick.figures["psnr_db"]
+    gained = judged.figures["psnr_db"] - baseline.figures["psnr_db"]
     dispersion = f"{network.card.step:g} pixels per band"
     return f"""# {name}
 
@@ -110,10 +110,10 @@ camera; `crsdun evaluate gap-tv produce --out gap-tv` is the yardstick.
 
 {caption(judged)}:
 
-{metrics_table([yardstick, judged])}
+{metrics_table([baseline, judged])}
 
 That is {gained:+.2f} dB against {
-        yardstick.method
+        baseline.method
     }. *Kind* is the share of pixels on produce that are taken for the right
 kind, real or fake; *real or fake* the share of those for which that is right too (guessing gives about 50 %).
 

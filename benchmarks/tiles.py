@@ -1,4 +1,4 @@
-"""How much a frame cut into tiles differs from the whole one: the table of docs/performance.md.
+"""How much an estimate in tiles differs from that of the whole frame: the table in docs/performance.md.
 
 python benchmarks/tiles.py
 """
@@ -24,7 +24,7 @@ for rows, overlap in ((32, 0), (32, 16), (64, 0), (64, 16), (64, 32)):
         measurement = camera.forward(torch.tensor(np.stack(waves), dtype=torch.float32))[None]
         with torch.inference_mode():
             whole = network(measurement, camera)
-        tiled = by_tiles(network, measurement, camera, Tiles(rows, overlap))
+            tiled = by_tiles(network, measurement, camera, Tiles(rows, overlap))
         error = (tiled.cube - whole.cube).square().mean()
         peak = whole.cube.max() - whole.cube.min()
         psnr.append(float(10 * (peak.square() / error).log10()))

@@ -4,14 +4,13 @@ python benchmarks/what_helped.py
 """
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 import crsdun
-from crsdun.experiments.bench import Case, prepare, training_step
+from crsdun.experiments.bench import Case, prepare, stopwatch, training_step
 from crsdun.methods.memory import keep_freed_memory
 from crsdun.networks import blocks, row_chunks
 from crsdun.networks.blocks import ChannelGroupNorm
@@ -20,13 +19,11 @@ REPETITIONS = 5
 
 
 def medians(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Median seconds of each variant, repetitions interleaved, after one that is not counted."""
+    """Median seconds of each variant, with interleaved repetitions after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(REPETITIONS + 1):
         for name, run in variants.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(stopwatch(run))
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 

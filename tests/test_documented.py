@@ -29,8 +29,8 @@ from crsdun.networks.zoo import KINDS, NAMES
 from crsdun.optics import Exposure, nbk7_wavelengths, random_mask
 from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
-from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.scenes.catalog import DATASETS
+from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.solvers import SOLVERS
 from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination

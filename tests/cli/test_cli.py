@@ -136,7 +136,7 @@ def test_where_they_do_not_fit_it_is_said_and_admm_tv_decodes(produce, capsys, g
     assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", *given, "--out", "out"]) == 0
     words = capsys.readouterr().err
     assert why in words
-    assert words.endswith("so admm-tv decodes without\n")
+    assert words.endswith("admm-tv, which needs none, decodes\n")
     assert json.loads(Path("out/record.json").read_text())["method"] == "admm-tv"
 
 
@@ -218,7 +218,7 @@ def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
     assert Path("demo/overview.png").is_file()
     assert all(Path(each["out"], "report.html").stat().st_size < 5e6 for each in results.values())
     assert main(["demo"]) == 2
-    assert "give --overwrite" in capsys.readouterr().err
+    assert "allow it with --overwrite" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real measurements are not carried by the project")
@@ -258,7 +258,7 @@ def test_a_folder_streams_through_past_a_broken_file(folder, capsys):
     assert captured.err.count("\n") == 1
     # What is there stays, and is told.
     assert main([*MANY]) == 1
-    assert capsys.readouterr().err.count("give --overwrite") == 2
+    assert capsys.readouterr().err.count("allow it with --overwrite") == 2
     assert main([*MANY[:1], "many/one.npz", "many/two.h5", *MANY[2:], "--overwrite"]) == 0
 
 
@@ -322,11 +322,11 @@ def test_tiles_and_precision_are_recorded(weights, capsys):
 
 
 def test_tiles_of_their_own_accord_are_said(weights, capsys, monkeypatch):
-    from crsdun.runtime import decoding
+    from crsdun.runtime import pipeline
 
     np.save("mask.npy", random_mask(5 * H, W, seed=1))
     np.save("tall.npy", np.tile(read_measurement("y.npz").frame, (5, 1)))
-    monkeypatch.setattr(decoding, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(pipeline, "available_memory", lambda device: 1000)
     capsys.readouterr()
     assert main([weights[0], "tall.npy", *weights[2:], "--mask", "mask.npy"]) == 0
     words = capsys.readouterr().err
@@ -337,11 +337,11 @@ def test_tiles_of_their_own_accord_are_said(weights, capsys, monkeypatch):
 
 
 def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
-    assert "give an --overlap of 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
+    assert "set --overlap ROWS to 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
     assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
-    assert "give --tile" in refuse(capsys, *weights, "--overlap", "8")
+    assert "set --tile ROWS too" in refuse(capsys, *weights, "--overlap", "8")
     assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
-    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
+    assert "admm-tv computes in float32" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
 
 
 # -- what is refused -------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_heights_that_differ(files, capsys):
 
 def test_a_missing_mask(files, capsys):
     np.save("frame.npy", np.ones((H, W + 10), np.float32))
-    assert "give --mask" in refuse(capsys, "reconstruct", "frame.npy", "--out", "out")
+    assert "set --mask FILE" in refuse(capsys, "reconstruct", "frame.npy", "--out", "out")
 
 
 def test_a_wrong_key_lists_the_right_ones(files, capsys):
@@ -404,7 +404,7 @@ def test_masks_that_cannot_be_meant(files, capsys):
     np.save("closed.npy", np.zeros((H, W)))
     assert "closed everywhere" in refuse(capsys, *RECONSTRUCT, "--mask", "closed.npy")
     np.save("frame.npy", np.ones((H, W), np.float32))
-    assert "--bands 1" in refuse(capsys, "reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
+    assert "set --bands to 1" in refuse(capsys, "reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
     np.save("turned.npy", np.ones((W + 10, H), np.float32))
     assert "transpose" in refuse(capsys, "reconstruct", "turned.npy", "--mask", "mask.npy", "--out", "out")
 
@@ -502,8 +502,8 @@ def test_truth_of_another_size(files, capsys):
 
 def test_unknown_methods_and_devices(files, capsys):
     assert "gap-tv" in refuse(capsys, *RECONSTRUCT, "--method", "magic")
-    assert "--device cpu" in refuse(capsys, *RECONSTRUCT, "--device", "abacus")
-    assert "--device cpu" in refuse(capsys, *RECONSTRUCT, "--device", "meta")
+    assert "set --device to cpu" in refuse(capsys, *RECONSTRUCT, "--device", "abacus")
+    assert "set --device to cpu" in refuse(capsys, *RECONSTRUCT, "--device", "meta")
     assert "not both" in refuse(capsys, *RECONSTRUCT, "--step", "2", "--offsets", "0,2,4,6,8,10")
 
 
@@ -521,9 +521,9 @@ def test_a_mistyped_option_is_refused_in_one_line(files, capsys, wrong):
 def test_places_where_nothing_can_be_written(files, capsys):
     Path("file").write_text("")
     assert "is a file" in refuse(capsys, *RECONSTRUCT[:-1], "file")
-    assert "no folder that can be written to" in refuse(capsys, *RECONSTRUCT[:-1], "file/out")
+    assert "is not a folder that can be written to" in refuse(capsys, *RECONSTRUCT[:-1], "file/out")
     assert "choose another --out" in refuse(capsys, *RECONSTRUCT[:-1], "x" * 300)
-    assert "not made by crsdun" in refuse(capsys, *RECONSTRUCT[:-1], ".")
+    assert "crsdun did not make it" in refuse(capsys, *RECONSTRUCT[:-1], ".")
 
 
 def test_a_link_is_followed(files):
@@ -548,7 +548,7 @@ def test_results_are_not_overwritten_unless_told(files, capsys):
 def test_folders_of_others_are_never_overwritten(files, capsys):
     Path("out").mkdir()
     Path("out/diary.txt").write_text("mine")
-    assert "not made by crsdun" in refuse(capsys, *RECONSTRUCT, "--overwrite")
+    assert "crsdun did not make it" in refuse(capsys, *RECONSTRUCT, "--overwrite")
     assert Path("out/diary.txt").read_text() == "mine"
 
 

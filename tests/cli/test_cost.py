@@ -1,6 +1,7 @@
 """``crsdun cost``: counts of any network beside published ones, and what running it takes."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,12 @@ def cost(capsys, *arguments: str) -> list[dict]:
 
 def test_the_main_table_by_default(monkeypatch, capsys):
     counted = []
-    monkeypatch.setattr("crsdun.cli.cost.row", lambda name, setting, measured: counted.append((name, setting[:5])))
+
+    def count(name, problem, measure):
+        counted.append((name, problem[:5]))
+        return SimpleNamespace(plain=dict)
+
+    monkeypatch.setattr("crsdun.experiments.cost.network_cost", count)
     assert main(["cost", "--json"]) == 0
     assert counted == [(name, (28, 23, 256, 256, 2)) for name in MAIN_TABLE]
 

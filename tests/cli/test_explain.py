@@ -9,6 +9,7 @@ import pytest
 
 import crsdun
 from crsdun.cli import main
+from crsdun.optics import Exposure
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
 from tests.runtime.test_explanation import NAMES, H, W, network, scene
@@ -19,7 +20,7 @@ def files(tmp_path, monkeypatch):
     """A folder with a scene, its measurement and weights; commands run inside it."""
     monkeypatch.chdir(tmp_path)
     write_scene(scene(), "scene.npz")
-    write_measurement(simulate(scene(), np.random.default_rng(0).random((H, W))), "y.npz")
+    write_measurement(simulate(scene(), Exposure(np.random.default_rng(0).random((H, W)))), "y.npz")
     crsdun.save(network(), "w.safetensors")
     crsdun.save(network("mstpp", bodies=1), "cube.safetensors")
     return tmp_path

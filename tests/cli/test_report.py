@@ -51,13 +51,13 @@ def test_evaluations_and_runs_share_a_page(capsys):
     assert main(["report", "a", "b", "run", "--out", "all.html"]) == 0
     words = check_self_contained(Path("all.html").read_text(encoding="utf-8")).texts
     assert {"Side by side", "Training"} <= set(words)
-    assert "give --overwrite" in refuse(capsys, "report", "a", "b", "--out", "all.html")
+    assert "allow it with --overwrite" in refuse(capsys, "report", "a", "b", "--out", "all.html")
     assert main(["report", "a", "b", "--out", "all.html", "--overwrite"]) == 0
 
 
 def test_what_cannot_be_reported_on(capsys):
     assert "empty holds nothing to report on; give a folder of crsdun" in refuse(capsys, "report", "empty")
-    assert "nowhere is no folder" in refuse(capsys, "report", "net", "nowhere")
+    assert "nowhere is not a folder" in refuse(capsys, "report", "net", "nowhere")
     assert "--out is one file" in refuse(capsys, "report", "net", "a", "--out", "x.html")
 
 

@@ -11,11 +11,20 @@ SMALL = (bench.Case("crsdun_1stg", 32), bench.Case("crsdun_1stg", 32, 2, trainin
 
 
 @pytest.fixture(scope="module")
-def figures():
+def measured():
     return bench.benchmark(SMALL, repetitions=2)
 
 
+@pytest.fixture(scope="module")
+def figures(measured):
+    return measured.plain()
+
+
 def test_every_case_is_measured(figures):
+    assert list(figures["rows"][0]) == [
+        "case", "network", "size", "batch", "training", "engine", "seconds", "fastest", "slowest", "peak_mb",
+        "peak_above_model_mb", "multiply_adds", "efficiency",
+    ]  # fmt: skip
     assert [row["case"] for row in figures["rows"]] == ["infer crsdun_1stg 1×32×32", "train crsdun_1stg 2×32×32"]
     for row in figures["rows"]:
         assert 0 < row["fastest"] <= row["seconds"] <= row["slowest"]
@@ -37,18 +46,21 @@ def test_efficiency_is_that_of_the_definition(figures):
 
 
 def test_scaling_is_what_a_pixel_costs():
-    row = {"batch": 1, "engine": "torch", "training": False, "network": "a"}
+    def row(case, seconds, peak, products):
+        return bench.BenchRow(case, bench.Timing.of([seconds], peak), peak, products, 1.0)
+
     rows = [
-        {**row, "case": "small", "size": 256, "seconds": 1.0, "multiply_adds": 10, "peak_mb": 100.0},
-        {**row, "case": "large", "size": 512, "seconds": 5.0, "multiply_adds": 50, "peak_mb": 300.0},
-        {**row, "case": "other", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "network": "b"},
-        {**row, "case": "many", "size": 512, "seconds": 9.0, "peak_mb": 1.0, "batch": 4},
+        row(bench.Case("a", 256), 1.0, 100.0, 10),
+        row(bench.Case("a", 512), 5.0, 300.0, 50),
+        row(bench.Case("b", 512), 9.0, 1.0, 50),
+        row(bench.Case("a", 512, 4), 9.0, 1.0, 50),
     ]
-    assert bench.scaling(rows) == {"large": {"multiply_adds": 1.25, "seconds": 1.25, "peak_mb": 0.75}}
+    expected = {"multiply_adds": 1.25, "seconds": 1.25, "peak_mb": 0.75}
+    assert bench.scaling(rows) == {"infer a 1×512×512": expected}
 
 
-def test_the_command_prints_a_table_and_writes_json(figures, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "benchmark", lambda cases, repetitions, progress: figures)
+def test_the_command_prints_a_table_and_writes_json(measured, figures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "benchmark", lambda cases, repetitions, progress: measured)
     assert main(["bench", "--quick", "--out", str(tmp_path / "f.json")]) == 0
     words = capsys.readouterr().out
     assert "infer crsdun_1stg 1×32×32" in words

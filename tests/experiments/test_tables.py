@@ -54,7 +54,7 @@ def small_table(folder, **changes):
 
 def make(table, configs):
     said = []
-    return make_table(table, configs, SETS, RunObserver(tell=said.append)), said
+    return make_table(table, configs, SETS, RunObserver(notify=said.append)), said
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,13 @@ def test_a_two_stage_system_shares_the_steps_between_its_parts(finished):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rows": {"A": {"train": {"steps": 9}}}}, "rows.A.train.steps is for the whole table: say steps at its top"),
+        ({"rows": {"A": {"train": {"steps": 9}}}}, "rows.A.train.steps is for the whole table; set steps at the top"),
         ({"train": {"seed": 1}}, "train.seed is for the whole table"),
         ({"rows": {}}, "at least one row"),
-        ({"rows": {"A b": {"weights": "gap-tv"}, "A-B": {"weights": "gap-tv"}}}, "no other row's"),
-        ({"rows": {"A": {"weights": "gap-tv", "train": {"ema": 0.9}}}}, "leave config and train away"),
+        ({"rows": {"A b": {"weights": "gap-tv"}, "A-B": {"weights": "gap-tv"}}}, "differs from all others"),
+        ({"rows": {"A": {"weights": "gap-tv", "train": {"ema": 0.9}}}}, "omit its config and train"),
         ({"rows": {"A": {"wieghts": "x"}}}, "no key rows.A.wieghts; did you mean"),
-        ({"rows": {"A": {}}}, "rows.A: the configuration does not say network"),
+        ({"rows": {"A": {}}}, "rows.A: the configuration lacks network"),
         ({"rows": {"A": {"config": "none.yaml"}}}, "there is no configuration"),
         (
             {"rows": {"A": {"train": {"network": {"name": "x"}, "losss": 1}}}},
@@ -260,7 +260,7 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     evaluate = tables.evaluate
 
     def counted(*arguments, **settings):
-        judged.append(settings["name"])
+        judged.append(arguments[1].name)
         return evaluate(*arguments, **settings)
 
     monkeypatch.setattr(tables, "evaluate", counted)
@@ -272,7 +272,7 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     make(replace(table, protocol="mst"), only)
     make(replace(table, scenes=1), only)
     make(replace(table, camera=replace(table.camera, step=2, mask="random:1")), only)
-    assert judged == 3 * ["Mine"]
+    assert judged == 3 * ["small test"]
 
 
 # -- those that are shipped ------------------------------------------------------------------------------------

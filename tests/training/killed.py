@@ -53,7 +53,7 @@ def sit(folder: Path, kill_at: int | str | None = None) -> tuple[int, int]:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, HALF_A_CHECKPOINT))
-        train(small_config(folder, **LEARNING), small_sets(), RunObserver(tell=lambda words: None))
+        train(small_config(folder, **LEARNING), small_sets(), RunObserver(notify=lambda line: None))
         os.write(writing, str(moments).encode())
         os._exit(0)
     os.close(writing)

@@ -45,4 +45,4 @@ if __name__ == "__main__":
     with join() as processes:
         assert processes.count == 2
         normalise_together(processes)
-        train(small_config(sys.argv[1], **LEARNING), small_sets(), RunObserver(tell=lambda words: None))
+        train(small_config(sys.argv[1], **LEARNING), small_sets(), RunObserver(notify=lambda line: None))

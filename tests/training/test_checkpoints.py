@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from crsdun.errors import InputError
+from crsdun.storage import HIDDEN
 from crsdun.training.checkpoints import LAST, PREVIOUS, Checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -70,7 +71,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, damage)
 
 def test_what_a_dead_process_left_half_written_does_not_matter(tmp_path):
     write_checkpoint(tmp_path, checkpoint(1))
-    (tmp_path / f".{LAST}.new").write_bytes(b"half")
+    (tmp_path / f"{HIDDEN}{LAST}").write_bytes(b"half")
     assert same(read(tmp_path)[0], checkpoint(1))
     write_checkpoint(tmp_path, checkpoint(2))
     assert sorted(os.listdir(tmp_path)) == [LAST, PREVIOUS]
@@ -82,7 +83,7 @@ def test_where_the_disk_takes_no_more_the_old_checkpoint_stays(tmp_path):
     # The system itself refuses to write past this size.
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.raises(InputError, match="the one before is intact: make room there"):
+        with pytest.raises(InputError, match="the one before is intact: free some space"):
             write_checkpoint(tmp_path, checkpoint(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

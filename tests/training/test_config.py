@@ -94,7 +94,7 @@ def test_what_is_wrong_is_named(file, change, words):
 
 def test_a_missing_key_a_missing_file_and_a_file_that_is_no_yaml(file, tmp_path):
     file.write_text(LEAST.replace("steps: 10\n", ""))
-    with pytest.raises(InputError, match="does not say steps; add it"):
+    with pytest.raises(InputError, match="lacks steps; add it"):
         load_config(file)
     assert load_config(file, ["steps=3"]).steps == 3
     with pytest.raises(InputError, match="there is no configuration"):

@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
     command = [*TORCHRUN, "-m", "tests.training.several", str(folder / "two")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    train(small_config(folder / "one", **LEARNING), small_sets(), RunObserver(tell=lambda words: None))
+    train(small_config(folder / "one", **LEARNING), small_sets(), RunObserver(notify=lambda line: None))
     return folder / "one", folder / "two"
 
 
@@ -51,7 +51,7 @@ def test_the_weights_and_running_statistics_are_the_same(runs):
 
 def test_one_process_goes_on_with_a_run_of_two(runs, tmp_path):
     said = []
-    outcome = train(small_config(runs[1], **LEARNING), small_sets(), RunObserver(tell=said.append))
+    outcome = train(small_config(runs[1], **LEARNING), small_sets(), RunObserver(notify=said.append))
     assert outcome.weights == runs[1] / "weights.safetensors"
     assert "has done all its steps" in said[0]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crsdun.networks import create
-from crsdun.training.batches import Batches, camera_for
+from crsdun.training.batches import Batches, exposure_for
 from crsdun.training.config import OptimiserConfig
 from crsdun.training.distributed import Processes
 from crsdun.training.learner import Learner, rate_at
@@ -20,7 +20,7 @@ def learner_and_batches(network="crsdun_1stg", **sections):
     config = small_config("unused", **sections)
     torch.manual_seed(config.seed)
     learner = Learner(create(network, 5, 4, width=4), config, ALONE)
-    return learner, Batches(SETS[0], camera_for(config.camera, SETS), config, range(2))
+    return learner, Batches(SETS[0], exposure_for(config.camera, SETS), config, range(2))
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine_to_its_end():

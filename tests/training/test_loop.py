@@ -21,9 +21,9 @@ from tests.training.small import SmallSet, small_config, small_sets
 SETS = small_sets()
 
 
-def run(config, sets=SETS, **watch):
+def run(config, sets=SETS, **observing):
     said = []
-    outcome = train(config, sets, RunObserver(**{"tell": said.append, **watch}))
+    outcome = train(config, sets, RunObserver(**{"notify": said.append, **observing}))
     return outcome, said
 
 
@@ -43,7 +43,7 @@ def finished(tmp_path_factory):
         assert truth.classes.shape == estimate.classes.shape
         return np.full((4, 5, 3), 100, np.uint8)
 
-    outcome, said = run(config, progress=lambda done, total: seen.append((done, total)), picture=picture)
+    outcome, said = run(config, progress=lambda done, total: seen.append((done, total)), render=picture)
     return config, out, outcome, said, seen
 
 
@@ -238,7 +238,7 @@ def test_crops_narrower_than_the_dispersion_are_remarked_upon(tmp_path):
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(InputError, match="no run of crsdun"):
+    with pytest.raises(InputError, match="not a training run"):
         run(small_config(tmp_path))
 
 
@@ -260,7 +260,7 @@ def test_weights_without_classes_cannot_be_chosen_by_them(tmp_path):
     config = small_config(
         tmp_path, network={"name": "ssr_1stg", "settings": {"width": 4}}, validation={"criterion": "miou"}
     )
-    with pytest.raises(InputError, match="criterion=psnr"):
+    with pytest.raises(InputError, match=r"validation\.criterion to psnr"):
         run(config)
 
 
@@ -288,7 +288,7 @@ def test_tensorboard_gets_curves_and_pictures_and_goes_on_with_the_run(tmp_path)
 
     config = small_config(tmp_path / "run", minutes=1e-9)
     for _ in range(6):
-        run(config, picture=picture)
+        run(config, render=picture)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     log = rows(tmp_path / "run" / "log.csv")

@@ -7,7 +7,7 @@ import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
-from crsdun.training.losses import Balance, cube_losses, stage_losses
+from crsdun.training.losses import Balance, CubeErrors, LossConfig, root, stage_losses
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -25,17 +25,22 @@ def expected(labelled: torch.Tensor) -> float:
 
 
 def test_stages_are_weighted_and_both_losses_are_means():
-    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, stage_decay=0.7, class_weight=0.01)
+    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(stage_decay=0.7, class_weight=0.01))
     assert loss.item() == pytest.approx(expected(CLASSES >= 0), rel=1e-5)
 
 
 def test_unlabelled_pixels_do_not_count():
     classes = CLASSES.clone()
     classes[:, :2] = IGNORED
-    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, classes, stage_decay=0.7, class_weight=0.01)
+    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, classes, LossConfig(stage_decay=0.7, class_weight=0.01))
     assert loss.item() == pytest.approx(expected(classes != IGNORED), rel=1e-5)
-    nobody_knows = joint_loss(Estimate(CUBES, LOGITS), TRUTH, torch.full_like(CLASSES, IGNORED), class_weight=1.0)
-    assert nobody_knows.item() == joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, class_weight=0.0).item()
+    nobody_knows = joint_loss(
+        Estimate(CUBES, LOGITS), TRUTH, torch.full_like(CLASSES, IGNORED), LossConfig(class_weight=1.0)
+    )
+    assert (
+        nobody_knows.item()
+        == joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(class_weight=0.0)).item()
+    )
 
 
 def test_shares_of_a_batch_add_up_to_its_losses():
@@ -58,8 +63,8 @@ def test_shares_of_a_batch_add_up_to_its_losses():
 
 def test_learnt_balance_starts_where_the_fixed_one_stands_and_finds_the_uncertainties():
     mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
-    fixed = Balance(0.7, 0.02)(mse, ce)
-    learnt = Balance(0.7, 0.02, learnt=True)
+    fixed = Balance(LossConfig(stage_decay=0.7, class_weight=0.02))(mse, ce)
+    learnt = Balance(LossConfig(stage_decay=0.7, class_weight=0.02, balance="uncertainty"))
     start = 0.5 * fixed.item() + 0.5 * math.log(2 / 0.02)
     assert learnt(mse, ce).item() == pytest.approx(start, rel=1e-6)
 
@@ -80,10 +85,10 @@ def test_rmse_of_the_last_four_stages_by_hand():
     """Constant errors of 0.5, 0.4, 0.3, 0.2, 0.1: their RMSE, of which the first stage does not count."""
     truth = torch.zeros(2, 3, 4, 5)
     cubes = [truth + error for error in (0.5, 0.4, 0.3, 0.2, 0.1)]
-    settings = {"stage_weights": (1, 0.7, 0.5, 0.3), "cube_loss": "rmse"}
-    loss = joint_loss(Estimate(cubes), truth, CLASSES, **settings)
+    settings = LossConfig(cube="rmse", stage_weights=(1, 0.7, 0.5, 0.3))
+    loss = joint_loss(Estimate(cubes), truth, CLASSES, settings)
     assert loss.item() == pytest.approx(0.1 + 0.7 * 0.2 + 0.5 * 0.3 + 0.3 * 0.4, rel=1e-6)
-    two = joint_loss(Estimate(cubes[-2:]), truth, CLASSES, **settings)
+    two = joint_loss(Estimate(cubes[-2:]), truth, CLASSES, settings)
     assert two.item() == pytest.approx(0.1 + 0.7 * 0.2, rel=1e-6)
 
 
@@ -91,7 +96,7 @@ def test_the_class_map_alone():
     logits = torch.tensor([2.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 4, 5)
     classes = torch.zeros(1, 4, 5, dtype=torch.int64)
     estimate = Estimate([torch.ones(1, 2, 4, 5)], [logits])
-    loss = joint_loss(estimate, torch.zeros(1, 2, 4, 5), classes, class_weight=1.0, cube_loss="none")
+    loss = joint_loss(estimate, torch.zeros(1, 2, 4, 5), classes, LossConfig(cube="none", class_weight=1.0))
     assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)), rel=1e-6)
 
 
@@ -104,15 +109,16 @@ def test_the_root_is_that_of_the_whole_batch_in_value_and_gradient():
 
     shares = [0.5 * x[i].square().mean()[None] for i in range(2)]
     together = sum(shares).detach()
-    parts = [cube_losses(share, "rmse", together) for share in shares]
+    parts = [root(CubeErrors([], truth, share, together, 0.5)) for share in shares]
     assert sum(parts).item() == pytest.approx(math.sqrt(0.125), rel=1e-6)
     (found,) = torch.autograd.grad(sum(parts), x)
     torch.testing.assert_close(found, expected)
-    (alone,) = torch.autograd.grad(cube_losses(x.square().mean()[None], "rmse"), x)
+    (alone,) = torch.autograd.grad(root(CubeErrors([], truth, mse := x.square().mean()[None], mse)), x)
     torch.testing.assert_close(alone, expected)
 
 
 def test_a_perfect_cube_has_no_gradient_and_not_none():
     x = torch.zeros(1, 1, 2, 2, requires_grad=True)
-    (gradient,) = torch.autograd.grad(cube_losses(x.square().mean()[None], "rmse").sum(), x)
+    mse = x.square().mean()[None]
+    (gradient,) = torch.autograd.grad(root(CubeErrors([x], torch.zeros(1, 1, 2, 2), mse, mse)).sum(), x)
     assert not gradient.any()

@@ -1,6 +1,7 @@
 """What a run writes down: rows that go on where the run does, and what identifies data."""
 
-from crsdun.training.run_log import RunLog, fingerprint
+from crsdun.provenance import fingerprint
+from crsdun.training.run_log import RunLog
 
 
 def log(folder, step, rows):

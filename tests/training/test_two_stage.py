@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from crsdun.errors import InputError
 from crsdun.networks import create, load
 from crsdun.training import IGNORED, RunObserver, train
-from crsdun.training.batches import Batches, camera_for
+from crsdun.training.batches import Batches, exposure_for
 from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from crsdun.training.distributed import Processes
 from crsdun.training.learner import Learner, rate_at
@@ -44,7 +44,7 @@ def two_stage_config(out, order="frozen", **sections):
 
 def run(config):
     said = []
-    return train(config, SETS, RunObserver(tell=said.append)), said
+    return train(config, SETS, RunObserver(notify=said.append)), said
 
 
 def weights_of(path, prefix=""):
@@ -68,7 +68,7 @@ def learner_in(phase, **sections):
     torch.manual_seed(config.seed)
     learner = Learner(create(config.network.name, 5, 4, **config.network.settings), config, ALONE)
     learner.enter(learner.phases[phase])
-    return learner, Batches(SETS[0], camera_for(config.camera, SETS), config, range(2))
+    return learner, Batches(SETS[0], exposure_for(config.camera, SETS), config, range(2))
 
 
 # -- the phases ------------------------------------------------------------------------------------------------
@@ -94,9 +94,9 @@ def test_a_solver_needs_no_steps():
 
 
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"two_stage\.order=clean is for two-stage systems .* crsdun_1stg learns"):
+    with pytest.raises(InputError, match=r"two_stage\.order=clean is for two-stage systems .* is trained as a whole"):
         run(two_stage_config(tmp_path, "clean", network={"name": "crsdun_1stg", "settings": {"width": 4}}))
-    with pytest.raises(InputError, match="leave the reconstruction 3 steps; give more"):
+    with pytest.raises(InputError, match="leave the reconstruction 3 steps; each part"):
         run(two_stage_config(tmp_path, optimiser={"warm_up": 3}))
     with pytest.raises(InputError, match=r"validation\.criterion must be miou or loss"):
         two_stage_config(tmp_path, validation={"criterion": "psnr"})
@@ -158,7 +158,8 @@ def test_what_the_segmenter_sees(order):
     batch = batches.batch(3)
     with torch.no_grad():
         cube = batch.cube if order == "clean" else learner.network(batch.measurement, batch.camera).cube
-        expected = F.cross_entropy(learner.network.segmenter(cube), batch.classes, ignore_index=IGNORED).item()
+        logits = learner.network.segmenter(cube).logits[-1]
+        expected = F.cross_entropy(logits, batch.classes, ignore_index=IGNORED).item()
     figures = learner.learn(batch)
     assert figures.ce == [pytest.approx(expected, rel=1e-5)]
     assert figures.loss == figures.ce[0]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from crsdun.evaluation import class_metrics, cube_metrics
+from crsdun.evaluation import cube_metrics
+from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Measurement, Scene
@@ -36,7 +37,8 @@ def small_reconstruction(height=24, width=20, bands=6, truth=True, classes=True,
     if truth:
         metrics |= cube_metrics(torch.from_numpy(scene.cube), torch.from_numpy(cube))
         if classes:
-            metrics |= class_metrics(torch.from_numpy(guess), torch.from_numpy(labels), 2)
+            confusion = confusion_matrix(torch.from_numpy(guess), torch.from_numpy(labels), 2)
+            metrics |= {name: float(value) for name, value in class_figures(confusion).items()}
     record = {
         "made_by": "crsdun 0", "when": "today", "command": ["/bin/crsdun", "reconstruct", f"{HOSTILE}.npz"],
         "method": "gap-tv", "settings": {"iterations": 3}, "seconds": 1.25, "device": "cpu", "engine": "torch",

@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. One file for each command.
 
-Exit codes: 0 done · 1 some of many measurements, or rows of a table, failed (one line each) · 2 something given
-cannot be used (one line says what and the remedy) · 130 interrupted.
+Exit codes: 0 done · 1 some of many measurements, or rows of a table, failed (one line each) · 2 an input cannot be
+used (one line says why and what to do) · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ def main(arguments: list[str] | None = None) -> int:
             return options.run(options) or 0
     except (InputError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
-            sys.stderr.close()  # the reader of our output is gone: there is nobody left to notify
+            sys.stderr.close()  # whatever was reading our output is gone
             return 0
         notify(error_line(error))
         return 2
     except KeyboardInterrupt:
-        notify("interrupted; nothing is half-written")
+        notify("interrupted; no incomplete results were left behind")
         return 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every command and option."""
+    """The parser with every command and option."""
     top = Parser(
         prog="crsdun",
-        description="Snapshot spectral imaging (CASSI): a hyperspectral cube and classes from one coded exposure.",
+        description="Snapshot spectral imaging (CASSI): a cube and a class map from one coded exposure.",
     )
     top.add_argument("--version", action="version", version=f"crsdun {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

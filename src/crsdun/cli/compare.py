@@ -13,13 +13,15 @@ from crsdun.cli.printing import console, print_result
 if TYPE_CHECKING:
     from crsdun.evaluation import Comparison
 
-# Below this many scenes, intervals of a percentile bootstrap cover clearly less than they promise.
+# With fewer scenes, the intervals of a percentile bootstrap are clearly too narrow.
 ENOUGH = 10
 
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    compare = command(commands, "compare", run, "How much better is B than A, and how sure is that?")
+    compare = command(
+        commands, "compare", run, "Compare two evaluations: how much better is B than A, and how certain is that?"
+    )
     compare.add_argument("a", type=Path, metavar="A", help="a folder of crsdun evaluate, or its evaluation.json")
     compare.add_argument("b", type=Path, metavar="B", help="another, on the same scenes")
 
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     printed.print(table)
     printed.print(f"{caption(b)}; paired bootstrap over scenes")
     if len(b.scenes) < ENOUGH:
-        printed.print(f"of {len(b.scenes)} scenes a bootstrap's interval is too narrow: compare on {ENOUGH} or more")
+        printed.print(f"the bootstrap interval of {len(b.scenes)} scenes is too narrow: compare on {ENOUGH} or more")
 
 
 def verdict(each: Comparison) -> str:

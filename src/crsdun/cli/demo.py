@@ -12,7 +12,7 @@ from crsdun.cli.printing import print_result, progress_bar, result_line, summary
 def add(commands: Commands) -> None:
     """The command and its options."""
     demo = command(
-        commands, "demo", run, "The shipped weights on two simulated scenes, with pictures and metrics beside GAP-TV."
+        commands, "demo", run, "Run the shipped weights on two simulated scenes, with pictures, beside GAP-TV."
     )
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
     overwrite_option(demo)

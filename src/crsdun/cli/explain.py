@@ -28,15 +28,17 @@ FIGURES = {
     "psnr_db": ("PSNR", "{:.2f} dB"),
     "miou": ("mIoU", "{:.3f}"),
 }
-CHOSEN = 3  # pixels, where nobody asks about one
+PIXELS = 3  # selected automatically if none is given
 
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    explain = command(commands, "explain", run, "Where a network looks, and how its estimate grows stage by stage.")
+    explain = command(
+        commands, "explain", run, "Show where a network looks, and how its estimate improves stage by stage."
+    )
     explain.add_argument("measurement", type=Path, help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png")
     explain.add_argument(
-        "--weights", type=Path, required=True, help="a trained network: the name of shipped weights, or .safetensors"
+        "--weights", type=Path, required=True, help="a trained network: name of shipped weights, or .safetensors"
     )
     explain.add_argument(
         "--pixel",
@@ -45,7 +47,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar=("ROW", "COLUMN"),
-        help=f"where does the network look for this pixel? May be repeated (default: {CHOSEN} different ones)",
+        help=f"show where the network looks for this pixel; may be repeated (default: {PIXELS} different ones)",
     )
     explain.add_argument(
         "--class",
@@ -53,7 +55,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="where does it look for the pixels of this class, on average? May be repeated",
+        help="show where it looks for the pixels of this class, on average; may be repeated",
     )
     measurement_options(explain)
     explain.add_argument("--out", type=Path, required=True, help="folder for pictures and explanation.json")
@@ -78,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     if explanation.blocks:
         pixels = options.pixel
         if not pixels and not options.classes:
-            pixels = select_pixels(explanation.answer.cube, CHOSEN)
+            pixels = select_pixels(explanation.answer.cube, PIXELS)
         regions += [explanation.pixel(row, column) for row, column in pixels]
         regions += [explanation.of_class(each) for each in options.classes]
     figures = plain_figures(explanation, regions)
@@ -99,7 +101,7 @@ def picture_name(region: RegionAttention) -> str:
 
 
 def plain_figures(explanation: Explanation, regions: list[RegionAttention]) -> dict[str, Any]:
-    """The stages' figures and, for each region, those of every block, as plain values without the maps."""
+    """The figures of the stages and of every block for each region, as plain JSON values without the maps."""
     names = ("stage", "branch", "node", "block", "tokens", "own_class")
     return {
         "stages": [stage.figures for stage in explanation.stages],
@@ -111,7 +113,7 @@ def plain_figures(explanation: Explanation, regions: list[RegionAttention]) -> d
 
 
 def print_explanation(explanation: Explanation, pictures: list[str], out: Path) -> None:
-    """Stages beside each other; then where the pictures are."""
+    """A column for each stage; then the files of the pictures."""
     from rich.table import Table
 
     table = Table("")
@@ -124,6 +126,6 @@ def print_explanation(explanation: Explanation, pictures: list[str], out: Path) 
     printed = console()
     printed.print(table)
     if not explanation.blocks:
-        printed.print("this network has no cross-aggregation: there is nothing to show of where it looks")
+        printed.print("this network has no cross-aggregation, so where it looks cannot be shown")
     for each in pictures:
         printed.print(f"look at {out / each}", markup=False)

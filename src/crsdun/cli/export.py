@@ -11,10 +11,10 @@ from crsdun.cli.printing import print_result
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    export = command(commands, "export", run, "Write a trained network as a file that other engines compute.")
+    export = command(commands, "export", run, "Export a trained network to a file that other engines run.")
     export.add_argument("weights", type=Path, help="a trained network (.safetensors), or the name of shipped weights")
-    export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="of the file")
-    export.add_argument("--step", type=float, help="dispersion it is for (default: that of its training, or 2)")
+    export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="format of the file")
+    export.add_argument("--step", type=float, help="dispersion to export for (default: that of its training, or 2)")
     export.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml (openvino) or .pt2 (torch)")
     overwrite_option(export)
 
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
 
     exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)
     line = (
-        f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes from "
-        f"{exported['smallest']}×{exported['smallest']} on"
+        f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes of at least "
+        f"{exported['smallest']}×{exported['smallest']}"
     )
     print_result({"out": str(options.out), **exported}, line, options.json)

@@ -20,22 +20,31 @@ KINDS = (".png", ".pdf")
 def add(commands: Commands) -> None:
     """The command and its options."""
     figure = command(
-        commands, "figure", run, "A figure for a paper: one scene, several methods, bands, boxes, spectra, classes."
+        commands,
+        "figure",
+        run,
+        "Make a figure for a paper: one scene, several methods, with bands, boxes, spectra and classes.",
     )
     figure.add_argument(
         "results", metavar="DIR", type=Path, nargs="+", help="a folder of crsdun reconstruct for each method"
     )
-    figure.add_argument("--truth", type=Path, help="file of the true scene (default: what the folders hold)")
+    figure.add_argument("--truth", type=Path, help="file of the true scene (default: from the folders)")
     figure.add_argument("--truth-key", help="name of the true cube in its file")
-    figure.add_argument("--titles", nargs="+", help="of the methods, in the order of their folders")
-    figure.add_argument("--bands", type=float, nargs="+", metavar="NM", help="wavelengths (default: three, spread)")
+    figure.add_argument("--titles", nargs="+", help="titles of the methods, in the order of their folders")
+    figure.add_argument(
+        "--bands",
+        type=float,
+        nargs="+",
+        metavar="NM",
+        help="wavelengths to show (default: three across the spectrum)",
+    )
     figure.add_argument(
         "--box",
         type=int,
         nargs=4,
         action="append",
         metavar=("TOP", "LEFT", "HEIGHT", "WIDTH"),
-        help="a part to enlarge, again for another (default: two where the detail is)",
+        help="a region to enlarge; may be repeated (default: two with much detail)",
     )
     figure.add_argument(
         "--pixel",
@@ -43,21 +52,21 @@ def add(commands: Commands) -> None:
         nargs=2,
         action="append",
         metavar=("ROW", "COLUMN"),
-        help="a place of spectra, again for another (default: two with different spectra)",
+        help="a pixel whose spectrum is drawn; may be repeated (default: two different ones)",
     )
     figure.add_argument("--out", type=Path, required=True, help="NAME of the files NAME.png and NAME.pdf")
     overwrite_option(figure)
 
 
 def run(options: argparse.Namespace) -> None:
+    from crsdun.storage import check_file, refusal
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
     from crsdun.viewing.result_folder import read_results
 
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]
     for path in paths:
-        if path.exists() and not options.overwrite:
-            raise InputError(f"{path} exists already", "choose another --out or give --overwrite")
+        check_file(path, options.overwrite)
     results = [read_results(folder) for folder in options.results]
     titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
     if len(set(titles)) != len(results):
@@ -74,18 +83,17 @@ def run(options: argparse.Namespace) -> None:
             options.pixel and [(row, column) for row, column in options.pixel],
         )
     except OSError as error:
-        raise InputError(f"could not write {name}: {error.strerror or error}", "choose another --out") from error
-    words = " and ".join(map(str, paths))
-    print_result({"figures": [str(path) for path in paths]}, f"look at {words}", options.json)
+        raise refusal(name, error) from error
+    print_result({"figures": [str(path) for path in paths]}, f"look at {' and '.join(map(str, paths))}", options.json)
 
 
 def titles_of(folders: list[Path], methods: list[str]) -> list[str]:
-    """The methods' names, the folders' names where two are equal."""
+    """The names of the methods, or those of the folders if two methods are the same."""
     return methods if len(set(methods)) == len(methods) else [folder.resolve().name for folder in folders]
 
 
 def truth_from(path: Path | None, key: str | None, results: list[Reconstruction]) -> Scene | None:
-    """The true scene on the bands of the results: from its file, or as the first folder that has it."""
+    """The true scene on the bands of the results: from its file, or from the first folder that has one."""
     from crsdun.scenes import read_scene
 
     if path is None:

@@ -1,9 +1,8 @@
-"""The options that several commands share, and what becomes of them."""
+"""The options that several commands share, and what they are turned into."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,12 +20,12 @@ Commands = Any  # what ``add_subparsers`` returns has no public type
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
+    """Reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
         if "expected one argument" in message:
-            message += "; write a value that begins with a minus sign with =, as in --offsets=-4,-2,0"
-        print(f"crsdun: {message}; see {self.prog} --help", file=sys.stderr)
+            message += "; a value that begins with a minus sign needs an =, as in --offsets=-4,-2,0"
+        notify(f"{message}; see {self.prog} --help")
         raise SystemExit(2)
 
 
@@ -36,32 +35,40 @@ def command(
     """A new command, carried out by ``run``."""
     made: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
     made.set_defaults(run=run)
-    made.add_argument("--json", action="store_true", help="print one JSON object instead of words")
+    made.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return made
 
 
 def camera_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--step", type=float, help="dispersion, pixels per band; negative to the left (default: 2)")
+    command.add_argument(
+        "--step", type=float, help="dispersion in pixels per band; negative shifts to the left (default: 2)"
+    )
     command.add_argument(
         "--wavelengths",
         type=wavelengths,
-        help="of the camera's bands: 450,460,… | 400-700:31 | nbk7 | kaist (nm)",
+        help="wavelengths of the camera's bands in nm: 450,460,… | 400-700:31 | nbk7 | kaist",
     )
 
 
 def measurement_options(command: argparse.ArgumentParser) -> None:
     """How a measurement is read: its camera, its scale, its truth."""
-    command.add_argument("--key", help="name of the exposure in its file, where there are several arrays")
-    command.add_argument("--mask", type=Path, help="coded aperture (default: stored with the exposure)")
+    command.add_argument("--key", help="name of the exposure in its file, if the file holds several arrays")
+    command.add_argument("--mask", type=Path, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
-    command.add_argument("--bands", type=int, help="number of bands (default: from the two widths)")
-    command.add_argument("--offsets", type=numbers, help="displacement of each band in pixels (0,2,4,…)")
-    command.add_argument("--dark", type=frame_or_level, help="dark frame (file) or level, in counts")
-    command.add_argument("--white", type=frame_or_level, help="white reference without the mask, file or level")
-    command.add_argument("--bits", type=int, help="bit depth of raw counts, where there is no white reference")
-    command.add_argument("--exposure", type=float, help="exposure time relative to the white reference's")
-    command.add_argument("--truth", type=Path, help="file of the true scene, for metrics; of many: their folder")
+    command.add_argument(
+        "--bands", type=int, help="number of bands (default: from the widths of measurement and mask)"
+    )
+    command.add_argument("--offsets", type=numbers, help="displacement of each band in pixels, such as 0,2,4,…")
+    command.add_argument(
+        "--dark", type=frame_or_level, help="dark frame (a file) or dark level (a number), in counts"
+    )
+    command.add_argument("--white", type=frame_or_level, help="white reference without the mask: a file or a level")
+    command.add_argument("--bits", type=int, help="bit depth of raw counts, if there is no white reference")
+    command.add_argument("--exposure", type=float, help="exposure time relative to that of the white reference")
+    command.add_argument(
+        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
+    )
     command.add_argument("--truth-key", help="name of the true cube in its file")
     device_option(command)
 
@@ -70,17 +77,19 @@ def exposure_options(command: argparse.ArgumentParser) -> None:
     """How a scene is measured by a simulated camera."""
     command.add_argument("--mask", default="random:0", help="file of the mask, or random:SEED (default: random:0)")
     command.add_argument("--mask-key", help="name of the mask in its file")
-    command.add_argument("--photons", type=float, help="Poisson shot noise: photons where y = 1")
-    command.add_argument("--read-noise", type=float, default=0.0, help="standard deviation of the read-out noise")
-    command.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    command.add_argument("--photons", type=float, help="Poisson shot noise: number of photons at y = 1")
+    command.add_argument(
+        "--read-noise", type=float, default=0.0, help="standard deviation of the read-out noise (default: 0)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
 
 
 def device_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="cpu, cuda, mps (default: a GPU if there is one)")
+    command.add_argument("--device", default="auto", help="cpu, cuda or mps (default: a GPU if there is one)")
 
 
 def overwrite_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    command.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
 def wavelengths(text: str) -> tuple[float, ...]:
@@ -101,11 +110,11 @@ def frame_or_level(text: str) -> Any:
         return Path(text)
 
 
-# -- from options to the package's own objects --------------------------------------------------------------------
+# -- from options to the objects of the package -------------------------------------------------------------------
 
 
 def exposure_from(options: argparse.Namespace, step: float | None, **noise: Any) -> Exposure:
-    """The exposure that ``exposure_options`` describe, with more settings of its noise."""
+    """The exposure that the ``exposure_options`` describe; ``noise`` holds further settings of its noise."""
     from crsdun.optics import Exposure, SensorNoise
     from crsdun.scenes import parse_mask
 
@@ -120,7 +129,7 @@ def exposure_from(options: argparse.Namespace, step: float | None, **noise: Any)
 def pipeline_from(
     options: argparse.Namespace, method: Method | None, run_options: RunOptions, engine: str | None = None
 ) -> Pipeline:
-    """What reads measurements as the ``measurement_options`` say, and decodes them."""
+    """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
     from crsdun.runtime import Pipeline, Preparation
     from crsdun.scenes import read_mask
 
@@ -135,17 +144,17 @@ def pipeline_from(
 
 
 def frame_from(value: Any) -> Any:
-    """A calibration frame from its file, or the level itself."""
+    """A calibration frame from its file, or the level as it is."""
     from crsdun.scenes import read_measurement
 
     return read_measurement(value).frame if isinstance(value, Path) else value
 
 
 def device_from(name: str) -> str:
-    """The device to compute on; ``auto`` takes a GPU if there is one.
+    """The device to compute on; ``auto`` selects a GPU if there is one.
 
     Raises:
-        InputError: it cannot be used here.
+        InputError: it cannot be used on this machine.
     """
     import torch
 
@@ -158,4 +167,4 @@ def device_from(name: str) -> str:
             return name
     except (RuntimeError, AssertionError, NotImplementedError):
         pass
-    raise InputError(f"the device {name!r} cannot be used here", "set <device> to cpu")
+    raise InputError(f"the device {name!r} cannot be used on this machine", "set <device> to cpu")

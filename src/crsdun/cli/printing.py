@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
     from crsdun.runtime import Reconstruction
 
-# Settings whose option takes a value that is worth naming in a remedy.
+# Settings whose value is worth naming in a remedy.
 VALUES = {"bits": "N", "mask": "FILE", "weights": "FILE", "tile": "ROWS", "overlap": "ROWS", "truth": "DIR"}
 
 
 def error_line(error: Exception) -> str:
-    """Why something failed, in one line, with options where the error names settings."""
+    """Why something failed, in one line, with options in place of the settings that the error names."""
     if isinstance(error, InputError):
         return error.worded(option)
     return "there is not enough memory for this size" if isinstance(error, MemoryError) else str(error)
 
 
 def option(setting: str) -> str:
-    """A setting of the package as its option, such as ``mask_key`` as ``--mask-key``."""
+    """The option for a setting of the package: ``--mask-key`` for ``mask_key``."""
     value = VALUES.get(setting)
     return f"--{setting.replace('_', '-')}" + (f" {value}" if value else "")
 
 
 def notify(line: str) -> None:
-    """A line that is not a result, on standard error."""
+    """Print a line that is not a result on standard error."""
     print(f"crsdun: {line}", file=sys.stderr, flush=True)
 
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:
-    """The result for a program or for a person."""
+    """Print a result for a program or for a person."""
     print(json.dumps(values) if as_json else lines)
 
 
 def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
-    """The metrics of a reconstruction and where it is, for a program."""
+    """The metrics of a reconstruction and its folder, for a program."""
     record = result.record
     return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **result.metrics}
 
@@ -67,7 +67,7 @@ def result_line(result: Reconstruction, out: Path) -> str:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar with the time left on standard error; nothing when that is not a terminal."""
+    """A progress bar with the time left on standard error; nothing if that is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -81,7 +81,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def console() -> Console:
-    """Standard output, wide enough for a table where it is not a terminal."""
+    """Standard output, wide enough for a table even if it is not a terminal."""
     from rich.console import Console
 
     terminal = sys.stdout is not None and sys.stdout.isatty()

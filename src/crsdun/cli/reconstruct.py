@@ -17,33 +17,35 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    reconstruct = command(commands, "reconstruct", run, "Decode measurements into cubes (and classes).")
+    reconstruct = command(commands, "reconstruct", run, "Reconstruct cubes (and class maps) from measurements.")
     reconstruct.add_argument(
         "measurement",
         type=Path,
         nargs="+",
-        help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png; or many: files, folders, patterns as '*.npz'",
+        help="file of the exposure (.mat .npy .npz .h5 .hdr .tif .png), or several: files, folders, patterns like "
+        "'*.npz'",
     )
     method = reconstruct.add_mutually_exclusive_group()
     method.add_argument(
         "--weights",
         type=Path,
-        help="a trained network: the name of shipped weights, .safetensors, or exported .onnx .xml (default: the "
-        "shipped weights that fit the camera, or admm-tv if none do)",
+        help="a trained network: name of shipped weights, .safetensors, or exported .onnx or .xml (default: shipped "
+        "weights that fit the camera, or else admm-tv)",
     )
-    method.add_argument("--method", help="a method without weights: admm-tv, gap-tv, or a plugin's")
-    reconstruct.add_argument("--iterations", type=int, help="of the method without weights")
+    method.add_argument("--method", help="a method without weights: admm-tv, gap-tv, or one from a plugin")
+    reconstruct.add_argument("--iterations", type=int, help="number of iterations of a method without weights")
     measurement_options(reconstruct)
     reconstruct.add_argument(
         "--engine",
         choices=("torch", "onnxruntime", "openvino"),
-        help="library that computes a network (default: torch; for an exported file, the one it was exported for)",
+        help="library that runs the network (default: torch; for an exported file, the one it was exported for)",
     )
     reconstruct.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="of a network's products (default: float32; the others are faster only where the processor has them)",
+        help="number format of a network's products (default: float32; the others are faster only on processors that "
+        "support them)",
     )
     reconstruct.add_argument(
         "--tile",
@@ -59,7 +61,10 @@ def add(commands: Commands) -> None:
         help="rows that neighbouring tiles share and blend (default: 32, or half of a smaller tile)",
     )
     reconstruct.add_argument(
-        "--out", type=Path, required=True, help="folder for the results; of many measurements, one in it for each"
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the results; with several measurements, one in it for each",
     )
     overwrite_option(reconstruct)
 
@@ -67,6 +72,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
     from crsdun.methods import keep_freed_memory
+    from crsdun.solvers import SOLVERS
     from crsdun.storage import check_folder
     from crsdun.viewing.result_folder import write_results
 
@@ -78,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     run_options = run_options_from(options)
     settings = {} if options.iterations is None else {"iterations": options.iterations}
     method = None
+    if options.method:
+        SOLVERS.find(options.method)  # raises an InputError that names those there are
     if options.weights or options.method or settings:
         name = options.weights or options.method or runtime.DEFAULT_SOLVER
         method = runtime.open_method(name, run_options.device, options.engine, options.step, **settings)
@@ -125,7 +133,7 @@ def run_options_from(options: argparse.Namespace) -> RunOptions:
 
 
 def print_outcomes(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:
-    """What became of each (file, name): its summary, or why it failed, on standard error; returns the exit code."""
+    """Print the result of each (file, name), and failures on standard error; returns the exit code."""
     results, failed, lines = [], [], []
     for (file, name), outcome in outcomes.items():
         if isinstance(outcome, Exception):

@@ -1,4 +1,4 @@
-"""``crsdun report``: one page to look at, for results, evaluations and training runs."""
+"""``crsdun report``: a page for the browser, of results, evaluations and training runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from crsdun.errors import InputError
 def add(commands: Commands) -> None:
     """The command and its options."""
     report = command(
-        commands, "report", run, "A page for the browser, from folders of reconstruct, evaluate and train."
+        commands, "report", run, "Make a page for the browser from folders of reconstruct, evaluate and train."
     )
     report.add_argument(
         "folders",
         metavar="DIR",
         type=Path,
         nargs="+",
-        help="results get a page each; evaluations and runs one together, side by side",
+        help="each folder of results gets its own page; evaluations and runs share one, side by side",
     )
     report.add_argument(
-        "--out", type=Path, help="file of the page (default: report.html in DIR; of several here, in this folder)"
+        "--out", type=Path, help="file of the page (default: report.html in DIR, or in this folder for several)"
     )
     overwrite_option(report)
 
@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> None:
     results = [folder for folder, kind in kinds.items() if kind == "results"]
     others = [folder for folder, kind in kinds.items() if kind != "results"]
     if options.out is not None and len(results) + bool(others) > 1:
-        raise InputError("--out is one file, but results get a page each", "leave it away, or name fewer folders")
+        raise InputError(
+            "--out is one file, but each folder of results gets a page", "omit <out>, or name fewer folders"
+        )
     made = []
     for folder in results:
         out = options.out or folder / PAGE
@@ -62,7 +64,7 @@ def kind_of(folder: Path) -> str:
     for kind, name in (("evaluation", FILE), ("run", RUN), ("results", METRICS)):
         if (folder / name).is_file():
             return kind
-    what = "holds nothing to report on" if folder.is_dir() else "is no folder"
+    what = "holds nothing to report on" if folder.is_dir() else "is not a folder"
     raise InputError(
         f"{folder} {what}", f"give a folder of crsdun reconstruct ({METRICS}), evaluate ({FILE}) or train ({RUN})"
     )

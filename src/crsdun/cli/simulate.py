@@ -22,8 +22,10 @@ def add(commands: Commands) -> None:
     simulate.add_argument("--key", help="name of the cube in its file")
     camera_options(simulate)
     exposure_options(simulate)
-    simulate.add_argument("--binomial-bits", type=int, help="the field's binomial shot noise with this bit depth")
-    simulate.add_argument("--bits", type=int, help="quantise to this bit depth")
+    simulate.add_argument(
+        "--binomial-bits", type=int, help="binomial shot noise, as used in the literature, with this bit depth"
+    )
+    simulate.add_argument("--bits", type=int, help="quantise the measurement to this bit depth")
     simulate.add_argument("--out", type=Path, required=True, help="file of the measurement: .npz .mat .h5 .tif")
     overwrite_option(simulate)
 
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def scene_from(text: str, key: str | None, wavelengths: tuple[float, ...] | None) -> Scene:
-    """A scene by file or name, on the wavelengths asked for (those of its bands where the file tells none)."""
+    """A scene by file or name, resampled to ``wavelengths``; a file without wavelengths has these already."""
     from crsdun.scenes import indian_pines, read_scene
 
     if text == "indian-pines":

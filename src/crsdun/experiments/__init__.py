@@ -1,4 +1,4 @@
-"""What puts all of it together: tables of systems under one budget, benchmarks, and the demonstration."""
+"""What puts all of it together: tables of systems, evaluations, costs, benchmarks and the demonstration."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

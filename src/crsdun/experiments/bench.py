@@ -1,12 +1,11 @@
-"""How fast and how small: time, memory and efficiency of networks, against the machine's own matrix product.
+"""How fast and how small networks are: time, memory and efficiency, relative to the machine's own matrix product.
 
     R           float32 rate of a matrix product of 2048³ on all threads, measured before and after
-    efficiency  2 · multiply-adds / (time · R); a training step counts as three forwards
+    efficiency  2 · multiply-adds / (time · R); a training step counts as three forward passes
 
-Repetitions of all cases are interleaved, so that a slow minute of the machine hits all of them; the peak of memory is
-taken in a process of its own for each case, above what the process holds with the library imported, and above what it
-holds with the network and its input ready. As in the command line, freed memory is kept
-(``keep_freed_memory``).
+Repetitions of all cases are interleaved, so that a slow minute of the machine affects all of them. The peak of memory
+is measured in a fresh process for each case, above what the process holds with the library imported and above what it
+holds with the network and its input ready. As in the command line, freed memory is kept (``keep_freed_memory``).
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from crsdun.evaluation import ProblemSize, multiply_adds
-from crsdun.methods.memory import keep_freed_memory
+from crsdun.methods import Progress, keep_freed_memory
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import export, open_engine
@@ -69,25 +69,77 @@ ENGINE_CASES = tuple(Case("crsdun_3stg", 256, engine=engine) for engine in ("onn
 QUICK_CASES = (Case("crsdun_3stg", 256), Case("crsdun_3stg", 64, 4, training=True))
 
 
-def benchmark(
-    cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Measure all cases; plain values, ready for JSON. Networks for other engines are exported first (minutes)."""
+@dataclass(frozen=True)
+class Timing:
+    """Seconds (median) of some repetitions, and the peak of memory.
+
+    Attributes:
+        peak_mb: above the imported library; None where the system does not report it.
+    """
+
+    seconds: float
+    fastest: float
+    slowest: float
+    peak_mb: float | None
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], peak_mb: float | None) -> Timing:
+        return cls(statistics.median(seconds), min(seconds), max(seconds), peak_mb)
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """A measured case: its timing, the peak of memory above what is ready to run, and the cost of one repetition."""
+
+    case: Case
+    timing: Timing
+    peak_above_model_mb: float | None
+    multiply_adds: int
+    efficiency: float
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        rest = {name: getattr(self, name) for name in ("peak_above_model_mb", "multiply_adds", "efficiency")}
+        return {"case": self.case.name, **asdict(self.case), **asdict(self.timing), **rest}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All cases, and the machine's own rate in GFLOP/s."""
+
+    rate_before: float
+    rate_after: float
+    repetitions: int
+    rows: list[BenchRow]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values, with versions and machine."""
+        return {
+            "crsdun": __version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "rate_gflops_before": self.rate_before,
+            "rate_gflops_after": self.rate_after,
+            "repetitions": self.repetitions,
+            "rows": [row.plain() for row in self.rows],
+            "scaling": scaling(self.rows),
+        }
+
+
+def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Progress | None = None) -> Benchmark:
+    """Measure all cases. Networks for other engines are exported first, which takes minutes."""
     keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="crsdun-") as folder:
         return _benchmark(cases, repetitions, progress, Path(folder))
 
 
-def _benchmark(
-    cases: tuple[Case, ...], repetitions: int, progress: Callable[[int, int], None] | None, folder: Path
-) -> dict[str, Any]:
-    rounds, total = 0, len(cases) * (repetitions + 2)
+def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | None, folder: Path) -> Benchmark:
+    rounds, total = count(1), len(cases) * (repetitions + 2)
 
     def done() -> None:
-        nonlocal rounds
-        rounds += 1
         if progress is not None:
-            progress(rounds, total)
+            progress(next(rounds), total)
 
     for network in {case.network for case in cases if case.engine != "torch"}:
         export(_network(network), _exported(network, folder), "onnx")
@@ -103,109 +155,72 @@ def _benchmark(
     times: list[list[float]] = [[] for _ in cases]
     for _ in range(repetitions):
         for run, seconds in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(stopwatch(run))
             done()
     after = matrix_rate()
     rate = (before + after) / 2
 
     rows = []
     for case, seconds, (peak, above_model) in zip(cases, times, memory, strict=True):
-        products = _multiply_adds(case)
-        median = statistics.median(seconds)
-        rows.append(
-            {
-                "case": case.name,
-                **asdict(case),
-                "seconds": median,
-                "fastest": min(seconds),
-                "slowest": max(seconds),
-                "peak_mb": peak,
-                "peak_above_model_mb": above_model,
-                "multiply_adds": products,
-                "efficiency": 2 * products / (median * rate * 1e9),
-            }
-        )
-    return {
-        "crsdun": __version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "rate_gflops_before": before,
-        "rate_gflops_after": after,
-        "repetitions": repetitions,
-        "rows": rows,
-        "scaling": scaling(rows),
-    }
+        timing, products = Timing.of(seconds, peak), _multiply_adds(case)
+        rows.append(BenchRow(case, timing, above_model, products, 2 * products / (timing.seconds * rate * 1e9)))
+    return Benchmark(before, after, repetitions, rows)
 
 
-def measure(
-    open_network: Callable[[], Network], setting: ProblemSize, repetitions: int = 3
-) -> dict[str, float | None]:
-    """Seconds that a network takes for one scene (median) and its peak of memory, in a process of its own.
+def time_network(open_network: Callable[[], Network], problem: ProblemSize, repetitions: int = 3) -> Timing:
+    """Time a network on one scene, in a fresh process.
 
     Args:
-        open_network: makes the network; a function that another process can be given.
-        setting: of the scene.
+        open_network: makes the network; must be picklable.
+        problem: of the scene.
         repetitions: after a first run that is not counted.
-
-    Returns:
-        ``seconds``, ``fastest``, ``slowest``, and ``peak_mb`` above the imported library (None where untold).
     """
-    return _in_a_fresh_process(_measure, open_network, setting, repetitions)
+    return _in_a_fresh_process(_time_network, open_network, problem, repetitions)
 
 
-def _measure(open_network: Callable[[], Network], setting: ProblemSize, repetitions: int) -> dict[str, float | None]:
+def _time_network(open_network: Callable[[], Network], problem: ProblemSize, repetitions: int) -> Timing:
     keep_freed_memory()
     imported = status_mb("VmRSS") if STATUS.exists() else 0.0
-    run = inference(open_network(), setting)
+    run = inference(open_network(), problem)
     run()
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return {
-        "seconds": statistics.median(seconds),
-        "fastest": min(seconds),
-        "slowest": max(seconds),
-        "peak_mb": status_mb("VmHWM") - imported if STATUS.exists() else None,
-    }
+    seconds = [stopwatch(run) for _ in range(repetitions)]
+    return Timing.of(seconds, status_mb("VmHWM") - imported if STATUS.exists() else None)
 
 
-def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Multiply-adds, seconds and peak of memory for each pixel, relative to 256×256, of inference with one frame.
+def stopwatch(run: Callable[[], Any]) -> float:
+    """Seconds that a function takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
-    1 is linear. Attention among all super-tokens of an image lets the multiply-adds themselves grow faster.
+
+def scaling(rows: Sequence[BenchRow]) -> dict[str, dict[str, float]]:
+    """Multiply-adds, seconds and peak of memory per pixel, relative to 256×256, of inference with one frame.
+
+    1 is linear. Attention among all super-tokens of an image makes the multiply-adds themselves grow faster.
     """
-    single = [row for row in rows if row["batch"] == 1 and row["engine"] == "torch" and not row["training"]]
-    found = {}
-    for base in (row for row in single if row["size"] == 256):
+    single = [row for row in rows if row.case.batch == 1 and row.case.engine == "torch" and not row.case.training]
+    ratios = {}
+    for base in (row for row in single if row.case.size == 256):
         for row in single:
-            if row["network"] == base["network"] and row["size"] > base["size"]:
-                pixels = (row["size"] / base["size"]) ** 2
-                figures = {what: row[what] / base[what] / pixels for what in ("multiply_adds", "seconds")}
-                if row["peak_mb"] is not None:
-                    figures["peak_mb"] = row["peak_mb"] / base["peak_mb"] / pixels
-                found[row["case"]] = figures
-    return found
+            if row.case.network == base.case.network and row.case.size > base.case.size:
+                pixels = (row.case.size / base.case.size) ** 2
+                small, large = base.plain(), row.plain()
+                figures = [name for name in ("multiply_adds", "seconds", "peak_mb") if large[name] is not None]
+                ratios[row.case.name] = {name: large[name] / small[name] / pixels for name in figures}
+    return ratios
 
 
 def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
-    """R: GFLOP/s of a float32 matrix product of size³ on all threads, the median of some."""
+    """R: median GFLOP/s of a float32 matrix product of size³ on all threads."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     a @ b
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(seconds) / 1e9
+    seconds = statistics.median(stopwatch(lambda: a @ b) for _ in range(repetitions))
+    return 2 * size**3 / seconds / 1e9
 
 
 def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
-    """A function that does the case once; ``folder`` holds the networks exported for other engines."""
+    """A function that runs the case once; ``folder`` holds the networks exported for other engines."""
     torch.manual_seed(0)
     if case.training:
         return training_step(_network(case.network), case.batch, case.size, case.size)
@@ -217,11 +232,11 @@ def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
     return inference(network, ProblemSize(height=case.size, width=case.size), case.batch)
 
 
-def inference(network: Network, setting: ProblemSize, batch: int = 1) -> Callable[[], None]:
+def inference(network: Network, problem: ProblemSize, batch: int = 1) -> Callable[[], None]:
     """A function that decodes a batch of random scenes once."""
     network.eval()
-    camera = CassiCamera(random_mask(setting.height, setting.width), bands=setting.bands, step=setting.step)
-    measurement = camera.forward(torch.rand(batch, setting.bands, setting.height, setting.width))
+    camera = CassiCamera(random_mask(problem.height, problem.width), bands=problem.bands, step=problem.step)
+    measurement = camera.forward(torch.rand(batch, problem.bands, problem.height, problem.width))
 
     def infer() -> None:
         with torch.inference_mode():
@@ -231,7 +246,7 @@ def inference(network: Network, setting: ProblemSize, batch: int = 1) -> Callabl
 
 
 def training_step(network: Network, batch: int, height: int, width: int) -> Callable[[], None]:
-    """A function that does one training step on a batch of random scenes: forward, loss, backward, Adam."""
+    """A function that takes one training step on a batch of random scenes: forward, loss, backward, Adam."""
     camera = CassiCamera(random_mask(height, width), bands=BANDS)
     cube = torch.rand(batch, BANDS, height, width)
     measurement = camera.forward(cube)
@@ -261,9 +276,9 @@ def _multiply_adds(case: Case) -> int:
 
 
 def _peaks(case: Case, folder: Path) -> tuple[float | None, float | None]:
-    """Peak resident memory in MB, above the imported library and above what is ready to run; None where untold.
+    """Peak resident memory in MB, above the imported library and above what is ready to run; None where unknown.
 
-    Two runs in a fresh process, so that a training step meets its optimiser's state.
+    Two runs in a fresh process, so that a training step includes the optimiser's state.
     """
     if not STATUS.exists():
         return None, None
@@ -287,6 +302,6 @@ def _measure_peaks(case: Case, folder: Path) -> tuple[float, float]:
 
 
 def status_mb(field: str) -> float:
-    """A figure of this process in MB, such as ``VmRSS`` and its peak ``VmHWM``."""
+    """The resident memory ``VmRSS`` of this process in MB, or its peak ``VmHWM``."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""What the shipped weights do, beside GAP-TV and the truth: on the kind of scene they learnt from, and on another."""
+"""The shipped weights beside GAP-TV and the truth: on the kind of scene they were trained on, and on another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crsdun.viewing.figures import Panel, comparison
 from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import write_results
 
-WEIGHTS, YARDSTICK = "crsdun_tiny", "gap-tv"
+WEIGHTS, BASELINE = "crsdun_tiny", "gap-tv"
 PRODUCE_SCENE = 3  # of the test split
 
 Bar = Callable[[str], AbstractContextManager[Progress | None]]
@@ -28,27 +28,27 @@ def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction
     """Write the folder ``out``: ``overview.png``, and a folder of results for each scene and method.
 
     Args:
-        bar: gives a progress bar with a title.
+        bar: a context with a progress bar of this title.
 
     Returns:
-        folder within ``out`` → its reconstruction.
+        Each reconstruction by the name of its folder in ``out``.
 
     Raises:
-        InputError: as ``write_results``, or the scene of Indian Pines is not installed.
+        InputError: as ``write_results``, or the Indian Pines scene is not installed.
     """
     scenes = {"produce": ProduceSet("test")[PRODUCE_SCENE], "indian_pines": indian_pines(nbk7_wavelengths())}
-    found, panels = {}, []
+    results, panels = {}, []
     with atomic_folder(out, overwrite) as folder:
         for kind, scene in scenes.items():
-            both = {name: _decoded(scene, name, bar) for name in (YARDSTICK, WEIGHTS)}
+            both = {name: _decoded(scene, name, bar) for name in (BASELINE, WEIGHTS)}
             for name, result in both.items():
-                found[f"{kind}_{name}"] = result
+                results[f"{kind}_{name}"] = result
                 write_results(result, folder / f"{kind}_{name}")
             panels += _row(both)
         comparison(panels, folder / "overview.png", columns=len(panels) // len(scenes))
-        figures = {name: result.metrics for name, result in found.items()}
+        figures = {name: result.metrics for name, result in results.items()}
         write_json(folder / RECORD, figures)
-    return found
+    return results
 
 
 def _decoded(scene: Scene, name: str, bar: Bar) -> Reconstruction:
@@ -59,22 +59,22 @@ def _decoded(scene: Scene, name: str, bar: Bar) -> Reconstruction:
 
 
 def _row(results: dict[str, Reconstruction]) -> list[Panel]:
-    """Measurement, truth and what each method made of it; then the classes where they mean something, else errors."""
-    learnt = results[WEIGHTS]
-    truth = learnt.truth
+    """Measurement, truth and what each method made of it; then the classes if they can be judged, else the errors."""
+    ours = results[WEIGHTS]
+    truth = ours.truth
     assert truth is not None
     panels = [
-        Panel("Measurement", measurement_picture(learnt.measurement.frame)),
+        Panel("Measurement", measurement_picture(ours.measurement.frame)),
         Panel("Truth", picture(truth)[0], truth.name),
     ]
     for name, result in results.items():
         panels.append(Panel(name, picture(result.scene, like=truth)[0], f"{result.metrics['psnr_db']:.2f} dB"))
-    if "miou" in learnt.metrics:
+    if "miou" in ours.metrics:
         assert truth.classes is not None
-        assert learnt.scene.classes is not None
-        score = f"{learnt.metrics['accuracy']:.1%} of pixels"
+        assert ours.scene.classes is not None
+        score = f"{ours.metrics['accuracy']:.1%} of pixels"
         panels.append(Panel("True classes", class_picture(truth.classes)))
-        return [*panels, Panel(WEIGHTS, class_picture(learnt.scene.classes), score)]
+        return [*panels, Panel(WEIGHTS, class_picture(ours.scene.classes), score)]
     for name, result in results.items():
         panels.append(Panel(f"Error of {name}", error_map(result.scene.cube, truth.cube), "RMSE over bands"))
     return panels

@@ -1,11 +1,12 @@
-"""How networks learn: the loss, the loop, and checkpoints from which a run goes on as if nothing had happened."""
+"""How networks are trained: losses, batches, the loop, and checkpoints from which a run resumes exactly."""
 
 from crsdun.training.config import TrainConfig, config_from, load_config
 from crsdun.training.loop import RunObserver, TrainingResult, train
-from crsdun.training.losses import IGNORED, joint_loss, register_loss
+from crsdun.training.losses import IGNORED, LossConfig, joint_loss, register_loss
 
 __all__ = [
     "IGNORED",
+    "LossConfig",
     "RunObserver",
     "TrainConfig",
     "TrainingResult",

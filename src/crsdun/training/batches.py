@@ -1,8 +1,8 @@
-"""What every step learns from: crops of scenes, measured by a simulated camera.
+"""The batches of a run: crops of scenes, measured by a simulated camera.
 
-Sample (step, slot) is a pure function of the seed: which scene, where it is cut, how it is changed, its noise. So a
-run goes on from its step number alone, threads that prepare batches ahead change nothing, and processes that share a
-batch take its slots.
+Sample (step, slot) is a pure function of the seed: its scene, its crop, its augmentation, its noise. So a run resumes
+from its step number alone, threads that prepare batches in advance change nothing, and processes that share a batch
+divide its slots.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
 
-# One stream of random numbers for each purpose, so that none shifts another.
+# One stream of random numbers for each purpose, so that none affects another.
 ORDER, SAMPLE, MASK = range(3)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The samples of one step that one process learns from.
+    """The samples of one step in one process.
 
     Attributes:
         step: counted from 0.
         names: of the scenes.
         cube: x, (B,C,H,W).
-        classes: (B,H,W) int64, ``IGNORED`` where nobody knows.
+        classes: (B,H,W) int64, ``IGNORED`` where unknown.
         measurement: y, (B,H,Wm).
         camera: that took them.
     """
@@ -61,9 +61,9 @@ class Batches:
 
     Args:
         scenes: of the training split.
-        exposure: with a mask of at least the size of the crops.
+        exposure: with a mask at least as large as the crops.
         config: of the run.
-        slots: those of the whole batch that this process takes.
+        slots: the samples of every batch that belong to this process.
 
     Raises:
         InputError: the crops do not fit into a scene or into the mask.
@@ -90,7 +90,7 @@ class Batches:
             )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches start .. stop − 1 in order, prepared ahead by threads."""
+        """Batches start .. stop − 1 in order, prepared in advance by threads."""
         workers = self.config.sampling.workers
         if workers == 0:
             yield from map(self.batch, range(start, stop))
@@ -107,7 +107,7 @@ class Batches:
                 pool.shutdown(cancel_futures=True)
 
     def batch(self, step: int) -> Batch:
-        """The samples of this process at a step, behind the step's part of the mask."""
+        """The samples of this process at a step, behind that step's part of the mask."""
         camera = self.camera_at(step)
         samples = [self.sample(step, slot) for slot in self.slots]
         cube = torch.from_numpy(np.stack([scene.cube for scene, _ in samples]))
@@ -117,7 +117,7 @@ class Batches:
         return Batch(step, names, cube, classes, torch.stack(measurements), camera)
 
     def camera_at(self, step: int) -> CassiCamera:
-        """The camera behind the part of the mask that all samples of a step see."""
+        """The camera with the part of the mask that all samples of a step share."""
         height, width = self.config.sampling.crop
         top = left = 0
         if self.config.camera.random_crops:
@@ -127,9 +127,9 @@ class Batches:
         return self.camera.crop(top, left, height, width)
 
     def sample(self, step: int, slot: int) -> tuple[Scene, int]:
-        """One slot of the whole batch, and the seed of its noise."""
+        """The scene of one slot of the whole batch, and the seed of its noise."""
         seed, sampling = self.config.seed, self.config.sampling
-        # All scenes once in every epoch, in an order of its own.
+        # Every epoch has all scenes once, in an order of its own.
         epoch, place = divmod(step * sampling.batch + slot, len(self.scenes))
         index = int(np.random.default_rng([seed, ORDER, epoch]).permutation(len(self.scenes))[place])
 
@@ -145,7 +145,7 @@ class Batches:
         return scene, int(rng.integers(2**63))
 
     def part(self, index: int, height: int, width: int, rng: np.random.Generator) -> Scene:
-        """A random crop of a scene, turned and flipped at random; only the crop is read."""
+        """A random crop of a scene, rotated and flipped at random; only the crop is read."""
         sampling = self.config.sampling
         quarters = int(rng.integers(4)) if sampling.quarter_turns else 0
         if quarters % 2:
@@ -161,13 +161,13 @@ class Batches:
 
 
 def exposure_for(config: CameraConfig, sets: Sequence[SceneSet]) -> Exposure:
-    """How a run measures: a random mask is as large as the largest scene of all sets. Errors as ``parse_mask``."""
+    """How a run measures scenes, a random mask being as large as the largest scene; errors as ``parse_mask``."""
     sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
     return config.exposure().sized(max(height for height, _ in sizes), max(width for _, width in sizes))
 
 
 def class_targets(scene: Scene) -> np.ndarray:
-    """The classes of a scene as losses take them, (H,W) int64."""
+    """The classes of a scene as the losses expect them, (H,W) int64."""
     if scene.classes is None:
         return np.full(scene.cube.shape[1:], IGNORED)
     return np.ascontiguousarray(scene.classes, dtype=np.int64)

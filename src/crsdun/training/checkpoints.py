@@ -1,8 +1,8 @@
-"""Checkpoints that survive anything: safetensors files, written whole or not at all, no pickle.
+"""Checkpoints that survive anything: safetensors files, written completely or not at all, without pickle.
 
-The header holds JSON: step, best value, configuration, and the SHA-256 of the tensors, by which a damaged file is
-known. A new checkpoint is written under another name and flushed to the disk; then ``last`` becomes ``previous`` and
-the new one ``last``. Whenever the process dies, a whole checkpoint is there.
+The header holds JSON: step, best value, configuration, and the SHA-256 of the tensors, which reveals a damaged file.
+A new checkpoint is written under another name and flushed to the disk; then ``last`` becomes ``previous`` and the new
+one ``last``. Whenever the process dies, there is a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a run needs to go on.
+    """Everything that is needed to resume a run.
 
     Attributes:
-        tensors: weights, optimiser, averages, balance, by name.
+        tensors: weights, optimiser state, averages and balance, by name.
         header: plain JSON values.
     """
 
@@ -39,10 +39,10 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Make ``checkpoint`` the last of a folder.
+    """Write ``checkpoint`` as the last one of a folder.
 
     Raises:
-        InputError: the disk refuses; what was there is untouched.
+        InputError: it cannot be written; the existing checkpoints are intact.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     header = {**checkpoint.header, "sha256": _digest(tensors)}
@@ -53,15 +53,18 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:
         raise InputError(
             f"could not write a checkpoint into {folder}: {error.strerror or error}",
-            "the one before is intact: make room there and give the same command again",
+            "the one before is intact: free some space and give the same command again",
         ) from error
 
 
-def read_checkpoint(folder: Path, tell: Callable[[str], None]) -> Checkpoint | None:
-    """The last whole checkpoint of a folder, or None where there never was one; ``tell`` hears of damaged ones.
+def read_checkpoint(folder: Path, notify: Callable[[str], None]) -> Checkpoint | None:
+    """The last complete checkpoint of a folder, or None if there are none.
+
+    Args:
+        notify: called with a line about each damaged one.
 
     Raises:
-        InputError: there are checkpoints, but none is whole.
+        InputError: there are checkpoints, but all are damaged.
     """
     damaged = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -72,11 +75,11 @@ def read_checkpoint(folder: Path, tell: Callable[[str], None]) -> Checkpoint | N
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             damaged.append(f"{path} is damaged ({error})")
             continue
-        for words in damaged:
-            tell(f"{words}; going on from the one before, step {checkpoint.header['step']}")
+        for problem in damaged:
+            notify(f"{problem}; going on from the one before, step {checkpoint.header['step']}")
         return checkpoint
     if damaged:
-        raise InputError(f"{'; '.join(damaged)}", "restore one from a copy, or start again with another out=")
+        raise InputError("; ".join(damaged), "restore one from a copy, or start a new run with another out")
     return None
 
 
@@ -85,7 +88,7 @@ def _read(path: Path) -> Checkpoint:
         header = json.loads((file.metadata() or {})["checkpoint"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if _digest(tensors) != header["sha256"]:
-        raise ValueError("its tensors are not those that were written")
+        raise ValueError("its tensors do not match their checksum")
     return Checkpoint(tensors, header)
 
 

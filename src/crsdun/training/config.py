@@ -1,7 +1,6 @@
-"""One training run, completely: a YAML file, changed by ``key=value`` on the command line.
+"""The complete configuration of a training run: a YAML file, with changes by ``key=value`` on the command line.
 
-The same dataclasses are what the command line prints, what a checkpoint holds and what the card of the final weights
-tells.
+The same dataclasses are what the command line prints, what a checkpoint holds and what the model card records.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from crsdun.errors import InputError
 from crsdun.optics import Exposure, SensorNoise
 from crsdun.scenes import parse_mask
-from crsdun.training.losses import CUBE_LOSSES
+from crsdun.training.losses import CUBE_LOSSES, LossConfig
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which scenes.
+    """Which scenes to use.
 
     Attributes:
-        source: as ``crsdun.scenes.open_set`` takes it: ``produce``, a folder, a ``.yaml``.
-        train, validation: splits to learn from and to choose the best weights on; never the test split.
+        source: as for ``crsdun.scenes.open_set``: ``produce``, a folder, a ``.yaml``.
+        train, validation: the splits to learn from and to choose the best weights on; never the test split.
     """
 
     source: str
@@ -37,7 +36,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network: its name and settings as ``crsdun.create`` takes them; bands and classes come from the data."""
+    """Which network: its name and settings as for ``crsdun.create``; bands and classes come from the data."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -48,9 +47,9 @@ class CameraConfig:
     """The camera that is simulated in the loop.
 
     Attributes:
-        mask: a file, or ``random:SEED``, as large as the largest scene.
+        mask: a file, or ``random:SEED`` for a random mask as large as the largest scene.
         step: dispersion in pixels per band.
-        random_crops: every step sees a random part of the mask (published); otherwise always its top left corner.
+        random_crops: use a random part of the mask in every step, as published; otherwise always its top left corner.
         noise: of the detector.
     """
 
@@ -66,15 +65,16 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What a batch is made of.
+    """What a batch consists of.
 
     Attributes:
-        crop: height and width in pixels; wider than the dispersion, or most of it mixes with the border.
-        batch: samples of one step, of all processes together.
+        crop: height and width in pixels; the width should exceed the dispersion, or most of a crop mixes with its
+            border.
+        batch: samples per step, of all processes together.
         flips: left–right (``horizontal``), also top–bottom (``both``), or none; each with probability ½.
-        quarter_turns: a random number of them.
-        mosaic: probability that a sample is joined from parts of four scenes at a random point.
-        workers: threads that prepare batches ahead; 0 prepares each when it is needed.
+        quarter_turns: rotate by a random number of them.
+        mosaic: probability that a sample is composed of parts of four scenes that meet at a random point.
+        workers: threads that prepare batches in advance; 0 prepares each batch when it is needed.
     """
 
     crop: tuple[int, int] = (256, 256)
@@ -87,13 +87,13 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """How weights move.
+    """How weights are updated.
 
     Attributes:
-        name: Adam, or AdamW with its decoupled weight decay (kernels and matrices only).
+        name: Adam, or AdamW with decoupled weight decay (of kernels and matrices only).
         rate: learning rate after the warm-up.
-        warm_up: steps over which the rate rises linearly from 0.
-        schedule: ``cosine`` falls to ``final_rate`` at the last step; ``constant`` stays.
+        warm_up: number of steps over which the rate rises linearly from 0.
+        schedule: ``cosine`` falls to ``final_rate`` at the last step; ``constant`` keeps the rate.
         clip: largest norm of the gradient, or null.
     """
 
@@ -108,36 +108,15 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """L = Σ_k λˢ^(K−k) ( MSE + λᶜᵉ CE ).
-
-    Attributes:
-        cube: what is lowered of a cube: ``mse``, its root ``rmse`` (of the whole batch), ``none`` to learn from the
-            class map alone, or a loss that was registered (``training.register_loss``).
-        stage_decay: λˢ.
-        stage_weights: of the last stages, the last one first, in place of the powers of λˢ: [1, 0.7, 0.5, 0.3] leaves
-            out all but four. Null for the powers.
-        class_weight: λᶜᵉ.
-        balance: ``fixed`` weights, or ``uncertainty`` learns them, starting there (``training.losses.Balance``).
-    """
-
-    cube: str = "mse"
-    stage_decay: float = 0.7
-    stage_weights: tuple[float, ...] | None = None
-    class_weight: float = 1e-4
-    balance: Literal["fixed", "uncertainty"] = "fixed"
-
-
-@dataclass(frozen=True)
 class TwoStageTrainingConfig:
-    """How a two-stage system (``ssr_9stg+seg``) learns; of no effect on other networks.
+    """How a two-stage system (``ssr_9stg+seg``) is trained; no effect on other networks.
 
     Attributes:
-        order: ``joint``: both parts at once, as any network. Otherwise the reconstruction learns first, from
-            ``loss`` without its class part, and then, while it is frozen, the segmenter from the cross-entropy: on
-            the reconstruction's output (``frozen``), or on the true cube (``clean``).
-        reconstruction_share: part of the steps that the reconstruction gets; the segmenter gets the others. Each has
-            the whole schedule of the optimiser. A solver needs none: its segmenter gets all steps.
+        order: ``joint`` trains both parts at once, like any network. Otherwise the reconstruction is trained first,
+            on ``loss`` without its class part, and then frozen while the segmenter is trained on the cross-entropy:
+            from the reconstruction's output (``frozen``) or from the true cube (``clean``).
+        reconstruction_share: share of the steps for the reconstruction; the rest are for the segmenter. Each part has
+            the optimiser's whole schedule. Behind a solver, which has nothing to learn, the segmenter gets all steps.
     """
 
     order: Literal["joint", "frozen", "clean"] = "joint"
@@ -149,9 +128,9 @@ class ValidationConfig:
     """When and how the best weights are chosen.
 
     Attributes:
-        every: steps between two validations; there is one after the last step too.
-        scenes: how many of the split, evenly spread over it; null for all.
-        criterion: best is the highest ``psnr`` or ``miou``, or the lowest ``loss``.
+        every: steps between two validations; there is also one after the last step.
+        scenes: how many scenes of the split to use, evenly spread over it; null for all.
+        criterion: the best weights have the highest ``psnr`` or ``miou``, or the lowest ``loss``.
     """
 
     every: int = 1000
@@ -164,14 +143,14 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        steps: of the whole run; the schedule ends with them.
+        steps: of the whole run, and of the schedule.
         out: folder of the run.
         seed: of initial weights, order, crops, augmentation, mask crops and noise.
-        ema: decay of the moving average of weights that is validated and saved, or null for the weights themselves.
-        precision: of products and convolutions; ``bfloat16`` where the device computes in it.
+        ema: decay of the moving average of the weights, which is validated and saved in their place; null for none.
+        precision: of products and convolutions; ``bfloat16`` where the device supports it.
         log_every: steps between two rows of the log.
-        checkpoint_every: steps between two checkpoints, besides those after validations.
-        minutes: stop cleanly after so long; the same command goes on from there. Null for no limit.
+        checkpoint_every: steps between two checkpoints, in addition to those after validations.
+        minutes: stop cleanly after this time; the same command then resumes the run. Null for no limit.
     """
 
     data: DataConfig
@@ -197,7 +176,7 @@ class TrainConfig:
             (
                 not {"name", "bands", "classes"} & self.network.settings.keys(),
                 "network.settings",
-                "without name, bands and classes (the data tell the last two)",
+                "without name, bands and classes (the last two come from the data)",
             ),
             (self.seed >= 0, "seed", "0 or more"),
             (self.ema is None or 0 < self.ema < 1, "ema", "between 0 and 1, or null"),
@@ -220,7 +199,7 @@ class TrainConfig:
             (
                 self.loss.balance == "fixed" or self.loss.class_weight > 0,
                 "loss.class_weight",
-                "positive where the balance is learnt",
+                "positive if the balance is learnt",
             ),
             (
                 self.loss.stage_weights is None
@@ -231,13 +210,13 @@ class TrainConfig:
             (
                 self.loss.balance == "fixed" or (self.loss.cube != "none" and self.two_stage.order == "joint"),
                 "loss.balance",
-                "fixed where cube and classes are not learnt together",
+                "fixed unless cube and classes are learnt together",
             ),
             (0 < self.two_stage.reconstruction_share < 1, "two_stage.reconstruction_share", "between 0 and 1"),
             (
                 self.two_stage.order == "joint" or self.validation.criterion != "psnr",
                 "validation.criterion",
-                "miou or loss where the segmenter learns last, since the cubes stay as they are",
+                "miou or loss if the segmenter is trained last, since the cubes no longer change then",
             ),
             (self.validation.every >= 1, "validation.every", "1 or more"),
             (
@@ -251,21 +230,21 @@ class TrainConfig:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """The configuration that a YAML file holds.
+    """Read the configuration in a YAML file.
 
     Args:
         path: of the file.
         overrides: ``key=value`` with dotted keys and YAML values, such as ``optimiser.rate=1e-3``.
 
     Raises:
-        InputError: the file is missing or no YAML; a key is unknown (the nearest is named), missing or of a wrong
-            type; a value is outside its range.
+        InputError: the file is missing or not YAML; a key is unknown (similar ones are named), missing or of the
+            wrong type; a value is out of range.
     """
     return config_from(load_values(path, overrides))
 
 
 def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The plain values of a YAML file, changed; arguments and what is raised about the file as ``load_config``."""
+    """The plain values of a YAML file, with overrides; arguments and errors about the file as for ``load_config``."""
     import yaml
 
     path = Path(path)
@@ -278,7 +257,7 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
         where = f" from line {mark.line + 1} on" if mark else ""
         raise InputError(f"{path} is not YAML{where}", "see configs/ for examples") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys with values", "see configs/ for examples")
+        raise InputError(f"{path} does not hold keys with values", "see configs/ for examples")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -291,7 +270,7 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
 
 
 def config_from(values: dict[str, Any], kind: Any = TrainConfig) -> Any:
-    """The configuration that plain values (of YAML or JSON) describe, checked: a run's, or another dataclass."""
+    """A configuration, of a run or another kind, from plain values of YAML or JSON; errors as ``load_config``."""
     return _typed(kind, values, "", kind)
 
 
@@ -310,7 +289,7 @@ def flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _typed(kind: Any, value: Any, key: str, root: Any) -> Any:
-    """``value`` as ``kind``; ``key`` says where it stands in ``root``."""
+    """``value`` as ``kind``; ``key`` is its place in ``root``."""
     if is_dataclass(kind):
         return _section(kind, value, key, root)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -338,10 +317,10 @@ def _typed(kind: Any, value: Any, key: str, root: Any) -> Any:
         }
     elif isinstance(value, kind if origin is None else origin) and not (kind is int and isinstance(value, bool)):
         return value
-    raise InputError(f"{key} takes {_WORDS[origin or kind]}, not {value!r}")
+    raise InputError(f"{key} takes {_NAMES[origin or kind]}, not {value!r}")
 
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
 _EXAMPLES = {int: "256, 256", float: "0.9, 0.999"}
 
 
@@ -354,12 +333,10 @@ def _section(kind: Any, value: Any, key: str, root: Any) -> Any:
     known = {each.name: each for each in fields(kind)}
     for name in value:
         if name not in known:
-            raise InputError(
-                f"there is no key {before}{name}", f"{_nearest(before + name, root, _keys(kind, before))}"
-            )
+            raise InputError(f"there is no key {before}{name}", _nearest(before + name, root, _keys(kind, before)))
     for name, each in known.items():
         if name not in value and each.default is MISSING and each.default_factory is MISSING:
-            raise InputError(f"the configuration does not say {before}{name}", "add it to the file or to the command")
+            raise InputError(f"the configuration lacks {before}{name}", "add it to the file or to the command")
     hints = get_type_hints(kind)
     return kind(**{name: _typed(hints[name], value[name], before + name, root) for name in known if name in value})
 
@@ -373,7 +350,7 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
 
 
 def _nearest(key: str, root: Any, here: Iterator[str]) -> str:
-    """Words that name the keys most like an unknown one: the same name in another section, or a similar spelling."""
+    """A remedy with the keys most like an unknown one: the same name in another section, or a similar spelling."""
     keys = list(dict.fromkeys([*_keys(root), *here]))
     same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
     near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
@@ -381,7 +358,7 @@ def _nearest(key: str, root: Any, here: Iterator[str]) -> str:
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a nested value, making sections on the way."""
+    """Set a nested value, creating sections on the way."""
     for name in path[:-1]:
         inner = values.get(name)
         if not isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""One run on several processes: each learns from its slots of every batch, and all hold the same weights.
+"""One run on several processes: each learns from its share of every batch, and all hold the same weights.
 
 The losses of the processes add up to the loss of the batch (``losses.stage_losses``), so gradients are summed, and
 BatchNorm takes its statistics from the whole batch: two processes of batch 2 do what one does of batch 4.
@@ -22,10 +22,10 @@ from crsdun.networks.blocks import ChannelBatchNorm
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, as one of them sees it.
+    """The processes of a run, from the point of view of one of them.
 
     Attributes:
-        rank: which one this is; 0 writes and speaks.
+        rank: of this one; 0 writes files and notifies.
         count: how many there are.
         device: where this one computes.
     """
@@ -35,7 +35,7 @@ class Processes:
     device: torch.device
 
     def slots(self, batch: int) -> range:
-        """The slots of a batch that are this process's."""
+        """The slots of a batch that belong to this process; an InputError if they cannot be shared evenly."""
         if batch % self.count:
             raise InputError(
                 f"sampling.batch={batch} cannot be shared evenly by {self.count} processes", "choose a multiple"
@@ -44,14 +44,14 @@ class Processes:
         return range(self.rank * each, (self.rank + 1) * each)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Over all processes; not for gradients to flow through."""
+        """Sum over all processes, without gradient."""
         if self.count > 1:
             values = values.detach().clone()
             dist.all_reduce(values)
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the sum of all gradients, in one message."""
+        """Replace the gradients in every process by their sum, in one message."""
         if self.count == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -60,7 +60,7 @@ class Processes:
             gradient.copy_(part.view(gradient.shape))
 
     def gather(self, value: Any) -> list[Any]:
-        """What every process has, in the order of their ranks."""
+        """The values of all processes, in the order of their ranks."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -72,8 +72,8 @@ class Processes:
 def join() -> Iterator[Processes]:
     """The processes that ``torchrun`` started together, or this one alone.
 
-    Each takes the GPU of its local rank, or the CPU where there is none. Processes that have joined already stay
-    joined: a second meeting at the same place would find what the first one left there.
+    Each uses the GPU of its local rank, or the CPU if there is none. Processes that have joined already stay joined:
+    a second rendezvous at the same address would find the state of the first.
     """
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if torch.cuda.is_available():
@@ -94,7 +94,7 @@ def join() -> Iterator[Processes]:
 class SynchronisedBatchNorm(ChannelBatchNorm):
     """BatchNorm whose statistics in training are those of all processes, on any device.
 
-    PyTorch's SyncBatchNorm knows GPUs only.
+    PyTorch's SyncBatchNorm supports GPUs only.
     """
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ class SynchronisedBatchNorm(ChannelBatchNorm):
 
 
 class _Sum(torch.autograd.Function):
-    """Over all processes; so is its gradient, since every process's loss depends on it."""
+    """Sum over all processes; so is its gradient, since the loss of every process depends on it."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class _Sum(torch.autograd.Function):
 
 
 def synchronise_batch_norm(network: nn.Module) -> None:
-    """Let every BatchNorm of a network take part in the run; names and values of its state stay the same."""
+    """Make every BatchNorm of a network use the statistics of all processes; its state dict stays the same."""
     for module in network.modules():
         if type(module) is ChannelBatchNorm:
             module.__class__ = SynchronisedBatchNorm

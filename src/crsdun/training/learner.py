@@ -25,11 +25,11 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 @dataclass(frozen=True)
 class StepFigures:
-    """What one step came to, over the whole batch.
+    """The figures of one step, over the whole batch.
 
     Attributes:
-        loss: that was lowered.
-        mse, ce: of every stage that the phase computes.
+        loss: that is minimised.
+        mse, ce: of every stage that has them in this phase.
         gradient_norm: before clipping.
     """
 
@@ -44,10 +44,10 @@ class StepFigures:
 
 
 class Learner:
-    """A network with its optimiser, its loss and the average of its weights.
+    """A network with its optimiser, its loss and the moving average of its weights.
 
     Args:
-        network: with fresh weights, the same in every process; moved to the device of ``processes``.
+        network: with initial weights, the same in every process; moved to the device of ``processes``.
         config: of the run.
         processes: that share every batch.
 
@@ -70,31 +70,28 @@ class Learner:
 
     @property
     def trained(self) -> Network:
-        """The network to validate and to save: the average where there is one."""
+        """The network to validate and to save: the average if there is one."""
         return self.average or self.network
 
     @property
     def judged(self) -> Method:
-        """What of it a validation runs: a segmenter that has learnt nothing yet is left out."""
+        """What a validation runs: without the segmenter as long as it has not been trained."""
         trained = self.trained
         return cast(TwoStageNetwork, trained).reconstruction if self.phase.learns == "reconstruction" else trained
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase: its weights learn, with a fresh optimiser, and all others stay as they have become."""
+        """Begin a phase: its weights are trained with a fresh optimiser, all others are frozen."""
         self.phase = phase
         if self.average is not None:
             self.network.load_state_dict(self.average.state_dict())
         self.network.zero_grad()
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(phase.learns == "all" or name.startswith(f"{phase.learns}."))
-        loss = phase.loss
-        self.balance = Balance(
-            loss.stage_decay, loss.class_weight, loss.balance == "uncertainty", loss.stage_weights
-        ).to(self.processes.device)
+        self.balance = Balance(phase.loss).to(self.processes.device)
         self.optimiser = _optimiser(self.network, self.balance, self.config.optimiser)
 
     def estimate(self, batch: Batch) -> Estimate:
-        """What the loss of the phase looks at."""
+        """The estimate that the loss of the phase is computed from."""
         network, phase = self.network, self.phase
         if phase.learns == "all":
             return network(batch.measurement, batch.camera)
@@ -108,7 +105,7 @@ class Learner:
         return Estimate(cubes, system.segmenter(cubes[-1]).logits)
 
     def learn(self, batch: Batch) -> StepFigures:
-        """One step. Where its figures are not finite, nothing has changed."""
+        """Take one step. If its figures are not finite, nothing changes."""
         settings, processes = self.config.optimiser, self.processes
         share = 1 / processes.count
         labelled = processes.sum((batch.classes != IGNORED).sum())
@@ -134,22 +131,22 @@ class Learner:
         return figures
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step of this phase, counted from the first of the run."""
+        """The learning rate of a step of this phase; steps count from the first of the run."""
         return rate_at(step - self.phase.first, self.config.optimiser, self.phase.steps)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that changes, by name."""
-        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        found |= {f"balance.{name}": value for name, value in self.balance.state_dict().items()}
+        """Everything that changes, by name."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"balance.{name}": value for name, value in self.balance.state_dict().items()}
         if self.average is not None:
-            found |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for name, parameter in self._named():
             for what, value in self.optimiser.state[parameter].items():
-                found[f"optimiser.{what}.{name}"] = value
-        return found
+                tensors[f"optimiser.{what}.{name}"] = value
+        return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what ``tensors`` gave in the same phase, or at the beginning of it."""
+        """Continue from what ``tensors`` returned in the same phase, or at the beginning of it."""
         for part, module in (("network", self.network), ("balance", self.balance), ("average", self.average)):
             if module is not None:
                 module.load_state_dict(_below(part, tensors))
@@ -163,7 +160,7 @@ class Learner:
                     state[what] = torch.empty_like(parameter).copy_(moments[what][name])
 
     def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Everything that learns in this phase."""
+        """Everything that is trained in this phase, by name."""
         yield from ((name, each) for name, each in self.network.named_parameters() if each.requires_grad)
         yield from self.balance.named_parameters(prefix="balance")
 
@@ -172,7 +169,7 @@ class Learner:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        """Move the average towards the weights; early on it forgets faster than its decay says."""
+        """Move the average towards the weights; early on it forgets faster than its decay."""
         if self.average is None:
             return
         decay = min(self.config.ema or 0, (1 + step) / (10 + step))

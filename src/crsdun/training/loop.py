@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from crsdun.errors import InputError
+from crsdun.methods import Progress
 from crsdun.networks import create, save
 from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
@@ -35,34 +36,34 @@ from crsdun.training.validation import validate
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
 
-# Keys that a run may change between two sittings: none of them changes what is learnt.
+# Keys that may change between two sessions of a run: none of them affects what is learnt.
 FREE = {"out", "data.source", "sampling.workers", "log_every", "checkpoint_every", "minutes"}
 
 
 @dataclass(frozen=True)
 class RunObserver:
-    """How a run is looked at.
+    """How a run is followed.
 
     Attributes:
-        progress: called with the steps done and all steps.
-        tell: called with a line of words now and then.
-        picture: makes (H,W,3) uint8 of a true and an estimated scene.
+        progress: called with the number of steps done and of all steps.
+        notify: called with a line about what has happened.
+        render: makes a picture (H,W,3) uint8 of a true and an estimated scene, for every validation.
     """
 
-    progress: Callable[[int, int], None] | None = None
-    tell: Callable[[str], None] = print
-    picture: Callable[[Scene, Scene], np.ndarray] | None = None
+    progress: Progress | None = None
+    notify: Callable[[str], None] = print
+    render: Callable[[Scene, Scene], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a sitting ended.
+    """How a session of a run ended.
 
     Attributes:
         step: steps done, of ``config.steps``.
-        stopped: why before the last step (``time`` or ``signal``), or None.
+        stopped: why it stopped before the last step (``time`` or ``signal``), or None.
         figures: of the last validation.
-        weights: the file of the trained network, once the run has ended.
+        weights: file of the trained network, once the run is complete.
     """
 
     step: int
@@ -72,31 +73,35 @@ class TrainingResult:
 
 
 def train(
-    config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, watch: RunObserver | None = None
+    config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, observer: RunObserver | None = None
 ) -> TrainingResult:
-    """Train a network as the configuration says, or go on with a run that was interrupted.
+    """Train a network as the configuration says, or resume a run that was interrupted.
 
     Args:
-        config: of the run; its folder ``out`` holds everything the run leaves.
-        sets: to learn from and to validate on, in place of ``config.data``.
-        watch: how to look on.
+        config: of the run; everything that the run writes goes into its folder ``out``.
+        sets: training and validation scenes, in place of ``config.data``.
+        observer: follows the run.
 
     Raises:
         InputError: data, crops, mask and network do not fit together; ``out`` holds something else or a run with
-            another configuration; the disk refuses; the loss is not finite.
+            another configuration; a file cannot be written; the loss is not finite.
     """
     with join() as processes:
-        return TrainingRun(config, sets, watch or RunObserver(), processes).sit()
+        return TrainingRun(config, sets, observer or RunObserver(), processes).run()
 
 
 class TrainingRun:
     """One process's part of a run."""
 
     def __init__(
-        self, config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None, watch: RunObserver, processes: Processes
+        self,
+        config: TrainConfig,
+        sets: tuple[SceneSet, SceneSet] | None,
+        observer: RunObserver,
+        processes: Processes,
     ):
         self.config, self.processes = config, processes
-        self.watch = watch if processes.rank == 0 else RunObserver(tell=lambda words: None)
+        self.observer = observer if processes.rank == 0 else RunObserver(notify=lambda line: None)
         self.folder = Path(config.out)
         splits = (config.data.train, config.data.validation)
         self.scenes, self.validation = sets or tuple(open_set(config.data.source, split) for split in splits)
@@ -107,9 +112,9 @@ class TrainingRun:
         self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
         span = self.batches.camera.span
         if config.sampling.crop[1] <= span:
-            self.watch.tell(
-                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}: "
-                "most of them mixes with the border; a wider sampling.crop learns more"
+            self.observer.notify(
+                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}, so most of "
+                "each crop mixes with its border; a wider sampling.crop learns more"
             )
 
         torch.manual_seed(config.seed)  # the same initial weights in every process
@@ -117,16 +122,16 @@ class TrainingRun:
         network = create(config.network.name, self.scenes.bands, classes, **config.network.settings)
         if config.validation.criterion == "miou" and not network.config.classes:
             raise InputError(
-                f"{config.network.name} has no classes to choose weights by", "give validation.criterion=psnr"
+                f"{config.network.name} has no classes to choose weights by", "set validation.criterion to psnr"
             )
         self.learner = Learner(network, config, processes)
 
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
         self.figures: dict[str, float | None] = {}
-        self.shown = time.monotonic()
+        self.last_notice = time.monotonic()
 
-    def sit(self) -> TrainingResult:
-        """One sitting: until the last step, the time, or a signal."""
+    def run(self) -> TrainingResult:
+        """One session: up to the last step, the time limit or a signal."""
         began = time.monotonic()
         self.resume()
         log = self.open_log() if self.processes.rank == 0 else None
@@ -142,10 +147,10 @@ class TrainingRun:
         return TrainingResult(self.step, None, self.figures, self.folder / WEIGHTS)
 
     def learn(self, log: RunLog | None, began: float) -> str | None:
-        """Step by step; returns why it stopped before the last one."""
+        """Take steps; returns why it stopped before the last one, or None."""
         config, first, before = self.config, self.step, self.seconds
-        if self.watch.progress:
-            self.watch.progress(first, config.steps)
+        if self.observer.progress:
+            self.observer.progress(first, config.steps)
         with interruption() as interrupted:
             step_began = time.monotonic()
             for batch in self.batches.stream(first, config.steps):
@@ -178,56 +183,56 @@ class TrainingRun:
         return self.step % every == 0 or self.step == phase.first + phase.steps
 
     def enter_next_phase(self) -> bool:
-        """Let the next part of a two-stage system learn, once the first has done its steps."""
+        """Start training the next part of a two-stage system once the first has done its steps."""
         phase = phase_at(self.step, self.learner.phases)
         if phase is self.learner.phase:
             return False
         self.learner.enter(phase)
-        self.watch.tell(f"step {self.step} of {self.config.steps}: from here on {phase.words}")
+        self.observer.notify(f"step {self.step} of {self.config.steps}: from here on {phase.description}")
         return True
 
-    # -- going on --------------------------------------------------------------------------------------------
+    # -- resuming --------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Take up the last checkpoint, if there is one."""
-        # Hidden files are what a process left that was killed at its very first write.
+        """Continue from the last checkpoint, if there is one."""
+        # A process that was killed during its very first write leaves hidden files.
         visible = [path for path in self.folder.glob("*") if not path.name.startswith(".")]
         if visible and not (self.folder / RECORD).exists():
             raise InputError(
-                f"{self.folder} holds files but no {RECORD}, so it is no run of crsdun", "choose another out="
+                f"{self.folder} holds files but no {RECORD}, so it is not a training run", "choose another out"
             )
-        found = read_checkpoint(self.folder / "checkpoints", self.watch.tell)
+        checkpoint = read_checkpoint(self.folder / "checkpoints", self.observer.notify)
         # All processes read the folder before the first of them writes into it.
-        steps = self.processes.gather(found.header["step"] if found else 0)
+        steps = self.processes.gather(checkpoint.header["step"] if checkpoint else 0)
         if len(set(steps)) > 1:
             raise InputError(
-                f"the processes see checkpoints of steps {steps}", "out= must be one folder for all machines"
+                f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
             )
-        if found is None:
+        if checkpoint is None:
             return
-        header = found.header
-        # Keys that are younger than the run have the defaults under which it began.
+        header = checkpoint.header
+        # Keys that were added after the run began have their defaults.
         differences = _differences(plain(config_from(header["config"])), plain(self.config))
         if differences:
             raise InputError(
                 f"{self.folder} is a run with another configuration: {'; '.join(differences)}",
-                "change it back, or start a run of its own with another out=",
+                "change it back, or start a new run with another out",
             )
         if header["data"] != self.fingerprints():
             raise InputError(
                 f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes)",
-                "restore them, or start a run of its own with another out=",
+                "restore them, or start a new run with another out",
             )
         self.learner.enter(phase_at(header["step"], self.learner.phases))
-        self.learner.restore(found.tensors)
+        self.learner.restore(checkpoint.tensors)
         self.step, self.seconds, self.figures = header["step"], header["seconds"], header["figures"]
         self.best = -math.inf if header["best"] is None else header["best"]
         finished = self.step == self.config.steps
-        words = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
-        self.watch.tell(f"{self.folder} {words}")
+        state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
+        self.observer.notify(f"{self.folder} {state}")
 
     def checkpoint(self) -> None:
-        """Everything that going on takes, written by the first process."""
+        """Write everything that resuming needs, in the first process."""
         if self.processes.rank == 0:
             header = {
                 "step": self.step,
@@ -240,7 +245,7 @@ class TrainingRun:
             write_checkpoint(self.folder / "checkpoints", Checkpoint(self.learner.tensors(), header))
 
     def agreed(self, interrupted: bool, seconds: float) -> str | None:
-        """Why to stop, if any process has a reason; the first looks at the clock."""
+        """Why to stop, if any process has a reason; only the first looks at the clock."""
         late = self.processes.rank == 0 and seconds > 60 * (self.config.minutes or math.inf)
         reasons = self.processes.sum(
             torch.tensor([interrupted, late], dtype=torch.float32, device=self.processes.device)
@@ -250,17 +255,17 @@ class TrainingRun:
     def fingerprints(self) -> dict[str, str]:
         return {name: fingerprint(hashes) for name, hashes in self.hashes.items()}
 
-    # -- looking on ------------------------------------------------------------------------------------------
+    # -- reporting -------------------------------------------------------------------------------------------
 
     def open_log(self) -> RunLog:
-        """The run record, and the log cut to the steps that count."""
+        """Write the run record, and cut the log to the steps that count."""
         record = {
             "config": plain(self.config),
             "seed": self.config.seed,
             "network": {"parameters": sum(each.numel() for each in self.learner.network.parameters())},
             "data": self.hashes,
         }
-        sitting = {
+        session = {
             "started": now(),
             "from_step": self.step,
             "versions": versions(),
@@ -269,22 +274,22 @@ class TrainingRun:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder} cannot be made: {error}", "choose another out=") from error
-        write_record(self.folder, record, sitting)
+            raise InputError(f"{self.folder} cannot be created: {error}", "choose another out") from error
+        write_record(self.folder, record, session)
         return RunLog(self.folder, self.step)
 
     def show(self, loss: float, seconds_each: float) -> None:
-        """Move the bar; where there is none, say how far it is once a minute."""
-        if self.watch.progress:
-            self.watch.progress(self.step, self.config.steps)
-        elif time.monotonic() - self.shown > 60:
-            self.shown = time.monotonic()
+        """Move the progress bar; without one, notify once a minute."""
+        if self.observer.progress:
+            self.observer.progress(self.step, self.config.steps)
+        elif time.monotonic() - self.last_notice > 60:
+            self.last_notice = time.monotonic()
             minutes = math.ceil((self.config.steps - self.step) * seconds_each / 60)
             left = f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
-            self.watch.tell(f"step {self.step} of {self.config.steps}, loss {loss:.4g}, {left} left")
+            self.observer.notify(f"step {self.step} of {self.config.steps}, loss {loss:.4g}, {left} left")
 
     def row(self, figures: StepFigures, seconds: float) -> dict[str, Any]:
-        """A line of the log."""
+        """A row of the log."""
         row: dict[str, Any] = {
             "step": self.step,
             "epoch": self.step * self.config.sampling.batch / len(self.scenes),
@@ -301,29 +306,27 @@ class TrainingRun:
         return {**row, "gradient_norm": figures.gradient_norm, "seconds": seconds, "hours": self.seconds / 3600}
 
     def validate(self, log: RunLog | None) -> None:
-        """Judge the weights, and keep them if they are the best so far."""
+        """Validate the weights, and keep them if they are the best so far."""
         learner = self.learner
-        found = validate(
-            learner.judged, self.validation, self.exposure, self.config, learner.phase.loss, self.processes
-        )
-        self.figures, value = found.figures, found.value(self.config.validation.criterion)
-        # Never, where it is not a number, or while a part has not begun to learn.
+        validation = validate(learner, self.validation, self.exposure)
+        self.figures, value = validation.figures, validation.value(self.config.validation.criterion)
+        # Never where the value is NaN, or while a part has not begun to learn.
         better = value > self.best and learner.phase is learner.phases[-1]
         if better:
             self.best = value
         if log is None:
             return
         picture = None
-        if self.watch.picture and found.truth and found.estimate:
-            picture = self.watch.picture(found.truth, found.estimate)
-        log.validation({"step": self.step, **found.figures}, picture)
+        if self.observer.render and validation.truth and validation.estimate:
+            picture = self.observer.render(validation.truth, validation.estimate)
+        log.validation({"step": self.step, **self.figures}, picture)
         if better:
             self.save(self.folder / BEST)
-        words = ", ".join(f"{name} {figure:.4g}" for name, figure in found.figures.items() if figure is not None)
-        self.watch.tell(f"step {self.step} of {self.config.steps}: {words}{' (best)' if better else ''}")
+        summary = ", ".join(f"{name} {figure:.4g}" for name, figure in self.figures.items() if figure is not None)
+        self.observer.notify(f"step {self.step} of {self.config.steps}: {summary}{' (best)' if better else ''}")
 
     def save(self, path: Path) -> None:
-        """The network as anyone loads it, with a card that tells where it comes from."""
+        """Write the network with a model card that records how it was trained."""
         scenes = self.scenes
         provenance = {
             "recipe": plain(self.config),
@@ -340,7 +343,7 @@ class TrainingRun:
         save(network, path, **card, provenance=provenance)
 
     def not_finite(self, batch: Batch, figures: StepFigures) -> InputError:
-        """Keep the batch that broke the run, and say where it is."""
+        """Save the batch that broke the run; the error names its file."""
         part = f"_process_{self.processes.rank}" if self.processes.count > 1 else ""
         path = self.folder / f"not_finite_step_{self.step + 1}{part}.safetensors"
         tensors = {
@@ -350,25 +353,24 @@ class TrainingRun:
             "mask": batch.camera.mask.contiguous(),
         }
         description = {"step": self.step + 1, "scenes": batch.names, "figures": repr(figures)}
-        there = {name: each.cpu() for name, each in tensors.items()}
+        on_cpu = {name: each.cpu() for name, each in tensors.items()}
         with atomic_file(path) as file:
-            file.write_bytes(to_bytes(there, metadata={"batch": json.dumps(description)}))
+            file.write_bytes(to_bytes(on_cpu, metadata={"batch": json.dumps(description)}))
         what = "the loss" if not math.isfinite(figures.loss) else "the gradient"
         return InputError(
             f"{what} is not finite at step {self.step + 1} (scenes {', '.join(batch.names)})",
-            "the batch is in "
-            f"{path}, and the last checkpoint is intact: look for broken values in the scenes, or start anew with "
-            "another out= and a lower optimiser.rate or optimiser.clip=1",
+            f"the batch is in {path}, and the last checkpoint is intact: look for broken values in the scenes, or "
+            "start a new run with another out and a lower optimiser.rate, or with an optimiser.clip of 1",
         )
 
 
 def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
-    """Raise an InputError unless the two sets are of one kind and hold scenes."""
+    """Raise an InputError unless both sets hold scenes, with the same bands and classes."""
     for each in (scenes, validation):
         if len(each) == 0:
             raise InputError(f"{each.name} holds no scenes")
         if each.split == "test":
-            raise InputError(f"{each.name} is for the final test only", "learn and choose on the other splits")
+            raise InputError(f"{each.name} is for the final test only", "train and validate on the other splits")
     for what in ("bands", "wavelengths", "class_names"):
         if getattr(scenes, what) != getattr(validation, what):
             raise InputError(f"{scenes.name} and {validation.name} differ in their {what.replace('_', ' ')}")
@@ -376,27 +378,31 @@ def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM let the step end and its checkpoint be written; a second one interrupts at once."""
-    seen: list[int] = []
+    """Ctrl-C and SIGTERM let the step end and its checkpoint be written; a second one interrupts at once.
+
+    Yields:
+        Whether there has been a signal.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
 
     def note(number: int, _: Any) -> None:
-        if seen:
+        if received:
             raise KeyboardInterrupt
-        seen.append(number)
+        received.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(seen)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys that may not change and have, with both values."""
+    """Keys that must not change but have, with both values."""
     old, new = dict(flat(before)), dict(flat(now))
     return [
         f"{key} was {old.get(key)!r}, now {new.get(key)!r}"

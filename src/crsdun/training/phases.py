@@ -8,7 +8,8 @@ from typing import Literal
 
 from crsdun.errors import InputError
 from crsdun.networks import Network
-from crsdun.training.config import LossConfig, TrainConfig
+from crsdun.training.config import TrainConfig
+from crsdun.training.losses import LossConfig
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Phase:
         first: step, counted from 0.
         steps: how many; the schedule of the optimiser runs over them.
         learns: which part of a two-stage system, or ``all`` of any network.
-        loss: that is lowered.
-        clean: the segmenter sees the true cube.
+        loss: that is minimised.
+        clean: the segmenter is given the true cube.
     """
 
     first: int
@@ -30,17 +31,17 @@ class Phase:
     clean: bool = False
 
     @property
-    def words(self) -> str:
-        """Who learns, and from what."""
-        seen = "the true cubes" if self.clean else "what the frozen reconstruction makes of the measurements"
-        return f"the segmenter learns from {seen}" if self.learns == "segmenter" else f"{self.learns} learns"
+    def description(self) -> str:
+        """Which part learns, and from what."""
+        source = "the true cubes" if self.clean else "what the frozen reconstruction makes of the measurements"
+        return f"the segmenter learns from {source}" if self.learns == "segmenter" else f"{self.learns} learns"
 
 
 def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
     """The phases of a run, first to last.
 
     Raises:
-        InputError: an order is asked for but the network has not two parts, or a phase is too short.
+        InputError: an order is set but the network does not have two parts, or a phase is too short.
     """
     order = config.two_stage.order
     if order == "joint":
@@ -48,7 +49,7 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
     if not network.parts:
         raise InputError(
             f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg",
-            f"{config.network.name} learns as a whole: leave it away",
+            f"{config.network.name} is trained as a whole: omit two_stage.order",
         )
     first = 0
     if "reconstruction" in network.parts:
@@ -69,11 +70,11 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
             raise InputError(
                 f"steps={config.steps} and optimiser.warm_up={config.optimiser.warm_up} leave the {phase.learns} "
                 f"{phase.steps} steps",
-                "give more steps than warm-up to each part",
+                "each part needs more steps than its warm-up",
             )
     return phases
 
 
 def phase_at(step: int, phases: Sequence[Phase]) -> Phase:
-    """The phase of a step, counted from 0; after the last step the last phase."""
+    """The phase of a step, counted from 0; the last phase after the last step."""
     return next(phase for phase in reversed(phases) if phase.first <= step)

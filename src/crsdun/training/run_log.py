@@ -1,4 +1,4 @@
-"""What a run tells while it goes and keeps for later: CSV always, TensorBoard where it is installed, a run record."""
+"""What a run writes down: CSV always, TensorBoard where it is installed, and the run record."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LogRow = dict[str, float | int | None]
 
 
 class RunLog:
-    """The curves of a run, which go on where the run goes on.
+    """The curves of a run, continued where the run is resumed.
 
-    ``log.csv`` has the losses of steps, ``validation.csv`` the figures of validations, ``tensorboard/`` both and the
+    ``log.csv`` has the losses of steps, ``validation.csv`` the figures of validations, ``tensorboard/`` both, and
     pictures.
 
     Args:
         folder: of the run.
-        step: number of steps that are done; whatever is written about later ones is dropped.
+        step: number of steps done; rows about later ones are dropped.
     """
 
     def __init__(self, folder: Path, step: int):
@@ -68,7 +68,7 @@ class RunLog:
                 writer.writerow({key: _short(value) for key, value in row.items()})
         except OSError as error:
             raise InputError(
-                f"could not write {path}: {error}", "make room and give the same command again"
+                f"could not write {path}: {error}", "free some space and give the same command again"
             ) from error
         if self.board is not None:
             for key, value in row.items():
@@ -77,7 +77,7 @@ class RunLog:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Drop the rows behind a step, and a row that was cut off; drop the file where nothing is left."""
+    """Drop the rows after a step, and an incomplete last row; delete the file if no row is left."""
     if not path.exists():
         return
     header, *rows = path.read_text().splitlines(keepends=True) or [""]
@@ -97,12 +97,12 @@ def _short(value: float | int | None) -> str:
 # -- the run record ------------------------------------------------------------------------------------------
 
 
-def write_record(folder: Path, record: dict[str, Any], sitting: dict[str, Any]) -> None:
-    """``run.json``: how the run was made, with one entry for each sitting.
+def write_record(folder: Path, record: dict[str, Any], session: dict[str, Any]) -> None:
+    """Write ``run.json``: how the run was made, with one entry for each session.
 
     Raises:
         InputError: the folder cannot be written to.
     """
     path = folder / RECORD
-    sittings = json.loads(path.read_text())["sittings"] if path.exists() else []
-    write_json(path, {**record, "sittings": [*sittings, sitting]})
+    earlier = json.loads(path.read_text())["sittings"] if path.exists() else []
+    write_json(path, {**record, "sittings": [*earlier, session]})

@@ -1,0 +1,79 @@
+"""The folder that an evaluation leaves: its tables, pictures of what was judged, and a page that shows both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
+from crsdun.methods import Method, Progress
+from crsdun.networks import find_weights
+from crsdun.optics import Exposure
+from crsdun.provenance import sha256_of
+from crsdun.scenes.scene_set import SceneSet
+from crsdun.storage import RECORD, atomic_folder, write_json, write_text
+from crsdun.viewing.evaluation_figures import ContactSheetRow, confusion_picture, contact_sheet
+from crsdun.viewing.evaluation_page import evaluation_page
+from crsdun.viewing.pages import PAGE
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """A method, and the scenes it is evaluated on.
+
+    Attributes:
+        method, scenes, exposure, options: as for ``evaluate``.
+        weights: what the method was opened from.
+    """
+
+    method: Method
+    scenes: SceneSet
+    exposure: Exposure
+    options: EvaluationOptions
+    weights: str
+
+    def evaluate(self, progress: Progress | None = None) -> Evaluation:
+        """The evaluation, with the file of the weights in its record; errors as ``evaluate``."""
+        evaluation = evaluate(self.method, self.scenes, self.exposure, self.options, progress)
+        file = weights_file(self.weights)
+        return replace(evaluation, record={**evaluation.record, "weights": file}) if file else evaluation
+
+    def write(self, evaluation: Evaluation, out: Path, overwrite: bool = False) -> None:
+        """Write the folder ``out``: tables, record, pictures and page.
+
+        Raises:
+            InputError: as ``atomic_folder``.
+        """
+        with atomic_folder(out, overwrite) as folder:
+            write_tables(evaluation, folder)
+            write_json(folder / RECORD, evaluation.record)
+            if evaluation.confusion:
+                confusion_picture(evaluation.confusion, self.scenes.class_names or (), folder / "confusion.png")
+            rows = [self.sheet_row(*place, evaluation) for place in worst_median_best(evaluation).items()]
+            contact_sheet(rows, folder / "contact_sheet.png")
+            write_text(folder / PAGE, evaluation_page([folder], [out.name]))
+
+    def sheet_row(self, title: str, index: int, evaluation: Evaluation) -> ContactSheetRow:
+        """A row of the contact sheet; its scene is estimated again, since all estimates would not fit into memory."""
+        row = evaluation.scenes[index]
+        figures = "   ".join(figure.words(row[name]) for name, figure in FIGURES.items() if name in row)
+        result = evaluate_scene(self.method, self.scenes, index, self.exposure, self.options.device)
+        estimate = result.run.scene(result.name, self.method.card)
+        if not evaluation.confusion:
+            estimate = replace(estimate, classes=None)
+        return ContactSheetRow(f"{title}: {result.name}", figures, result.scene, result.frame.numpy(), estimate)
+
+
+def weights_file(weights: str) -> dict[str, Any] | None:
+    """Name and hash of a file of weights, for records; None for a method without weights."""
+    file = find_weights(weights)
+    return {"file": file.name, "sha256": sha256_of(file)} if file.is_file() else None
+
+
+def worst_median_best(evaluation: Evaluation) -> dict[str, int]:
+    """Indices of these scenes by PSNR; fewer than three scenes have no median."""
+    order = sorted(range(len(evaluation.scenes)), key=lambda index: evaluation.scenes[index]["psnr_db"])
+    if len(order) < 3:
+        return dict(zip(("worst", "best"), order, strict=False))
+    return {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
