@@ -30,12 +30,12 @@ class Registry(Mapping[str, T]):
         self._rows: dict[str, T] = {}
 
     def register(self, name: str, row: T) -> T:
-        """Add a row; the same name again replaces it only with the very same row.
+        """Add a row; registering an equal row again changes nothing.
 
         Raises:
             InputError: the name is taken.
         """
-        if self._rows.get(name, row) is not row:
+        if self._rows.get(name, row) != row:
             raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
         self._rows[name] = row
         return row

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from crsdun.optics import CassiCamera, Estimate, ModelCard
-
-Progress = Callable[[int, int], None]
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 
 
 class Method(Protocol):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.methods.memory import available_memory
-from crsdun.methods.method import Method, Progress
+from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
 from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes import Scene
 
@@ -120,7 +120,7 @@ def run_method(
     camera, y = camera.to(options.device), measurement.to(options.device)
     with torch.inference_mode(), method.inference():
         start = time.perf_counter()
-        estimate = _computed(method, y[None], camera, replace(options, tiles=tiles), progress)
+        estimate = _compute(method, y[None], camera, replace(options, tiles=tiles), progress)
         finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
         seconds = time.perf_counter() - start
         if not (finite or options.allow_nonfinite):
@@ -143,7 +143,7 @@ def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Ti
     return automatic_tiles(method, camera, options.memory or available_memory(options.device))
 
 
-def _computed(
+def _compute(
     method: Method, y: Tensor, camera: CassiCamera, options: RunOptions, progress: Progress | None
 ) -> Estimate:
     """The last stage, or all of them, in float32."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.methods.method import Method, Progress
-from crsdun.optics import CassiCamera, Estimate
+from crsdun.methods.method import Method
+from crsdun.optics import CassiCamera, Estimate, Progress
 
 OVERLAP = 32
 # The networks work on sizes that divide by this; other tiles are padded.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard
-
-Progress = Callable[[int, int], None]
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 
 # Weights see other colours than they were trained for when a band is further off than this.
 WAVELENGTH_TOLERANCE_NM = 5.0
@@ -223,9 +221,8 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     if card.step is not None and camera.step != card.step:
-        raise InputError(
-            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}", remedy
-        )
+        given = "uneven offsets" if camera.step is None else f"{camera.step:g}"
+        raise InputError(f"these weights are for a dispersion of {card.step:g} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
         return camera
     if camera.wavelengths is None:

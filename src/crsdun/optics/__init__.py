@@ -10,7 +10,7 @@ from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse
 
 if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
-    from crsdun.optics.estimate import Estimate, ModelCard
+    from crsdun.optics.estimate import Estimate, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
 
@@ -20,6 +20,7 @@ _NEED_TORCH = {
     "Estimate": "estimate",
     "Exposure": "exposure",
     "ModelCard": "estimate",
+    "Progress": "estimate",
     "SensorNoise": "noise",
 }
 
@@ -29,6 +30,7 @@ __all__ = [
     "Estimate",
     "Exposure",
     "ModelCard",
+    "Progress",
     "RandomMask",
     "SensorNoise",
     "check_height",

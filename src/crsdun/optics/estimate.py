@@ -1,13 +1,17 @@
-"""What every method says of itself and gives back: the card, and the one result type of networks and solvers."""
+"""What every method states about itself and returns: its card, its progress, and the one result type."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from crsdun.errors import InputError
+
+# Called with (done, total); what it raises ends the computation.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ class Engine(Network):
         assert header.export is not None
         self.card, self.engine, self.exported, self.run = header.card, engine, header.export, run
 
+    @property
+    def stage_count(self) -> int:
+        """The last stage alone."""
+        return 1
+
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """Cube and class map of the last stage alone.
 

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate
-from crsdun.solvers.solver import Progress, Solver
+from crsdun.optics import CassiCamera, Estimate, Progress
+from crsdun.solvers.solver import Solver
 from crsdun.solvers.total_variation import TotalVariation
 
 

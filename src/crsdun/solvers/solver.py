@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
@@ -11,10 +10,8 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.registry import Registry
-
-Progress = Callable[[int, int], None]
 
 
 class Solver(ABC):
