@@ -116,9 +116,9 @@ def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
             yield part
             try:
                 if overwrite and out.exists():
-                    check_folder(out, overwrite)  # what stands there now may be somebody else's
+                    check_folder(out, overwrite)  # another program may have created it in the meantime
                     out.rename(replaced)
-                part.rename(out)  # fails if somebody has filled the folder in the meantime
+                part.rename(out)  # fails if another program has filled it
             finally:
                 if replaced.exists() and not out.exists():
                     replaced.rename(out)

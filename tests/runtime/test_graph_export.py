@@ -267,7 +267,7 @@ def test_an_exported_file_reconstructs_from_the_command_line(files, tmp_path, ca
         assert main([*command, str(tmp_path / "more"), "--device", "cpu", *more]) == 2
         assert words in capsys.readouterr().err
     assert main([command[0], command[1], "--engine", "openvino", "--out", str(tmp_path / "more")]) == 2
-    assert "give --weights" in capsys.readouterr().err
+    assert "set --weights" in capsys.readouterr().err
 
 
 def test_export_from_the_command_line(network, tmp_path, capsys, monkeypatch):

@@ -114,7 +114,7 @@ def sheet_row(
     from crsdun.viewing.evaluation_figures import ContactSheetRow
 
     row = evaluation.scenes[index]
-    figures = "   ".join(figure.words(row[name]) for name, figure in FIGURES.items() if name in row)
+    figures = "   ".join(figure.text(row[name]) for name, figure in FIGURES.items() if name in row)
     estimate = result.run.scene(result.name, card)
     if not evaluation.confusion:
         estimate = replace(estimate, classes=None)

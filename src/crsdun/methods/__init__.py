@@ -1,4 +1,4 @@
-"""The one interface over everything that estimates, and the one way to run it."""
+"""The one interface of everything that estimates, and the one way to run it."""
 
 from crsdun.methods.memory import available_memory, keep_freed_memory
 from crsdun.methods.method import Method

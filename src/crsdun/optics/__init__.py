@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
 
-# These need PyTorch, whose import takes seconds: loaded when first asked for.
+# These need PyTorch, whose import takes seconds: they are loaded on first use.
 _NEED_TORCH = {
     "CassiCamera": "camera",
     "Estimate": "estimate",
