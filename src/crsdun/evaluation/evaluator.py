@@ -122,7 +122,7 @@ def evaluate(
     get_protocol(options.protocol)
     class_names = () if options.cubes_only else check_fit(method, scenes, exposure)
     count = len(scenes) if options.first is None else min(options.first, len(scenes))
-    rank, processes = _place()
+    rank, processes = _rank_and_size()
     if count < 1:
         raise InputError(f"the first {count} scenes of {scenes.name} are none", "evaluate at least one")
     if processes > count:
@@ -232,7 +232,7 @@ def _class_rows(confusion: Tensor, class_names: Sequence[str]) -> list[dict[str,
     ]
 
 
-def _place() -> tuple[int, int]:
+def _rank_and_size() -> tuple[int, int]:
     """The number of this process, and the number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
@@ -240,7 +240,7 @@ def _place() -> tuple[int, int]:
 
 
 def _of_all_processes(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    _, processes = _place()
+    _, processes = _rank_and_size()
     if processes == 1:
         return rows
     gathered: list[Any] = [None] * processes

@@ -140,7 +140,8 @@ def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Ti
     """The requested tiles, or those that the available memory requires."""
     if options.tiles is not None or options.keep_stages or not method.tileable:
         return options.tiles
-    return automatic_tiles(method, camera, options.memory or available_memory(options.device))
+    memory = available_memory(options.device) if options.memory is None else options.memory
+    return automatic_tiles(method, camera, memory)
 
 
 def _compute(

@@ -71,17 +71,15 @@ class Crsdun(Network):
         super().__init__(config)
         C, N = config.bands, config.classes
         self.initial = conv(2 * C, C, bias=True)
-        if config.theta_in_gradient:
-            self.dictionary = conv(N, C)  # Φ
-        if config.lista:
-            self.recurrence = conv(N, N)  # S, stands for I − t(ΦᵀΦ + γI)
-            self.analysis = conv(C, N)  # Wᵈ, stands for tΦᵀ
+        self.dictionary = conv(N, C) if config.theta_in_gradient else None  # Φ
+        self.recurrence = conv(N, N) if config.lista else None  # S, stands for I − t(ΦᵀΦ + γI)
+        self.analysis = conv(C, N) if config.lista else None  # Wᵈ, stands for tΦᵀ
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         check_input(self, measurement, camera)
         y, M = measurement, camera.mask_per_band[None]
-        shared = SharedOperators(*(getattr(self, name, None) for name in ("dictionary", "recurrence", "analysis")))
+        shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
 
         x = self.initial(torch.cat([camera.initial_estimate(y), M.expand(len(y), -1, -1, -1)], 1))
         theta = xi = x.new_zeros(len(y), self.config.classes, *x.shape[-2:])

@@ -63,7 +63,7 @@ class Engine(Network):
         """Raise an InputError unless the graph was exported for such a camera."""
         smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) and set <engine> to torch"
         if camera.mask.ndim == 3:
-            raise InputError("an exported network takes one mask for all bands, not one per band", f"{remedy}")
+            raise InputError("an exported network takes one mask for all bands, not one per band", remedy)
         if camera.offsets != tuple(self.exported["offsets"]):
             given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
             raise InputError(
@@ -74,7 +74,7 @@ class Engine(Network):
         if min(camera.height, camera.width) < smallest:
             raise InputError(
                 f"an exported network takes scenes from {smallest}×{smallest} on, not {camera.height}×{camera.width}",
-                f"{remedy}",
+                remedy,
             )
 
 

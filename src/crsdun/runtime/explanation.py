@@ -28,7 +28,7 @@ from crsdun.evaluation import cube_metrics
 from crsdun.methods import Method, RunOptions, run_method
 from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
-from crsdun.runtime.preparation import PreparedMeasurement, match_bands
+from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import record_of
 from crsdun.scenes import Scene
 
@@ -260,9 +260,7 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
 
     if not method.inspectable:
         raise InputError(f"{method.name} shows nothing of what it computes inside", "explain weights (.safetensors)")
-    truth = prepared.truth
-    if truth is not None:
-        truth = match_bands(method.fit(prepared.camera), truth)
+    truth = prepared.truth_for(method.fit(prepared.camera))
     camera = prepared.camera
     options = replace(options or RunOptions(), keep_stages=True)
     frame = torch.from_numpy(prepared.measurement.frame)

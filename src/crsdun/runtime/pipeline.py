@@ -85,8 +85,8 @@ class Pipeline:
     def __post_init__(self) -> None:
         if self.method is not None:
             self.options.check(self.method)
-        # Measured before the first computation, whose memory would count as used.
-        self.options = replace(self.options, memory=available_memory(self.options.device))
+        if self.options.memory is None:  # measured before the first computation, whose memory would count as used
+            self.options = replace(self.options, memory=available_memory(self.options.device))
         self.notes: set[str] = set()
         self.opened: dict[str | None, Method] = {}
 
@@ -96,7 +96,8 @@ class Pipeline:
 
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
         """The reconstruction, in tiles if there is not enough memory for the whole frame."""
-        method, camera = self.method or self.choose(prepared), prepared.camera
+        method = self.choose(prepared) if self.method is None else self.method
+        camera = prepared.camera
         tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
             self.note(

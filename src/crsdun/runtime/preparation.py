@@ -24,6 +24,10 @@ class PreparedMeasurement:
     camera: CassiCamera
     truth: Scene | None = None
 
+    def truth_for(self, camera: CassiCamera) -> Scene | None:
+        """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""
+        return None if self.truth is None else match_bands(camera, self.truth)
+
 
 @dataclass(frozen=True)
 class Preparation:

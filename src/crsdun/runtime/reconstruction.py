@@ -18,7 +18,7 @@ from crsdun.networks.network import fit_card
 from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard
 from crsdun.runtime.engines import open_engine
-from crsdun.runtime.preparation import PreparedMeasurement, match_bands
+from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
@@ -133,9 +133,7 @@ def decode(
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
     options = options or RunOptions()
-    truth = prepared.truth
-    if truth is not None:
-        truth = match_bands(method.fit(prepared.camera), truth)
+    truth = prepared.truth_for(method.fit(prepared.camera))
     frame = torch.from_numpy(prepared.measurement.frame)
     run = run_method(method, frame, prepared.camera, options, progress)
     figures = judge(run, truth, method.card)
