@@ -24,12 +24,15 @@ from PIL import Image
 
 import crsdun
 from crsdun.cli import main, parser
-from crsdun.networks import find_weights, zoo
-from crsdun.optics import nbk7_wavelengths, random_mask
-from crsdun.runtime import camera_for, simulate
+from crsdun.networks import find_weights
+from crsdun.networks.zoo import KINDS, NAMES
+from crsdun.optics import Exposure, nbk7_wavelengths, random_mask
+from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
+from crsdun.scenes.catalog import DATASETS
 from crsdun.solvers import SOLVERS
+from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
 from tests.scenes.datasets import made_scene, write_release
@@ -114,7 +117,7 @@ def write_measurements() -> None:
     for phase, path in enumerate(("y.npz", "large.npz", "more.npz", "captures/one.mat", "captures/two.mat")):
         cube = np.stack([0.5 + 0.4 * np.sin(rows / 6 + columns / 5 + phase + band / 9) for band in range(BANDS)])
         scene = Scene(cube, wavelengths=nbk7_wavelengths())
-        measurement = simulate(scene, mask)
+        measurement = simulate(scene, Exposure(mask))
         write_measurement(measurement, path)
         write_scene(scene, f"scenes/{Path(path).stem}.npz")
     write_arrays("meas.mat", {"meas_real": measurement.frame}, {})
@@ -171,8 +174,8 @@ def program(monkeypatch) -> ModuleType:
     """The module in which the programs of a page run; before, it has what pages take for granted."""
     module = ModuleType("documented")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(zoo, "KINDS", dict(zoo.KINDS))
-    monkeypatch.setattr(zoo, "NAMES", dict(zoo.NAMES))
+    for table in (KINDS, NAMES, SOLVERS, CUBE_LOSSES, DATASETS):  # what a page registers goes again with it
+        monkeypatch.setattr(table, "_rows", dict(table._rows))
     camera = crsdun.CassiCamera(random_mask(H, W), wavelengths=nbk7_wavelengths())
     cube = torch.rand(1, BANDS, H, W)
     given = {"mask": camera.mask, "wavelengths": camera.wavelengths, "cube": cube, "camera": camera}
@@ -187,8 +190,8 @@ def before_evaluation(program: ModuleType) -> None:
 def before_explain(program: ModuleType) -> None:
     """A measurement of produce, and a network that looks around."""
     scene = ProduceSet("test")[3]
-    program.measurement = simulate(scene, random_mask(*scene.cube.shape[1:]))
-    program.camera = camera_for(program.measurement)
+    program.measurement = simulate(scene, Exposure())
+    program.camera = Preparation().camera_for(program.measurement)
     program.network = crsdun.load("crsdun_tiny")
     Path("y.npz").unlink()  # the one of all other pages
     write_measurement(program.measurement, "y.npz")

@@ -1,8 +1,9 @@
-"""The rules of the house: which way the arrows point, and how fast the door opens."""
+"""The rules of the house: which way the arrows point, no circles, and how fast the door opens."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,60 +12,108 @@ import crsdun
 
 ROOT = Path(crsdun.__file__).parent
 
-# Each room stands above all it may import from; the ground floor is everybody's.
-GROUND = {"errors", "storage", "provenance", "registry"}
-ARROWS = {
-    "optics": set(),
-    "scenes": {"optics"},
-    "solvers": {"optics"},
-    "networks": {"optics", "solvers"},
-    "methods": {"optics", "solvers", "networks"},
-    "evaluation": {"optics", "scenes", "solvers", "networks", "methods"},
-    "training": {"optics", "scenes", "solvers", "networks", "methods", "evaluation"},
-    "runtime": {"optics", "scenes", "solvers", "networks", "methods", "evaluation"},
-    "viewing": {"optics", "scenes", "solvers", "networks", "methods", "evaluation", "training", "runtime"},
+# From the ground up: each floor may import from those before it, never from one after it.
+GROUND = ("version", "errors", "storage", "provenance", "registry")
+FLOORS = {
+    "optics": GROUND,
+    "scenes": (*GROUND, "optics"),
+    "solvers": (*GROUND, "optics"),
+    "networks": (*GROUND, "optics", "solvers"),
+    "methods": (*GROUND, "optics", "scenes", "solvers", "networks"),
+    "evaluation": (*GROUND, "optics", "scenes", "solvers", "networks", "methods"),
+    "training": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
+    "runtime": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
 }
-ARROWS["experiments"] = {*ARROWS}
-ARROWS["cli"] = {*ARROWS}
-# The version is everybody's.
-FOR_ALL = {"__version__"}
+FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
+FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")
+FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
+FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}
 
 
-def imports_of_ours(source: str) -> set[str]:
-    """First name behind ``crsdun`` in every import of a file, wherever in the file it stands."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, "relative imports hide which way the arrow points"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        found |= {name.split(".")[1] for name in names if name.startswith("crsdun.")}
+def modules() -> dict[str, Path]:
+    """Every module of ours by its dotted name without ``crsdun.``; a package is its ``__init__``."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_point_one_way(path):
-    folder = path.relative_to(ROOT).parts[0]
-    assert imports_of_ours(path.read_text()) - FOR_ALL - GROUND <= ARROWS[folder] | {folder}
+def imports(source: str, names: set[str]) -> Iterator[str]:
+    """The modules among ``names`` that a file imports, wherever in the file and whatever for."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "crsdun":
+                    yield alias.name.removeprefix("crsdun").removeprefix(".")
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            raise AssertionError("relative imports hide which way the arrow points")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "crsdun":
+            module = node.module.removeprefix("crsdun").removeprefix(".")
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".removeprefix(".")
+                yield inner if inner in names else module
 
 
-def test_the_arrow_test_sees_an_arrow_back():
-    assert imports_of_ours("def f():\n    from crsdun.networks.zoo import create") == {"networks"}
-    assert imports_of_ours("import crsdun.cli as c") == {"cli"}
-    assert imports_of_ours("from crsdun import training") == {"training"}
+def graph() -> dict[str, set[str]]:
+    """Module → the modules it imports. The root only hands names on, and is everybody's door."""
+    found = modules()
+    return {name: set(imports(path.read_text(), set(found))) - {name} for name, path in found.items() if name != ""}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or around (Tarjan)."""
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        stack.append(name)
+        for other in arrows[name]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == order[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in arrows:
+        if name not in order:
+            visit(name)
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name not in ("", "__main__")])
+def test_arrows_point_one_way(name):
+    floor = name.split(".")[0]
+    imported = {other.split(".")[0] for other in graph()[name]}
+    assert imported <= {*FLOORS[floor], floor}, f"{name} imports from a floor above it"
+
+
+def test_there_is_no_circle_not_even_inside_a_folder():
+    assert circles(graph()) == []
+
+
+def test_the_tests_of_the_house_see_what_they_should():
+    names = {"networks", "networks.zoo", "cli", "training", "errors"}
+    assert list(imports("def f():\n    from crsdun.networks.zoo import create", names)) == ["networks.zoo"]
+    assert list(imports("from crsdun.networks import zoo, create", names)) == ["networks.zoo", "networks"]
+    assert list(imports("import crsdun.cli as c\nfrom crsdun import training", names)) == ["cli", "training"]
+    with pytest.raises(AssertionError, match="relative imports"):
+        list(imports("from .zoo import create", names))
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [["b", "c"]]
 
 
 def test_torch_never_enters_a_file_format():
-    for path in (ROOT / "scenes").glob("*.py"):
+    for path in (ROOT / "scenes").rglob("*.py"):
         assert "torch" not in path.read_text(), path
 
 
 def test_numbers_of_one_camera_live_nowhere():
     """Nothing knows 54 or 256: the dispersion and sizes of the paper's camera are never written into the code."""
-    for folder in ("networks", "solvers", "runtime"):
+    for folder in ("networks", "solvers", "methods", "runtime"):
         for path in (ROOT / folder).glob("*.py"):
             numbers = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
             assert not numbers & {28, 54, 310, 256}, path

@@ -13,6 +13,8 @@ Importing the package is quick; PyTorch is loaded when a camera, network or solv
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crsdun.version import __version__
+
 if TYPE_CHECKING:
     from crsdun import evaluation, experiments, methods, networks, optics, runtime, scenes, solvers, training, viewing
     from crsdun.errors import InputError
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from crsdun.scenes import Scene, register_dataset
     from crsdun.solvers import register_solver
     from crsdun.training import register_loss
-
-__version__ = "0.1.0"
 
 _PARTS = (
     "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers", "training",

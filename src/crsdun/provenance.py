@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from crsdun import __version__
+from crsdun.version import __version__
 
 _command: ContextVar[tuple[str, ...]] = ContextVar("command", default=())
 

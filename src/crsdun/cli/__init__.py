@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from crsdun import __version__
 from crsdun.cli import (
     app,
     bench,
@@ -32,6 +31,7 @@ from crsdun.cli.options import Parser
 from crsdun.cli.printing import error_line, notify
 from crsdun.errors import InputError
 from crsdun.provenance import made_by
+from crsdun.version import __version__
 
 COMMANDS = (
     reconstruct,

@@ -1,0 +1,26 @@
+"""What puts all of it together: tables of systems under one budget, benchmarks, and the demonstration."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crsdun.experiments.bench import benchmark
+    from crsdun.experiments.demo import write_demo
+    from crsdun.experiments.tables import TableConfig, load_table, make_table
+
+# Each loads only what it needs, when it is first used.
+_HOMES = {
+    "TableConfig": "tables",
+    "benchmark": "bench",
+    "load_table": "tables",
+    "make_table": "tables",
+    "write_demo": "demo",
+}
+
+__all__ = ["TableConfig", "benchmark", "load_table", "make_table", "write_demo"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -23,13 +23,13 @@ from typing import Any
 
 import torch
 
-from crsdun import __version__
 from crsdun.evaluation import ProblemSize, multiply_adds
 from crsdun.methods.memory import keep_freed_memory
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import export, open_engine
 from crsdun.training import joint_loss
+from crsdun.version import __version__
 
 BANDS, CLASSES = ProblemSize().bands, ProblemSize().classes
 

@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from crsdun import __version__
 from crsdun.errors import InputError
 from crsdun.networks.network import Network
 from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.zoo import build, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
+from crsdun.version import __version__
 
 HEADER = "crsdun"  # the one metadata entry, JSON
 FORMAT = 1

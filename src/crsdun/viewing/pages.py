@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from crsdun import __version__
 from crsdun.errors import InputError
+from crsdun.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -23,7 +23,6 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from crsdun import __version__
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.optics import parse_wavelengths
@@ -31,6 +30,7 @@ from crsdun.runtime import choose_weights
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.solvers import SOLVERS
 from crsdun.storage import RECORD
+from crsdun.version import __version__
 from crsdun.viewing.app import pictures, spectra
 from crsdun.viewing.app.guard import Guard
 from crsdun.viewing.app.jobs import ENGINES, Job, decode, simulated
