@@ -39,7 +39,7 @@ def to_nanometres(values: Sequence[float], unit: str) -> tuple[float, ...]:
 
 
 def band_order(wavelengths: Sequence[float] | None) -> list[int] | None:
-    """Indices that sort bands by ascending wavelength; None where they ascend already, or nobody knows.
+    """Indices that sort bands by ascending wavelength; None if they ascend already or are unknown.
 
     A camera may disperse red first; a scene always begins with blue.
     """

@@ -35,29 +35,29 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
     if len(given) == 1 and not Path(given[0]).is_dir() and not _is_pattern(given[0]):
         return None
     skipped = {path.resolve() for path in other if isinstance(path, Path)}
-    paths: dict[Path, Path] = {}  # each file once, however it was given
+    found: dict[Path, Path] = {}  # each file once, however it was given
     for path in map(Path, given):
         if path.is_dir():
             files = readable(path)
         elif _is_pattern(path):
             files = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
         else:
-            paths[path.resolve()] = path
+            found[path.resolve()] = path
             continue
         files = [file for file in files if file.resolve() not in skipped]
         if not files:
             raise InputError(f"{path} holds no measurement", f"expected files such as {', '.join(WRITERS)}")
-        paths |= {file.resolve(): file for file in files}
+        found |= {file.resolve(): file for file in files}
 
-    stems, names = (Counter(getattr(file, part) for file in paths.values()) for part in ("stem", "name"))
+    stems, names = (Counter(getattr(file, part) for file in found.values()) for part in ("stem", "name"))
     for name, count in names.items():
         if count > 1:
             raise InputError(f"{count} measurements are called {name}, and so would be their results", "rename them")
-    return {file.name if stems[file.stem] > 1 else file.stem: file for file in paths.values()}
+    return {file.name if stems[file.stem] > 1 else file.stem: file for file in found.values()}
 
 
 def readable(folder: Path) -> list[Path]:
-    """The readable files directly in a folder, sorted and without hidden ones; of ENVI the header."""
+    """The files directly in a folder whose suffix we read, ENVI by its header, sorted; hidden ones are none."""
     files = (file for file in folder.iterdir() if file.suffix.lower() in WRITERS and file.is_file())
     return sorted(file for file in files if not file.name.startswith("."))
 
