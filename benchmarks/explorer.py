@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import crsdun  # noqa: E402
-from crsdun.optics import nbk7_wavelengths, random_mask  # noqa: E402
+from crsdun.optics import Exposure, nbk7_wavelengths  # noqa: E402
 from crsdun.runtime import simulate  # noqa: E402
 from crsdun.scenes import Scene, write_measurement, write_scene  # noqa: E402
 from tests.viewing.browser import CHROMIUM, DESKTOP, QUIET  # noqa: E402
@@ -55,7 +55,7 @@ def prepared(folder: Path, size: int) -> list[Path]:
     waves = [0.5 + 0.4 * np.sin(rows / 31 + columns / 17 + band / 5) for band in range(28)]
     scene = Scene(np.stack(waves), nbk7_wavelengths(), (rows // 64 + columns // 64) % 4, tuple("abcd"), "waves")
     write_scene(scene, folder / "truth.npz")
-    write_measurement(simulate(scene, random_mask(size, size)), folder / "y.npz")
+    write_measurement(simulate(scene, Exposure()), folder / "y.npz")
     network = crsdun.create("crsdun_2stg", 28, 4, width=4)
     crsdun.save(network, folder / "fresh.safetensors", class_names=tuple("abcd"), step=2)
     return [folder / name for name in ("y.npz", "truth.npz", "fresh.safetensors")]

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crsdun.evaluation import class_metrics, cube_metrics
+from crsdun.evaluation import cube_metrics
+from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.scenes.produce.rendering import VERSION
 from crsdun.scenes.scene import Scene
-from crsdun.solvers import by_name
+from crsdun.solvers import GapTv
 from crsdun.viewing import cube_to_srgb
 
 PIXELS = 1500  # of each training scene: four fifths of them on objects
@@ -108,9 +109,14 @@ class Score:
         self.right.append((fake > real) == (classes % 2 == 0))
 
     def figures(self) -> dict[str, float]:
-        metrics = class_metrics(torch.stack(self.estimates), torch.stack(self.truths), len(CLASS_NAMES))
-        told = float(torch.cat(self.right).double().mean())
-        return {"miou": metrics["miou"], "accuracy": metrics["accuracy"], "real_or_fake": told}
+        confusion = confusion_matrix(torch.stack(self.estimates), torch.stack(self.truths), len(CLASS_NAMES))
+        figures = class_figures(confusion)
+        real_or_fake = torch.cat(self.right).double().mean()
+        return {
+            "miou": float(figures["miou"]),
+            "accuracy": float(figures["accuracy"]),
+            "real_or_fake": float(real_or_fake),
+        }
 
 
 test = ProduceSet("test")
@@ -125,7 +131,7 @@ for name, look in (("true cube", spectrum), ("colour under the lamp", colour), (
         by_spectrum = classify
 
 camera = CassiCamera(random_mask(*test.size(0)), wavelengths=test.wavelengths)
-solver = by_name("gap-tv")
+solver = GapTv()
 score, cubes, start = Score(), [], time.perf_counter()
 for scene in test:
     truth = torch.from_numpy(scene.cube)

@@ -1,4 +1,4 @@
-"""The one error that is meant for a person: what is wrong, and what to do about it."""
+"""The one error that is meant for the user: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ SETTING = re.compile(r"<(\w+)>")
 
 
 class InputError(ValueError):
-    """Something that was given cannot be used.
+    """An input cannot be used.
 
     ``str(error)`` is one line, ``message; remedy``. A remedy names settings in angle brackets, as in ``set <bits>``:
     each front end puts its own control there (``worded``), and Python shows the bare name.
 
     Args:
         message: what was given and what is wrong with it.
-        remedy: what to do about it; empty where the message already tells.
+        remedy: what to do about it; empty if the message already says it.
     """
 
     def __init__(self, message: str, remedy: str = ""):

@@ -1,4 +1,4 @@
-"""How something was made: one record for every result, one fingerprint for every data set."""
+"""How results were made: one record for every result, one fingerprint for every data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _command: ContextVar[tuple[str, ...]] = ContextVar("command", default=())
 
 @contextmanager
 def made_by(command: Sequence[str]) -> Iterator[None]:
-    """Whatever is recorded inside the block was made by this command, such as ``sys.argv``."""
+    """Inside the block, records name this command, such as ``sys.argv``, as what made the result."""
     token = _command.set(tuple(command))
     try:
         yield
@@ -33,7 +33,7 @@ def made_by(command: Sequence[str]) -> Iterator[None]:
 
 
 def record(**facts: Any) -> dict[str, Any]:
-    """How a result was made, as plain JSON values: ``facts``, and what made it, when, and with which versions."""
+    """How a result was made, as plain JSON values: the given ``facts``, the command, the time and the versions."""
     return {
         "made_by": f"crsdun {__version__}",
         "when": now(),
@@ -45,29 +45,29 @@ def record(**facts: Any) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time, UTC, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Of everything that computes, and the commit where crsdun runs from its repository."""
-    found = {"crsdun": __version__, "python": platform.python_version()}
+    """Versions of everything that computes, and the commit if crsdun runs from its repository."""
+    numbers = {"crsdun": __version__, "python": platform.python_version()}
     for name in ("torch", "numpy"):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
+            numbers[name] = version(name)
     commit = _commit()
-    return found | ({"git": commit} if commit else {})
+    return numbers | ({"git": commit} if commit else {})
 
 
 def threads() -> int | None:
-    """How many PyTorch computes on; None where it is not loaded."""
+    """Number of threads of PyTorch; None if it is not loaded."""
     torch = sys.modules.get("torch")
     return None if torch is None else torch.get_num_threads()
 
 
 def hardware(device: Any, processes: int = 1) -> dict[str, Any]:
-    """Where it computes: ``device`` is a ``torch.device``."""
-    found: dict[str, Any] = {
+    """The machine that computes, as plain JSON values; ``device`` is a ``torch.device``."""
+    machine: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
@@ -78,12 +78,12 @@ def hardware(device: Any, processes: int = 1) -> dict[str, Any]:
     if device.type == "cuda":
         import torch
 
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        machine["gpu"] = torch.cuda.get_device_name(device)
+    return machine
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hex digest of a file."""
+    """SHA-256 of a file, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -92,7 +92,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def fingerprint(hashes: Mapping[str, str]) -> str:
-    """One SHA-256 for all the hashes of a data set, whatever their order."""
+    """One SHA-256 over all hashes of a data set, by name; their order does not matter."""
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
 
 
@@ -100,11 +100,11 @@ def fingerprint(hashes: Mapping[str, str]) -> str:
 def _commit() -> str | None:
     folder = str(Path(__file__).parent)
 
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True)
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     with suppress(OSError, subprocess.CalledProcessError):
-        git("ls-files", "--error-unmatch", "__init__.py")  # not merely installed inside somebody's repository
+        git("ls-files", "--error-unmatch", "__init__.py")  # and not merely installed inside another repository
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     return None

@@ -1,7 +1,7 @@
-"""Open tables: what the package knows by name, and what other packages add to it.
+"""Open tables: what the package knows by name, and what other packages add.
 
-A package adds rows when it is imported. One that names a module under the entry point ``crsdun.plugins`` is imported
-by itself, the first time a table is asked for a name it does not hold or for all of its names.
+A package adds rows when it is imported. Modules that installed packages list under the entry point ``crsdun.plugins``
+are imported automatically, when a name is first looked up that is not in a table, or when a table is first listed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Registry(Mapping[str, T]):
     """Rows by name, in the order in which they were registered.
 
     Args:
-        what: is registered here, for messages: ``solver``.
+        what: kind of thing that is registered, for messages, such as ``solver``.
     """
 
     def __init__(self, what: str):
@@ -30,31 +30,31 @@ class Registry(Mapping[str, T]):
         self._rows: dict[str, T] = {}
 
     def register(self, name: str, row: T) -> T:
-        """Add a row; the same name again replaces it only with the very same row.
+        """Add a row; registering an equal row again changes nothing.
 
         Raises:
             InputError: the name is taken.
         """
-        if self._rows.get(name, row) is not row:
+        if self._rows.get(name, row) != row:
             raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
         self._rows[name] = row
         return row
 
     def unregister(self, name: str) -> None:
-        """Take a row out again, as tests do."""
+        """Remove a row if it is there; for tests."""
         self._rows.pop(name, None)
 
     def find(self, name: str) -> T:
         """The row of this name.
 
         Raises:
-            InputError: there is none; the message names the nearest.
+            InputError: there is none; the message suggests the nearest name.
         """
         if name in self:
             return self._rows[name]
         near = get_close_matches(name, self._rows, 1)
-        meant = f"did you mean {near[0]}? There are" if near else "there are"
-        raise InputError(f"there is no {self.what} called {name!r}", f"{meant} {', '.join(self)}")
+        hint = f"did you mean {near[0]}? There are" if near else "there are"
+        raise InputError(f"there is no {self.what} called {name!r}", f"{hint} {', '.join(self)}")
 
     def __contains__(self, name: object) -> bool:
         if name not in self._rows:
@@ -76,7 +76,7 @@ class Registry(Mapping[str, T]):
 
 
 def load_plugins() -> None:
-    """Import every installed plugin, once; one that fails is named in a warning and left out."""
+    """Import every installed plugin, once; a warning names those that fail."""
     global _loaded
     if _loaded:
         return
@@ -84,7 +84,7 @@ def load_plugins() -> None:
     for plugin in entry_points(group=PLUGINS):
         try:
             plugin.load()
-        except Exception as error:  # whatever it is, crsdun works without it
+        except Exception as error:  # whatever it was, crsdun works without the plugin
             warnings.warn(f"the plugin {plugin.name} ({plugin.value}) could not be loaded: {error}", stacklevel=2)
 
 

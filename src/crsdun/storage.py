@@ -1,7 +1,7 @@
-"""The one way to write: a file or a folder is whole, or it is not there.
+"""The one way to write: a file or folder is either complete or absent.
 
-Everything is written under a hidden name beside its goal and moved into place when it is complete. Without
-``overwrite`` the move itself refuses what exists, so two programs cannot both win.
+Everything is written to a hidden folder beside its destination and moved into place once it is complete. Without
+``overwrite`` the move itself fails if the destination exists, so two programs cannot both win.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from typing import Any
 
 from crsdun.errors import InputError
 
-RECORD = "record.json"  # how the results in a folder were made; also what marks a folder as ours
-HIDDEN = ".crsdun-"  # begins the names of what is not complete yet
+RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
+HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
 
 
 # -- files -----------------------------------------------------------------------------------------------------
@@ -27,34 +26,33 @@ HIDDEN = ".crsdun-"  # begins the names of what is not complete yet
 
 @contextmanager
 def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None = None) -> Iterator[Path]:
-    """A place to write ``path`` at, of the same name; it becomes ``path`` when the block ends well.
+    """A temporary path with the same name, which becomes ``path`` when the block ends without an error.
 
     Args:
-        overwrite: replace a file that exists.
-        companion: suffix of a second file that belongs to it, such as ``.img`` of ``.hdr``; it is moved first.
+        overwrite: replace an existing file.
+        companion: suffix of a second file that belongs to it, such as ``.img`` for ``.hdr``; it is moved first.
 
     Raises:
-        InputError: the file exists and is not to be overwritten, there is no such folder, or the disk refuses.
+        InputError: the file exists and ``overwrite`` is off, its folder does not exist, or writing fails.
     """
     path = Path(path)
-    goals = [path] if companion is None else [path.with_suffix(companion), path]
-    for goal in goals:
-        check_file(goal, overwrite)
+    targets = [path] if companion is None else [path.with_suffix(companion), path]
+    for target in targets:
+        check_file(target, overwrite)
     if not path.parent.is_dir():
-        raise InputError(f"could not write {path}: there is no folder {path.parent}", "make it first")
+        raise InputError(f"could not write {path}: there is no folder {path.parent}", "create it first")
     try:
         with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=path.parent) as folder:
             yield Path(folder, path.name)
             if companion is not None and overwrite:
                 path.unlink(missing_ok=True)  # never a new companion beside an old file
-            for goal in goals:
-                _move(Path(folder, goal.name), goal, overwrite)
+            _move(Path(folder), targets, overwrite)
     except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
         raise refusal(path, error) from error
 
 
 def check_file(path: str | Path, overwrite: bool = False) -> None:
-    """Raise an InputError where a file may not be written: it exists already, or is a folder."""
+    """Raise an InputError if a file may not be written because it exists already or is a folder."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder", "choose another <out>")
@@ -74,13 +72,13 @@ def write_json(path: str | Path, value: Any, overwrite: bool = True) -> None:
 
 
 def write_bytes_durably(path: str | Path, data: bytes, keep: str | Path | None = None) -> None:
-    """A file that is on the disk, not only on its way there, when this returns.
+    """Write a file and return only when it has reached the disk.
 
     Args:
-        keep: what a file that exists is renamed to; None replaces it.
+        keep: name to which an existing file is moved; None replaces it.
 
     Raises:
-        OSError: the disk refuses; what was there is untouched.
+        OSError: writing fails; an existing file is untouched.
     """
     path = Path(path)
     part = path.with_name(f"{HIDDEN}{path.name}")
@@ -102,43 +100,42 @@ def write_bytes_durably(path: str | Path, data: bytes, keep: str | Path | None =
 
 @contextmanager
 def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """A hidden folder beside ``out`` to write into; it becomes ``out`` when the block ends well.
+    """A hidden folder to write into, which becomes ``out`` when the block ends without an error.
 
-    Nothing is left behind when it does not.
+    After an error nothing is left behind.
 
     Raises:
-        InputError: as ``check_folder``, or the disk refuses (no space, no permission).
+        InputError: as ``check_folder``, or writing fails (no space, no permission).
     """
     out = check_folder(out, overwrite)
-    # Hidden names that are no longer than any file's may be.
-    part, replaced = (
-        out.with_name(f"{HIDDEN}{out.name[:100]}.{os.getpid()}.{what}") for what in ("partial", "replaced")
-    )
     try:
-        part.mkdir(parents=True)
-        yield part
-        if overwrite and out.exists():
-            out.rename(replaced)
-        part.rename(out)  # refuses a folder that somebody has filled meanwhile
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=out.parent, ignore_cleanup_errors=True) as hidden:
+            part, replaced = Path(hidden, out.name), Path(hidden, f"{HIDDEN}replaced")
+            part.mkdir()
+            yield part
+            try:
+                if overwrite and out.exists():
+                    check_folder(out, overwrite)  # another program may have created it in the meantime
+                    out.rename(replaced)
+                part.rename(out)  # fails if another program has filled it
+            finally:
+                if replaced.exists() and not out.exists():
+                    replaced.rename(out)
     except (OSError, InputError) as error:
-        # Whoever wrote into the folder may have put the disk's refusal into words that name the hidden folder.
+        # A function that writes into the folder may have raised an InputError that names the hidden folder.
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError):
             raise
         raise refusal(out, cause) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if replaced.exists() and not out.exists():
-            replaced.rename(out)
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def check_folder(out: str | Path, overwrite: bool = False) -> Path:
-    """The folder ``out`` as an absolute path, if results may go there.
+    """The absolute path of ``out``, if results may be written there.
 
     Raises:
-        InputError: it holds results and ``overwrite`` is off, it holds something else, or nothing can be written
-            there.
+        InputError: it contains results and ``overwrite`` is off, it contains something else, or it cannot be
+            written to.
     """
     out = Path(out).resolve()
     try:
@@ -147,7 +144,7 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
         if out.is_dir() and any(out.iterdir()):
             if not (out / RECORD).is_file():
                 raise InputError(
-                    f"{out} holds no {RECORD}, so crsdun did not make it and will not overwrite it",
+                    f"{out} contains no {RECORD}, so crsdun did not create it and will not overwrite it",
                     "choose another <out>",
                 )
             if not overwrite:
@@ -160,11 +157,11 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
     return out
 
 
-# -- what the disk says ----------------------------------------------------------------------------------------
+# -- when writing fails ----------------------------------------------------------------------------------------
 
 
 def refusal(path: str | Path, error: Exception) -> InputError:
-    """What an operating system's refusal to write ``path`` means to a person."""
+    """The operating system's error on writing ``path``, in the user's terms."""
     code = getattr(error, "errno", None)
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
     if code == errno.ENOSPC:
@@ -179,16 +176,28 @@ def refusal(path: str | Path, error: Exception) -> InputError:
     )
 
 
-def _move(part: Path, goal: Path, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(part, goal)
-        return
+def _move(folder: Path, targets: list[Path], overwrite: bool) -> None:
+    """Move files that belong together from a folder to their targets; if one cannot be moved, none is left there."""
+    for count, target in enumerate(targets):
+        try:
+            if overwrite:
+                os.replace(folder / target.name, target)
+            else:
+                _move_to_free_name(folder / target.name, target)
+        except OSError:
+            for moved in targets[:count]:
+                moved.unlink()
+            raise
+
+
+def _move_to_free_name(part: Path, target: Path) -> None:
     try:
-        os.link(part, goal)  # unlike a rename, it fails where something stands
+        os.link(part, target)  # unlike a rename, it fails if the target exists
     except FileExistsError:
         raise
-    except OSError:  # this file system knows no links
-        os.rename(part, goal)
+    except OSError:  # this file system has no hard links
+        target.touch(exist_ok=False)
+        os.replace(part, target)
 
 
 def _flush_names(folder: Path) -> None:

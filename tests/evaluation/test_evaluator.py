@@ -1,7 +1,7 @@
 """Whole splits: what is measured, what is summed, what is refused."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pytest
@@ -10,12 +10,11 @@ import torch.multiprocessing
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.evaluation import Setup, evaluate, evaluate_scene
-from crsdun.evaluation.metrics import class_figures, class_metrics, cube_metrics
+from crsdun.evaluation import EvaluationOptions, evaluate, evaluate_scene
+from crsdun.evaluation.metrics import class_figures, confusion_matrix, cube_metrics
 from crsdun.evaluation.score import Score
-from crsdun.networks import ModelCard
-from crsdun.optics import Estimate, SensorNoise
-from crsdun.solvers import GapTv
+from crsdun.optics import Estimate, Exposure, ModelCard, SensorNoise
+from crsdun.solvers import GapTv, Solver
 from tests.evaluation.scenes import NAMES, WAVELENGTHS, PaintedSet
 
 
@@ -27,25 +26,25 @@ def network():
 
 @pytest.fixture(scope="module")
 def evaluation(network):
-    return evaluate(network, PaintedSet(), name="net")
+    return evaluate(network, PaintedSet())
 
 
 def test_every_stage_is_judged_by_itself(network, evaluation):
     """Against the metrics of each stage's estimates, taken one by one and class maps pooled."""
     scenes = PaintedSet()
     network.eval()
-    trials = [evaluate_scene(network, scenes, index, Setup()) for index in range(3)]
+    trials = [evaluate_scene(network, scenes, index, Exposure()) for index in range(3)]
     assert len(evaluation.stages) == 2
     for stage, figures in enumerate(evaluation.stages):
-        pairs = [(trial.estimate.cubes[stage][0], torch.from_numpy(trial.scene.cube)) for trial in trials]
+        pairs = [(trial.run.estimate.cubes[stage][0], torch.from_numpy(trial.scene.cube)) for trial in trials]
         singly = [cube_metrics(*pair) for pair in pairs]
         for name in ("psnr_db", "ssim", "sam_deg", "rmse"):
             assert figures[name] == pytest.approx(np.mean([each[name] for each in singly]), rel=1e-6)
-        estimates = torch.stack([trial.estimate.logits[stage][0].argmax(0) for trial in trials])
+        estimates = torch.stack([trial.run.estimate.logits[stage][0].argmax(0) for trial in trials])
         truths = torch.stack([torch.from_numpy(trial.scene.classes) for trial in trials])
-        pooled = class_metrics(estimates, truths, 5)
-        assert figures["miou"] == pytest.approx(pooled["miou"])
-        assert figures["accuracy"] == pytest.approx(pooled["accuracy"])
+        pooled = class_figures(confusion_matrix(estimates, truths, 5))
+        assert figures["miou"] == pytest.approx(float(pooled["miou"]))
+        assert figures["accuracy"] == pytest.approx(float(pooled["accuracy"]))
     assert evaluation.figures == evaluation.stages[1] != evaluation.stages[0]
 
 
@@ -80,7 +79,7 @@ def test_solvers_and_unlabelled_scenes_have_figures_of_cubes_only(network):
         assert evaluation.figures.keys() == {"psnr_db", "ssim", "sam_deg", "rmse"}
         assert evaluation.classes == evaluation.confusion == []
         assert "confusion" not in evaluation.scenes[0]
-    assert evaluate(network, PaintedSet(1), cubes_only=True).confusion == []
+    assert evaluate(network, PaintedSet(1), options=EvaluationOptions(cubes_only=True)).confusion == []
 
 
 def test_stages_without_classes_come_before_those_with_them():
@@ -104,32 +103,32 @@ def test_stages_without_classes_come_before_those_with_them():
 
 def test_a_large_mask_is_cropped_at_its_upper_left():
     mask = np.random.default_rng(1).random((40, 60)).astype(np.float32)
-    setup = Setup(mask=mask)
-    camera = setup.camera(32, 48, 8, WAVELENGTHS)
+    exposure = Exposure(mask=mask)
+    camera = exposure.camera_of_size(32, 48, 8, WAVELENGTHS)
     assert np.array_equal(camera.mask.numpy(), mask[:32, :48])
-    with pytest.raises(InputError, match=r"mask \(40×60\) is smaller than the scenes \(64×48\)"):
-        setup.camera(64, 48, 8, WAVELENGTHS)
-    assert setup.described()["mask"] != Setup(mask=mask + 0.1).described()["mask"]
+    with pytest.raises(InputError, match=r"mask \(40×60\) is smaller than the scene \(64×48\)"):
+        exposure.camera_of_size(64, 48, 8, WAVELENGTHS)
+    assert exposure.described()["mask"] != Exposure(mask=mask + 0.1).described()["mask"]
 
 
 def test_the_noise_of_a_scene_does_not_depend_on_the_others():
-    setup = Setup(noise=SensorNoise(photons=20))
+    exposure = Exposure(noise=SensorNoise(photons=20))
     method = GapTv(iterations=1)
     whole, alone = PaintedSet(3), PaintedSet(3)
-    frames = [evaluate_scene(method, whole, index, setup).frame for index in range(3)]
-    assert torch.equal(evaluate_scene(method, alone, 2, setup).frame, frames[2])
-    assert not torch.equal(frames[2], evaluate_scene(method, whole, 2, Setup()).frame)
-    other = Setup(noise=SensorNoise(photons=20), noise_seed=1)
+    frames = [evaluate_scene(method, whole, index, exposure).frame for index in range(3)]
+    assert torch.equal(evaluate_scene(method, alone, 2, exposure).frame, frames[2])
+    assert not torch.equal(frames[2], evaluate_scene(method, whole, 2, Exposure()).frame)
+    other = Exposure(noise=SensorNoise(photons=20), seed=1)
     assert not torch.equal(frames[2], evaluate_scene(method, whole, 2, other).frame)
-    assert setup.described()["noise"] == {"photons": 20, "seed": 0}
+    assert exposure.described()["noise"] == {"photons": 20, "seed": 0}
 
 
 def test_only_the_first_scenes(evaluation, network):
-    first = evaluate(network, PaintedSet(), first=2)
+    first = evaluate(network, PaintedSet(), options=EvaluationOptions(first=2))
     same = [[{**row, "seconds": 0} for row in rows] for rows in (first.scenes, evaluation.scenes[:2])]
     assert same[0] == same[1]
     with pytest.raises(InputError, match="at least one"):
-        evaluate(network, PaintedSet(), first=0)
+        evaluate(network, PaintedSet(), options=EvaluationOptions(first=0))
 
 
 # -- what does not belong together --------------------------------------------------------------------------------
@@ -146,9 +145,12 @@ def with_card(**fields):
     [
         (
             crsdun.create("crsdun_1stg", bands=4, classes=5, width=8),
-            "for 4 bands but the scenes of painted test have 8",
+            "for 4 bands but the camera has 8",
         ),
-        (crsdun.create("crsdun_1stg", bands=8, classes=3, width=8), "know 3 classes but painted test has 5.*--cubes"),
+        (
+            crsdun.create("crsdun_1stg", bands=8, classes=3, width=8),
+            "3 classes but painted test has 5.*cubes_only",
+        ),
         (with_card(wavelengths=tuple(range(500, 900, 50))), "up to 160 nm apart"),
         (with_card(step=1.0), "dispersion of 1 pixels per band"),
         (
@@ -165,11 +167,13 @@ def test_weights_for_other_scenes_are_refused_before_any_is_read(network, words)
 
 
 def test_an_estimate_that_is_not_finite_names_its_scene():
-    def broken(measurement, camera):
-        return Estimate([camera.adjoint(measurement) / 0])
+    @dataclass(frozen=True)
+    class Broken(Solver):
+        def __call__(self, measurement, camera, progress=None):
+            return Estimate([camera.adjoint(measurement) / 0])
 
-    with pytest.raises(InputError, match="estimate of scene 0 holds values that are not finite"):
-        evaluate(broken, PaintedSet())
+    with pytest.raises(InputError, match="scene 0: solver ended in values that are not finite"):
+        evaluate(Broken(), PaintedSet())
 
 
 # -- many processes ---------------------------------------------------------------------------------------------

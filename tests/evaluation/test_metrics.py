@@ -7,7 +7,7 @@ import torch
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.evaluation import class_metrics, cube_metrics, data_residual, multiply_adds, parameters
+from crsdun.evaluation import cube_metrics, multiply_adds, parameters
 from crsdun.evaluation.metrics import (
     authenticity_pairs,
     calibration_error,
@@ -16,6 +16,7 @@ from crsdun.evaluation.metrics import (
     confusion_matrix,
     reliability,
 )
+from crsdun.methods import data_residual
 
 generator = torch.Generator().manual_seed(0)
 TRUTH = torch.rand(3, 16, 20, generator=generator)
@@ -61,21 +62,22 @@ def test_other_shapes_are_refused():
     with pytest.raises(InputError, match="crop or resample the truth"):
         cube_metrics(TRUTH, TRUTH[:, :5])
     with pytest.raises(InputError, match="class map has shape"):
-        class_metrics(torch.zeros(2, 2).long(), torch.zeros(2, 3).long(), 2)
+        confusion_matrix(torch.zeros(2, 2).long(), torch.zeros(2, 3).long(), 2)
 
 
 def test_miou_by_hand():
     #                     background, then classes 1, 2, 3; class 3 never occurs; two pixels are unlabelled
     truth = torch.tensor([[0, 0, 1, 1, 1, 2, -1, -1]])
     estimate = torch.tensor([[0, 1, 1, 1, 2, 2, 1, 2]])
-    metrics = class_metrics(estimate, truth, classes=4)
+    metrics = class_figures(confusion_matrix(estimate, truth, classes=4))
     expected = (2 / (4 + 1e-4) + 1 / (2 + 1e-4) + 0) / 3
-    assert metrics["miou"] == pytest.approx(expected, rel=1e-9)
-    assert metrics["miou_present"] == pytest.approx(expected * 3 / 2, rel=1e-9)
-    assert metrics["accuracy"] == pytest.approx(4 / 6)
-    assert class_metrics(estimate, torch.zeros_like(truth), classes=4)["miou_present"] is None
+    assert metrics["miou"].item() == pytest.approx(expected, rel=1e-9)
+    assert metrics["miou_present"].item() == pytest.approx(expected * 3 / 2, rel=1e-9)
+    assert metrics["accuracy"].item() == pytest.approx(4 / 6)
+    background = class_figures(confusion_matrix(estimate, torch.zeros_like(truth), classes=4))
+    assert math.isnan(background["miou_present"])
     with pytest.raises(InputError, match="holds class 2 but these weights know 2 classes"):
-        class_metrics(estimate, truth, classes=2)
+        confusion_matrix(estimate, truth, classes=2)
 
 
 def test_data_residual():

@@ -17,7 +17,8 @@ from tests.evaluation.scenes import NAMES, PaintedSet
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
     network = crsdun.create("crsdun_2stg", bands=8, classes=5, width=8)
-    evaluation = evaluate(network, PaintedSet(), name="50 % of a_network")
+    network.name = "50 % of a_network"
+    evaluation = evaluate(network, PaintedSet())
     write_tables(evaluation, folder)
     return evaluation, folder
 

@@ -30,10 +30,10 @@ def test_systems_without_glibc_are_left_alone(monkeypatch):
 
 
 FAULTS = """
-import resource, torch, crsdun.runtime
+import resource, torch, crsdun.methods
 torch.set_num_threads(1)
 if {keep}:
-    crsdun.runtime.keep_freed_memory()
+    crsdun.methods.keep_freed_memory()
 def work():
     for _ in range(20):  # the first ones still find their places
         torch.ones(8 << 20)

@@ -10,8 +10,9 @@ import torch
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.methods.tiles import BYTES_PER_PIXEL_AND_WIDTH, Tiles, automatic_tiles, by_tiles
+from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
 from crsdun.networks import Network
+from crsdun.networks.network import BYTES_PER_PIXEL_AND_WIDTH
 from crsdun.optics import CassiCamera, Estimate, random_mask
 
 BANDS, W = 3, 10
@@ -139,7 +140,7 @@ PEAK = """
 import torch, crsdun
 torch.set_num_threads(1)
 from crsdun.optics import CassiCamera, random_mask
-from crsdun.runtime import keep_freed_memory
+from crsdun.methods import keep_freed_memory
 def status(field):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(field))
 keep_freed_memory()

@@ -13,7 +13,7 @@ from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, multiply_adds, parameters
 from crsdun.networks.blocks import ChannelGroupNorm, ChannelLayerNorm
 from crsdun.networks.checkpoint_adapters import rename
-from crsdun.networks.crsdun import pad_to_multiple
+from crsdun.networks.unet import pad_to_multiple
 from crsdun.networks.unfolding import gradient_step, soft_threshold
 from tests.networks.examination import NetworkExamination
 

@@ -141,21 +141,15 @@ def test_moves_keep_the_camera(camera):
 
 
 @every_camera
-def test_the_words_of_the_field(camera):
+def test_the_first_guess_and_the_dispersed_mask(camera):
+    """H and Φ of the field."""
     y = camera.forward(cube_for(camera, 2))
-    unshifted = camera.gather(y * 2 / camera.bands)
-    assert torch.equal(camera.measurement_form(y, "Y"), y)
-    torch.testing.assert_close(camera.measurement_form(y, "H"), unshifted)
-    torch.testing.assert_close(camera.measurement_form(y, "HM"), unshifted * camera.mask)
-    phi, phi_phi_t = camera.mask_form("Phi_PhiPhiT")
-    assert torch.equal(camera.mask_form("Phi"), phi)
-    torch.testing.assert_close(phi.sum(-2).sum(-1), camera.mask_form("Mask").sum(-2).sum(-1))
-    assert (phi_phi_t > 0).all()
-    assert torch.equal(phi_phi_t[camera.diagonal > 0], camera.diagonal[camera.diagonal > 0])
-    with pytest.raises(InputError, match="expected Y, H or HM"):
-        camera.measurement_form(y, "X")
-    with pytest.raises(InputError, match="expected Mask, Phi or Phi_PhiPhiT"):
-        camera.mask_form("Psi")
+    torch.testing.assert_close(camera.initial_estimate(y), camera.gather(y * 2 / camera.bands))
+    phi = camera.disperse(camera.mask_per_band)
+    assert phi.shape == (camera.bands, camera.height, camera.measurement_width)
+    torch.testing.assert_close(phi.sum(-2).sum(-1), camera.mask_per_band.sum(-2).sum(-1))
+    torch.testing.assert_close(phi.sum(0), camera.forward(torch.ones_like(camera.mask_per_band)))
+    assert torch.equal(camera.diagonal > 0, phi.sum(0) > 0)
 
 
 def test_grey_masks_are_squared_in_the_diagonal():

@@ -9,8 +9,10 @@ import torch
 import crsdun
 from crsdun.errors import InputError
 from crsdun.networks.blocks import to_windows
+from crsdun.networks.checkpoint import WeightsHeader
 from crsdun.networks.super_tokens import SuperTokenAttention
-from crsdun.runtime import Engine, camera_for, explain, simulate
+from crsdun.optics import Exposure, ModelCard
+from crsdun.runtime import Engine, Preparation, explain, simulate
 from crsdun.runtime.explanation import recording
 from crsdun.scenes import Scene
 
@@ -31,14 +33,15 @@ def network(name: str = "crsdun_2stg", **settings) -> crsdun.networks.Network:
     for part in made.modules():
         if isinstance(part, SuperTokenAttention):
             torch.nn.init.normal_(part.refine.qkv.weight)
-    made.card = crsdun.networks.ModelCard(class_names=NAMES if made.config.classes else None)
+    made.card = ModelCard(class_names=NAMES if made.config.classes else None)
+    made.name = "weights"
     return made
 
 
-def explained(made: crsdun.networks.Network, seen: Scene | None = None, **settings):
+def explained(made: crsdun.networks.Network, seen: Scene | None = None, truth: Scene | None = None):
     seen = scene() if seen is None else seen
-    measurement = simulate(seen, np.random.default_rng(0).random(seen.cube.shape[1:]))
-    return explain(measurement, camera_for(measurement), made, "weights", **settings)
+    measurement = simulate(seen, Exposure(np.random.default_rng(0).random(seen.cube.shape[1:])))
+    return explain(Preparation().prepare(measurement, truth), made)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +195,6 @@ def test_questions_without_an_answer_are_refused(explanation):
 
 def test_an_exported_network_hides_its_inside():
     made = network("crsdun_1stg")
-    header = crsdun.networks.checkpoint.header_for(made, made.card) | {"export": {}}
-    with pytest.raises(InputError, match=r"explain the weights \(\.safetensors\)"):
+    header = WeightsHeader.of(made, export={})
+    with pytest.raises(InputError, match=r"explain weights \(\.safetensors\)"):
         explained(Engine("onnxruntime", header, lambda frame, mask: []))

@@ -34,7 +34,7 @@ def psnr(cube: Tensor, truth: Tensor) -> float:
 
 @pytest.fixture(params=sorted(solvers.SOLVERS))
 def solver(request):
-    return solvers.by_name(request.param)
+    return solvers.create_solver(request.param)
 
 
 @pytest.fixture
@@ -214,12 +214,12 @@ def test_bad_measurements_are_answered_in_one_line(quick, camera):
 
 
 def test_solvers_by_name():
-    assert solvers.by_name("gap-tv", iterations=7) == solvers.GapTv(iterations=7)
-    assert isinstance(solvers.by_name("admm-tv"), solvers.AdmmTv)
+    assert solvers.create_solver("gap-tv", iterations=7) == solvers.GapTv(iterations=7)
+    assert isinstance(solvers.create_solver("admm-tv"), solvers.AdmmTv)
     with pytest.raises(InputError, match="admm-tv"):
-        solvers.by_name("gap")
+        solvers.create_solver("gap")
     with pytest.raises(InputError, match="first_weight"):
-        solvers.by_name("gap-tv", relaxation=1.5)
+        solvers.create_solver("gap-tv", relaxation=1.5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How good and how costly an estimate is: metrics by named protocol, whole splits, parameters and multiply-adds."""
+"""How good and how costly methods are: metrics by named protocol, whole splits, parameters and multiply-adds."""
 
 from crsdun.evaluation.comparison import Comparison, compare
 from crsdun.evaluation.cost import multiply_adds, parameters

@@ -1,4 +1,4 @@
-"""Two methods on the same scenes: how much better one is, and how sure that is."""
+"""Two methods on the same scenes: how much better one is, and how certain that is."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """The interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def compare(a: Evaluation, b: Evaluation) -> list[Comparison]:
     """Paired differences B − A of every figure that both have.
 
-    The interval is a paired bootstrap over scenes: 10 000 times as many scenes as there are, drawn with replacement
-    (seed 0), the same for A and B; means are taken and confusion matrices pooled anew each time, and the interval
-    reaches from the 2.5th to the 97.5th percentile of the differences. It tells what other scenes of the same kind
-    would have changed, not what another training run would; of fewer than about ten scenes it is too narrow.
+    The interval is a paired bootstrap over scenes: 10 000 resamples of all scenes, drawn with replacement (seed 0),
+    the same for A and B. Means are taken and confusion matrices pooled for each resample, and the interval runs from
+    the 2.5th to the 97.5th percentile of the differences. It covers what other scenes of the same kind would have
+    changed, not what another training run would; for fewer than about ten scenes it is too narrow.
 
     Raises:
-        InputError: other scenes, data, protocol or camera, or a single scene.
+        InputError: scenes, data, protocol or camera differ, or there is a single scene.
     """
     check_comparable(a, b)
     count = len(a.scenes)
@@ -64,7 +64,7 @@ def compare(a: Evaluation, b: Evaluation) -> list[Comparison]:
 
 
 def check_comparable(a: Evaluation, b: Evaluation) -> None:
-    """Raise an InputError that names the difference, unless both were judged on the same measurements by one rule."""
+    """Raise an InputError that names the difference unless both used the same measurements and protocol."""
     names_a, names_b = ([row["name"] for row in each.scenes] for each in (a, b))
     if a.data["fingerprint"] != b.data["fingerprint"]:
         raise InputError(
@@ -103,14 +103,14 @@ def _of_classes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Compa
     names: Sequence[str] = a.data["class_names"]
     matrices = [_matrices(each.scenes, len(names)) for each in (a, b)]
     whole = [class_figures(each.sum(0), names) for each in matrices]
-    # Some hundred resamples at a time: all at once would take memory by the square of the classes.
-    drawn = [
+    # A few hundred resamples at a time: the memory for all at once grows with the square of the classes.
+    resampled = [
         [class_figures(torch.tensordot(part, each, dims=1), names) for part in weights.split(500)]
         for each in matrices
     ]
     for figure in POOLED_FIGURES:
         if figure in whole[0]:
-            of_a, of_b = (torch.cat([part[figure] for part in each]) for each in drawn)
+            of_a, of_b = (torch.cat([part[figure] for part in each]) for each in resampled)
             yield _comparison(figure, whole[0][figure], whole[1][figure], of_b - of_a)
 
 

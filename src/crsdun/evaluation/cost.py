@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""The cost of a network: parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def multiply_adds(network: Network, height: int = 256, width: int = 256, step: f
 
     Convolutions, matrix products and attention count their products; a norm with affine parameters counts five
     operations an element where its statistics come from the data and two where they are stored. Pointwise
-    functions, softmax and copies count nothing. Nothing is computed: the network runs on the ``meta`` device.
-    A training-free solver before a segmenter counts nothing, as it does alone.
+    functions, softmax and copies are not counted, nor is a training-free solver before a segmenter. Nothing is
+    computed: the network runs on the ``meta`` device.
     """
     ghost = copy.deepcopy(network.learnt_part).to("meta").eval()
     camera = CassiCamera(torch.empty(height, width, device="meta"), bands=ghost.config.bands, step=step)

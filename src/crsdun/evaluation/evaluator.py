@@ -1,4 +1,4 @@
-"""A method on a split of a data set: every scene is measured by a simulated camera, estimated and compared."""
+"""A method on a split of a data set: every scene is measured by a simulated camera, estimated, and compared."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is judged, and how.
+    """What is evaluated, and how.
 
     Attributes:
         protocol: a name in ``PROTOCOLS``.
         device: where to compute.
-        first: judge only so many scenes, from the beginning of the split; None for all.
-        cubes_only: judge no classes.
+        first: evaluate only this many scenes, from the beginning of the split; None for all.
+        cubes_only: ignore classes.
     """
 
     protocol: str = "crsdun"
@@ -42,13 +42,13 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class SceneResult:
-    """One scene and what a method made of its measurement.
+    """One scene and the result of a method on its measurement.
 
     Attributes:
         name: of the scene in its set.
         scene: the truth.
         frame: the measurement, (H,Wm), on the CPU.
-        run: the estimate of every stage, on the device it was computed on, batch of 1.
+        run: the estimates of all stages, on the device where they were computed, batch of 1.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Evaluation:
         method: its name.
         protocol: in ``PROTOCOLS``.
         data: ``name`` of the set, ``bands``, ``wavelengths_nm``, ``class_names``, ``fingerprint`` (SHA-256 of the
-            hashes of all it consists of).
+            hashes of everything in it).
         camera: as ``Exposure.described``.
-        stages: the figures over all scenes (``Score.compute``) of each stage, first to last; the last one counts.
-        classes: of each class its number, name and ``class_scores`` in the last stage; empty where not judged.
-        confusion: (N,N), pixels, true × estimated class; empty where not judged.
-        scenes: of each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, where
-            judged, its confusion matrix as ``[true, estimated, pixels]`` of the entries that are not 0.
+        stages: the figures over all scenes (``Score.compute``) of each stage, first to last; the last is the result.
+        classes: for each class its number, name and ``class_scores`` in the last stage; empty without classes.
+        confusion: (N,N), pixels, true × estimated class; empty without classes.
+        scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
+            classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0.
         record: how the figures were made.
     """
 
@@ -87,11 +87,11 @@ class Evaluation:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Of the answer, the last stage."""
+        """Of the last stage."""
         return self.stages[-1]
 
 
-# Of a single scene, where most classes do not occur, the paper's mean over all classes says nothing.
+# Most classes do not occur in a single scene, so the paper's mean over all classes is meaningless there.
 SCENE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse", "miou_present", "accuracy")
 
 
@@ -102,18 +102,18 @@ def evaluate(
     options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a method on a split, one scene in memory at a time.
+    """Evaluate a method on a split, with one scene in memory at a time.
 
     In a process group (``torch.distributed``) every process computes a share of the scenes and all return the same.
 
     Args:
         method: a network (on the device of ``options``; its mode is left as it was), a solver, or any other method.
-        scenes: of any sizes; without labels only the cubes are judged, and so they are of a method without classes.
+        scenes: of any size; without labels, or with a method without classes, only the cubes are compared.
         exposure: how they are measured; None takes a random mask and step 2, without noise.
         progress: called with (done, total) after each scene of this process.
 
     Raises:
-        InputError: method, scenes and camera do not belong together, there is no such protocol, a mask is too small
+        InputError: method, scenes and camera do not fit together, there is no such protocol, a mask is too small
             for a scene, an estimate is not finite, or there are more processes than scenes.
     """
     from crsdun.evaluation.score import Score  # torchmetrics takes a second to import
@@ -122,11 +122,11 @@ def evaluate(
     get_protocol(options.protocol)
     class_names = () if options.cubes_only else check_fit(method, scenes, exposure)
     count = len(scenes) if options.first is None else min(options.first, len(scenes))
-    rank, processes = _place()
+    rank, processes = _rank_and_size()
     if count < 1:
-        raise InputError(f"the first {count} scenes of {scenes.name} are none", "judge at least one")
+        raise InputError(f"the first {count} scenes of {scenes.name} are none", "evaluate at least one")
     if processes > count:
-        raise InputError(f"{count} scenes cannot be shared by {processes} processes", "take fewer processes")
+        raise InputError(f"{count} scenes cannot be shared by {processes} processes", "use fewer processes")
 
     share = range(rank, count, processes)
     stages: list[Score] = []
@@ -138,7 +138,7 @@ def evaluate(
             names = class_names if result.run.estimate.logits else ()
             stages = [Score(options.protocol, names).to(options.device) for _ in result.run.estimate.cubes]
         rows[index] = _judge(result, stages)
-        del result  # or two scenes would be in memory while the next one is estimated
+        del result  # or two scenes would be in memory during the next estimate
         if progress is not None:
             progress(done, len(share))
 
@@ -170,16 +170,16 @@ def evaluate(
 
 
 def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str, ...]:
-    """The names of the classes that can be judged, none where the scenes or the method know no classes.
+    """The names of the classes that can be compared; none if the scenes or the method have no classes.
 
     Raises:
         InputError: the method was trained for other bands, another dispersion or other classes.
     """
-    # A camera of one pixel has the bands and the dispersion, and that is all that is compared.
+    # A camera of one pixel has the bands and the dispersion, which is all that is compared.
     method.fit(exposure.camera_of_size(1, 1, scenes.bands, scenes.wavelengths))
     if not scenes.class_names or not method.class_count:
         return ()
-    remedy = "use weights for these classes, or judge the cubes alone with <cubes_only>"
+    remedy = "use weights for these classes, or compare only the cubes with <cubes_only>"
     if len(scenes.class_names) != method.class_count:
         raise InputError(
             f"these weights know {method.class_count} classes but {scenes.name} has {len(scenes.class_names)}", remedy
@@ -194,7 +194,7 @@ def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str
 def evaluate_scene(
     method: Method, scenes: SceneSet, index: int, exposure: Exposure, device: str | torch.device = "cpu"
 ) -> SceneResult:
-    """Measure one scene of a set and let a method estimate it.
+    """Measure one scene of a set and run a method on the measurement.
 
     Raises:
         InputError: the mask is too small, or the estimate not finite.
@@ -210,7 +210,7 @@ def evaluate_scene(
 
 
 def _judge(result: SceneResult, stages: Sequence[Score]) -> dict[str, Any]:
-    """Add a scene to the scores of every stage; its own row."""
+    """Add a scene to the scores of all stages, and return its own row."""
     truth = torch.from_numpy(result.scene.cube)
     classes = None if result.scene.classes is None else torch.from_numpy(result.scene.classes)
     with torch.inference_mode():
@@ -232,15 +232,15 @@ def _class_rows(confusion: Tensor, class_names: Sequence[str]) -> list[dict[str,
     ]
 
 
-def _place() -> tuple[int, int]:
-    """Number of this process and how many there are."""
+def _rank_and_size() -> tuple[int, int]:
+    """The number of this process, and the number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def _of_all_processes(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    _, processes = _place()
+    _, processes = _rank_and_size()
     if processes == 1:
         return rows
     gathered: list[Any] = [None] * processes

@@ -1,4 +1,4 @@
-"""How good an estimate is: of cubes under a named protocol, of class maps from their confusion matrix.
+"""How good an estimate is: cubes under a named protocol, class maps by their confusion matrix.
 
 Legend: C bands · H, W scene · N classes, 0 the background · a confusion matrix is (N,N), true × estimated class.
 """
@@ -30,8 +30,8 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
         protocol: a name in ``PROTOCOLS``; it decides on ``psnr_db`` and ``ssim``.
 
     Returns:
-        ``psnr_db`` · ``ssim`` (None where the scene is smaller than its kernel) · ``sam_deg`` the mean spectral angle
-        over pixels whose true spectrum is not black (None where all are) · ``rmse`` · ``protocol``.
+        ``psnr_db`` · ``ssim`` (None if the scene is smaller than its kernel) · ``sam_deg`` the mean spectral angle
+        over pixels whose true spectrum is not black (None if all are) · ``rmse`` · ``protocol``.
 
     Raises:
         InputError: the shapes differ, or there is no such protocol.
@@ -54,7 +54,7 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
 
 
 def spectral_angles(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Angle in degrees between the spectra of each pixel of two (C,H,W), (H,W)."""
+    """Angle in degrees between the spectra at each pixel of two cubes (C,H,W), (H,W)."""
     cosine = torch.nn.functional.cosine_similarity(estimate.double(), truth.double(), dim=0)
     return cosine.clamp(-1, 1).arccos().rad2deg()
 
@@ -63,15 +63,15 @@ def spectral_angles(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Pixels of each true class (rows) that were taken for each class (columns), (N,N) int64.
+    """The number of pixels of each true class (rows) assigned to each class (columns), (N,N) int64.
 
     Args:
         estimate: (..., H, W) integers 0..N−1.
-        truth: the same shape; negative where nobody knows, which counts nowhere.
+        truth: the same shape; negative where unknown, which is ignored.
         classes: N, background (class 0) included.
 
     Raises:
-        InputError: the shapes differ, or the truth holds classes from N on.
+        InputError: the shapes differ, or the truth contains a class of N or more.
     """
     if estimate.shape != truth.shape:
         raise InputError(f"the true class map has shape {tuple(truth.shape)}, the estimate {tuple(estimate.shape)}")
@@ -86,7 +86,7 @@ def confusion_matrix(estimate: Tensor, truth: Tensor, classes: int) -> Tensor:
 
 
 def class_scores(confusion: Tensor) -> dict[str, Tensor]:
-    """Of each class of a confusion matrix (..., N, N): all (..., N), and 0 for a class that is nowhere.
+    """Scores of each class of a confusion matrix (..., N, N); all are (..., N), and 0 for a class that never occurs.
 
     ``pixels`` in the truth · ``iou`` TP / (TP + FP + FN + 1e-4) · ``precision`` · ``recall`` · ``f1``.
     """
@@ -103,16 +103,16 @@ def class_scores(confusion: Tensor) -> dict[str, Tensor]:
 
 
 def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """A confusion matrix (..., N, N) in a few figures, (...) each.
+    """A few figures of a confusion matrix (..., N, N), (...) each.
 
-    ``miou``, ``f1``, ``precision`` and ``recall`` are means over the N−1 foreground classes, an absent one counting
-    0 (the paper's mIoU, when the matrix holds all pixels of a split) · ``miou_present`` the mean IoU over the
-    foreground classes that occur in the truth, NaN where none does · ``accuracy`` the share of labelled pixels that
-    are right.
+    ``miou``, ``f1``, ``precision`` and ``recall`` are means over the N−1 foreground classes, an absent one
+    counting as 0 (the paper's mIoU, if the matrix counts all pixels of a split) · ``miou_present`` the mean IoU over
+    the foreground classes that occur in the truth, NaN if none does · ``accuracy`` the fraction of labelled pixels
+    that are right.
 
-    Where classes come in pairs *real X* / *fake X*, of the pixels that truly belong to a pair: ``kind_accuracy`` the
-    share that was taken for the right X, real or fake; and among those, ``authenticity_accuracy`` the share for
-    which real or fake is right too. Guessing gives the latter about a half.
+    If classes come in pairs *real X* / *fake X*, among the pixels that truly belong to a pair: ``kind_accuracy`` the
+    fraction assigned to the right X, real or fake; and among those, ``authenticity_accuracy`` the fraction for which
+    real or fake is right too. Guessing gives about one half for the latter.
     """
     confusion = confusion.double()
     scores = class_scores(confusion)
@@ -136,25 +136,25 @@ def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -
 
 
 def authenticity_pairs(class_names: Sequence[str]) -> list[tuple[int, int]]:
-    """Classes called ``real X`` with those called ``fake X``."""
+    """Pairs of the classes called ``real X`` and ``fake X``."""
     places = {name: place for place, name in enumerate(class_names)}
     kinds = [name.removeprefix("real ") for name in class_names if name.startswith("real ")]
     return [(places[f"real {kind}"], places[f"fake {kind}"]) for kind in kinds if f"fake {kind}" in places]
 
 
-# -- how sure ---------------------------------------------------------------------------------------------------
+# -- confidence -------------------------------------------------------------------------------------------------
 
 
 def reliability(logits: Tensor, truth: Tensor) -> Tensor:
-    """How sure a class map is and how often it is right, by confidence.
+    """How confident a class map is and how often it is right, binned by confidence.
 
     Args:
         logits: (N,H,W).
-        truth: (H,W), negative where nobody knows, which counts nowhere.
+        truth: (H,W), negative where unknown, which is ignored.
 
     Returns:
-        (3, 16) float64: pixels, sum of the confidences (largest softmax), right pixels; for 15 bins of confidence
-        of equal width and, as torchmetrics has it, one for a confidence of exactly 1.
+        (3, 16) float64: pixels, sum of confidences (largest softmax) and right pixels, for 15 bins of confidence
+        of equal width and, as in torchmetrics, one for a confidence of exactly 1.
     """
     confidence, estimate = logits.float().softmax(0).max(0)
     known = truth >= 0
@@ -166,9 +166,9 @@ def reliability(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def calibration_error(bins: Tensor) -> float | None:
-    """Expected calibration error (l1) of ``reliability``: Σ_bins share · |accuracy − mean confidence|, 0..1.
+    """Expected calibration error (l1) of ``reliability``: Σ_bins fraction · |accuracy − mean confidence|, 0..1.
 
-    None where no pixel is labelled. Source: Guo et al., "On calibration of modern neural networks", ICML 2017.
+    None if no pixel is labelled. Source: Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
     pixels, confidence, right = bins
     return float((right - confidence).abs().sum() / pixels.sum()) if pixels.sum() > 0 else None

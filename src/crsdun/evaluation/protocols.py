@@ -1,4 +1,4 @@
-"""How a cube is compared with the truth: "PSNR" is not one number, so every protocol has a name."""
+"""How a cube is compared with the truth. "PSNR" is not one number, so every protocol has a name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from crsdun.errors import InputError
 
 SSIM_KERNEL = 11  # pixels that the Gaussian of SSIM (σ 1.5) is wide
-# Equal pictures have an infinite PSNR, which would swallow every mean.
+# Equal images have an infinite PSNR, which would make every mean infinite.
 HIGHEST_PSNR = 100.0
 
 
@@ -20,12 +20,12 @@ class Protocol:
     """One convention of the field. Nothing is ever clipped, and truth and estimate are treated alike.
 
     Attributes:
-        name: by which it is asked for, and which stands beside every number.
-        per_band: PSNR is the mean over the bands' own, not that of the whole cube.
-        levels: values are multiplied by this and rounded before PSNR; None compares them as they are.
-        peak: what PSNR takes as the largest value, on that scale.
-        zero_border: SSIM continues the bands by zeros; without it by reflection.
-        words: what it does, for tables and the documentation.
+        name: for requesting it, and given with every figure.
+        per_band: PSNR is the mean over bands, not that of the whole cube.
+        levels: values are multiplied by this and rounded before PSNR; None leaves them unchanged.
+        peak: the largest value for PSNR, on that scale.
+        zero_border: SSIM pads the bands with zeros; otherwise by reflection.
+        description: in one line, for tables and the documentation.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Protocol:
     levels: int | None
     peak: float
     zero_border: bool
-    words: str
+    description: str
 
     def psnr(self, estimate: Tensor, truth: Tensor) -> float:
         """Peak signal-to-noise ratio of two cubes (C,H,W) in dB, at most ``HIGHEST_PSNR`` in each term."""
@@ -70,7 +70,7 @@ PROTOCOLS = {
             levels=None,
             peak=1.0,
             zero_border=False,
-            words="PSNR over the whole cube and SSIM, both with data range 1",
+            description="PSNR over the whole cube and SSIM, both with data range 1",
         ),
         # ``torch_psnr`` and ``torch_ssim`` of the toolbox released with MST (Cai et al., CVPR 2022), under which most
         # networks of the field were published. The factor is 256 and the peak 255, as there.
@@ -80,7 +80,9 @@ PROTOCOLS = {
             levels=256,
             peak=255.0,
             zero_border=True,
-            words="PSNR of round(256 x) with peak 255, mean over bands; SSIM with data range 1 and zero borders",
+            description=(
+                "PSNR of round(256 x) with peak 255, mean over bands; SSIM with data range 1 and zero borders"
+            ),
         ),
         Protocol(
             "float",
@@ -88,7 +90,7 @@ PROTOCOLS = {
             levels=None,
             peak=1.0,
             zero_border=False,
-            words="PSNR with data range 1, mean over bands; SSIM with data range 1",
+            description="PSNR with data range 1, mean over bands; SSIM with data range 1",
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""What is printed of the systems, mostly in the CRSDUN paper; nothing here is measured."""
+"""Published figures of the systems, mostly from the CRSDUN paper; none of them is measured here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PAPER = "He et al., CVPR 2026"
 
 @dataclass(frozen=True)
 class Published:
-    """What is printed of a system: FVgNET, 50 test scenes; counts as ``ProblemSize``. None where nothing is.
+    """Published figures of a system: FVgNET, 50 test scenes; counts for ``ProblemSize``. None if unpublished.
 
     Attributes:
         psnr_db, miou: over the test scenes, mIoU as a share of 1.
         parameters: learnt values.
         multiply_adds: of one scene.
-        source: where it is printed.
+        source: where they are published.
     """
 
     psnr_db: float | None = None
@@ -27,7 +27,7 @@ class Published:
 
 
 class ProblemSize(NamedTuple):
-    """What counts depend on besides the network; the published one."""
+    """What counts depend on besides the network; the default is the published setting."""
 
     bands: int = 28
     classes: int = 23
@@ -44,7 +44,7 @@ PUBLISHED = {
     "ssr_9stg+seg": Published(39.50, 0.8574, 10.3e6, 161.0e9),
     "crsdun_3stg": Published(39.35, 0.9011, 4.02e6, 59.49e9),
     "crsdun_5stg": Published(39.88, 0.9233, 6.73e6, 99.07e9),
-    # The ablation table, whose row of the whole network differs from the main table's in the last digit of mIoU.
+    # From the ablation table, whose row of the full network differs from the main table in the last digit of mIoU.
     "crsdun_3stg_baseline1": Published(37.33, 0.8431, 3.96e6, 60.41e9),
     "crsdun_3stg_theta": Published(37.90, 0.8608, 3.96e6, 60.68e9),
     "crsdun_3stg_lista": Published(38.03, 0.8655, 3.96e6, 60.91e9),

@@ -1,4 +1,4 @@
-"""Figures of many scenes as sums, which add up over scenes and over processes."""
+"""Figures of many scenes, kept as sums that add up over scenes and processes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CUBE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
 class Score(Metric):
     """All figures of one stage over the scenes of a split.
 
-    ``score(cube, truth, …)`` adds a scene and returns its own figures, ``score.compute()`` those of all scenes, in
-    a process group of all processes. Cubes are judged scene by scene and averaged; class maps are pooled over all
-    labelled pixels.
+    ``score(cube, truth, …)`` adds a scene and returns its figures; ``score.compute()`` returns those of all scenes,
+    in a process group those of all processes. Figures of cubes are averaged over scenes; class maps are pooled over
+    all labelled pixels.
 
     Args:
         protocol: a name in ``PROTOCOLS``.
-        class_names: N names; empty where nobody named the classes.
-        classes: N where the classes have no names; 0 judges no classes.
+        class_names: N names; empty if the classes have no names.
+        classes: N if the classes have no names; 0 ignores classes.
     """
 
     full_state_update = False
@@ -65,7 +65,7 @@ class Score(Metric):
         Args:
             cube, truth: (C,H,W), estimated and true; the truth may be on another device.
             logits: (N,H,W), of a method that segments.
-            classes: (H,W), the true ones on any device, negative where unknown; None where the scene has no labels.
+            classes: (H,W), the true ones on any device, negative where unknown; None if the scene has no labels.
         """
         metrics = cube_metrics(cube, truth.to(cube.device), self.protocol)
         for place, name in enumerate(CUBE_FIGURES):
@@ -80,7 +80,7 @@ class Score(Metric):
     def compute(self) -> tuple[dict[str, Any], Tensor]:
         """The figures and the confusion matrix (N,N).
 
-        Figures are means of the cubes' (None where no scene has one) and, where pixels are labelled,
+        The figures are the means over cubes (None if no scene has the figure) and, if pixels are labelled,
         ``class_figures`` and ``calibration_error``.
         """
         means = (self.sums / self.counts).tolist()
@@ -93,19 +93,19 @@ class Score(Metric):
 
 
 def _plain(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """None instead of NaN, which JSON does not have."""
     return None if value != value else value
 
 
-# What is told of the single scene of a reconstruction.
+# Figures that are meaningful for the single scene of a reconstruction.
 RECONSTRUCTION_CLASS_FIGURES = ("miou", "miou_present", "accuracy")
 
 
 def judge(run: MethodRun, truth: Scene | None, card: ModelCard, protocol: str = "crsdun") -> list[dict[str, Any]]:
     """The figures of every stage of a run on one scene, first to last.
 
-    ``data_residual`` always; with a true scene on the same bands those of ``cube_metrics``; and where its classes
-    are those of the card (as far as both name them) ``miou``, ``miou_present`` and ``accuracy``.
+    Always ``data_residual``; with a true scene on the same bands those of ``cube_metrics``; and if its classes are
+    those of the card (unless one of them has no names) ``miou``, ``miou_present`` and ``accuracy``.
     """
     rows: list[dict[str, Any]] = []
     for residual, (x, theta) in zip(run.residuals, run.estimate.stages, strict=True):
@@ -123,5 +123,5 @@ def judge(run: MethodRun, truth: Scene | None, card: ModelCard, protocol: str = 
 
 
 def same_classes(card: ModelCard, truth: Scene) -> bool:
-    """Whether weights and a true scene have the same classes, or one of them does not name its own."""
+    """Whether weights and a true scene have the same class names, or one of them has none."""
     return None in (card.class_names, truth.class_names) or card.class_names == truth.class_names

@@ -1,4 +1,4 @@
-"""An evaluation as files: JSON for programs, CSV for spreadsheets, rows for a page or a paper."""
+"""An evaluation as files: JSON for programs, CSV for spreadsheets, tables for a web page or a paper."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Figure:
 
     Attributes:
         name: in tables.
-        digits: behind the point.
-        unit: as it follows a number; " %" writes a share of 1 in percent.
-        higher_is_better: or lower.
+        digits: after the decimal point.
+        unit: follows the number; " %" shows a fraction of 1 as a percentage.
+        higher_is_better: whether higher values are better.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Figure:
 
     @property
     def label(self) -> str:
-        """Name and unit, over a column of numbers."""
+        """Name and unit, as a column heading."""
         return f"{self.name} ({self.unit.strip()})" if self.unit else self.name
 
     def number(self, value: float | None, sign: str = "") -> str:
-        """A value under its label; "–" where there is none."""
+        """A value without its unit, for a column; "–" if there is none."""
         return "–" if value is None else f"{value * (100 if self.unit == ' %' else 1):{sign}.{self.digits}f}"
 
-    def words(self, value: float | None) -> str:
+    def text(self, value: float | None) -> str:
         """A value in running text, such as ``PSNR 31.42 dB``."""
         return f"{self.name} {self.number(value)}{self.unit}"
 
@@ -66,8 +66,8 @@ FIGURES = {
 
 
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (where classes were judged), ``table.md`` and
-    ``table.tex`` into a folder that exists."""
+    """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (if there are classes), ``table.md`` and
+    ``table.tex`` into an existing folder."""
     write_text(folder / FILE, _lines_of_json(asdict(evaluation)))
     write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
     if evaluation.classes:
@@ -94,7 +94,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 
 def shown(evaluation: Evaluation) -> list[str]:
-    """The figures worth a column: all there are, the mIoU of present classes only where classes are absent."""
+    """The figures that get a column: all available ones, the mIoU of present classes only if some are absent."""
     figures = evaluation.figures
     complete = figures.get("miou") == figures.get("miou_present")
     return [name for name in FIGURES if name in figures and not (complete and name == "miou_present")]
@@ -107,12 +107,12 @@ def caption(evaluation: Evaluation) -> str:
     dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
     return (
         f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, "
-        f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].words}"
+        f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
     )
 
 
 def _lines_of_json(values: dict[str, Any]) -> str:
-    """JSON with one line for each entry of the outermost lists and objects: short, and told apart by ``diff``."""
+    """JSON with one line for each entry of the outermost lists and objects: compact, and readable in ``diff``."""
     dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False)
     parts = []
     for name, value in values.items():
@@ -126,7 +126,7 @@ def _lines_of_json(values: dict[str, Any]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """A table whose rows may lack some of its columns."""
+    """Write a table whose rows may lack some of its columns."""
     # Scenes without labels have fewer figures than the others.
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
@@ -140,7 +140,7 @@ def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
-    """A header and one row for each stage; the last row is the answer."""
+    """A header and one row for each stage; the last row is the result."""
     names, last = shown(evaluation), len(evaluation.stages)
     rows = [["method", *(FIGURES[name].label for name in names)]]
     for number, figures in enumerate(evaluation.stages, start=1):
@@ -149,23 +149,23 @@ def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def markdown(rows: Sequence[Sequence[str]], words: str) -> str:
-    """Rows, the first one a header, as wide as the widest of their column; words under them."""
+def markdown(rows: Sequence[Sequence[str]], note: str) -> str:
+    """A table, its first row the header, with aligned columns and a note below."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = []
     for first, *others in (rows[0], ruler, *rows[1:]):
         cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", words, ""])
+    return "\n".join([*lines, "", note, ""])
 
 
-def latex(rows: Sequence[Sequence[str]], words: str) -> str:
-    """Rows for a ``tabular`` of one left and otherwise right columns."""
+def latex(rows: Sequence[Sequence[str]], comment: str) -> str:
+    """Rows for a ``tabular`` whose first column is left-aligned and the others right-aligned."""
     header, *lines = (" & ".join(map(_for_latex, cells)) + r" \\" for cells in rows)
-    return "\n".join([f"% {words}", header, r"\hline", *lines, ""])
+    return "\n".join([f"% {comment}", header, r"\hline", *lines, ""])
 
 
-def _for_latex(words: str) -> str:
+def _for_latex(text: str) -> str:
     special = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "°": r"$^\circ$", "–": "--", "$": r"\$"}
-    return "".join(special.get(letter, letter) for letter in words)
+    return "".join(special.get(letter, letter) for letter in text)

@@ -57,7 +57,7 @@ class EvaluationRun:
     def sheet_row(self, title: str, index: int, evaluation: Evaluation) -> ContactSheetRow:
         """A row of the contact sheet; its scene is estimated again, since all estimates would not fit into memory."""
         row = evaluation.scenes[index]
-        figures = "   ".join(figure.words(row[name]) for name, figure in FIGURES.items() if name in row)
+        figures = "   ".join(figure.text(row[name]) for name, figure in FIGURES.items() if name in row)
         result = evaluate_scene(self.method, self.scenes, index, self.exposure, self.options.device)
         estimate = result.run.scene(result.name, self.method.card)
         if not evaluation.confusion:

@@ -1,10 +1,11 @@
-"""The one interface over everything that estimates, and the one way to run it."""
+"""The one interface of everything that estimates, and the one way to run it."""
 
 from crsdun.methods.memory import available_memory, keep_freed_memory
-from crsdun.methods.method import Method, Progress
+from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
 from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_method
 from crsdun.methods.tiles import Tiles
+from crsdun.optics import Progress
 
 __all__ = [
     "PRECISIONS",

@@ -1,4 +1,4 @@
-"""How much memory there is, and keeping what was freed."""
+"""Available memory, and keeping freed memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def available_memory(device: str | torch.device = "cpu") -> int | None:
-    """Bytes that a computation on ``device`` can still take, or None where the system does not tell.
+    """Bytes that are available for a computation on ``device``, or None if the system does not say.
 
-    Memory that this process has freed but keeps counts as taken: ask before the first computation, not after it.
+    Memory that this process has freed but keeps counts as used: call this before the first computation, not after it.
     """
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -31,15 +31,15 @@ def available_memory(device: str | torch.device = "cpu") -> int | None:
 
 
 def keep_freed_memory() -> None:
-    """From now on this process reuses freed memory in place of giving it back; does nothing without glibc.
+    """Make this process reuse freed memory instead of returning it to the system; does nothing without glibc.
 
     glibc returns every large block to the kernel when it is freed, and the next tensor of the same size faults all
-    its pages in again (benchmarks/what_helped.py tells what that costs). The price is that the process stays as large
-    as it once was, so this is for programs that compute, such as the command line, and not done on import.
+    its pages in again (benchmarks/what_helped.py measures the cost). The price is that the process never shrinks, so
+    this is for programs that compute, such as the command line, and is not done on import.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    # Before 2.35 glibc takes no more than 32 MB.
+    # Before version 2.35, glibc accepts at most 32 MB.
     _ = mallopt(M_MMAP_THRESHOLD, 1 << 30) or mallopt(M_MMAP_THRESHOLD, 32 << 20)
     mallopt(M_TRIM_THRESHOLD, -1)  # never

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from crsdun.optics import CassiCamera, Estimate, ModelCard
-
-Progress = Callable[[int, int], None]
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 
 
 class Method(Protocol):
-    """Whatever makes a cube, and perhaps a class map, of a measurement. Nobody has to ask which kind it is.
+    """Anything that estimates a cube, and perhaps a class map, from a measurement. No caller asks which kind it is.
 
     Attributes:
         name: for tables and records.
-        settings: that decide what it computes, as plain JSON values.
+        settings: everything that decides what it computes, as plain JSON values.
         card: what it was trained for; empty for a method without weights.
-        class_count: N, 0 where it does not segment.
-        stage_count: cubes in its estimate.
+        class_count: N, 0 if it does not segment.
+        stage_count: number of cubes in its estimate.
         engine: the library that computes it.
-        precisions: in which it can compute; the first is the usual one.
-        tileable: bands of rows of a frame may be computed apart and blended.
+        precisions: in which it can compute; the first is the default.
+        tileable: a frame may be cut into bands of rows that are computed separately and blended.
         needs_scale: the measurement must be on the scale of y = A x.
-        inspectable: it is a PyTorch module whose layers can be watched.
+        inspectable: it is a PyTorch module whose layers can be recorded.
     """
 
     name: str
@@ -54,10 +51,10 @@ class Method(Protocol):
         """The estimate of measurements (B,H,Wm) that ``camera`` took; ``progress`` is called with (done, total)."""
 
     def fit(self, camera: CassiCamera) -> CassiCamera:
-        """The camera with what the method knows of it; an InputError where it was made for another one."""
+        """The camera, completed with what the method knows about it; an InputError if it was made for another one."""
 
     def peak_bytes(self, height: int, width: int) -> int | None:
-        """Memory at the peak for a scene of this size in float32, besides weights; None where nobody knows."""
+        """Peak memory in bytes for a scene of this size in float32, without weights; None if unknown."""
 
     def inference(self) -> AbstractContextManager[None]:
-        """A context in which it estimates and does not learn."""
+        """A context for inference: no layer behaves as in training."""

@@ -1,4 +1,4 @@
-"""Networks in fewer digits, where the device can."""
+"""Networks at reduced precision, if the device supports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_precision(precision: str, device: str | torch.device) -> AbstractContextM
     """A context in which networks compute products and convolutions in ``precision``, the rest as PyTorch chooses.
 
     Raises:
-        InputError: the precision is unknown, or ``device`` does not compute in it.
+        InputError: the precision is unknown, or ``device`` does not support it.
     """
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}", f"there are: {', '.join(PRECISIONS)}")
@@ -26,7 +26,7 @@ def in_precision(precision: str, device: str | torch.device) -> AbstractContextM
         return nullcontext()
     pixel = torch.ones(1, 1, 1, 1, device=device)
     try:
-        # PyTorch warns and goes on in float32 on some devices, and raises on others.
+        # PyTorch warns and continues in float32 on some devices, and raises on others.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with torch.autocast(kind, wanted):

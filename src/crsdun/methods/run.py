@@ -1,4 +1,4 @@
-"""One safe run of any method: precision, tiles, memory, finiteness and residual are settled here, for everybody."""
+"""One safe run of any method, with its precision, tiles, memory, check for finiteness, and residual."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.methods.memory import available_memory
-from crsdun.methods.method import Method, Progress
+from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
 from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes import Scene
 
-# Scenes reflect at most this many times what a white one does; brighter measurements are on another scale.
+# A scene is at most this many times as bright as a white one; brighter measurements are on another scale.
 BRIGHTEST = 10
 
 
@@ -29,11 +29,11 @@ class RunOptions:
     Attributes:
         device: where to compute, such as ``cpu`` or ``cuda``.
         precision: of products and convolutions: float32, bfloat16 or float16. The results are float32.
-        tiles: how to cut the frame; None computes it whole, or in automatic tiles where the memory is too small.
-        memory: bytes that are available, where they were asked for before an earlier run, whose freed memory would
-            count as taken; None asks now.
-        keep_stages: keep the cubes and logits of all stages, of a frame that is computed whole.
-        allow_nonfinite: give back estimates that hold NaN or infinity in place of refusing them.
+        tiles: how to cut the frame; None computes it whole, or in automatic tiles if there is not enough memory.
+        memory: available bytes, if measured before an earlier run, whose freed memory would count as used; None
+            measures now.
+        keep_stages: keep the cubes and logits of all stages; the frame is then not tiled automatically.
+        allow_nonfinite: return estimates that contain NaN or infinity instead of raising an error.
     """
 
     device: str | torch.device = "cpu"
@@ -44,7 +44,7 @@ class RunOptions:
     allow_nonfinite: bool = False
 
     def check(self, method: Method) -> None:
-        """Raise an InputError where the method cannot be run so."""
+        """Raise an InputError if the method cannot be run with these options."""
         if self.precision not in method.precisions:
             able = " and ".join(method.precisions)
             raise InputError(f"{method.name} computes in {able}, not in {self.precision}", "omit <precision>")
@@ -55,14 +55,14 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class MethodRun:
-    """What a run gave.
+    """The result of a run.
 
     Attributes:
-        estimate: float32, on the device, bands by ascending wavelength: those of the scene, not of the camera.
-        camera: as the method knows it, on the device.
+        estimate: float32, on the device, bands by ascending wavelength (the order of scenes, not of the camera).
+        camera: as completed by the method, on the device.
         residuals: ‖y − A x‖ / ‖y‖ of every stage, first to last.
-        seconds: that the method took.
-        tiles: in which it was computed, or None.
+        seconds: taken by the method.
+        tiles: in which it was computed; None if it was computed whole.
     """
 
     estimate: Estimate
@@ -73,11 +73,11 @@ class MethodRun:
 
     @property
     def residual(self) -> float:
-        """Of the answer."""
+        """Of the last stage."""
         return self.residuals[-1]
 
     def scene(self, name: str, card: ModelCard, stage: int = -1) -> Scene:
-        """What was estimated in a stage, with the class names of the card; what is not finite becomes 0."""
+        """The estimate of a stage as a scene, with the class names of the card; what is not finite becomes 0."""
         x, theta = self.estimate.stages[stage]
         return Scene(
             np.nan_to_num(x[0].cpu().numpy(), posinf=0, neginf=0),
@@ -89,7 +89,7 @@ class MethodRun:
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
-        """Of the estimate's bands, nm, ascending."""
+        """Of the estimate's bands, in nm, ascending."""
         return self.camera.wavelengths and tuple(sorted(self.camera.wavelengths))
 
 
@@ -100,15 +100,15 @@ def run_method(
     options: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> MethodRun:
-    """Let a method estimate one measurement.
+    """Run a method on one measurement.
 
     Args:
         measurement: y, (H,Wm), on the scale of y = A x.
         camera: that took it.
-        progress: called with (done, total), by iterations, tiles or layers. What it raises ends the run.
+        progress: called with (done, total) iterations, tiles or layers; what it raises ends the run.
 
     Raises:
-        InputError: measurement, camera, method and options do not belong together, there is not enough memory, or the
+        InputError: measurement, camera, method and options do not fit together, there is not enough memory, or the
             estimate is not finite.
     """
     options = options or RunOptions()
@@ -120,7 +120,7 @@ def run_method(
     camera, y = camera.to(options.device), measurement.to(options.device)
     with torch.inference_mode(), method.inference():
         start = time.perf_counter()
-        estimate = _computed(method, y[None], camera, replace(options, tiles=tiles), progress)
+        estimate = _compute(method, y[None], camera, replace(options, tiles=tiles), progress)
         finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
         seconds = time.perf_counter() - start
         if not (finite or options.allow_nonfinite):
@@ -137,13 +137,14 @@ def run_method(
 
 
 def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:
-    """The tiles that were asked for, or those that the memory calls for."""
+    """The requested tiles, or those that the available memory requires."""
     if options.tiles is not None or options.keep_stages or not method.tileable:
         return options.tiles
-    return automatic_tiles(method, camera, options.memory or available_memory(options.device))
+    memory = available_memory(options.device) if options.memory is None else options.memory
+    return automatic_tiles(method, camera, memory)
 
 
-def _computed(
+def _compute(
     method: Method, y: Tensor, camera: CassiCamera, options: RunOptions, progress: Progress | None
 ) -> Estimate:
     """The last stage, or all of them, in float32."""
@@ -165,13 +166,13 @@ def _computed(
 
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
-    """‖y − A x‖ / ‖y‖: what a cube (C,H,W), its bands in the camera's order, leaves unexplained of y (H,Wm)."""
+    """‖y − A x‖ / ‖y‖: the part of y (H,Wm) that a cube (C,H,W), bands in the camera's order, does not explain."""
     unexplained = (measurement - camera.forward(cube)).norm()
     return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
 
 
 def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
-    """Raise an InputError where a measurement is far brighter than a scene in 0..1 can be: networks know no scale."""
+    """Raise an InputError if a measurement is far brighter than a scene in 0..1 can be."""
     white = float(
         camera.forward(torch.ones(camera.bands, camera.height, camera.width, device=camera.mask.device)).max()
     )
@@ -185,5 +186,5 @@ def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has a type of its own for that on graphics processors only."""
+    """Whether memory ran out; PyTorch has an exception type for it on GPUs only."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -1,9 +1,9 @@
-"""Frames larger than memory: a network over bands of rows that overlap and are blended.
+"""Frames larger than memory: a network runs on overlapping bands of rows, which are blended.
 
-The prism moves light along the rows, so every detector row is a camera of its own: a tile of full-width rows loses no
-light and borrows none, and its measurement, mask and diagonal are exactly those of the whole. Only the network's own
-view shrinks to the tile: its normalisation over the image, its attention among all super-tokens, and what its
-convolutions see beyond the border, for which the tiles overlap.
+The prism moves light along the rows, so every detector row is a camera of its own: a tile of full-width rows neither
+loses light nor receives any from its neighbours, and its measurement, mask and diagonal are exactly those of the
+whole frame. Only the network sees less: its normalisation over the image, its attention among all super-tokens,
+and what its convolutions see beyond the border, for which the tiles overlap.
 
 Legend: B batch · C bands · N classes · H, W scene · Wm measurement width.
 """
@@ -16,24 +16,24 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.methods.method import Method, Progress
-from crsdun.optics import CassiCamera, Estimate
+from crsdun.methods.method import Method
+from crsdun.optics import CassiCamera, Estimate, Progress
 
 OVERLAP = 32
 # The networks work on sizes that divide by this; other tiles are padded.
 ROWS_MULTIPLE = 32
-# Of the available memory; the rest is for reading, writing and what the figure above does not know.
+# Fraction of the available memory; the rest is for reading, writing and what ``peak_bytes`` does not count.
 USABLE = 0.8
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a frame is cut.
+    """How a frame is cut into tiles.
 
     Attributes:
         rows: height of a tile, at least 1; multiples of 32 need no padding.
-        overlap: rows that neighbours share, fewer than ``rows``; None for 32, or half a tile that is lower than 64.
-        automatic: chosen because there is not enough memory for the whole.
+        overlap: rows that neighbours share, fewer than ``rows``; None for 32, or half a tile of fewer than 64 rows.
+        automatic: chosen because there is not enough memory for the whole frame.
 
     Raises:
         InputError: the two do not fit together.
@@ -58,15 +58,14 @@ class Tiles:
 
 
 def automatic_tiles(method: Method, camera: CassiCamera, available: int | None) -> Tiles | None:
-    """The tiles in which a method needs no more than ``available`` bytes; None where the whole frame fits.
+    """The tiles in which a method needs no more than ``available`` bytes; None if the whole frame fits.
 
-    None, too, where the method takes whole frames or does not know what it needs, or the system does not tell how
-    much memory there is.
+    Also None if the method takes whole frames, or if its needs or the available memory are unknown.
     """
     needed = method.peak_bytes(camera.height, camera.width)
     if not method.tileable or needed is None or available is None or USABLE * available >= needed:
         return None
-    # The whole output exists once beside the tile. The lowest sensible tile is tried even where it may not fit.
+    # The whole output exists beside the tile. The smallest sensible tile is tried even if it may not fit.
     output = 4 * (camera.bands + method.class_count) * camera.height * camera.width
     rows = int((USABLE * available - output) // (needed // camera.height))
     rows = max(rows, 2 * OVERLAP) // ROWS_MULTIPLE * ROWS_MULTIPLE
@@ -81,9 +80,10 @@ def by_tiles(
     tiles: Tiles,
     progress: Progress | None = None,
 ) -> Estimate:
-    """What a method makes of a frame tile by tile, blended by linear ramps; the last stage only.
+    """The estimate of a frame tile by tile, blended by linear ramps; the last stage only.
 
-    The last tile is moved up so that all have the same height. One tile as high as the frame is the method itself.
+    The last tile is moved up so that all have the same height. One tile as high as the frame gives the
+    estimate of the method itself.
 
     Args:
         measurement: (B,H,Wm).
@@ -98,7 +98,7 @@ def by_tiles(
     for top in tops:
         total[top : top + rows] += ramp
 
-    # One sum for the cube and one for the logits, if there are any.
+    # One sum for the cube, and one for the logits if there are any.
     sums: list[Tensor] = []
     for done, top in enumerate(tops, 1):
         part = slice(top, top + rows)

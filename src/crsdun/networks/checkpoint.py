@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file whose header holds all that is needed to build and use the network."""
+"""Weights on disk: one safetensors file whose header contains everything needed to build and use the network."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     Args:
         network: any network of crsdun.
         path: a ``.safetensors`` file, replaced if it exists.
-        **card: fields of ``ModelCard`` (wavelengths, class_names, step, provenance) that change what the network's
-            own card says.
+        **card: fields of ``ModelCard`` (wavelengths, class_names, step, provenance) that change the network's
+            own card.
 
     Raises:
-        InputError: an unknown field, wavelengths or names that do not fit the network, or no room to write.
+        InputError: an unknown field, wavelengths or names that do not fit the network, or the file cannot be written.
     """
     path = Path(path)
     if not isinstance(network, Network):
@@ -49,7 +49,7 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         values = getattr(complete, field)
         if values is not None and len(values) != count:
             raise InputError(f"the network needs {count} {field}, not {len(values)}")
-    # Contiguous copies: the file knows nothing of memory formats.
+    # Contiguous copies: the file does not store memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_file(path) as part:
         part.write_bytes(to_bytes(tensors, metadata={HEADER: WeightsHeader.of(network, complete).to_json()}))
@@ -57,14 +57,14 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
 
 @dataclass(frozen=True)
 class WeightsHeader:
-    """Everything about a network but its weights, as the header of a file keeps it.
+    """Everything about a network except its weights, as stored in the header of a file.
 
     Attributes:
         kind: of network, a row of ``zoo.KINDS``.
         config: its settings, as plain values.
         card: what it was trained for.
-        version: of crsdun that wrote it.
-        export: of an exported graph, what it was exported for (``runtime.graph_export``).
+        version: of crsdun that wrote the file.
+        export: for an exported graph, what it was exported for (``runtime.graph_export``); otherwise None.
     """
 
     kind: str
@@ -77,21 +77,21 @@ class WeightsHeader:
     def of(
         cls, network: Network, card: ModelCard | None = None, export: dict[str, Any] | None = None
     ) -> WeightsHeader:
-        """The header of a network, with another card or for an exported graph."""
+        """The header of a network, perhaps with another card or for an exported graph."""
         return cls(kind_of(network), network.settings, card or network.card, export=export)
 
     def to_json(self) -> str:
-        """The text that a file keeps."""
+        """The text that is stored in a file."""
         values = {"format": FORMAT, "version": self.version, "kind": self.kind, "config": self.config}
         values |= {"card": asdict(self.card)} | ({} if self.export is None else {"export": self.export})
         return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str, path: str | os.PathLike) -> WeightsHeader:
-        """The header in the text that the file ``path`` keeps.
+        """The header in the text stored in the file ``path``.
 
         Raises:
-            InputError: a newer crsdun wrote it.
+            InputError: it was written by a newer version of crsdun.
         """
         values = json.loads(text)
         if values["format"] > FORMAT:
@@ -116,12 +116,12 @@ def read_header(path: str | os.PathLike) -> WeightsHeader:
             metadata = file.metadata() or {}
     except FileNotFoundError:
         names = ", ".join(pretrained_weights())
-        raise InputError(f"there is no weights file {path}", f"the package brings weights called {names}") from None
+        raise InputError(f"there is no weights file {path}", f"the package ships weights called {names}") from None
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error})", "copy or download it again") from error
     if HEADER not in metadata:
         raise InputError(
-            f"{path} holds tensors but no description of a crsdun network",
+            f"{path} contains tensors but no description of a crsdun network",
             "weights are written by crsdun.save (for public checkpoints: crsdun.networks.from_published)",
         )
     return WeightsHeader.from_json(metadata[HEADER], path)
@@ -130,7 +130,7 @@ def read_header(path: str | os.PathLike) -> WeightsHeader:
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
     """The network of a weights file, or of shipped weights by name, in evaluation mode.
 
-    ``network.card`` tells what it was trained for; ``crsdun.networks.pretrained_weights()`` lists what there is.
+    ``network.card`` says what it was trained for; ``crsdun.networks.pretrained_weights()`` lists the shipped weights.
 
     Raises:
         InputError: as ``read_header``, or the weights do not fit the layers the header describes.

@@ -71,17 +71,15 @@ class Crsdun(Network):
         super().__init__(config)
         C, N = config.bands, config.classes
         self.initial = conv(2 * C, C, bias=True)
-        if config.theta_in_gradient:
-            self.dictionary = conv(N, C)  # Φ
-        if config.lista:
-            self.recurrence = conv(N, N)  # S, stands for I − t(ΦᵀΦ + γI)
-            self.analysis = conv(C, N)  # Wᵈ, stands for tΦᵀ
+        self.dictionary = conv(N, C) if config.theta_in_gradient else None  # Φ
+        self.recurrence = conv(N, N) if config.lista else None  # S, stands for I − t(ΦᵀΦ + γI)
+        self.analysis = conv(C, N) if config.lista else None  # Wᵈ, stands for tΦᵀ
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         check_input(self, measurement, camera)
         y, M = measurement, camera.mask_per_band[None]
-        shared = SharedOperators(*(getattr(self, name, None) for name in ("dictionary", "recurrence", "analysis")))
+        shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
 
         x = self.initial(torch.cat([camera.initial_estimate(y), M.expand(len(y), -1, -1, -1)], 1))
         theta = xi = x.new_zeros(len(y), self.config.classes, *x.shape[-2:])
@@ -95,7 +93,7 @@ class Crsdun(Network):
 
 
 class Observation(NamedTuple):
-    """What was measured, with the mask of each band and the camera."""
+    """The measurement, with the mask of each band and the camera."""
 
     y: Tensor
     M: Tensor
@@ -103,7 +101,7 @@ class Observation(NamedTuple):
 
 
 class SharedOperators(NamedTuple):
-    """The convolutions that all stages share; a configuration without Eq. 13 or LISTA never asks for its own."""
+    """The convolutions that all stages share; None for those that a configuration does not use."""
 
     Phi: Any
     S: Any
@@ -111,17 +109,17 @@ class SharedOperators(NamedTuple):
 
 
 class Scalars(NamedTuple):
-    """What E_k estimates, (B,1,1,1) each, with the published starting values."""
+    """The scalars that E_k estimates, (B,1,1,1) each, with the published initial values."""
 
-    a: Any = 1.0  # damping and
-    mu: Any = 1.0  # mixture of Eq. 13, or
-    rho: Any = 1.0  # the size of a plain gradient step
-    b: Any = 0.01  # threshold and
+    a: Any = 1.0  # damping of Eq. 13
+    mu: Any = 1.0  # mixture of x and Φθ in Eq. 13
+    rho: Any = 1.0  # size of a plain gradient step, without Eq. 13
+    b: Any = 0.01  # threshold of LISTA
     gamma: Any = 0.0  # weight of θ in LISTA
 
 
 class CrsdunStage(nn.Module):
-    """Stage k: its estimator E_k, CATʳ_k with the residual block behind it, and CATˢ_k."""
+    """Stage k: its estimator E_k, CATʳ_k with the residual block after it, and CATˢ_k."""
 
     def __init__(self, config: CrsdunConfig, first: bool):
         super().__init__()
@@ -132,7 +130,7 @@ class CrsdunStage(nn.Module):
         )
         initial = tuple(getattr(Scalars(), name) for name in self.scalar_names)
         self.estimate = DegradationEstimator(C + N if config.theta_in_gradient else C, initial)
-        # In stage 1 the class map means nothing yet: no cross-aggregation.
+        # In stage 1 the class map is still empty: no cross-aggregation.
         guide = N if config.cross_cube and not first else 0
         self.cube_network = CubeProximalNetwork(C, config.base, guide, config.affinity_gradient)
         self.refine = AttentionResidualBlock(C)
@@ -165,6 +163,6 @@ class CrsdunStage(nn.Module):
         return x, theta, xi
 
     def scalars(self, x: Tensor, theta: Tensor) -> Scalars:
-        """E_k of what is known of the scene so far."""
+        """E_k, from what is known about the scene so far."""
         known = torch.cat([x, theta], 1) if self.theta_in_gradient else x
         return Scalars(**dict(zip(self.scalar_names, self.estimate(known), strict=True)))

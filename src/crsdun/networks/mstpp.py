@@ -1,5 +1,5 @@
-"""MST++: spectral-wise transformers in a row (Cai et al., "MST++: Multi-stage Spectral-wise Transformer for Efficient
-Spectral Reconstruction", CVPRW 2022), in the form that the MST toolbox gives it for CASSI.
+"""MST++: successive spectral-wise transformers (Cai et al., "MST++: Multi-stage Spectral-wise Transformer for
+Efficient Spectral Reconstruction", CVPRW 2022), in the form that the MST toolbox gives it for CASSI.
 
 Legend: B batch · C bands · d width of a level · c channels of a head · H, W scene · x cube (B,C,H,W) · M mask for
 each band (1,C,H,W).
@@ -29,7 +29,7 @@ class MstppConfig(ReconstructionConfig):
 
     Attributes:
         bands: C, at least 1.
-        bodies: U-Nets one after the other, at least 1.
+        bodies: number of U-Nets one after the other, at least 1.
         width: channels at full resolution, and of each head; None for as many as bands (published).
     """
 
@@ -55,7 +55,7 @@ class Mstpp(Network):
         self.out = conv(C, C, 3)
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """One cube; arguments and errors as those of ``Crsdun``."""
+        """One cube; arguments and errors as in ``Network``."""
         check_input(self, measurement, camera)
         M = camera.mask_per_band[None].expand(len(measurement), -1, -1, -1)
         x = self.initial(torch.cat([camera.initial_estimate(measurement), M], 1))

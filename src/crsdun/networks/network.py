@@ -1,8 +1,8 @@
-"""The one network interface: ``network(measurement, camera) -> Estimate``, and what every configuration tells."""
+"""The one network interface, ``network(measurement, camera) -> Estimate``, and what all configurations share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 
-Progress = Callable[[int, int], None]
-
-# Weights see other colours than they were trained for when a band is further off than this.
+# If a band is further off than this, weights see other colours than they were trained for.
 WAVELENGTH_TOLERANCE_NM = 5.0
-# Bytes that a network needs at its peak for each pixel and channel of its width, in float32, besides its outputs.
+# Peak memory of a network in bytes per pixel and channel of its width, in float32, without its outputs.
 # Measured with CRSDUN, 2 and 4 stages, widths from 8 upwards, each size in a fresh process: peak of resident memory
 # (VmHWM, with freed memory kept) above the loaded network. 119–182 on the CPU, 158–184 where features are not
 # computed in chunks of rows (``row_chunks``), as on a GPU.
@@ -25,7 +23,7 @@ BYTES_PER_PIXEL_AND_WIDTH = 200
 
 
 class NetworkConfig:
-    """What every configuration tells; each network has a frozen dataclass of its own with its settings.
+    """What all configurations share; each network has its own frozen dataclass of settings.
 
     Attributes:
         bands: C.
@@ -41,44 +39,44 @@ class NetworkConfig:
 
     @property
     def stages(self) -> int:
-        """Cubes in its estimate; a network that unfolds has a setting for it."""
+        """Number of cubes in the estimate; an unfolding network has a setting for it."""
         return 1
 
     @property
     def width(self) -> int | None:
-        """Channels at full resolution; None for as many as bands."""
+        """Channels at full resolution; None for the number of bands."""
         return None
 
     @property
     def base(self) -> int:
-        """The width in force."""
+        """The width in effect."""
         return self.bands if self.width is None else self.width
 
 
 class ReconstructionConfig(NetworkConfig):
-    """Of a network that does not segment."""
+    """The configuration of a network that does not segment."""
 
     @property
     def classes(self) -> int:
-        """None."""
+        """0."""
         return 0
 
 
 class Network(nn.Module):
     """A learnt method (see ``crsdun.methods.Method``).
 
-    A network of your own overrides ``forward`` and leaves the rest as it is.
+    A network of your own only needs to override ``forward``.
 
     Attributes:
-        config: decides its layers.
+        config: the settings that decide its layers.
         card: what it was trained for.
         name: for tables and records.
         engine: the library that computes it.
-        tileable: bands of rows of a frame may be computed apart and blended.
-        precisions: in which its products can be computed.
+        tileable: a frame may be cut into bands of rows that are computed separately and blended.
+        precisions: in which it can compute.
         needs_scale: the measurement must be on the scale of y = A x.
-        inspectable: what its layers compute can be recorded, stage by stage.
-        exportable: it can be written as a graph for other engines.
+        inspectable: what its layers compute can be recorded.
+        exportable: it can be exported as a graph for other engines.
     """
 
     engine = "torch"
@@ -95,14 +93,14 @@ class Network(nn.Module):
         self.name = type(self).__name__.lower()
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """Cube and, where the network segments, class map of every stage.
+        """The cube and, if the network segments, the class map of every stage.
 
         Args:
             measurement: y, (B,H,Wm), the plain sum over bands.
             camera: the camera that took it; its number of bands must be the network's.
 
         Raises:
-            InputError: the measurement, the camera and the network do not belong together.
+            InputError: the measurement, the camera and the network do not fit together.
         """
         raise NotImplementedError
 
@@ -112,9 +110,9 @@ class Network(nn.Module):
         camera: CassiCamera | None = None,
         progress: Progress | None = None,
     ) -> Estimate:
-        """``forward``, whose layers report to ``progress`` how many of them have begun, (done, total).
+        """``forward``; ``progress`` is called with the number of layers that have started, and of all layers.
 
-        What ``progress`` raises comes out of the network, which is how a computation is cancelled.
+        What ``progress`` raises leaves the network, which is how a computation is cancelled.
         """
         if progress is None:
             return super().__call__(measurement, camera)
@@ -128,37 +126,37 @@ class Network(nn.Module):
 
     @property
     def class_count(self) -> int:
-        """N, 0 where it does not segment."""
+        """N, 0 if it does not segment."""
         return self.config.classes
 
     @property
     def stage_count(self) -> int:
-        """Cubes in its estimate."""
+        """Number of cubes in its estimate."""
         return self.config.stages
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Submodules that can learn one after the other; none of a network that learns as a whole."""
+        """Names of submodules that can be trained one after the other; none if the network is trained as a whole."""
         return ()
 
     @property
     def learnt_part(self) -> Network:
-        """What of it has weights."""
+        """The part that has weights."""
         return self
 
     def fit(self, camera: CassiCamera) -> CassiCamera:
-        """The camera as the network's card completes it, see ``fit_card``."""
+        """The camera, completed by the network's card; see ``fit_card``."""
         return fit_card(camera, self.card, self.config.bands)
 
     def peak_bytes(self, height: int, width: int) -> int:
-        """What it needs at its peak for a scene of this size, in float32, besides its weights."""
+        """Peak memory in bytes for a scene of this size, in float32, without the weights."""
         config = self.config
         outputs = 4 * (config.bands + config.classes) * config.stages
         return height * width * (BYTES_PER_PIXEL_AND_WIDTH * config.base + outputs)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """In evaluation mode inside the block, and afterwards as it was."""
+        """Evaluation mode inside the block, the previous mode after it."""
         training = self.training
         self.eval()
         try:
@@ -169,15 +167,15 @@ class Network(nn.Module):
 
 @contextmanager
 def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
-    """Inside the block each layer that begins reports to ``progress``; a layer used several times counts once."""
+    """Inside the block each layer reports to ``progress`` when it starts; one that is used repeatedly counts once."""
     layers = [module for module in network.modules() if next(module.children(), None) is None]
-    begun: set[nn.Module] = set()
+    started: set[nn.Module] = set()
 
-    def begin(layer: nn.Module, _: Any) -> None:
-        begun.add(layer)
-        progress(len(begun), len(layers))
+    def start(layer: nn.Module, _: Any) -> None:
+        started.add(layer)
+        progress(len(started), len(layers))
 
-    hooks = [layer.register_forward_pre_hook(begin) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(start) for layer in layers]
     try:
         yield
     finally:
@@ -214,18 +212,17 @@ def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> N
 
 
 def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
-    """The camera, with the wavelengths of a card where it has none of its own.
+    """The camera, with the wavelengths of a card if it has none of its own.
 
     Raises:
-        InputError: the card is of a network for other bands or another dispersion.
+        InputError: the card belongs to a network for other bands or another dispersion.
     """
     remedy = "use weights for this camera, or a method that needs none, such as admm-tv"
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     if card.step is not None and camera.step != card.step:
-        raise InputError(
-            f"these weights are for a dispersion of {card.step:g} pixels per band, not {camera.step}", remedy
-        )
+        given = "uneven offsets" if camera.step is None else f"{camera.step:g}"
+        raise InputError(f"these weights are for a dispersion of {card.step:g} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
         return camera
     if camera.wavelengths is None:

@@ -1,4 +1,4 @@
-"""Trained weights that come with the package, by name; beside each lie its card (.md) and its training log (.csv)."""
+"""The trained weights shipped with the package, by name, each with its card (.md) and its training log (.csv)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ FOLDER = Path(__file__).with_name("weights")
 
 
 def pretrained_weights() -> dict[str, Path]:
-    """Names of the weights that the package brings, with their files."""
+    """Names and files of the shipped weights."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def find_weights(given: str | os.PathLike) -> Path:
-    """A weights file as it was given, or the file of shipped weights that are called so."""
+    """The given file if it exists, otherwise the file of the shipped weights of this name."""
     path = Path(given)
     return path if path.exists() else pretrained_weights().get(str(given), path)

@@ -1,4 +1,4 @@
-"""The proximal networks of unfolding: of the cube (CATʳ; without a class map, SSR's) and of the class map (CATˢ).
+"""The proximal networks: of the cube (CATʳ in CRSDUN; SSR's without a class map) and of the class map (CATˢ).
 
 Legend: B batch · C bands · N classes · d width at full size · H, W scene · z, x cube (B,C,H,W) · θ class map as
 logits (B,N,H,W) · ξ sparse code of θ (B,N,H,W) · M mask for each band (1,C,H,W).
@@ -21,7 +21,7 @@ class CubeProximalNetwork(Scales):
         bands: C.
         width: d.
         classes: N of the class map, 0 for none: no cross-aggregation.
-        affinity_gradient: of the cross-aggregation.
+        affinity_gradient: gradients flow through the pixel–token association.
     """
 
     embed: nn.Conv2d
@@ -47,7 +47,7 @@ class CubeProximalNetwork(Scales):
             self.node2, self.node1 = block(2 * d), block(d)
 
     def forward(self, z: Tensor, M: Tensor, theta: Tensor | None = None) -> Tensor:
-        """The cube (B,C,H,W) that z may have come from; θ (B,N,H,W) only with cross-aggregation."""
+        """The refined cube (B,C,H,W) from z (B,C,H,W); θ (B,N,H,W) is used only with cross-aggregation."""
         H, W = z.shape[-2:]
         z, M = pad_to_multiple(z), pad_to_multiple(M)
         u, skips = self.descend(self.embed(z) * (1 + self.embed_mask(M)))
@@ -68,9 +68,9 @@ class ClassProximalNetwork(Scales):
 
     Args:
         bands, classes, width: C, N and d.
-        cube_in_input: it sees concat[x, ξ] in place of ξ.
+        cube_in_input: the input is concat[x, ξ] instead of ξ.
         cross: with cross-aggregation.
-        affinity_gradient: of the cross-aggregation.
+        affinity_gradient: gradients flow through the pixel–token association.
     """
 
     embed: nn.Conv2d

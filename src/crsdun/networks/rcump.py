@@ -1,8 +1,8 @@
 """RCUMP: residual completion unrolling with mixed priors (Zhao et al., IEEE TIP 2024), K stages.
 
-Two habits of the published network are kept, since its counts and weights belong to them: the gradient step is not
-divided by D, and the proximal network sees the masks where the prism puts them, cut to the scene's columns, so that
-they do not lie over the features they gate.
+Two peculiarities of the published network are kept, since its counts and weights depend on them: the gradient step is
+not divided by D, and the proximal network sees the masks where the prism puts them, cut to the scene's columns, so
+that they are displaced against the features they gate.
 
 Legend: B batch · C bands · K stages · d width of a level · H, W scene · Wm measurement width · x cube (B,C,H,W)
 y measurement (B,H,Wm) · M mask · A camera · D features of the data, m features of the mask.
@@ -63,13 +63,13 @@ class Rcump(Network):
         self.apply(init_small)
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """The cube of every stage; arguments and errors as those of ``Crsdun``."""
+        """The cube of every stage; arguments and errors as in ``Network``."""
         check_input(self, measurement, camera)
         y = measurement
         shifted = camera.disperse(camera.mask_per_band)  # (C,H,Wm)
         light = shifted.sum(0)
 
-        # g shares the light out among the bands; where none arrives there is nothing to share.
+        # g shares the light among the bands; where none arrives there is nothing to share.
         g = camera.gather(y / torch.where(light == 0, 1, light))
         x = self.initial(torch.cat([g, g * camera.mask], 1))
 
@@ -84,7 +84,7 @@ class Rcump(Network):
 
 
 def init_small(module: nn.Module) -> None:
-    """Small kernels and norms that begin by damping; the biases of convolutions stay as PyTorch draws them."""
+    """Small kernels, and norms that start by damping; the biases of convolutions keep PyTorch's initial values."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.01)
     elif isinstance(module, ChannelGroupNorm):
@@ -93,7 +93,7 @@ def init_small(module: nn.Module) -> None:
 
 
 class RcumpStage(nn.Module):
-    """What stage k owns: the estimator of its step sizes, its proximal network, and its residual completion."""
+    """Stage k: the estimator of its step sizes, its proximal network, and its residual completion."""
 
     def __init__(self, bands: int, width: int):
         super().__init__()
@@ -119,7 +119,7 @@ class ChannelEstimator(nn.Module):
 
 
 class ResidualCompletion(nn.Module):
-    """RCB: what a chain of five convolutions makes of x, each weighed by an ω, beside a normed 1×1 convolution."""
+    """RCB: the outputs of a chain of five convolutions of x, each weighted by an ω, plus a normed 1×1 convolution."""
 
     def __init__(self, bands: int):
         super().__init__()
@@ -137,7 +137,7 @@ class ResidualCompletion(nn.Module):
 
 
 class MaskGuidedUNet(nn.Module):
-    """U: a U-Net on four scales whose features are gated by those of the mask, all the way down."""
+    """U: a U-Net on four scales whose features are gated by those of the mask on all scales."""
 
     def __init__(self, bands: int, width: int):
         super().__init__()
@@ -152,7 +152,7 @@ class MaskGuidedUNet(nn.Module):
         self.out = conv(width, C, 3)
 
     def forward(self, r: Tensor, mask: Tensor) -> Tensor:
-        """What r (B,C,H,W) lacks; the mask, (1,C,H,W), is the same for all samples."""
+        """The correction of r (B,C,H,W); the mask, (1,C,H,W), is the same for all samples."""
         H, W = r.shape[-2:]
         D = self.embed(pad_to_multiple(r, SIZE_MULTIPLE))
         m = self.embed_mask(pad_to_multiple(mask, SIZE_MULTIPLE))
@@ -171,7 +171,7 @@ class MaskGuidedUNet(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """A mixed block on the data, a depthwise convolution on the mask, and the product of both."""
+    """A mixed block for the data, a depthwise convolution for the mask, and their product."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -184,7 +184,7 @@ class GatedBlock(nn.Module):
 
 
 class MixedBlock(nn.Module):
-    """RB: a path of 1×1 and a path of depthwise 3×3 convolutions, beside a 1×1 shortcut."""
+    """RB: a path of 1×1 convolutions, a path of depthwise 3×3 convolutions, and a 1×1 shortcut, added up."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -200,7 +200,7 @@ class MixedBlock(nn.Module):
 
 
 def normed(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    """A convolution and a GN."""
+    """A convolution followed by a group norm."""
     return nn.Sequential(conv(inputs, outputs, kernel, groups=groups), ChannelGroupNorm(outputs))
 
 

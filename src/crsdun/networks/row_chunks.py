@@ -2,9 +2,9 @@
 
 A layer that is many times as wide inside as outside spends its time moving the wide tensor to memory and back. Cut
 into bands of rows, with as many rows of overlap as its convolutions reach, the wide part of a band stays in the
-processor's cache. Training recomputes the wide part of each band when its gradient is due, in place of keeping it.
+processor's cache. Training recomputes the wide part of each band when its gradient is due instead of keeping it.
 
-A block owns the features it is given: where no gradient needs them any more, a sum takes their place.
+A block owns the features it is given: if no gradient needs them any longer, a sum overwrites them.
 
 Legend: B batch · d channels · H, W size.
 """
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-# Bytes of the wide part of one band: smaller ones cost calls, larger ones memory (docs/performance.md).
+# Bytes of the wide part of one band: smaller bands cost calls, larger ones memory (docs/performance.md).
 BAND_BYTES = 8 << 20
 
 
@@ -28,7 +28,7 @@ class Cut(NamedTuple):
         width: channels of the widest tensor inside.
         reach: rows of overlap: row i of the result depends on rows i−reach … i+reach only,
         rows: and on the rows of the same group of so many; bands are a multiple of this high.
-        recompute: in training, compute the bands again backward in place of keeping what is inside.
+        recompute: in training, compute the bands again in the backward pass instead of keeping what is inside.
     """
 
     width: int
@@ -126,9 +126,9 @@ class _Recomputed(torch.autograd.Function):
             parts = [part.detach().requires_grad_() for part in parts]
             with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
                 band = ctx.layer(ctx.norm(*parts))[:, :, top - above : bottom - above]
-            found = torch.autograd.grad(band, [*parts, *wanted], gradient[images, :, top:bottom])
+            gradients = torch.autograd.grad(band, [*parts, *wanted], gradient[images, :, top:bottom])
             totals = [to_x[images, :, above : bottom + reach], *(each[images] for each in to_moments), *to_wanted]
-            torch._foreach_add_(totals, found)
+            torch._foreach_add_(totals, gradients)
         given = iter(to_wanted)
         to_parameters = [next(given) if parameter.requires_grad else None for parameter in ctx.parameters]
         return (to_x, None, None, None, *to_moments, *to_parameters)

@@ -50,21 +50,21 @@ class Segmenter(Network):
 
     @property
     def stage_count(self) -> int:
-        """One cube: the one it is fed with, or H."""
+        """One cube: the input, or H."""
         return 1
 
     def forward(self, cube: Tensor, camera: CassiCamera | None = None) -> Estimate:
-        """The class map of a cube, or, as any network, of a measurement: the lower reference.
+        """The class map of a cube or, like any network, of a measurement: the lower reference.
 
         Args:
             cube: (B,C,H,W), reflectance usually 0..1; with a camera a measurement, (B,H,Wm).
             camera: the camera that took the measurement.
 
         Returns:
-            One stage: the cube, which of a measurement is H, and its logits (B,N,H,W).
+            One stage: the cube (H for a measurement), and its logits (B,N,H,W).
 
         Raises:
-            InputError: the cube has another number of bands, or as other networks where there is a camera.
+            InputError: the cube has another number of bands; with a camera, as any network.
         """
         if camera is not None:
             check_input(self, cube, camera)

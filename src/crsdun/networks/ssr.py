@@ -1,7 +1,7 @@
 """SSR: spectral-spatial rectification unfolded in K stages (Zhang et al., "Improving Spectral Snapshot Reconstruction
 with Spectral-Spatial Rectification", CVPR 2024).
 
-CRSDUN's cube branch grew out of it: what is here has the same parts, without a class map.
+CRSDUN's cube branch grew out of it: the parts are the same, without a class map.
 
 Legend: B batch · C bands · K stages · H, W scene · x cube (B,C,H,W) · y measurement (B,H,Wm) · M mask for each band
 (1,C,H,W) · A camera · D diagonal of A Aᵀ.
@@ -50,7 +50,7 @@ class Ssr(Network):
         self.stages = nn.ModuleList(SsrStage(config) for _ in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """The cube of every stage; arguments and errors as those of ``Crsdun``."""
+        """The cube of every stage; arguments and errors as in ``Network``."""
         check_input(self, measurement, camera)
         y = measurement
         M = camera.mask_per_band[None]
@@ -67,7 +67,7 @@ class Ssr(Network):
 
 
 class SsrStage(nn.Module):
-    """What stage k owns: the estimator of its step size ρ, its proximal network, and the residual block behind it."""
+    """Stage k: the estimator of its step size ρ, its proximal network, and the residual block after it."""
 
     def __init__(self, config: SsrConfig):
         super().__init__()

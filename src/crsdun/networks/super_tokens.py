@@ -1,7 +1,7 @@
 """Cross-aggregation super-token attention (CASTA): how the cube branch and the class branch inform each other.
 
 Legend: B batch · d channels · H, W size · h token size (a cell of h×h pixels has one super-token) · m number of
-cells. X always holds the pixel (cube) features, Θ the class features, whichever branch asks.
+cells. X always stands for the pixel (cube) features and Θ for the class features, in both branches.
 """
 
 from typing import cast
@@ -30,7 +30,7 @@ class CrossAggregationBlock(nn.Module):
         heads: of the attention among super-tokens.
         token: h, pixels along the side of a cell.
         blocks: how many times CASTA and feed-forward follow each other.
-        pixels: which of the two holds the pixel (cube) features X, ``"own"`` in the cube branch, ``"other"`` in
+        pixels: which of the two inputs has the pixel (cube) features X, ``"own"`` in the cube branch, ``"other"`` in
             the class branch.
         affinity_gradient: let gradients through the association Q (the published network does not).
     """
@@ -69,7 +69,7 @@ class CrossAggregation(nn.Module):
 
 
 class SuperTokenAttention(nn.Module):
-    """CASTA: pixels X gather into the super-tokens that Θ seeds, these attend to each other, and come back."""
+    """CASTA: pixels X are gathered into super-tokens seeded by Θ; these attend to each other and are spread again."""
 
     def __init__(self, width: int, heads: int, token: int, affinity_gradient: bool):
         super().__init__()
@@ -77,7 +77,7 @@ class SuperTokenAttention(nn.Module):
         self.refine = TokenSelfAttention(width, heads)
 
     def seeds(self, theta: Tensor) -> Tensor:
-        """S₀: the class features of each cell on average, (B, d, H/h, W/h). Taken first, so that Θ can go."""
+        """S₀: the mean class features of each cell, (B, d, H/h, W/h). Computed first, so that Θ can be freed."""
         with torch.set_grad_enabled(self.affinity_gradient and torch.is_grad_enabled()):
             return F.avg_pool2d(theta, self.token)
 
@@ -95,7 +95,7 @@ class SuperTokenAttention(nn.Module):
             return (logits * pixels.shape[-1] ** -0.5).softmax(-1)
 
     def gather(self, pixels: Tensor, Q: Tensor, grid: tuple[int, int]) -> Tensor:
-        """S = Σ Q X / Σ Q, over all pixels whose neighbourhood holds the token, (B, d, H/h, W/h)."""
+        """S = Σ Q X / Σ Q, over all pixels whose neighbourhood contains the token, (B, d, H/h, W/h)."""
         weight = add_from_neighbourhoods(Q.sum(1).unsqueeze(-1), grid)
         return add_from_neighbourhoods(Q.transpose(1, 2) @ pixels, grid) / (weight + 1e-12)
 

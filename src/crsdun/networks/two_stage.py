@@ -1,4 +1,4 @@
-"""Two-stage systems: a method that reconstructs the cube, then a segmenter that sees nothing else."""
+"""Two-stage systems: a method that reconstructs the cube, then a segmenter that sees only this cube."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TwoStageConfig(NetworkConfig):
     """Both parts of a two-stage system.
 
     Attributes:
-        method: what reconstructs: a kind of network (``ssr``) or the name of a training-free solver (``gap-tv``).
+        method: that reconstructs: a kind of network (``ssr``) or the name of a training-free solver (``gap-tv``).
         reconstruction: configuration of that network, or the solver itself.
         segmenter: configuration of the segmenter.
     """
@@ -48,7 +48,7 @@ class TwoStageConfig(NetworkConfig):
 
     @property
     def stages(self) -> int:
-        """Cubes in the estimate."""
+        """Number of cubes in the estimate."""
         return self.reconstruction.stages
 
     @property
@@ -61,7 +61,7 @@ class TwoStageNetwork(Network):
     """A two-stage system; ``crsdun.create("ssr_9stg+seg", bands=28, classes=23)`` builds it with fresh weights.
 
     Args:
-        config: of both parts; ``crsdun.networks.join`` writes it for parts that exist already.
+        config: of both parts; ``crsdun.networks.join`` derives it from parts that exist already.
         reconstruction: a network or a solver.
         segmenter: of the last cube.
     """
@@ -73,16 +73,16 @@ class TwoStageNetwork(Network):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Both, or the segmenter alone behind a solver."""
+        """Both, or only the segmenter after a solver."""
         return ("reconstruction", "segmenter") if isinstance(self.reconstruction, Network) else ("segmenter",)
 
     @property
     def learnt_part(self) -> Network:
-        """The segmenter alone behind a solver."""
+        """The whole, or only the segmenter after a solver."""
         return self if isinstance(self.reconstruction, Network) else self.segmenter
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """All cubes of the reconstruction, and the logits of the last one alone; arguments as any network's."""
+        """All cubes of the reconstruction, and the logits of the last one only; arguments as for any network."""
         check_input(self, measurement, camera)
         cubes = self.reconstruction(measurement, camera).cubes
         return Estimate(cubes, self.segmenter(cubes[-1]).logits)

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from crsdun.networks.blocks import conv, downsample, upsample
 
-# 8×8 windows at a quarter of the size: where there are any, what a U-Net takes must divide by this.
+# For 8×8 windows at a quarter of the size, the size of the input must be a multiple of this.
 SIZE_MULTIPLE = 32
 
 Block = Callable[[int], nn.Module]
 
 
 class Scales(nn.Module):
-    """The three scales, without the nodes on the way up and without the last convolution: heirs add theirs.
+    """The three scales, without the nodes on the way up and the last convolution, which subclasses add.
 
     Args:
         width: d.
-        block: makes what computes at a node, for the width of its scale.
+        block: makes the module of a node, for the width of its scale.
         **embed: the first convolution or convolutions, by name.
     """
 
@@ -78,7 +78,7 @@ class UNet(Scales):
 
 
 def pad_to_multiple(x: Tensor, multiple: int = SIZE_MULTIPLE) -> Tensor:
-    """Right and bottom padded by reflection (replication where the image is too small to reflect)."""
+    """Padded at the right and bottom by reflection (by replication if the image is too small to reflect)."""
     H, W = x.shape[-2:]
     bottom, right = (H + multiple - 1) // multiple * multiple - H, (W + multiple - 1) // multiple * multiple - W
     if torch.compiler.is_exporting():

@@ -1,4 +1,4 @@
-"""The steps that every unfolding network takes between its proximal networks.
+"""The steps of unfolding networks between their proximal networks.
 
 Legend: B batch · C bands · H, W scene · Wm measurement width · x cube · y measurement · D diagonal of A Aᵀ.
 """
@@ -12,11 +12,11 @@ from crsdun.optics import CassiCamera
 
 
 class DegradationEstimator(nn.Module):
-    """E_k: a few scalars for each sample, estimated from what is known of the scene at this stage.
+    """E_k: a few scalars for each sample, estimated from what is known about the scene at this stage.
 
     Args:
-        inputs: channels it sees.
-        initial: where each scalar starts, as a learnt offset.
+        inputs: number of input channels.
+        initial: initial value of each scalar, a learnt offset.
     """
 
     def __init__(self, inputs: int, initial: tuple[float, ...]):
@@ -42,8 +42,8 @@ def gradient_step(
         y: measurement (B,H,Wm).
         damping, size: one number, or one for each sample (B,1,1,1).
 
-    Where D + damping is not clearly positive it is held at a thousandth of D, so that a badly predicted damping
-    can neither divide by zero nor turn the step around.
+    D + damping is kept at least at a thousandth of D, so that a badly predicted damping can neither divide by zero
+    nor reverse the step.
     """
     D = torch.where(camera.diagonal == 0, 1, camera.diagonal)
     if isinstance(damping, Tensor):

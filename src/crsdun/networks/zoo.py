@@ -1,4 +1,4 @@
-"""Every network by name: a table of configurations, and the functions that build from it."""
+"""Every network by name: a table of configurations, and the functions that build networks from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N = TypeVar("N", bound=Network)
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """What networks of a kind are built from.
+    """How networks of a kind are built.
 
     Attributes:
         config: dataclass of the settings.
@@ -38,11 +38,11 @@ class NetworkKind:
 
 # Kind of network → how it is built; the kind is what a weights file stores.
 KINDS: Registry[NetworkKind] = Registry("kind of network")
-# Names a person types: pattern → kind and settings; a number in the name is the number of stages, {K}.
+# Names that users type: pattern → kind and settings; {K} in a pattern is the number of stages.
 NAMES: Registry[tuple[str, dict[str, Any]]] = Registry("network")
-# Behind the name of a method without classes: joined with the segmenter.
+# Suffix of a method without classes: joined with the segmenter.
 JOINED = "+seg"
-# Of the segmenter behind a method that has none, as in the paper's row of MST++.
+# Stages of the segmenter after a method that has none itself, as in the paper's row of MST++.
 STAGES = 3
 
 
@@ -69,14 +69,14 @@ def register_network(
         NAMES.register(name, (kind, settings))
 
 
-# The ablations of CRSDUN, behind its name (``crsdun_3stg_baseline1``): two branches apart, what lets them cooperate
-# one by one, and cross-aggregation in no branch or one. In both it is CRSDUN itself.
-_APART = {"cross_cube": False, "cross_class": False}
+# The ablations of CRSDUN, as suffixes of its name (``crsdun_3stg_baseline1``): first two separate branches, then
+# their ways of cooperating added one by one, then cross-aggregation in neither branch or one. With both it is CRSDUN.
+_SEPARATE = {"cross_cube": False, "cross_class": False}
 ABLATIONS: dict[str, dict[str, bool]] = {
-    "baseline1": {**_APART, "cube_in_class_input": True, "theta_in_gradient": False, "lista": False},
-    "theta": {**_APART, "cube_in_class_input": True, "lista": False},  # + Eq. 13
-    "lista": {**_APART, "cube_in_class_input": True},  # + LISTA
-    "cross_none": _APART,
+    "baseline1": {**_SEPARATE, "cube_in_class_input": True, "theta_in_gradient": False, "lista": False},
+    "theta": {**_SEPARATE, "cube_in_class_input": True, "lista": False},  # + Eq. 13
+    "lista": {**_SEPARATE, "cube_in_class_input": True},  # + LISTA
+    "cross_none": _SEPARATE,
     "cross_cube": {"cross_class": False},
     "cross_class": {"cross_cube": False},
 }
@@ -86,8 +86,8 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
     """A network with fresh weights, in channels-last memory, on the CPU.
 
     Args:
-        name: a row of ``NAMES``, such as ``crsdun_3stg`` or ``ssr_9stg``, with any number of stages; with ``+seg``
-            behind it a two-stage system (``ssr_9stg+seg``, ``gap_tv+seg``), whose segmenter has as many stages.
+        name: a row of ``NAMES``, such as ``crsdun_3stg`` or ``ssr_9stg``, with any number of stages; with the
+            suffix ``+seg`` a two-stage system (``ssr_9stg+seg``, ``gap_tv+seg``), whose segmenter has as many stages.
         bands: C.
         classes: N, background included; ignored by a network that does not segment.
         **overrides: fields of the configuration (of crsdun: ``CrsdunConfig``), such as ``width=12`` or an ablation
@@ -117,7 +117,7 @@ def _named(network: N, name: str) -> N:
 
 
 def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetwork:
-    """A two-stage system of parts that exist already, such as weights that were trained one after the other.
+    """A two-stage system of existing parts, such as weights that were trained one after the other.
 
     Args:
         reconstruction: a network, or a training-free solver.
@@ -184,7 +184,7 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
 
 
 def _joined(config: TwoStageConfig) -> TwoStageNetwork:
-    """Both parts with fresh weights; a solver is its own configuration."""
+    """A two-stage system with fresh weights; a solver is its own configuration."""
     part = config.reconstruction
     reconstruction = part if isinstance(part, Solver) else KINDS[config.method].build(part)
     return TwoStageNetwork(config, reconstruction, Segmenter(config.segmenter))

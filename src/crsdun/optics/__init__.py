@@ -10,16 +10,17 @@ from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse
 
 if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
-    from crsdun.optics.estimate import Estimate, ModelCard
+    from crsdun.optics.estimate import Estimate, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
 
-# These need PyTorch, whose import takes seconds: loaded when first asked for.
+# These need PyTorch, whose import takes seconds: they are loaded on first use.
 _NEED_TORCH = {
     "CassiCamera": "camera",
     "Estimate": "estimate",
     "Exposure": "exposure",
     "ModelCard": "estimate",
+    "Progress": "estimate",
     "SensorNoise": "noise",
 }
 
@@ -29,6 +30,7 @@ __all__ = [
     "Estimate",
     "Exposure",
     "ModelCard",
+    "Progress",
     "RandomMask",
     "SensorNoise",
     "check_height",

@@ -9,8 +9,8 @@ the detector adds up all bands:
     A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
 
 A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
-interpolation between two pixels, which couples neighbours; networks then go on with the diagonal, solvers with the
-row sums.
+interpolation between two pixels, which couples neighbours; networks then still use the diagonal, solvers the row
+sums.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.optics.geometry import check_height, describe_fits
 
-# Pixels; no detector is that wide, and a typing error should not fill the memory.
+# In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
 
 
@@ -40,13 +40,13 @@ class CassiCamera:
     Args:
         mask: coded aperture, (H,W), or (C,H,W) calibrated per band; transmissions, usually 0..1, grey allowed.
             A tensor keeps its device and floating type, anything else becomes float32 on the CPU.
-        bands: number of bands C; may be left out when ``wavelengths``, ``offsets`` or a per-band mask tell.
+        bands: number of bands C; may be omitted if ``wavelengths``, ``offsets`` or a per-band mask determine it.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
-        offsets: displacement of each band in pixels, length C, in place of ``step``.
+        offsets: displacement of each band in pixels, length C, instead of ``step``.
 
     Raises:
-        InputError: shapes or counts disagree, or the mask holds NaN, infinity or negative values.
+        InputError: shapes or counts disagree, or the mask contains NaN, infinity or negative values.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class CassiCamera:
             )
         if not mask.is_meta and not bool(torch.isfinite(mask).all() and (mask >= 0).all()):
             raise InputError("the mask holds negative, NaN or infinite values", "a transmission is 0 or more")
-        told = {
+        given = {
             "bands": None if bands is None else operator.index(bands),
             "wavelengths": None if wavelengths is None else len(wavelengths),
             "offsets": None if offsets is None else len(offsets),
             "mask": mask.shape[0] if mask.ndim == 3 else None,
         }
-        counts = {name: count for name, count in told.items() if count is not None}
+        counts = {name: count for name, count in given.items() if count is not None}
         if len(set(counts.values())) != 1 or min(counts.values()) < 1:
-            given = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "nothing that tells it"
-            raise InputError(f"a camera needs one number of bands of at least 1, but was given {given}")
+            listed = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "none"
+            raise InputError(f"a camera needs one number of bands of at least 1, but was given {listed}")
 
         self.mask = mask
         self.bands: int = next(iter(counts.values()))
@@ -143,7 +143,7 @@ class CassiCamera:
     # -- light → measurement → light -----------------------------------------------------------------------
 
     def forward(self, cube: Tensor) -> Tensor:
-        """A x: the exposure that a scene leaves on the detector.
+        """A x: the exposure of a scene on the detector.
 
         Args:
             cube: (..., C, H, W), usually 0..1.
@@ -174,12 +174,12 @@ class CassiCamera:
         return self.mask * self.gather(measurement)
 
     def initial_estimate(self, measurement: Tensor) -> Tensor:
-        """H, the field's first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
+        """H, the usual first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
         return self.gather(measurement * (2 / self.bands))
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """D, the diagonal of A Aᵀ, (H, Wm), with its true zeros where no light arrives."""
+        """D, the diagonal of A Aᵀ, (H, Wm), 0 where no light arrives."""
         return self.disperse(self.mask_per_band.square(), power=2).sum(-3)
 
     def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
@@ -192,8 +192,8 @@ class CassiCamera:
         if step is not None:
             if step < 0:
                 bands = bands.flip(-3)
-            # A shear without a loop: rows padded to Wm, then each band given |step| elements more than it
-            # has, push band c exactly |step|·c columns to the right when the rest is read as (C, H, Wm) again.
+            # A shear without a loop: rows padded to Wm, then each band extended by |step|
+            # elements, move band c exactly |step|·c columns to the right when read as (C, H, Wm) again.
             flat = F.pad(bands, (0, Wm - W)).reshape(*lead, C, H * Wm)
             sheared = F.pad(flat, (0, abs(step))).flatten(-2)[..., : C * H * Wm].view(*lead, C, H, Wm)
             return sheared.flip(-3) if step < 0 else sheared
@@ -213,7 +213,7 @@ class CassiCamera:
         if step == 0:
             return measurement.unsqueeze(-3).expand(*lead, self.bands, -1, -1)
         if step is not None and torch.compiler.is_exporting():
-            # The shear of ``disperse`` backwards: a graph for all sizes has no windows of unknown width.
+            # The inverse shear of ``disperse``: a graph for all sizes has no windows of unknown width.
             C, H, W, Wm = self.bands, self.height, self.width, self.measurement_width
             flat = F.pad(measurement.unsqueeze(-3).expand(*lead, C, H, Wm).flatten(-3), (0, C * abs(step)))
             sheared = flat.view(*lead, C, H * Wm + abs(step))[..., : H * Wm].view(*lead, C, H, Wm)[..., :W]
@@ -232,8 +232,8 @@ class CassiCamera:
     def crop(self, top: int, left: int, height: int, width: int) -> CassiCamera:
         """The camera that would have taken only this part of the scene.
 
-        Its diagonal and its measurements know nothing of the neighbours: a cube cropped to the same part and
-        measured by it is what the whole camera sees of a scene that is black everywhere else.
+        Its diagonal and its measurements do not depend on the neighbouring pixels: it measures of a cube cropped to
+        the same part what the whole camera measures of a scene that is black everywhere else.
 
         Raises:
             InputError: the part does not lie inside the mask.
@@ -252,7 +252,7 @@ class CassiCamera:
         return self.with_mask(mask)
 
     def with_mask(self, mask: Tensor) -> CassiCamera:
-        """The same dispersion behind another mask, floating point, whose values are not looked at."""
+        """The same dispersion behind another mask, floating point; its values are not checked."""
         camera = object.__new__(CassiCamera)
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
         camera.offsets = self.offsets
@@ -276,7 +276,7 @@ class CassiCamera:
 
     @cached_property
     def _whole_step(self) -> int | None:
-        """The step when it is a whole number and the offsets are even: the case that needs no interpolation."""
+        """The step if it is a whole number and the offsets are even, the case that needs no interpolation."""
         whole = self.step is not None and float(self.step).is_integer() and self.offsets[0].is_integer()
         return int(self.step) if whole and self.step is not None else None
 

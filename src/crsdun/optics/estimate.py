@@ -1,7 +1,8 @@
-"""What every method says of itself and gives back: the card, and the one result type of networks and solvers."""
+"""What every method states about itself and returns: its card, its progress, and the one result type."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +10,18 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 
+# Called with (done, total); what it raises ends the computation.
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a trained network knows besides its layers; travels in the header of its weights file.
+    """What is known about a trained network besides its layers; stored in the header of its weights file.
 
     Attributes:
-        wavelengths: bands (nm) it was trained for, length C.
+        wavelengths: of the bands it was trained for, nm, length C.
         class_names: length N.
-        step: dispersion in pixels per band of the camera it was trained for.
+        step: dispersion, in pixels per band, of the camera it was trained for.
         provenance: data, recipe, versions, licence … as plain JSON values.
     """
 
@@ -29,11 +33,11 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cubes and class logits of every stage, first to last.
+    """Cubes and class logits of the stages, first to last.
 
     Attributes:
         cubes: one (B,C,H,W) per stage, reflectance usually 0..1 (not clipped).
-        logits: (B,N,H,W) of the last stages, one for each that segments; empty for a method that does not.
+        logits: one (B,N,H,W) for each of the last stages that segments; empty for a method that does not.
     """
 
     cubes: list[Tensor]
@@ -41,12 +45,12 @@ class Estimate:
 
     @property
     def cube(self) -> Tensor:
-        """The answer: x of the last stage, (B,C,H,W)."""
+        """The final cube: x of the last stage, (B,C,H,W)."""
         return self.cubes[-1]
 
     @property
     def classes(self) -> Tensor:
-        """The answer: the most probable class of each pixel in the last stage, (B,H,W) int64.
+        """The final class map: the most probable class of each pixel in the last stage, (B,H,W) int64.
 
         Raises:
             InputError: the method does not segment.
@@ -57,10 +61,10 @@ class Estimate:
 
     @property
     def stages(self) -> list[tuple[Tensor, Tensor | None]]:
-        """(x, θ) of every stage, θ None where that stage does not segment: two-stage systems segment in the last."""
+        """(x, θ) of every stage, θ None if the stage does not segment: two-stage systems segment only in the last."""
         without: list[Tensor | None] = [None] * (len(self.cubes) - len(self.logits))
         return list(zip(self.cubes, [*without, *self.logits], strict=True))
 
     def last_stage(self) -> Estimate:
-        """The answer alone."""
+        """The last stage alone."""
         return Estimate(self.cubes[-1:], self.logits[-1:])

@@ -1,4 +1,4 @@
-"""One exposure: the camera that looks at a scene, and the noise of its detector. All simulation is done here."""
+"""One exposure: the camera for a scene and the noise of its detector. Every simulated measurement is made here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crsdun.optics.noise import SensorNoise
 
 
 class SceneLike(Protocol):
-    """What a camera has to know of a scene."""
+    """What an exposure needs to know about a scene."""
 
     @property
     def cube(self) -> np.ndarray: ...
@@ -30,10 +30,10 @@ class Exposure:
     """How scenes are measured.
 
     Attributes:
-        mask: coded aperture, (H,W) or (C,H,W), of which the upper left part is used where it is larger than a scene;
-            or a random one of each scene's size.
+        mask: coded aperture, (H,W) or (C,H,W), whose upper left part is used if it is larger than a scene; or a
+            random one of the size of each scene.
         step: dispersion in pixels per band.
-        offsets: displacement of each band in pixels, in place of ``step``.
+        offsets: displacement of each band in pixels, instead of ``step``.
         noise: of the detector.
         seed: of the noise.
     """
@@ -66,7 +66,7 @@ class Exposure:
         return CassiCamera(mask[..., :height, :width], bands, wavelengths, self.step, self.offsets)
 
     def whole_camera(self, bands: int, wavelengths: tuple[float, ...] | None = None) -> CassiCamera:
-        """The camera behind the whole of a mask that has a size."""
+        """The camera behind the whole mask, which must not be random (see ``sized``)."""
         assert not isinstance(self.mask, RandomMask)
         return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
 
@@ -74,9 +74,9 @@ class Exposure:
         """The exposure of a cube (C,H,W): (H,Wm), on the CPU.
 
         Args:
-            camera: as ``camera`` gives it, or a part of it.
-            seed: of this exposure's noise in place of the exposure's own: a number; or the name of the scene, which
-                together with the own seed decides, whatever was measured before.
+            camera: as returned by ``camera``, or a part of it.
+            seed: of the noise: a number in place of the exposure's own seed, or the name of the scene, which is
+                combined with it, so that the noise does not depend on what was measured before.
         """
         frame = camera.forward(torch.as_tensor(cube))
         if self.noise.silent:
@@ -89,11 +89,11 @@ class Exposure:
         return self.noise(frame, camera.bands, torch.Generator().manual_seed(seed))
 
     def sized(self, height: int, width: int) -> Exposure:
-        """The same with a mask of exactly this size where it is random, so that all crops see parts of one mask."""
+        """The same with a random mask fixed at this size, so that all crops see parts of one mask."""
         return replace(self, mask=self.mask.of_size(height, width)) if isinstance(self.mask, RandomMask) else self
 
     def described(self) -> dict[str, Any]:
-        """All that decides what is measured, as plain JSON values; ``noise`` is empty where there is none."""
+        """Everything that decides what is measured, as plain JSON values; ``noise`` is empty if there is none."""
         mask = str(self.mask)
         if not isinstance(self.mask, RandomMask):
             digest = hashlib.sha256(self.mask.tobytes()).hexdigest()

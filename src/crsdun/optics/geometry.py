@@ -21,7 +21,7 @@ def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int,
 
 
 def describe_fits(scene_width: int, measurement_width: int) -> str:
-    """What would make a mask and a measurement of these widths fit, in words."""
+    """The cameras for which a mask and a measurement of these widths fit, as a sentence."""
     fits = fitting_cameras(scene_width, measurement_width)
     if not fits:
         return (

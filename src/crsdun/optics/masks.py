@@ -1,4 +1,4 @@
-"""Coded apertures that are made rather than measured (files are read by ``crsdun.scenes``)."""
+"""Generated coded apertures (those in files are read by ``crsdun.scenes``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crsdun.errors import InputError
 
 @dataclass(frozen=True)
 class RandomMask:
-    """A random mask before its size is known; ``str`` writes it as a person types it, ``random:SEED``."""
+    """A random mask whose size is not known yet; ``str`` gives ``random:SEED``, as users type it."""
 
     seed: int = 0
 
@@ -24,10 +24,10 @@ class RandomMask:
 
 
 def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:
-    """A random binary coded aperture, (height, width) float32 of zeros and ones; the same seed, the same mask.
+    """A random binary coded aperture, (height, width) float32 of zeros and ones; the same seed gives the same mask.
 
     Args:
-        transmission: share of open pixels, 0..1.
+        transmission: fraction of open pixels, 0..1.
 
     Raises:
         InputError: a size below 1 or a transmission outside 0..1.
@@ -41,11 +41,11 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
 
 
 def shifted_mask(mask: np.ndarray, down: float, right: float) -> np.ndarray:
-    """A coded aperture that sits a little off: moved by fractions of a pixel, by linear interpolation.
+    """A slightly displaced coded aperture: moved by fractions of a pixel, with linear interpolation.
 
     Args:
         mask: (H,W) or (C,H,W).
-        down, right: pixels; negative moves up and left. What comes in from outside is closed.
+        down, right: in pixels; negative moves up and left. Pixels from outside are closed.
 
     Returns:
         The same shape, float32.

@@ -14,7 +14,7 @@ def poisson_shot_noise(measurement: Tensor, photons: float, generator: torch.Gen
     """Photon noise: Poisson(y · photons) / photons.
 
     Args:
-        measurement: y ≥ 0, any shape; negative values count as no light.
+        measurement: y ≥ 0, any shape; negative values count as 0.
         photons: detected photons where y = 1 (one band at full reflectance through an open mask pixel).
     """
     return torch.poisson(measurement.clamp(min=0) * photons, generator=generator) / photons
@@ -33,7 +33,7 @@ def binomial_shot_noise(
     each is detected with probability QE: Binomial(int(h · 2^bits / QE), QE) / 2^bits. Returned on the scale of y.
 
     Args:
-        measurement: y ≥ 0, any shape; negative values count as no light.
+        measurement: y ≥ 0, any shape; negative values count as 0.
         bands: C.
         bits: bit depth of the detector, 11 or 12 in the field.
         quantum_efficiency: QE in (0, 1].
@@ -51,7 +51,7 @@ def read_noise(measurement: Tensor, sigma: float, generator: torch.Generator | N
 
 
 def quantise(measurement: Tensor, bits: int, full_scale: float) -> Tensor:
-    """What an analogue-to-digital converter of ``bits`` bits leaves: 2^bits levels over 0..full_scale, clipped."""
+    """The output of an analogue-to-digital converter of ``bits`` bits: 2^bits levels over 0..full_scale, clipped."""
     levels = 2**bits - 1
     return (measurement / full_scale).clamp(0, 1).mul(levels).round() / levels * full_scale
 
@@ -60,8 +60,8 @@ def quantise(measurement: Tensor, bits: int, full_scale: float) -> Tensor:
 class SensorNoise:
     """A detector's noise as one setting; ``noise(measurement, bands, generator)`` applies it in physical order.
 
-    A detector counts nothing below its black level: what comes out is never negative. Without any noise the
-    measurement passes unchanged.
+    A detector counts nothing below its black level, so the result is never negative. Without any noise the
+    measurement is returned unchanged.
 
     Attributes:
         photons: photons at y = 1 for Poisson shot noise; None for none.
@@ -91,7 +91,7 @@ class SensorNoise:
 
     @property
     def silent(self) -> bool:
-        """Nothing is added."""
+        """Whether nothing is added."""
         return self == SensorNoise()
 
     def __call__(self, measurement: Tensor, bands: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which light each band is: wavelength lists in nanometres, their units, and common grids."""
+"""The wavelengths of bands: lists in nanometres, units, and common grids."""
 
 from collections.abc import Sequence
 
@@ -74,7 +74,7 @@ def nbk7_wavelengths(bands: int = 28, first: float = 400.0, last: float = 730.0)
 
 
 def parse_wavelengths(text: str) -> tuple[float, ...]:
-    """Wavelengths (nm) from what a person types.
+    """Wavelengths (nm) from what a user types.
 
     ``450,460,470`` a list · ``400-700:31`` evenly spaced from–to:count · ``nbk7`` or ``nbk7:28`` the N-BK7
     prism grid from 400 to 730 nm · ``kaist`` the 28 bands of the TSA-Net prototype. A unit may follow

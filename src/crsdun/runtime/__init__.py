@@ -1,4 +1,4 @@
-"""A measurement file in, results out; any number of them, of any size."""
+"""From measurement files to results, for any number of frames of any size."""
 
 from crsdun.runtime.batch import check_parent, check_truth_folder, find_measurements, find_truth, stream
 from crsdun.runtime.engines import Engine, open_engine

@@ -1,4 +1,4 @@
-"""Many measurements in one go: which files are meant, and how they stream through."""
+"""Many measurements at once: finding their files, and streaming them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats import SUFFIXES
 from crsdun.storage import RECORD
 
-# What may be wrong with one file while all others are right.
+# Errors of one file, after which the others are still processed.
 FAILURES = (InputError, OSError, MemoryError)
 
 
 def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) -> dict[str, Path] | None:
-    """The measurements that files, folders and patterns name, each with the name of its results.
+    """The measurements given by files, folders and patterns, each with the name of its results.
 
-    A folder stands for every file directly in it with a suffix that we read, a pattern with * ? [ for the files that
-    it matches. The name is the file's stem, or its full name where two stems are equal.
+    A folder stands for every readable file directly in it, a pattern with * ? [ for the files that it matches. The
+    name is the file's stem, or its full name if two stems are equal.
 
     Args:
-        other: the mask's and other files that may lie among the measurements; what is no path counts for nothing.
+        other: files among the measurements that are none, such as the mask; what is not a path is ignored.
 
     Returns:
-        name → file, sorted within a folder or pattern; None where one plain file is given, so that there is nothing
-        to find.
+        name → file, sorted within a folder or pattern; None if a single plain file is given.
 
     Raises:
-        InputError: a folder or pattern holds nothing, or two files have the same full name.
+        InputError: a folder or pattern yields nothing, or two files have the same full name.
     """
     if len(given) == 1 and not Path(given[0]).is_dir() and not _is_pattern(given[0]):
         return None
     skipped = {path.resolve() for path in other if isinstance(path, Path)}
-    found: dict[Path, Path] = {}  # each file once, whatever it was named by
+    found: dict[Path, Path] = {}  # each file once, however it was given
     for path in map(Path, given):
         if path.is_dir():
             files = readable(path)
@@ -64,7 +63,7 @@ def readable(folder: Path) -> list[Path]:
 
 
 def check_truth_folder(truth: Path | None) -> None:
-    """Raise an InputError where the truth of many measurements is not a folder."""
+    """Raise an InputError if the truth of many measurements is not a folder."""
     if truth is not None and not truth.is_dir():
         raise InputError(f"{truth} is not a folder", "set <truth> to a folder with one file for each measurement")
 
@@ -73,19 +72,19 @@ def find_truth(measurement: Path, truth: Path) -> Path:
     """The file of the truth: ``truth`` itself, or the file in that folder with the measurement's stem.
 
     Raises:
-        InputError: the folder holds none or several.
+        InputError: the folder has none or several.
     """
     if not truth.is_dir():
         return truth
     files = [file for file in readable(truth) if file.stem == measurement.stem and not file.samefile(measurement)]
     if len(files) != 1:
-        found = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
-        raise InputError(f"{truth} holds {found}", f"expected one file with the truth of {measurement.name}")
+        names = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
+        raise InputError(f"{truth} holds {names}", f"expected one file with the truth of {measurement.name}")
     return files[0]
 
 
 def check_parent(out: Path) -> None:
-    """Raise an InputError where folders of results cannot lie in ``out``: it is a file, or such a folder itself."""
+    """Raise an InputError if ``out`` cannot contain result folders: it is a file, or a result folder itself."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file", "choose another <out>")
     if (out / RECORD).exists():
@@ -98,10 +97,11 @@ def stream(
     compute: Callable[[Any], Any],
     write: Callable[[Any], Any],
 ) -> Iterator[tuple[Any, Any]]:
-    """``write(compute(read(item)))`` of every item, with its failure in place of what ``write`` returned.
+    """``write(compute(read(item)))`` for every item; a failure takes the place of the result.
 
-    The next item is read and the last result written while one is computed; nothing else is held. An exception that
-    is no failure of one item, such as an interruption, ends the stream when what is being written is whole.
+    While one item is computed, the next is read and the previous result is written; nothing else is in memory. An
+    exception that is not the failure of one item, such as an interruption, ends the stream once the current write
+    is complete.
 
     Yields:
         (item, what ``write`` returned, or one of ``FAILURES``), in order.
@@ -128,7 +128,7 @@ def stream(
 
 
 def _outcome(future: Future) -> Any:
-    """What a thread returned, or how it failed."""
+    """The result of a thread, or its failure."""
     try:
         return future.result()
     except FAILURES as failure:

@@ -1,4 +1,4 @@
-"""Engines: libraries other than PyTorch that compute an exported network, under the same interface."""
+"""Engines: libraries other than PyTorch that run an exported network, with the same interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
 
 class Engine(Network):
-    """An exported network that another library computes, on the CPU, frame by frame.
+    """An exported network that another library runs on the CPU, frame by frame.
 
     Attributes:
         config, card: of the network that was exported.
@@ -41,11 +41,16 @@ class Engine(Network):
         assert header.export is not None
         self.card, self.engine, self.exported, self.run = header.card, engine, header.export, run
 
+    @property
+    def stage_count(self) -> int:
+        """1: only the last stage is exported."""
+        return 1
+
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """Cube and class map of the last stage alone.
+        """Cube and class map of the last stage.
 
         Raises:
-            InputError: as any network, or the graph was not exported for such a camera.
+            InputError: as for any network, or the graph was not exported for such a camera.
         """
         check_input(self, measurement, camera)
         self.check(camera)
@@ -58,7 +63,7 @@ class Engine(Network):
         """Raise an InputError unless the graph was exported for such a camera."""
         smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) and set <engine> to torch"
         if camera.mask.ndim == 3:
-            raise InputError("an exported network takes one mask for all bands, not one per band", f"{remedy}")
+            raise InputError("an exported network takes one mask for all bands, not one per band", remedy)
         if camera.offsets != tuple(self.exported["offsets"]):
             given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
             raise InputError(
@@ -69,25 +74,25 @@ class Engine(Network):
         if min(camera.height, camera.width) < smallest:
             raise InputError(
                 f"an exported network takes scenes from {smallest}×{smallest} on, not {camera.height}×{camera.width}",
-                f"{remedy}",
+                remedy,
             )
 
 
 def open_engine(
     path: str | Path, engine: str | None = None, step: float | None = None, device: str | torch.device = "cpu"
 ) -> Network:
-    """The network of a weights file or of an exported file, ready to be called.
+    """The network in a weights file or an exported file, ready to be called.
 
     Args:
-        path: .safetensors, .onnx or .xml, or the name of shipped weights. Weights for another engine than torch are
-            exported first, which takes up to a minute per stage each time; ``export`` them once to save it.
+        path: .safetensors, .onnx or .xml, or the name of shipped weights. For an engine other than torch,
+            weights are exported first, which takes up to a minute per stage each time; ``export`` once to avoid it.
         engine: ``torch`` (weights), ``onnxruntime`` (weights, .onnx) or ``openvino`` (all three); None takes torch
             for weights, onnxruntime for .onnx and openvino for .xml.
         step: dispersion to export weights for; None as ``export``.
-        device: of the torch engine; the others compute on the CPU, on as many threads as PyTorch.
+        device: of the torch engine; the others run on the CPU, with as many threads as PyTorch.
 
     Raises:
-        InputError: the file cannot be read, the engine does not read such a file, or is not installed.
+        InputError: the file cannot be read, or the engine cannot read such files or is not installed.
     """
     network = _opened(find_weights(path), engine, step, device)
     network.name = Path(path).name
@@ -125,7 +130,7 @@ def _onnxruntime(path: Path) -> Engine:
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no base class of their own
+    except Exception as error:  # its errors have no common base class
         raise _broken(path, error) from error
     header = _header(session.get_modelmeta().custom_metadata_map.get(HEADER), path)
     return Engine("onnxruntime", header, lambda y, mask: session.run(None, {"measurement": y, "mask": mask}))
@@ -138,8 +143,8 @@ def _openvino(path: Path) -> Engine:
         raise _broken(path, error) from error
     place = ["framework", HEADER]
     header = _header(model.get_rt_info(place).value if model.has_rt_info(place) else None, path)
-    # For all sizes at once: reshaped to one size the model computes faster, but with super-tokens OpenVINO 2026.4
-    # then gives other numbers from the second call on.
+    # Compiled for all sizes: with a fixed size the model runs faster, but with super-tokens OpenVINO 2026.4 then
+    # gives different numbers from the second call on.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = _core().compile_model(model, "CPU", settings)
     return Engine("openvino", header, lambda y, mask: [np.array(part) for part in compiled([y, mask]).values()])
@@ -147,22 +152,22 @@ def _openvino(path: Path) -> Engine:
 
 @cache
 def _core() -> Any:
-    """One for the whole process, and never given up.
+    """One instance for the whole process, never released.
 
-    Each puts a signal stack of its own under the thread that made it, and takes it away in the end: of two, the one
-    that goes first leaves the other to restore a stack that is gone (2026.4), and the next Ctrl-C kills the process.
+    Each installs a signal stack of its own for its thread and removes it at the end. Of two, the one released first
+    leaves the other to restore a stack that no longer exists (2026.4), and the next Ctrl-C kills the process.
     """
     return library("openvino").Core()
 
 
-# What each engine makes of an exported file.
+# How each engine opens an exported file.
 ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
 def _header(text: str | None, path: Path) -> WeightsHeader:
     if text is None:
         raise InputError(
-            f"{path} holds a graph but no description of a crsdun network", "make one with crsdun export"
+            f"{path} contains a graph but no description of a crsdun network", "export the weights again"
         )
     return WeightsHeader.from_json(text, path)
 

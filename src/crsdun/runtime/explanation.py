@@ -1,8 +1,8 @@
-"""What a network does inside with one measurement: how the estimate grows, and where cross-aggregation looks.
+"""What happens inside a network for one measurement: how the estimate grows, and where cross-aggregation looks.
 
-A pixel belongs to the 3×3 super-tokens around it, to each by a share of Q. Each of these attends
-to all super-tokens of the image, and every one of them was gathered from the pixels that belong to it. Followed to
-its end, this says from which pixels a pixel receives, and how much:
+A pixel belongs to the 3×3 super-tokens around it, to each with a share of Q. Each of these attends to all
+super-tokens of the image, and every super-token was gathered from the pixels that belong to it. Following this path
+to its end gives the pixels from which a pixel receives, and how much:
 
     pixel → its 9 super-tokens (association) → all super-tokens (attention) → their pixels (sources)
 
@@ -28,29 +28,29 @@ from crsdun.evaluation import cube_metrics
 from crsdun.methods import Method, RunOptions, run_method
 from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
-from crsdun.runtime.preparation import PreparedMeasurement, match_bands
+from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import record_of
 from crsdun.scenes import Scene
 
-# Where the zoo's networks keep the attention of a block.
+# The names of the attention modules in the networks of the zoo.
 PLACE = re.compile(r"(?:.*\.)?stages\.(\d+)\.(cube|class)_network\.node(\d)\.blocks\.(\d+)\.attention")
-# Super-tokens whose attention is computed at once: of 1024 others each, 4 MB a head.
+# Super-tokens whose attention is computed at once: to 1024 others, 4 MB per head.
 ROWS = 1024
 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Where one block of cross-aggregation looks for a pixel, or on average for many.
+    """Where one block of cross-aggregation looks for a pixel, or for many pixels on average.
 
     Attributes:
         stage, branch, node, block: as ``CrossAggregationRecord``.
-        association: (H,W), how much of the super-token of this cell it takes, 0..1, the same all over a cell.
-        attention: (H,W), how much those it belongs to attend to the super-token of this cell, mean of the heads,
-            relative to the same for all (1), the same all over a cell.
-        sources: (H,W), how much it receives from this pixel, relative to the same from every pixel (1).
-        tokens: super-tokens that the attention is effectively spread over, 1..m: e to its entropy.
-        own_class: mean of ``sources`` over the pixels of its own class in the answer (of many pixels the commonest
-            one); 1 prefers none. None where the network does not segment.
+        association: (H,W), its share in the super-token of each cell, 0..1, constant over a cell.
+        attention: (H,W), how much its super-tokens attend to that of each cell, mean over heads, relative to uniform
+            attention (1), constant over a cell.
+        sources: (H,W), how much it receives from each pixel, relative to the same from every pixel (1).
+        tokens: effective number of super-tokens that are attended to, 1..m: e to the entropy.
+        own_class: mean of ``sources`` over the pixels of its own estimated class (for many pixels, of the most common
+            one); 1 is no preference. None if the network does not segment.
     """
 
     stage: int
@@ -68,8 +68,8 @@ class RegionAttention(NamedTuple):
     """Where all blocks look for one pixel or region.
 
     Attributes:
-        title: what was asked about, such as ``pixel 12 40`` or ``class real kiwi``.
-        region: (H,W) bool, the pixels asked about.
+        title: of the pixel or region, such as ``pixel 12 40`` or ``class real kiwi``.
+        region: (H,W) bool, its pixels.
         blocks: one ``AttentionMaps`` for each block, in the order of ``Explanation.blocks``.
     """
 
@@ -80,11 +80,11 @@ class RegionAttention(NamedTuple):
 
 @dataclass(frozen=True)
 class CrossAggregationRecord:
-    """What one block of cross-aggregation computed for one image.
+    """The intermediate results of one block of cross-aggregation for one image.
 
     Attributes:
         stage: from 1.
-        branch: that asks, ``cube`` or ``class``.
+        branch: that the block belongs to, ``cube`` or ``class``.
         node: 2 at half of the size, 1 at full size.
         block: from 1.
         association: Q, (m, h², 9): cells row by row, their pixels row by row, their 3×3 super-tokens row by row.
@@ -116,12 +116,12 @@ class CrossAggregationRecord:
         return self.token * self.scale
 
     def attention(self, rows: slice | Tensor = slice(None)) -> Tensor:
-        """softmax(q kᵀ (d/heads)^-½) of some super-tokens or of all, (heads, rows, m)."""
+        """softmax(q kᵀ (d/heads)^-½) for some super-tokens or all, (heads, rows, m)."""
         logits = self.query[:, rows] @ self.key.transpose(1, 2)
         return (logits * self.query.shape[-1] ** -0.5).softmax(-1)
 
     def look(self, weights: Tensor) -> AttentionMaps:
-        """Where the pixels look on average, weighted by ``weights`` (H,W), which sum to 1."""
+        """Where pixels look on average, with weights (H,W) that sum to 1."""
         h, (rows, columns) = self.token, self.grid
         shape = rows * h, columns * h
 
@@ -152,11 +152,11 @@ class CrossAggregationRecord:
         )
 
     def _at_tokens(self, pixels: Tensor) -> Tensor:
-        """What the pixels (m, h², 1) bring to the super-tokens they belong to, (m,)."""
+        """The contributions of pixels (m, h², 1) to their super-tokens, (m,)."""
         return add_from_neighbourhoods(self.association.transpose(1, 2) @ pixels, self.grid).flatten()
 
     def _on_scene(self, values: Tensor, side: int) -> np.ndarray:
-        """Each value over side × side pixels of the scene, without the padding: (H,W)."""
+        """Each value repeated over side × side pixels of the scene, without padding: (H,W)."""
         H, W = self.size
         enlarged = values.repeat_interleave(side, 0).repeat_interleave(side, 1)
         return enlarged[:H, :W].cpu().numpy()
@@ -166,9 +166,9 @@ class StageEstimate(NamedTuple):
     """The estimate after one stage.
 
     Attributes:
-        scene: x_k, with the classes of θ_k where the stage has a class map.
-        figures: ``data_residual``, ``psnr_to_answer_db`` and ``same_class_as_answer`` (not of the answer itself),
-            and with the truth ``psnr_db`` and ``miou``.
+        scene: x_k, with the classes of θ_k if the stage has a class map.
+        figures: ``data_residual``, ``psnr_to_answer_db`` and ``same_class_as_answer`` (not for the last
+            stage), and with a true scene ``psnr_db`` and ``miou``.
     """
 
     scene: Scene
@@ -177,12 +177,12 @@ class StageEstimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """One forward pass of a network, with everything worth looking at.
+    """One forward pass of a network, with its stages and its cross-aggregation.
 
     Attributes:
-        stages: first to last; the last is the answer.
-        blocks: of cross-aggregation, in the order in which they were computed; none where the network has none.
-        truth: the true scene on the camera's bands, where it was given.
+        stages: first to last; the last is the result.
+        blocks: of cross-aggregation, in the order of computation; empty if the network has none.
+        truth: the true scene on the camera's bands, if it was given.
         record: how it was made, as plain JSON values.
     """
 
@@ -210,10 +210,10 @@ class Explanation:
         return self.region(here, f"pixel {row} {column}")
 
     def of_class(self, name: str | int) -> RegionAttention:
-        """Where each block looks for the pixels that the answer takes for a class, by name or number, on average.
+        """Where each block looks on average for the pixels assigned to a class, given by name or number.
 
         Raises:
-            InputError: the network does not segment, there is no such class, or nothing was taken for it.
+            InputError: the network does not segment, there is no such class, or no pixel was assigned to it.
         """
         classes, names = self.answer.classes, self.answer.class_names
         if classes is None:
@@ -232,7 +232,7 @@ class Explanation:
         return self.region(members, f"class {name if names is None else names[number]}")
 
     def region(self, pixels: np.ndarray, title: str = "region") -> RegionAttention:
-        """Where each block looks for the pixels of a mask, (H,W) bool, on average."""
+        """Where each block looks on average for the pixels of a region, (H,W) bool."""
         weights = torch.from_numpy(pixels)
         with torch.inference_mode():
             looks = [block.look(weights.to(block.query) / pixels.sum()) for block in self.blocks]
@@ -244,25 +244,23 @@ class Explanation:
 
 
 def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions | None = None) -> Explanation:
-    """Run a network once and keep what its stages and its cross-aggregation computed.
+    """Run a network once and record what its stages and its cross-aggregation compute.
 
-    The frame is computed whole: tiles would each see their own super-tokens.
+    The frame is computed whole: each tile would only see its own super-tokens.
 
     Args:
-        prepared: measurement, camera and, where it is known, the true scene.
+        prepared: measurement, camera and, if known, the true scene.
         method: a network of weights (.safetensors).
         options: device and precision.
 
     Raises:
-        InputError: as ``reconstruct``, or nothing inside the method can be recorded.
+        InputError: as ``run_method``, or the inside of the method cannot be recorded.
     """
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
     if not method.inspectable:
         raise InputError(f"{method.name} shows nothing of what it computes inside", "explain weights (.safetensors)")
-    truth = prepared.truth
-    if truth is not None:
-        truth = match_bands(method.fit(prepared.camera), truth)
+    truth = prepared.truth_for(method.fit(prepared.camera))
     camera = prepared.camera
     options = replace(options or RunOptions(), keep_stages=True)
     frame = torch.from_numpy(prepared.measurement.frame)
@@ -285,8 +283,8 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
 
 @contextmanager
 def recording(network: Any, size: tuple[int, int]) -> Iterator[list[CrossAggregationRecord]]:
-    """While the block runs, every block of cross-aggregation that computes one image of ``size`` is recorded."""
-    found: list[CrossAggregationRecord] = []
+    """Inside the context every block of cross-aggregation that computes an image of ``size`` is recorded."""
+    records: list[CrossAggregationRecord] = []
 
     def record(place: tuple[str, ...], module: SuperTokenAttention, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:
         X, S0 = inputs
@@ -294,7 +292,7 @@ def recording(network: Any, size: tuple[int, int]) -> Iterator[list[CrossAggrega
         pixels, grid = to_windows(X, module.token), (S0.shape[-2], S0.shape[-1])
         Q = module.associate(pixels, S0)
         q, k, _ = module.refine.split(module.gather(pixels, Q, grid))
-        found.append(
+        records.append(
             CrossAggregationRecord(
                 int(stage) + 1,
                 branch,
@@ -315,7 +313,7 @@ def recording(network: Any, size: tuple[int, int]) -> Iterator[list[CrossAggrega
         if place and isinstance(module, SuperTokenAttention):
             hooks.append(module.register_forward_hook(partial(record, place.groups())))
     try:
-        yield found
+        yield records
     finally:
         for hook in hooks:
             hook.remove()

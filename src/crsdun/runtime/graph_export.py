@@ -1,4 +1,4 @@
-"""A network as a file that other engines compute: ONNX, OpenVINO, or PyTorch's own export."""
+"""A network as a file for other engines: ONNX, OpenVINO, or PyTorch's own export."""
 
 from __future__ import annotations
 
@@ -27,33 +27,32 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "openvino": (".xml", ("onnx", "onnxscript", "openvino")),
     "torch": (".pt2", ()),
 }
-# A graph of one size cannot be told from a graph for all sizes where a window fills the image: one pixel more.
+# If one window fills the image, tracing cannot distinguish this size from all sizes: hence one pixel more.
 SMALLEST = SIZE_MULTIPLE + 1
 
 
 def export(
     network: Network, path: str | Path, format: str, step: float | None = None, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write a network as a graph from (measurement (1,H,Wm), mask (H,W)) to the last cube and logits, whole or not.
+    """Write a network as a graph from (measurement (1,H,Wm), mask (H,W)) to the last cube and logits.
 
-    Height and width are free from ``SMALLEST`` on, the dispersion is not. The file carries the header of a weights
-    file, with the exported dispersion. It takes up to a minute per stage.
+    Any height and width of at least ``SMALLEST`` can be computed, but only the exported dispersion. The file has the
+    header of a weights file, with this dispersion. Exporting takes up to a minute per stage.
 
     Args:
-        network: any network of crsdun; it is not changed.
+        network: any network; it is not changed.
         path: .onnx, .xml (OpenVINO, with its weights in .bin) or .pt2 (torch). crsdun reads back the first two; a
-            .pt2 is for other programs, since PyTorch unpickles what it finds in one.
+            .pt2 is for other programs, since PyTorch unpickles what it contains.
         format: ``onnx``, ``openvino`` or ``torch``.
         step: dispersion in pixels per band; None takes that of the network's card, or 2.
-        overwrite: replace files that exist.
+        overwrite: replace existing files.
 
     Returns:
-        What it was exported for, as the file's header keeps it: format, step, offsets and smallest size.
+        What it was exported for, as in the file's header: format, step, offsets and smallest size.
 
     Raises:
         InputError: unknown format, a suffix that is not the format's, a training-free method in the network, another
-            dispersion than the weights were trained for, a library that is missing, a file that exists, or a disk
-            that refuses.
+            dispersion than the weights were trained for, a missing library, an existing file, or writing fails.
     """
     path = Path(path)
     if format not in FORMATS:
@@ -107,7 +106,7 @@ class _LastStage(nn.Module):
 
 
 def trace(network: Network, camera: CassiCamera) -> Any:
-    """The graph of a network behind a camera's dispersion, for any height and width from ``SMALLEST`` on."""
+    """The graph of a network for a camera's dispersion, and any height and width from ``SMALLEST`` on."""
     H, W = torch.export.Dim("H", min=SMALLEST), torch.export.Dim("W", min=SMALLEST)
     measurement = torch.ones(1, camera.height, camera.measurement_width)
     copied = deepcopy(network).float().cpu().eval()
@@ -119,7 +118,7 @@ def trace(network: Network, camera: CassiCamera) -> Any:
             dynamic_shapes=({1: H, 2: W + camera.span}, {0: H, 1: W}),
             prefer_deferred_runtime_asserts_over_guards=True,
         )
-    # Conditions on the size that hold from SMALLEST on; ONNX has no place for them.
+    # Conditions on the size, which hold from SMALLEST on and do not exist in ONNX.
     for node in list(program.graph.nodes):
         if node.op == "call_function" and "assert" in str(node.target):
             program.graph.erase_node(node)
@@ -138,7 +137,7 @@ def to_onnx(program: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without PyTorch's notes to itself: a torchvision we do not use, a class of its own it deprecates."""
+    """Without PyTorch's messages about torchvision, which is not used, and about a deprecated class of its own."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""The libraries of other engines: imported when they are needed, and kept from reporting home.
+"""The libraries of other engines: imported when needed, with their telemetry switched off.
 
-ONNX Runtime (since 1.32 on Linux too) sends events to Microsoft unless its environment variable says no, and
-openvino tells Intel of every import where its telemetry package is found.
+ONNX Runtime (since 1.32 also on Linux) sends events to Microsoft unless its environment variable forbids it, and
+openvino reports every import to Intel if its telemetry package is installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TELEMETRY = "openvino_telemetry"
 
 
 def library(name: str) -> Any:
-    """The module ``name`` of the extra ``engines``, silent.
+    """The module ``name`` of the extra ``engines``, without telemetry.
 
     Raises:
         InputError: it is not installed.

@@ -1,4 +1,4 @@
-"""The way from measurement files to reconstructions, set up once for as many as there are."""
+"""From measurement files to reconstructions: one call for one measurement, one pipeline for many."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ def reconstruct(
     truth: str | Path | Scene | None = None,
     **settings: Any,
 ) -> Reconstruction:
-    """The main job in one call: ``crsdun.reconstruct(frame, mask, wavelengths=wavelengths).scene.cube``.
+    """Reconstruct in one call: ``crsdun.reconstruct(frame, mask, wavelengths=wavelengths).scene.cube``.
+
+    What is decided automatically is printed.
 
     Args:
         measurement: the exposure, (H,Wm), or a file with it.
         mask: coded aperture, (H,W) or (C,H,W), or a file with it; None takes the one stored with the exposure.
-        method: a name (``gap-tv``, ``crsdun_tiny``), a file of weights, or a method; None takes shipped weights that
-            fit the camera, otherwise a solver.
+        method: a name (``gap-tv``, ``crsdun_tiny``), a file of weights, or a method; None takes shipped weights if
+            they fit the camera, and otherwise a solver.
         truth: the true scene, for metrics, or a file with it.
         **settings: of ``Preparation`` (``wavelengths``, ``step``, ``bits``, …) and of ``RunOptions`` (``device``,
             ``tiles``, …).
 
     Raises:
-        InputError: what was given does not fit together; the message says what would.
+        InputError: the inputs do not fit together; the message says what would.
     """
     run_names = {each.name for each in fields(RunOptions)}
     unknown = settings.keys() - run_names - {each.name for each in fields(Preparation)}
@@ -59,18 +61,18 @@ def reconstruct(
 
 @dataclass
 class Pipeline:
-    """Reads measurements and decodes them, all in the same way.
+    """Reads and decodes any number of measurements in the same way.
 
     Attributes:
-        method: that decodes; None takes for each measurement what fits its camera (``choose_weights``).
+        method: that decodes; None chooses for each measurement what fits its camera (``choose_weights``).
         preparation: how measurements are read.
         truth: file of the true scene, or a folder with one for each measurement.
         options: how the method is run.
-        engine: that computes the weights which fit.
-        notify: is called once with each line about what was decided automatically.
+        engine: that runs automatically chosen weights.
+        notify: called once with each line about what was decided automatically.
 
     Raises:
-        InputError: the method cannot be run so.
+        InputError: the method cannot be run with these options.
     """
 
     method: Method | None = None
@@ -83,18 +85,19 @@ class Pipeline:
     def __post_init__(self) -> None:
         if self.method is not None:
             self.options.check(self.method)
-        # Asked before the first computation, whose memory would count as taken.
-        self.options = replace(self.options, memory=available_memory(self.options.device))
+        if self.options.memory is None:  # measured before the first computation, whose memory would count as used
+            self.options = replace(self.options, memory=available_memory(self.options.device))
         self.notes: set[str] = set()
-        self.chosen: dict[str | None, Method] = {}
+        self.opened: dict[str | None, Method] = {}
 
     def read(self, file: Path) -> PreparedMeasurement:
         """A measurement from its file, with its truth; errors as ``Preparation.read``."""
         return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
 
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
-        """The reconstruction, in tiles where there is not enough memory for the whole."""
-        method, camera = self.method or self.choose(prepared), prepared.camera
+        """The reconstruction, in tiles if there is not enough memory for the whole frame."""
+        method = self.choose(prepared) if self.method is None else self.method
+        camera = prepared.camera
         tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
             self.note(
@@ -107,15 +110,13 @@ class Pipeline:
         """The method that fits, opened once for all measurements."""
         name, reason = choose_weights(prepared)
         self.note(reason)
-        if name not in self.chosen:
+        if name not in self.opened:
             device, step = self.options.device, prepared.camera.step
-            self.chosen[name] = (
-                open_method(DEFAULT_SOLVER) if name is None else open_method(name, device, self.engine, step)
-            )
-        return self.chosen[name]
+            self.opened[name] = open_method(name or DEFAULT_SOLVER, device, self.engine, step)
+        return self.opened[name]
 
     def note(self, line: str) -> None:
-        """Notify, once for many frames of the same kind."""
+        """Notify, but only once for many frames of the same kind."""
         if line not in self.notes:
             self.notify(line)
         self.notes.add(line)

@@ -1,4 +1,4 @@
-"""From a file to what a method takes: which camera took the measurement, on which scale it is, and what is true."""
+"""From a file to what a method takes: the camera of the measurement, its scale, and the true scene."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, check_height, describe_fits, normalise_frame
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
 
-# Beyond any camera's counts, and safely below where squares overflow.
+# More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
 
 @dataclass(frozen=True)
 class PreparedMeasurement:
-    """A measurement on the scale of y = A x, with the camera that took it and the true scene, where there is one."""
+    """A measurement on the scale of y = A x, with its camera and, if known, the true scene."""
 
     measurement: Measurement
     camera: CassiCamera
     truth: Scene | None = None
 
+    def truth_for(self, camera: CassiCamera) -> Scene | None:
+        """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""
+        return None if self.truth is None else match_bands(camera, self.truth)
+
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is known of measurements besides what their files tell; None leaves it to the files.
+    """What is known about measurements besides what their files say; None leaves it to the files.
 
     Attributes:
         key: name of the exposure in its file.
@@ -35,10 +39,10 @@ class Preparation:
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
-        offsets: displacement of each band in pixels, length C, in place of ``step``.
+        offsets: displacement of each band in pixels, length C, instead of ``step``.
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
-        bits: bit depth of the camera, where there is no white reference.
+        bits: bit depth of the camera, if there is no white reference.
         exposure: exposure time relative to that of the white reference.
         truth_key: name of the true cube in its file.
     """
@@ -56,16 +60,16 @@ class Preparation:
     truth_key: str | None = None
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
-        """A measurement, and the true scene, from their files.
+        """A measurement and its true scene, from files.
 
         Raises:
-            InputError: what is in the files does not fit together; the message says what would.
+            InputError: the contents of the files do not fit together; the message says what would.
         """
         measurement = read_measurement(file, self.key, self.wavelengths)
         return self.prepare(measurement, None if truth is None else read_scene(truth, self.truth_key))
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
-        """The same for what has been read already; errors as ``camera_for`` and ``to_measurement_scale``."""
+        """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
         camera = self.camera_for(measurement)
         return PreparedMeasurement(self.to_measurement_scale(measurement, camera.bands), camera, truth)
 
@@ -76,7 +80,7 @@ class Preparation:
         widths.
 
         Raises:
-            InputError: there is no mask, or the widths fit no such camera (the message says which would).
+            InputError: there is no mask, or the widths do not fit such a camera (the message says which would).
         """
         mask = measurement.mask if self.mask is None else self.mask
         if mask is None:
@@ -101,10 +105,10 @@ class Preparation:
         return camera
 
     def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
-        """The measurement on the scale of y = A x, calibrated where there is something to calibrate with.
+        """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
 
         Raises:
-            InputError: the frame holds counts or negative values and nothing says how to normalise them.
+            InputError: the frame contains counts or negative values and nothing says how to normalise them.
         """
         calibration: dict[str, Any] = {
             "dark": self.dark, "white": self.white, "bit_depth": self.bits, "exposure": self.exposure,
@@ -123,10 +127,10 @@ class Preparation:
 
 
 def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> int:
-    """The number of bands that the two widths and the step tell.
+    """The number of bands that follows from the two widths and the step.
 
     Raises:
-        InputError: they tell none.
+        InputError: none does.
     """
     span = measurement_width - mask_width
     if step == 0:

@@ -1,4 +1,4 @@
-"""From a prepared measurement to a scene: which method, how it is run, and what came out."""
+"""From a prepared measurement to a scene: choosing a method, running it, and the result with its record."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from crsdun.networks.network import fit_card
 from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard
 from crsdun.runtime.engines import open_engine
-from crsdun.runtime.preparation import PreparedMeasurement, match_bands
+from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
-# What decodes where no weights fit.
+# Used if no weights fit.
 DEFAULT_SOLVER = "admm-tv"
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What came out, and from what.
+    """The result of decoding one measurement, and its inputs.
 
     Attributes:
         measurement: the exposure, as a measurement on the scale of y = A x.
-        camera: that took it, as the method knows it.
-        scene: the estimate, with wavelengths, and with classes where the method segments.
-        truth: the true scene on the camera's bands, where it was given.
-        metrics: of the answer, as ``evaluation.score.judge`` gives them.
+        camera: that took it, as completed by the method.
+        scene: the estimate, with wavelengths, and with classes if the method segments.
+        truth: the true scene on the camera's bands, if it was given.
+        metrics: of the scene, as in ``evaluation.score.judge``.
         record: how it was made, as plain JSON values.
-        stages: cubes and logits of every stage, on the CPU and in the order of ``scene``'s bands, where they were
-            asked for.
-        stage_metrics: of every stage that was kept.
+        stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
+            they were requested.
+        stage_metrics: of these stages.
     """
 
     measurement: Measurement
@@ -59,15 +59,15 @@ def open_method(
     step: float | None = None,
     **settings: Any,
 ) -> Method:
-    """A method by what a person types: the name of a solver or of shipped weights, or a file of weights.
+    """A method by what a user types: the name of a solver or of shipped weights, or a weights file.
 
     Args:
-        device: of a network that PyTorch computes.
-        engine, step: of a network, as ``open_engine``.
+        device: of a network that PyTorch runs.
+        engine, step: of a network, as in ``open_engine``.
         **settings: of a solver, such as ``iterations``.
 
     Raises:
-        InputError: there is no such method or file, or it has no such setting or engine.
+        InputError: there is no such method or file, or no such setting or engine.
     """
     if str(name) in SOLVERS:
         if engine is not None:
@@ -81,13 +81,13 @@ def open_method(
 def list_methods() -> list[str]:
     """Names of everything that can be opened or created: shipped weights, solvers, and networks.
 
-    In the name of a network {K} stands for the number of stages, as in ``crsdun.create("crsdun_3stg", bands=28)``.
+    In the name of a network, {K} stands for the number of stages, as in ``crsdun.create("crsdun_3stg", bands=28)``.
     """
     return [*pretrained_weights(), *SOLVERS, *NAMES]
 
 
 def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
-    """Which shipped weights fit a measurement and its camera, or None; and why, in one line."""
+    """The shipped weights that fit a measurement and its camera, or None; and the reason, in one line."""
     reasons = []
     frame = torch.from_numpy(prepared.measurement.frame)
     for name in pretrained_weights():
@@ -108,7 +108,7 @@ def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
 
 @cache
 def _card_of(name: str) -> tuple[ModelCard, int]:
-    """The card of shipped weights, and their number of bands."""
+    """The card and the number of bands of shipped weights."""
     header = read_header(name)
     return header.card, header.config["bands"]
 
@@ -122,20 +122,18 @@ def decode(
     """Decode one measurement.
 
     Args:
-        prepared: measurement, camera and, for the metrics, the true scene, which is resampled onto the camera's bands
-            where both know wavelengths.
-        method: as ``open_method`` gives it, or any other.
-        options, progress: as ``run_method``.
+        prepared: measurement, camera and, for the metrics, the true scene, which is resampled to the camera's bands
+            if the wavelengths of both are known.
+        method: from ``open_method``, or any other.
+        options, progress: as in ``run_method``.
 
     Raises:
-        InputError: measurement, camera, method and truth do not belong together, or as ``run_method``.
+        InputError: measurement, camera, method and truth do not fit together, or as in ``run_method``.
     """
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
     options = options or RunOptions()
-    truth = prepared.truth
-    if truth is not None:
-        truth = match_bands(method.fit(prepared.camera), truth)
+    truth = prepared.truth_for(method.fit(prepared.camera))
     frame = torch.from_numpy(prepared.measurement.frame)
     run = run_method(method, frame, prepared.camera, options, progress)
     figures = judge(run, truth, method.card)

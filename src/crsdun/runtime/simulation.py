@@ -1,4 +1,4 @@
-"""What a camera would have measured of a known scene."""
+"""The measurement that a camera would have taken of a known scene."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crsdun.scenes import Measurement, Scene
 
 
 def simulate(scene: Scene, exposure: Exposure) -> Measurement:
-    """One exposure of a scene, with everything about the camera kept beside it.
+    """One exposure of a scene, together with everything about its camera.
 
     Raises:
         InputError: the mask is smaller than the scene or calibrated for another number of bands.

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate
-from crsdun.solvers.solver import Progress, Solver
+from crsdun.optics import CassiCamera, Estimate, Progress
+from crsdun.solvers.solver import Solver
 from crsdun.solvers.total_variation import TotalVariation
 
 
@@ -61,7 +61,7 @@ class _TvSolver(Solver):
             One cube (B,C,H,W), not negative, in the units of y per band, and no logits; device and type of y.
 
         Raises:
-            InputError: y has another shape or type, or holds NaN or infinity.
+            InputError: y has another shape or type, or contains NaN or infinity.
         """
         if measurement.ndim != 3 or not measurement.is_floating_point():
             raise InputError(
@@ -72,14 +72,16 @@ class _TvSolver(Solver):
         camera.check(measurement)
         if not bool(torch.isfinite(measurement).all()):
             count = int((~torch.isfinite(measurement)).sum())
-            raise InputError(f"the measurement holds {count} NaN or infinite values", "replace them first, e.g. by 0")
+            raise InputError(
+                f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0"
+            )
 
         camera = camera.to(measurement)
         open_light = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
         scale = measurement.abs().mean((-2, -1), keepdim=True) / open_light.mean()
-        # No light at all, or a mask without any hole: nothing to scale.
+        # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1)
-        # Back-projection over what an open scene would give: the right brightness from the start.
+        # Back-projection, divided by that of a white scene, has the right brightness from the start.
         back = camera.adjoint(open_light)
         x = (camera.adjoint(measurement / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
 
@@ -107,15 +109,15 @@ class _TvSolver(Solver):
 class GapTv(_TvSolver):
     """Generalised alternating projection with total variation, in its accelerated form.
 
-    The dual variable is a measurement, not a cube, so it needs a cube less of memory than ``AdmmTv``.
+    The dual variable is a measurement, not a cube, so it needs less memory than ``AdmmTv``, by one cube.
 
     Attributes:
         iterations: outer iterations.
         first_weight: weight of total variation in the first iteration, relative to the mean brightness.
-        weight: the same in the last one. Lower is finer and noisier, and wants more iterations.
+        weight: the same in the last one. Lower values give finer, noisier cubes and need more iterations.
         inner: dual steps of total variation in each iteration.
         smoothness: preference for smooth spectra, 0 for none (see ``total_variation``).
-        noise: ε relative to the mean of D; keeps pixels that got little light from being trusted too far.
+        noise: ε relative to the mean of D; keeps pixels with little light from being trusted too much.
 
     Source: Yuan, "Generalized alternating projection based total variation minimization for compressive sensing",
     ICIP 2016. Total variation of spectral frequencies and the falling weight are ours.
@@ -127,9 +129,9 @@ class GapTv(_TvSolver):
         for weight, fall in self._weights():
             raised.sub_(y).mul_(fall).add_(y)
             variation.rescale(fall)
-            seen = camera.forward(x)
-            raised += y - seen
-            x += camera.adjoint((raised - seen) * inverse)
+            explained = camera.forward(x)
+            raised += y - explained
+            x += camera.adjoint((raised - explained) * inverse)
             variation.step(x, weight, self.inner, out=x)
             yield x.clamp_(min=0)
 
@@ -139,16 +141,16 @@ class AdmmTv(_TvSolver):
     """Alternating direction method of multipliers with total variation, over-relaxed.
 
     With ``noise`` 0, ``relaxation`` 1 and a constant weight it is accelerated GAP, written with another dual
-    variable. Its ``noise`` is a true penalty, while GAP goes on adding up the residual: this one is for noisy
-    frames, GAP for clean ones.
+    variable. Its ``noise`` is a true penalty, while GAP keeps adding up the residual: use this one for
+    noisy frames and GAP for clean ones.
 
     Attributes:
         iterations: outer iterations.
         first_weight: weight of total variation in the first iteration, relative to the mean brightness.
-        weight: the same in the last one. Lower is finer and noisier, and wants more iterations.
+        weight: the same in the last one. Lower values give finer, noisier cubes and need more iterations.
         inner: dual steps of total variation in each iteration.
         smoothness: preference for smooth spectra, 0 for none (see ``total_variation``).
-        noise: ε relative to the mean of D, the penalty that lets A x differ from y.
+        noise: ε relative to the mean of D, the penalty that allows A x to differ from y.
         relaxation: α in (0, 2).
 
     Source: Boyd et al., "Distributed optimization and statistical learning via ADMM", 2011, sections 3.1 and 3.4.3;

@@ -1,9 +1,8 @@
-"""What every training-free method is, and the table of them."""
+"""The base class of training-free methods, and the table of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
@@ -11,21 +10,19 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.registry import Registry
-
-Progress = Callable[[int, int], None]
 
 
 class Solver(ABC):
     """A method without weights (see ``crsdun.methods.Method``): a frozen dataclass of its settings.
 
-    A solver of one's own inherits, defines ``__call__`` and is registered under a name (``register_solver``).
+    A solver of your own inherits from it, defines ``__call__`` and is registered under a name (``register_solver``).
 
     Attributes:
-        name: for tables and records, as it was registered.
-        bands, stages, base: as those of a network's configuration: any number of bands, one stage, no width.
-        engine, tileable, precisions, needs_scale, inspectable, exportable: as those of a ``Network``.
+        name: for tables and records; the one under which it was registered.
+        bands, stages, base: as in a network's configuration; here any number of bands, one stage, no width.
+        engine, tileable, precisions, needs_scale, inspectable, exportable: as in ``Network``.
     """
 
     name = "solver"
@@ -52,19 +49,19 @@ class Solver(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values."""
+        """The fields as plain values."""
         return asdict(self)  # type: ignore[call-overload]
 
     def fit(self, camera: CassiCamera) -> CassiCamera:
-        """The camera as it is: a solver takes any."""
+        """The camera unchanged: a solver takes any."""
         return camera
 
     def peak_bytes(self, height: int, width: int) -> int | None:
-        """Not known."""
+        """Unknown."""
         return None
 
     def inference(self) -> AbstractContextManager[None]:
-        """Nothing to prepare."""
+        """A solver has no training mode."""
         return nullcontext()
 
 
@@ -73,7 +70,7 @@ S = TypeVar("S", bound=type[Solver])
 
 
 def register_solver(name: str, solver: S) -> S:
-    """Make a solver known by a name, as in ``crsdun reconstruct --method NAME``.
+    """Register a solver under a name, for ``open_method`` and for every command.
 
     Raises:
         InputError: the name is taken.
@@ -84,7 +81,7 @@ def register_solver(name: str, solver: S) -> S:
 
 
 def create_solver(name: str, **overrides: Any) -> Solver:
-    """The solver of this name, with some settings other than the default ones.
+    """The solver of this name, with some settings changed from their defaults.
 
     Raises:
         InputError: no solver has this name, or it has no such setting.

@@ -3,7 +3,7 @@
 Legend: B batch · C bands · H, W scene · c cube of spectral frequencies (B,C,H,W) · p, q dual variables (B,C,H,W).
 
 Neighbouring bands of a scene look alike. An orthonormal cosine transform along the spectrum, T, gathers what they
-have in common in the first frequencies, and edges are then counted in every frequency j with its own weight:
+have in common in the first frequencies, and edges are then counted in every frequency j with a weight of its own:
 
     R(x) = Σ_j ω_j Σ_pixels |∇(T x)_j|,    ω_j = (1 + j)^smoothness,
 
@@ -22,12 +22,12 @@ from torch import Tensor
 class TotalVariation:
     """argmin_u ½‖u − x‖² + weight · R(u), approximately, by projected gradient on the dual.
 
-    The dual variables stay from call to call: an outer loop whose x changes little needs few inner steps.
+    The dual variables are kept between calls: an outer loop whose x changes little needs few inner steps.
 
     Args:
         shape: (B,C,H,W) of the cubes to come.
         like: a tensor of their device and floating type.
-        smoothness: exponent of ω; 0 treats all spectral frequencies alike, more prefers smooth spectra.
+        smoothness: exponent of ω; 0 treats all spectral frequencies alike, larger values prefer smooth spectra.
 
     Source: Chambolle, "Total variation minimization and a class of binary MRF models", EMMCVPR 2005, eq. 19
     (the projected form of his algorithm of 2004).
@@ -43,7 +43,7 @@ class TotalVariation:
         self._frequencies, self._work = like.new_empty(shape), like.new_empty(shape)
 
     def rescale(self, factor: float) -> None:
-        """Take the dual variables along when the next weight will be ``factor`` times the last."""
+        """Scale the dual variables for a next weight that is ``factor`` times the last."""
         self.p *= factor
         self.q *= factor
 
@@ -59,7 +59,7 @@ class TotalVariation:
             # Dual step of length 1/8, the bound for two differences: p ← p + ∇u/8 ...
             self.p[..., :-1].add_(u[..., 1:], alpha=0.125).sub_(u[..., :-1], alpha=0.125)
             self.q[..., :-1, :].add_(u[..., 1:, :], alpha=0.125).sub_(u[..., :-1, :], alpha=0.125)
-            # ... and back into the disc |(p, q)| ≤ limit. u is not needed any more.
+            # ... and back into the disc |(p, q)| ≤ limit. u is no longer needed.
             length = torch.hypot(self.p, self.q, out=u)
             shrink = torch.div(limit, torch.maximum(length, limit, out=length), out=length)
             self.p *= shrink
@@ -69,7 +69,7 @@ class TotalVariation:
 
     @staticmethod
     def _rows(cube: Tensor) -> Tensor:
-        # A view, never a copy: what is written to it must arrive in the cube.
+        # A view, never a copy: what is written to it must reach the cube.
         return cube.view(*cube.shape[:2], -1)
 
     def _primal(self) -> Tensor:

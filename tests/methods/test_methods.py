@@ -1,0 +1,159 @@
+"""Every kind of method takes one examination; and what only the run decides."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import crsdun
+from crsdun.errors import InputError
+from crsdun.methods import RunOptions, run_method
+from crsdun.networks import join
+from crsdun.networks.checkpoint import WeightsHeader
+from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.runtime import Engine, list_methods, open_method
+from crsdun.solvers import Solver
+from tests.methods.examination import BANDS, CLASSES, WAVELENGTHS, MethodExamination
+
+
+class NetworkByName(MethodExamination):
+    settings: dict = {}
+
+    def method(self):
+        return crsdun.create(self.name, bands=BANDS, classes=CLASSES, **self.settings)
+
+
+class TestCrsdun(NetworkByName):
+    name, settings = "crsdun_2stg", {"width": 4}
+    class_count, stage_count = CLASSES, 2
+
+
+class TestMstpp(NetworkByName):
+    name, settings = "mstpp", {"bodies": 1}
+
+
+class TestSsr(NetworkByName):
+    name, stage_count = "ssr_2stg", 2
+
+
+class TestRcump(NetworkByName):
+    name, settings, stage_count = "rcump_2stg", {"width": 4}, 2
+
+
+class TestSegmenter(NetworkByName):
+    name, settings, class_count = "seg_2stg", {"width": 4}, CLASSES
+
+
+class TestTwoStages(NetworkByName):
+    name, settings = "ssr_2stg+seg", {"segmenter": {"stages": 1}}
+    class_count, stage_count = CLASSES, 2
+
+
+class TestSolverAndSegmenter(NetworkByName):
+    name, settings = "gap_tv+seg", {"reconstruction": {"iterations": 3}, "segmenter": {"stages": 1}}
+    class_count = CLASSES
+
+
+class TestLoaded(MethodExamination):
+    """Weights from a file, with a card."""
+
+    name, class_count = "mine.safetensors", CLASSES
+
+    @pytest.fixture
+    def opened(self, tmp_path):
+        path = tmp_path / self.name
+        network = crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4)
+        crsdun.save(network, path, wavelengths=WAVELENGTHS, class_names=("soil", "leaf", "fruit"), step=2)
+        return open_method(path)
+
+    def test_other_cameras_are_refused(self, opened):
+        for camera, message in [
+            (self.camera(step=1), "for a dispersion of 2 pixels per band, not 1; use weights"),
+            (self.camera(offsets=(0, 1, 4, 5)), "for a dispersion of 2 pixels per band, not uneven offsets"),
+            (self.camera(wavelengths=(450, 500, 550, 610)), "up to 10 nm apart"),
+            (CassiCamera(torch.ones(24, 20), bands=5), "for 4 bands but the camera has 5"),
+        ]:
+            with pytest.raises(InputError, match=message):
+                opened.fit(camera)
+
+
+class SolverByName(MethodExamination):
+    tileable = needs_scale = False
+
+    def method(self):
+        return open_method(self.name, iterations=3)
+
+
+class TestGapTv(SolverByName):
+    name = "gap-tv"
+
+
+class TestAdmmTv(SolverByName):
+    name = "admm-tv"
+
+
+class TestEngine(MethodExamination):
+    """What another library would compute, here by a function."""
+
+    name, class_count, smallest = "engine", CLASSES, 33
+
+    def method(self):
+        network = crsdun.create("crsdun_2stg", bands=BANDS, classes=CLASSES, width=4)
+        exported = {"step": 2, "offsets": [0, 2, 4, 6], "smallest": 33}
+
+        def run(frame, mask):
+            rows, columns = mask.shape
+            guess = CassiCamera(mask, bands=BANDS).initial_estimate(torch.from_numpy(frame))
+            return [guess.numpy(), torch.zeros(1, CLASSES, rows, columns).numpy()]
+
+        return Engine("function", WeightsHeader.of(network, export=exported), run)
+
+
+@dataclass(frozen=True)
+class Twice(Solver):
+    """A method of one's own: inherits, and defines one function."""
+
+    factor: float = 2.0
+
+    def __call__(self, measurement, camera, progress=None):
+        if progress is not None:
+            progress(1, 1)
+        return Estimate([self.factor * camera.initial_estimate(measurement)])
+
+
+class TestOnesOwn(MethodExamination):
+    name, tileable, needs_scale = "solver", False, False
+
+    def method(self):
+        return Twice(0.5)
+
+
+def test_every_listed_solver_and_weights_file_can_be_opened():
+    names = [name for name in list_methods() if "{K}" not in name]
+    assert {"crsdun_tiny", "gap-tv", "admm-tv", "mstpp"} <= set(names)
+    assert open_method("admm-tv", iterations=2).settings["iterations"] == 2
+    assert open_method("crsdun_tiny").card.step == 2
+    for name, settings, message in [
+        ("gap-tv", {"engine": "onnxruntime"}, "an engine computes a network; set weights, or omit engine"),
+        ("crsdun_tiny", {"iterations": 3}, "iterations is a setting of the training-free methods"),
+        ("gap-tv", {"depth": 3}, "gap-tv has no setting 'depth'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            open_method(name, **settings)
+
+
+def test_an_estimate_that_is_not_finite_is_refused_unless_it_is_asked_for():
+    camera = CassiCamera(torch.ones(8, 9), bands=BANDS)
+    y = camera.forward(torch.ones(BANDS, 8, 9))
+    method = Twice(float("inf"))
+    with pytest.raises(InputError, match=r"solver ended in values that are not finite; bring the measurement to the"):
+        run_method(method, y, camera)
+    run = run_method(method, y, camera, RunOptions(allow_nonfinite=True))
+    assert torch.isinf(run.estimate.cube).all()
+    assert (run.scene("broken", ModelCard()).cube == 0).all()
+
+
+def test_a_joined_system_is_named_after_its_parts():
+    segmenter = crsdun.create("seg_1stg", bands=BANDS, classes=CLASSES)
+    assert join(Twice(), segmenter).name == "solver+seg"
+    assert join(crsdun.create("mstpp", bands=BANDS), segmenter).name == "mstpp+seg"

@@ -1,0 +1,82 @@
+"""From files or arrays to reconstructions, in one call or for many."""
+
+import numpy as np
+import pytest
+
+import crsdun
+from crsdun.errors import InputError
+from crsdun.methods import RunOptions
+from crsdun.optics import Exposure
+from crsdun.runtime import Pipeline, Preparation, simulate
+from crsdun.scenes import Scene, read_mask, write_measurement, write_scene
+from crsdun.solvers import GapTv
+
+BANDS, H, W = 4, 96, 20
+WAVELENGTHS = (450.0, 500.0, 550.0, 600.0)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    rows, columns = np.mgrid[:H, :W]
+    cube = np.stack([0.5 + 0.4 * np.sin(rows / 9 + columns / 7 + band / 3) for band in range(BANDS)])
+    return Scene(cube, wavelengths=WAVELENGTHS, name="waves")
+
+
+@pytest.fixture
+def files(scene, tmp_path):
+    """A measurement with its mask, the mask alone, and the truth."""
+    measurement = simulate(scene, Exposure())
+    write_measurement(measurement, tmp_path / "y.npz")
+    np.save(tmp_path / "mask.npy", measurement.mask)
+    write_scene(scene, tmp_path / "truth.npz")
+    return tmp_path
+
+
+def test_files_arrays_and_names_give_the_same(files, scene):
+    by_file = crsdun.reconstruct(files / "y.npz", method="gap-tv", truth=files / "truth.npz")
+    exposure = simulate(scene, Exposure())
+    by_array = crsdun.reconstruct(
+        exposure.frame, read_mask(files / "mask.npy"), GapTv(), scene, wavelengths=WAVELENGTHS, step=2
+    )
+    assert np.array_equal(by_file.scene.cube, by_array.scene.cube)
+    assert by_file.metrics == by_array.metrics
+    assert by_file.metrics["psnr_db"] > 20
+    assert by_file.scene.wavelengths == by_array.scene.wavelengths == WAVELENGTHS
+    assert by_file.record["measurement"]["name"] == "waves"
+    with pytest.raises(InputError, match="reconstruct has no setting iterations, steps"):
+        crsdun.reconstruct(exposure.frame, exposure.mask, steps=2, iterations=3)
+
+
+def test_the_truth_is_resampled_to_the_bands_of_the_camera(scene):
+    fine = Scene(scene.cube.repeat(2, 0), wavelengths=tuple(range(430, 630, 25)), name="fine")
+    prepared = Preparation().prepare(simulate(scene, Exposure()), fine)
+    truth = prepared.truth_for(prepared.camera)
+    assert (truth.wavelengths, truth.cube.shape) == (WAVELENGTHS, scene.cube.shape)
+    assert Preparation().prepare(simulate(scene, Exposure())).truth_for(prepared.camera) is None
+
+
+def test_what_is_decided_automatically_is_said_once(files):
+    lines = []
+    pipeline = Pipeline(options=RunOptions(keep_stages=True), truth=files / "truth.npz", notify=lines.append)
+    for _ in range(2):
+        result = pipeline.decode(pipeline.read(files / "y.npz"))
+    assert result.record["method"] == "admm-tv"
+    assert result.truth is not None
+    assert len(result.stage_metrics) == len(result.stages.cubes) == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("no shipped weights fit (crsdun_tiny: these weights are for 28 bands")
+    with pytest.raises(InputError, match="an engine computes a network; set weights, or omit engine"):
+        Pipeline(engine="openvino", notify=lines.append).decode(pipeline.read(files / "y.npz"))
+
+
+def test_a_frame_is_tiled_where_it_would_not_fit(files):
+    lines, network = [], crsdun.create("crsdun_1stg", bands=BANDS, classes=3, width=4)
+    pipeline = Pipeline(network, options=RunOptions(memory=0), notify=lines.append)
+    result = pipeline.decode(pipeline.read(files / "y.npz"))
+    assert result.record["tiles"] == {"rows": 64, "overlap": 32, "automatic": True}
+    assert lines == [f"there is not enough memory for {H}×{W} pixels at once: tiles of 64 rows, overlapping by 32"]
+
+
+def test_options_that_do_not_suit_the_method_are_refused_before_anything_is_read():
+    with pytest.raises(InputError, match="gap-tv computes in float32"):
+        Pipeline(GapTv(), options=RunOptions(precision="bfloat16"))

@@ -1,0 +1,124 @@
+"""Open tables and the plugins that fill them."""
+
+import pytest
+
+from crsdun import registry
+from crsdun.errors import InputError
+from crsdun.networks import ReconstructionConfig, create, register_network
+from crsdun.networks.zoo import KINDS, NAMES
+from crsdun.registry import PLUGINS, Registry
+from crsdun.solvers import SOLVERS, GapTv, create_solver, register_solver
+
+
+@pytest.fixture
+def table():
+    table = Registry("fruit")
+    for name in ("pear", "plum", "apple"):
+        table.register(name, object())
+    return table
+
+
+class Plugin:
+    """An entry point."""
+
+    def __init__(self, name, load):
+        self.name, self.value, self.load = name, f"{name}.module", load
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Let plugins be installed that are not loaded yet."""
+
+    def installed(*plugins):
+        monkeypatch.setattr(registry, "entry_points", lambda group: plugins if group == PLUGINS else ())
+        monkeypatch.setattr(registry, "_loaded", False)
+
+    return installed
+
+
+def test_a_table_is_a_mapping_in_the_order_of_registration(table):
+    assert list(table) == ["pear", "plum", "apple"]
+    assert (len(table), "plum" in table, "fig" in table) == (3, True, False)
+    assert table["plum"] is table.find("plum")
+    with pytest.raises(KeyError):
+        table["fig"]
+
+
+def test_the_nearest_name_is_suggested(table):
+    with pytest.raises(InputError, match="no fruit called 'plumm'; did you mean plum\\? There are pear, plum, apple"):
+        table.find("plumm")
+    with pytest.raises(InputError, match="no fruit called 'quince'; there are pear, plum, apple"):
+        table.find("quince")
+
+
+def test_a_name_is_given_once(table):
+    pear = table["pear"]
+    assert table.register("pear", pear) is pear
+    with pytest.raises(InputError, match="already a fruit called 'pear'; register it under another name"):
+        table.register("pear", object())
+    assert table["pear"] is pear
+    table.unregister("pear")
+    table.unregister("pear")
+    assert list(table) == ["plum", "apple"]
+
+
+def test_plugins_are_loaded_once_and_only_when_needed(table, install):
+    loaded = []
+
+    def load():
+        loaded.append("fig" in table)  # a plugin may look something up while it is imported
+        table.register("fig", object())
+
+    install(Plugin("figs", load))
+    assert "pear" in table
+    table.find("plum")
+    assert loaded == []
+    assert "fig" in table
+    assert list(table) == ["pear", "plum", "apple", "fig"]
+    assert loaded == [False]
+
+
+def test_a_broken_plugin_is_a_warning_and_the_others_are_loaded(table, install):
+    def broken():
+        raise ImportError("no module named figs")
+
+    install(Plugin("figs", broken), Plugin("limes", lambda: table.register("lime", object())))
+    with pytest.warns(UserWarning, match=r"plugin figs \(figs\.module\) could not be loaded: no module named figs"):
+        assert list(table) == ["pear", "plum", "apple", "lime"]
+    assert "lime" in table  # without a second warning
+
+
+def test_a_network_of_ones_own_is_registered_by_kind_and_names():
+    class Config(ReconstructionConfig):
+        pass
+
+    try:
+        for _ in range(2):  # the same again changes nothing
+            register_network("mine", Config, object, {"mine_{K}stg": {}})
+        assert "mine" in KINDS
+        assert "mine_{K}stg" in NAMES
+        with pytest.raises(InputError, match="already a kind of network called 'mine'"):
+            register_network("mine", Config, int)
+        with pytest.raises(InputError, match="already a network called 'mstpp'"):
+            register_network("other", Config, object, {"mstpp": {}})
+    finally:
+        for kind in ("mine", "other"):
+            KINDS.unregister(kind)
+        NAMES.unregister("mine_{K}stg")
+    with pytest.raises(InputError, match="no network called 'mine_3stg'"):
+        create("mine_3stg", bands=4)
+
+
+def test_a_solver_of_ones_own_is_registered_by_name():
+    class Mine(GapTv):
+        pass
+
+    try:
+        assert register_solver("mine", Mine) is Mine
+        assert create_solver("mine", iterations=2).name == "mine"
+        assert GapTv.name == "gap-tv"
+        with pytest.raises(InputError, match="already a solver called 'gap-tv'"):
+            register_solver("gap-tv", Mine)
+        assert Mine.name == "mine"
+    finally:
+        SOLVERS.unregister("mine")

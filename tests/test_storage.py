@@ -1,0 +1,292 @@
+"""Files and folders are complete or absent, whatever happens while they are written."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crsdun import storage
+from crsdun.errors import InputError
+from crsdun.storage import (
+    RECORD,
+    atomic_file,
+    atomic_folder,
+    check_file,
+    check_folder,
+    write_bytes_durably,
+    write_json,
+    write_text,
+)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, with its text."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def run(place, write) -> None:
+    """``write(part)`` inside the block of ``atomic_file`` or ``atomic_folder``."""
+    with place as part:
+        write(part)
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_links(*_, **__):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.fixture(params=[True, False], ids=["hard links", "no hard links"])
+def links(request, monkeypatch):
+    """Some file systems have no hard links."""
+    if not request.param:
+        monkeypatch.setattr(os, "link", no_links)
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_appears_when_it_is_complete(tmp_path, overwrite):
+    with atomic_file(tmp_path / "a.txt", overwrite) as part:
+        assert part.name == "a.txt"  # some formats write their own name into the file
+        part.write_text("half")
+        assert not (tmp_path / "a.txt").exists()
+        part.write_text("whole")
+    assert contents(tmp_path) == {"a.txt": "whole"}
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), KeyboardInterrupt(), InputError("wrong")])
+def test_an_error_while_writing_leaves_everything_as_it_was(tmp_path, failure):
+    (tmp_path / "a.txt").write_text("old")
+
+    def write(part):
+        part.write_text("new")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        run(atomic_file(tmp_path / "a.txt"), write)
+    assert contents(tmp_path) == {"a.txt": "old"}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_that_exists_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(InputError, match=r"a\.txt exists already; choose another out, or allow it with overwrite"):
+        write_text(tmp_path / "a.txt", "new", overwrite=False)
+    with pytest.raises(InputError, match="is a folder"):
+        write_text(tmp_path, "new")
+    with pytest.raises(InputError, match=r"could not write .*there is no folder .*missing; create it first"):
+        write_text(tmp_path / "missing" / "a.txt", "new")
+    check_file(tmp_path / "a.txt", overwrite=True)
+    assert contents(tmp_path) == {"a.txt": "old"}
+
+
+@pytest.mark.usefixtures("links")
+def test_a_file_that_appears_while_writing_is_not_replaced(tmp_path):
+    def write(part):
+        part.write_text("ours")
+        (tmp_path / "a").write_text("theirs")
+
+    with pytest.raises(InputError, match="has appeared in the meantime"):
+        run(atomic_file(tmp_path / "a", overwrite=False), write)
+    assert contents(tmp_path) == {"a": "theirs"}
+
+
+@pytest.mark.usefixtures("links")
+def test_companions_come_together(tmp_path):
+    for text in ("first", "second"):
+        with atomic_file(tmp_path / "a.hdr", overwrite=text == "second", companion=".img") as part:
+            part.write_text(text)
+            part.with_suffix(".img").write_text(f"{text} pixels")
+    assert contents(tmp_path) == {"a.hdr": "second", "a.img": "second pixels"}
+    (tmp_path / "a.hdr").unlink()
+    with pytest.raises(InputError, match=r"a\.img exists already"), atomic_file(tmp_path / "a.hdr", False, ".img"):
+        pass
+
+
+@pytest.mark.usefixtures("links")
+def test_half_a_pair_is_taken_back(tmp_path):
+    def write(part):
+        part.write_text("ours")
+        part.with_suffix(".img").write_text("our pixels")
+        (tmp_path / "a.hdr").write_text("theirs")
+
+    with pytest.raises(InputError, match="in the meantime"):
+        run(atomic_file(tmp_path / "a.hdr", False, ".img"), write)
+    assert contents(tmp_path) == {"a.hdr": "theirs"}
+
+
+def test_a_new_companion_never_stands_beside_an_old_file(tmp_path, monkeypatch):
+    for name in ("a.hdr", "a.img"):
+        (tmp_path / name).write_text("old")
+    replace = os.replace
+
+    def replace_pixels(part, target):
+        return replace(part, target) if target.suffix == ".img" else full_disk()
+
+    def write(part):
+        part.write_text("new")
+        part.with_suffix(".img").write_text("new")
+
+    monkeypatch.setattr(os, "replace", replace_pixels)
+    with pytest.raises(InputError, match="no space"):
+        run(atomic_file(tmp_path / "a.hdr", companion=".img"), write)
+    assert contents(tmp_path) == {}
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(InputError, match=r"could not write .*a\.json: no space is left there; free some") as caught:
+        write_json(tmp_path / "a.json", {"a": 1})
+    assert storage.HIDDEN not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_may_report_a_full_disk_in_its_own_way(tmp_path):
+    def write(part):
+        raise RuntimeError("Unable to\n flush")
+
+    with pytest.raises(InputError, match=r"could not write .*a: Unable to flush; check the free space"):
+        run(atomic_file(tmp_path / "a"), write)
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    mask = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a", "")
+        write_text(tmp_path / "b", "", overwrite=False)
+        write_bytes_durably(tmp_path / "c", b"")
+        with atomic_folder(tmp_path / "folder") as part:
+            write_text(part / "d", "")
+    finally:
+        os.umask(mask)
+    for name in ("a", "b", "c", "folder/d"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+def test_json_is_readable_and_plain(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "épi", "values": [1, None]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "épi" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"name": "épi", "values": [1, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_durable_bytes_keep_the_last_file(tmp_path, monkeypatch):
+    for data in (b"1", b"2", b"3"):
+        write_bytes_durably(tmp_path / "last", data, keep=tmp_path / "previous")
+    assert contents(tmp_path) == {"last": "3", "previous": "2"}
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes_durably(tmp_path / "last", b"4", keep=tmp_path / "previous")
+    assert contents(tmp_path) == {"last": "3", "previous": "2"}
+
+
+# -- folders ---------------------------------------------------------------------------------------------------
+
+
+def write_result(out: Path, text: str, overwrite: bool = False) -> None:
+    with atomic_folder(out, overwrite) as part:
+        write_text(part / RECORD, text)
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path):
+    out = tmp_path / "new" / "result"
+    with atomic_folder(out) as part:
+        (part / "deep").mkdir()
+        write_text(part / "deep" / "a", "a")
+        assert not out.exists()
+    assert contents(tmp_path) == {"new/result/deep/a": "a"}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["result"]
+
+
+def test_only_our_own_results_are_replaced(tmp_path):
+    write_result(tmp_path / "result", "1")
+    with pytest.raises(InputError, match=r"result exists already; .*overwrite"):
+        write_result(tmp_path / "result", "2")
+    write_result(tmp_path / "result", "3", overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").write_text("years of work")
+    with pytest.raises(InputError, match="crsdun did not create it"):
+        write_result(tmp_path / "mine", "4", overwrite=True)
+    with pytest.raises(InputError, match="thesis is a file"):
+        check_folder(tmp_path / "mine" / "thesis")
+    (tmp_path / "empty").mkdir()
+    write_result(tmp_path / "empty", "5")
+    assert contents(tmp_path) == {f"result/{RECORD}": "3", "mine/thesis": "years of work", f"empty/{RECORD}": "5"}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_that_appears_while_writing_is_not_replaced(tmp_path, overwrite):
+    def write(part):
+        write_text(part / RECORD, "ours")
+        (tmp_path / "result").mkdir()
+        (tmp_path / "result" / "thesis").write_text("theirs")
+
+    with pytest.raises(InputError, match="did not create it" if overwrite else "in the meantime"):
+        run(atomic_folder(tmp_path / "result", overwrite), write)
+    assert contents(tmp_path) == {"result/thesis": "theirs"}
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_results(tmp_path, failure):
+    write_result(tmp_path / "result", "old")
+
+    def write(part):
+        write_text(part / RECORD, "new")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        run(atomic_folder(tmp_path / "result", overwrite=True), write)
+    assert contents(tmp_path) == {f"result/{RECORD}": "old"}
+
+
+def test_the_old_results_come_back_where_the_new_ones_cannot_be_moved(tmp_path, monkeypatch):
+    write_result(tmp_path / "result", "old")
+    rename = Path.rename
+
+    def refuse_new(path, target):
+        return full_disk() if path.name == "result" and path.parent != tmp_path else rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_new)
+    with pytest.raises(InputError, match="no space is left"):
+        write_result(tmp_path / "result", "new", overwrite=True)
+    assert contents(tmp_path) == {f"result/{RECORD}": "old"}
+
+
+def test_a_full_disk_is_reported_for_the_folder_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(InputError, match=r"could not write .*result: no space is left there") as caught:
+        write_result(tmp_path / "result", "new")
+    assert storage.HIDDEN not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_to_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="is not a folder that can be written to"):
+        check_folder(tmp_path / "result")
+
+
+def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
+    def write(part):
+        write_text(part / RECORD, "first")
+        write_result(tmp_path / "result", "second")
+
+    with pytest.raises(InputError, match="in the meantime"):
+        run(atomic_folder(tmp_path / "result"), write)
+    assert contents(tmp_path) == {f"result/{RECORD}": "second"}
+    shutil.rmtree(tmp_path / "result")
+    assert list(tmp_path.iterdir()) == []
