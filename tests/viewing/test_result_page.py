@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from crsdun.errors import InputError
+from crsdun.runtime import read_results
 from crsdun.storage import write_text
 from crsdun.viewing import result_page as pages
 from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import class_picture
-from crsdun.viewing.result_folder import read_results, write_results
+from crsdun.viewing.result_folder import write_results
 from crsdun.viewing.result_page import result_page
 from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, small_reconstruction
 

@@ -59,9 +59,9 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from crsdun.runtime import read_results
     from crsdun.storage import check_file, refusal
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
-    from crsdun.viewing.result_folder import read_results
 
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]

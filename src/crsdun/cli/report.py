@@ -29,10 +29,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from crsdun.runtime import read_results
     from crsdun.storage import write_text
     from crsdun.viewing.evaluation_page import evaluation_page
     from crsdun.viewing.pages import PAGE
-    from crsdun.viewing.result_folder import read_results
     from crsdun.viewing.result_page import result_page
 
     kinds = {folder: kind_of(folder) for folder in options.folders}
@@ -58,8 +58,8 @@ def run(options: argparse.Namespace) -> None:
 def kind_of(folder: Path) -> str:
     """What a folder holds: ``results``, ``evaluation`` or ``run``."""
     from crsdun.evaluation.tables import FILE
+    from crsdun.runtime import METRICS
     from crsdun.training.run_log import RECORD as RUN
-    from crsdun.viewing.result_folder import METRICS
 
     for kind, name in (("evaluation", FILE), ("run", RUN), ("results", METRICS)):
         if (folder / name).is_file():

@@ -21,10 +21,12 @@ from crsdun.runtime.reconstruction import (
     list_methods,
     open_method,
 )
+from crsdun.runtime.result_files import METRICS, read_results, write_data
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
     "DEFAULT_SOLVER",
+    "METRICS",
     "AttentionMaps",
     "CrossAggregationRecord",
     "Engine",
@@ -47,7 +49,9 @@ __all__ = [
     "match_bands",
     "open_engine",
     "open_method",
+    "read_results",
     "reconstruct",
     "simulate",
     "stream",
+    "write_data",
 ]

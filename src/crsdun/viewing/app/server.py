@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.optics import parse_wavelengths
-from crsdun.runtime import choose_weights
+from crsdun.runtime import choose_weights, read_results
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.solvers import SOLVERS
 from crsdun.storage import RECORD
@@ -40,7 +40,7 @@ from crsdun.viewing.app.sessions import MOST_TRIALS, Session, Sessions
 from crsdun.viewing.app.uploads import MEGABYTE, receive
 from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.app.workspace import TRUTH, Workspace, open_exposure, open_folder, open_scene
-from crsdun.viewing.result_folder import read_results, write_results
+from crsdun.viewing.result_folder import write_results
 
 PAGE = Path(__file__).parent / "page"
 MOST_JSON = 1 << 20  # bytes of what the page says

@@ -16,9 +16,9 @@ from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
 from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.optics import CassiCamera
+from crsdun.runtime import read_results
 from crsdun.runtime.explanation import CrossAggregationRecord
 from crsdun.scenes import Measurement, Scene
-from crsdun.viewing.result_folder import read_results
 
 TRUTH = "truth"
 SPREAD = (0.5, 99.8)  # percentiles that are black and white

@@ -1,0 +1,67 @@
+"""The data of a reconstruction as files, and back; ``viewing.result_folder`` adds pictures and a report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera
+from crsdun.runtime.reconstruction import Reconstruction
+from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
+from crsdun.storage import RECORD, write_json
+
+METRICS = "metrics.json"
+
+
+def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
+    """Write a reconstruction into a folder that exists; ``read_results`` returns it.
+
+    ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` the class map
+    where the method segments · ``measurement.npz`` on the scale of y = A x, with the mask · ``truth.npz`` on the
+    camera's bands where it was given · ``metrics.json`` · ``record.json`` how it was made, with ``record`` added.
+    """
+    scene, camera = result.scene, result.camera
+    write_scene(scene, folder / "cube.hdr")
+    write_scene(scene, folder / "cube.npz")
+    if scene.classes is not None:
+        np.save(folder / "classes.npy", scene.classes)
+    measurement = replace(
+        result.measurement, mask=camera.mask.cpu().numpy(), wavelengths=camera.wavelengths, step=camera.step
+    )
+    write_measurement(measurement, folder / "measurement.npz")
+    if result.truth is not None:
+        write_scene(result.truth, folder / "truth.npz")
+    write_json(folder / METRICS, result.metrics)
+    write_json(folder / RECORD, {**result.record, **record})
+
+
+def read_results(folder: str | Path) -> Reconstruction:
+    """The reconstruction that ``write_data`` wrote into a folder.
+
+    Raises:
+        InputError: it is not such a folder, or a file in it is missing or broken.
+    """
+    folder = Path(folder)
+    try:
+        record, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (RECORD, METRICS))
+        offsets = record["camera"]["offsets_pixels"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"
+        ) from error
+    measurement = read_measurement(folder / "measurement.npz")
+    if measurement.mask is None:
+        raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")
+    return Reconstruction(
+        measurement,
+        CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),
+        read_scene(folder / "cube.npz"),
+        read_scene(folder / "truth.npz") if (folder / "truth.npz").exists() else None,
+        metrics,
+        record,
+    )
