@@ -75,11 +75,11 @@ def in_browser(link: str) -> dict[str, list[float]]:
             if iterations:
                 page.fill("#iterations", iterations)
             else:
-                page.uncheck("#beside")
-            page.click("#run")
-            shown = "method => document.querySelectorAll('.view')[1].dataset.shown?.includes(`of=${method}`)"
+                page.uncheck("#add-gap-tv")
+            page.click("#decode-button")
+            shown = "method => document.querySelectorAll('.view')[1].dataset.shown?.includes(`layer=${method}`)"
             page.wait_for_function(shown, arg=method, timeout=600_000)
-            page.wait_for_selector("#run:enabled")
+            page.wait_for_selector("#decode-button:enabled")
         page.evaluate(LATENCIES)  # once to warm up
         page.reload()
         page.wait_for_selector("body[data-ready]")

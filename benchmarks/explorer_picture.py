@@ -34,7 +34,7 @@ def main() -> None:
         page.wait_for_selector("body[data-ready]")
         page.click("#tab-decode")
         page.select_option("#method-name", weights)
-        page.click("#run")
+        page.click("#decode-button")
         page.wait_for_selector(".result >> nth=1")
         for name, place in POINTS.items():
             keep(page, name, *place)

@@ -1,4 +1,4 @@
-"""A running explorer for tests, and somebody who talks to it without a browser."""
+"""A running explorer for tests, and a client that talks to it without a browser."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ KEY = "the-key"
 
 
 @contextmanager
-def running(given: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
+def running(paths: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
     """The link of an explorer that listens on a free port until the block ends."""
     import socket
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        settings = ServerConfig("127.0.0.1", port, tuple(given), limit, KEY)
-        config = uvicorn.Config(application(settings), log_level="error", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        config = ServerConfig("127.0.0.1", port, tuple(paths), limit, KEY)
+        uvicorn_config = uvicorn.Config(application(config), log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(uvicorn_config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:
@@ -42,48 +42,53 @@ def running(given: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
             assert not thread.is_alive()
 
 
-class Visitor:
-    """Somebody with a session: ``get``, ``say`` and ``put`` return what was answered."""
+class Client:
+    """A tab of a visitor; ``get``, ``post`` and ``put`` return the answer.
 
-    def __init__(self, link: str, key: str | None = KEY):
+    Args:
+        visitor: another tab of the same browser; None is a browser that has just come.
+    """
+
+    def __init__(self, link: str, key: str | None = KEY, visitor: Client | None = None):
         self.host = link.split("/")[2]
-        self.cookie = ""
+        self.cookie, self.workspace = visitor.cookie if visitor else "", ""
         if key is not None:
-            status, headers, _ = self.ask("GET", f"/?key={key}")
+            status, headers, _ = self.request("GET", f"/?key={key}")
             assert status == 303, status
-            self.cookie = headers["set-cookie"].partition(";")[0]
+            self.cookie = self.cookie or headers["set-cookie"].partition(";")[0]
+            self.workspace = self.post("/api/workspace")["id"]
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self.host, timeout=60)
-        given = {"x-crsdun": "page", "cookie": self.cookie, **headers}
+        headers = {"x-crsdun": "page", "cookie": self.cookie, "x-crsdun-workspace": self.workspace, **headers}
         try:
-            connection.request(method, path, body, {name: value for name, value in given.items() if value})
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            connection.request(method, path, body, {name: value for name, value in headers.items() if value})
+            response = connection.getresponse()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         finally:
             connection.close()
 
     def get(self, path: str) -> bytes:
-        status, _, body = self.ask("GET", path)
+        status, _, body = self.request("GET", path)
         assert status == 200, body
         return body
 
     def state(self) -> dict[str, Any]:
         return json.loads(self.get("/api/state"))
 
-    def say(self, path: str, **what: Any) -> Any:
-        status, _, body = self.ask("POST", path, json.dumps(what))
-        assert status == 200, body
-        return json.loads(body)
+    def post(self, path: str, **body: Any) -> Any:
+        status, _, answer = self.request("POST", path, json.dumps(body))
+        assert status == 200, answer
+        return json.loads(answer)
 
     def refused(self, method: str, path: str, body: Any = None, **headers: str) -> str:
-        """The message with which something is refused."""
-        status, _, answer = self.ask(method, path, body, **headers)
+        """The error message of a refused request."""
+        status, _, answer = self.request(method, path, body, **headers)
         assert 400 <= status < 500, (status, answer)
         return json.loads(answer)["error"]
 
     def put(self, name: str, content: bytes) -> dict[str, Any]:
-        status, _, body = self.ask("PUT", f"/api/files/{name}", content)
+        status, _, body = self.request("PUT", f"/api/files/{name}", content)
         assert status == 200, body
         return json.loads(body)
 
@@ -102,13 +107,13 @@ LATENCIES = """async () => {
   const frame = () => new Promise(requestAnimationFrame);
   const soon = () => new Promise((resume) => setTimeout(resume, 1));
   const views = [...document.querySelectorAll(".view")].filter((view) => view.clientWidth);
-  const told = { band: [], stage: [], spectrum: [] };
+  const times = { band: [], stage: [], spectrum: [] };
   const time = async (what, act, done) => {
     const start = performance.now();
     act();
     while (!done()) await soon();
     await frame();
-    told[what].push(performance.now() - start);
+    times[what].push(performance.now() - start);
   };
   const slide = (id, value) => {
     document.getElementById(id).value = value;
@@ -135,5 +140,5 @@ LATENCIES = """async () => {
     const move = () => views[0].dispatchEvent(new PointerEvent("pointermove", at));
     await time("spectrum", move, () => where.textContent !== before);
   }
-  return told;
+  return times;
 }"""

@@ -95,7 +95,7 @@ class Page(HTMLParser):
 def check_self_contained(text: str) -> Page:
     """The page, after checking that it loads nothing, runs one script, and that no name got out of its place."""
     page = Page(text)
-    assert [kind for kind, _ in page.scripts] == ["application/json", None]
+    assert [kind for kind, _ in page.scripts] == ["application/json", "module"]
     assert not re.search(r"https?:|url\(|@import|\bimport\s*\(|fetch\(|XMLHttpRequest|WebSocket", text)
     for tag, name, value in page.attributes:
         assert not name.startswith("on"), (tag, name)

@@ -1,11 +1,13 @@
 """The explorer's server: who may talk to it, what it opens, computes, shows and gives away."""
 
+import ast
 import csv
 import io
 import json
 import os
 import pickle
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -17,11 +19,14 @@ from PIL import Image
 
 import crsdun
 from crsdun.cli import main, parser
+from crsdun.errors import SETTING
 from crsdun.optics import random_mask, shifted_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
-from crsdun.viewing.app import sessions, uploads
-from tests.viewing.explorer import KEY, Visitor, running
+from crsdun.viewing.app import uploads, workspace_store
+from crsdun.viewing.app.jobs import Job
+from crsdun.viewing.app.wording import CONTROLS, page_message
+from tests.viewing.explorer import KEY, Client, running
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -57,7 +62,7 @@ def link(given):
 
 @pytest.fixture
 def visitor(link):
-    return Visitor(link)
+    return Client(link)
 
 
 # -- who may talk to it ----------------------------------------------------------------------------------------
@@ -72,9 +77,9 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(capsys):
 
 
 def test_nobody_gets_in_without_the_key(link):
-    stranger = Visitor(link, key=None)
+    stranger = Client(link, key=None)
     for path in ("/", "/?key=guess"):
-        status, headers, _ = stranger.ask("GET", path)
+        status, headers, _ = stranger.request("GET", path)
         assert status == 403
         assert "set-cookie" not in headers
     assert "open the link" in stranger.refused("GET", "/api/state")
@@ -94,21 +99,21 @@ def test_nobody_gets_in_without_the_key(link):
     ],
 )
 def test_other_pages_are_refused(visitor, headers):
-    status, _, _ = visitor.ask("POST", "/api/cancel", "{}", **headers)
+    status, _, _ = visitor.request("POST", "/api/cancel", "{}", **headers)
     assert status == 403
 
 
 def test_other_pages_read_nothing(visitor):
     other = ({"host": "attacker.example"}, {"origin": "http://attacker.example"}, {"sec-fetch-site": "cross-site"})
     for headers in other:
-        assert visitor.ask("GET", "/api/state", **headers)[0] == 403
+        assert visitor.request("GET", "/api/state", **headers)[0] == 403
     own = {"host": f"localhost:{visitor.host.rpartition(':')[2]}"}
-    assert visitor.ask("GET", "/api/state", **own)[0] == 200
+    assert visitor.request("GET", "/api/state", **own)[0] == 200
 
 
 def test_the_page_keeps_to_itself(visitor):
-    for path in ("/", "/page/app.js", "/api/state"):
-        _, headers, _ = visitor.ask("GET", path)
+    for path in ("/", "/page/main.js", "/api/state"):
+        _, headers, _ = visitor.request("GET", path)
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
         assert "access-control-allow-origin" not in headers
@@ -120,23 +125,28 @@ def test_the_page_keeps_to_itself(visitor):
 
 
 def test_visitors_do_not_see_each_other(link, given):
-    one, other = Visitor(link), Visitor(link)
+    one, other = Client(link), Client(link)
+    same_browser = Client(link, visitor=one)
     one.put("secret.npz", (given / "truth.npz").read_bytes())
-    one.say("/api/open", truth={"file": "secret.npz", "key": "cube"})
-    assert not one.state()["subject"]["detector"]
+    one.post("/api/open", truth={"file": "secret.npz", "key": "cube"})
+    assert not one.state()["scene"]["detector"]
     theirs = other.state()
     assert "secret.npz" not in [file["name"] for file in theirs["files"]]
-    assert theirs["subject"]["detector"] == [H, W + 2 * (BANDS - 1)]
+    assert "secret.npz" not in [file["name"] for file in same_browser.state()["files"]], "each tab has its own"
+    other.workspace, own = one.workspace, other.workspace
+    assert "reload the page" in other.refused("GET", "/api/state"), "knowing the id of a tab is not enough"
+    other.workspace = own
+    assert theirs["scene"]["detector"] == [H, W + 2 * (BANDS - 1)]
     assert "there is no file" in other.refused("POST", "/api/open", json.dumps({"truth": {"file": "secret.npz"}}))
-    one.say("/api/forget")
+    one.post("/api/forget")
     assert "secret.npz" not in [file["name"] for file in one.state()["files"]]
 
 
 def test_what_was_uploaded_goes_when_it_ends(given):
-    before = set(Path(tempfile.gettempdir()).glob(f"{sessions.PREFIX}*"))
+    before = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*"))
     with running() as link:
-        Visitor(link).put("y.npz", (given / "y.npz").read_bytes())
-        (folder,) = set(Path(tempfile.gettempdir()).glob(f"{sessions.PREFIX}*")) - before
+        Client(link).put("y.npz", (given / "y.npz").read_bytes())
+        (folder,) = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*")) - before
         assert oct(folder.stat().st_mode)[-2:] == "00"  # nobody else of this machine may look
         assert list(folder.glob("*/y.npz"))
     assert not folder.exists()
@@ -144,26 +154,39 @@ def test_what_was_uploaded_goes_when_it_ends(given):
 
 def test_what_a_killed_explorer_left_goes_too(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead, alive = tmp_path / f"{sessions.PREFIX}999999999-a", tmp_path / f"{sessions.PREFIX}{os.getpid()}-b"
+    dead, alive = (
+        tmp_path / f"{workspace_store.PREFIX}999999999-a",
+        tmp_path / f"{workspace_store.PREFIX}{os.getpid()}-b",
+    )
     dead.mkdir()
     alive.mkdir()
-    sessions.Sessions().close()
+    workspace_store.WorkspaceStore().close()
     assert not dead.exists()
     assert alive.exists()
 
 
-def test_the_oldest_of_too_many_visitors_is_forgotten(tmp_path, monkeypatch):
+def test_the_least_recently_used_workspace_goes_unless_it_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
-    kept = sessions.Sessions()
-    first, session = kept.new()
-    second, _ = kept.new()
-    third, _ = kept.new()
-    assert kept.get(first) is None
-    assert not session.folder.exists()
-    assert kept.get(second)
-    assert kept.get(third)
-    kept.close()
+    monkeypatch.setattr(workspace_store, "MOST_WORKSPACES", 2)
+    store = workspace_store.WorkspaceStore(limit=1 << 20)
+    visitor = store.admit()
+    first, second = store.create(visitor), store.create(visitor)
+    folder = store.find(visitor, second).folder
+    assert store.find(visitor, first), "which is now the one that was used last"
+    third = store.create(visitor)
+    assert store.find(visitor, second) is None
+    assert not folder.exists()
+    finish = threading.Event()
+    computing = [store.find(visitor, each) for each in (first, third)]
+    computing[0].job = Job("waits", lambda job: str(finish.wait(60)))
+    fourth = store.create(visitor)
+    assert store.find(visitor, first), "it computes"
+    assert store.find(visitor, third) is None
+    store.find(visitor, fourth).job = Job("waits too", lambda job: "")
+    with pytest.raises(crsdun.InputError, match="all 2 workspaces are computing"):
+        store.create(visitor)
+    finish.set()
+    store.close()
 
 
 # -- what comes in ---------------------------------------------------------------------------------------------
@@ -171,26 +194,26 @@ def test_the_oldest_of_too_many_visitors_is_forgotten(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".mat", ".npz", ".h5", ".tif", ".npy", ".hdr"])
 def test_every_format_opens(given, visitor, tmp_path, suffix):
-    visitor.say("/api/forget")
+    visitor.post("/api/forget")
     measurement = simulate(scene(), random_mask(H, W, seed=1))
     write_arrays(tmp_path / f"frame{suffix}", {"measurement": measurement.frame}, {})
     for path in sorted(tmp_path.glob("frame*"), reverse=True):  # .img before its .hdr
         told = visitor.put(path.name, path.read_bytes())
-    assert "problem" not in told
+    assert not told["problem"]
     visitor.put("mask.npy", (given / "mask.npy").read_bytes())
     state = visitor.state()
     assert {"bands": BANDS, "step": 2} in state["fits"]
     roles = {role: state["suggested"][role] for role in ("measurement", "mask")}
     assert roles["measurement"]["file"].startswith("frame")
-    visitor.say("/api/open", **roles, wavelengths="450-700:6")
-    subject = visitor.state()["subject"]
+    visitor.post("/api/open", **roles, wavelengths="450-700:6")
+    subject = visitor.state()["scene"]
     assert (subject["bands"], subject["height"], subject["width"]) == (BANDS, H, W)
     assert subject["wavelengths"] == list(WAVELENGTHS)
 
 
 def refused_file(visitor, name, content):
     told = visitor.put(name, content)
-    assert visitor.state()["subject"], "what was open is still open"
+    assert visitor.state()["scene"], "what was open is still open"
     return told["problem"]
 
 
@@ -207,12 +230,12 @@ def test_broken_files_are_named(visitor, given):
 
 def test_other_kinds_of_files_are_refused(visitor):
     for name in ("run.py", "weights.pkl", ".hidden", "a.onnx"):
-        assert "is no file that can be opened here" in visitor.refused("PUT", f"/api/files/{name}", b"x")
+        assert "is not a file that can be opened here" in visitor.refused("PUT", f"/api/files/{name}", b"x")
 
 
 def test_a_name_stays_in_its_folder(visitor):
     assert visitor.put("..%5C..%5Cescaped.npy", b"x")["name"] == "escaped.npy"
-    assert visitor.ask("PUT", "/api/files/..%2F..%2Fescaped.npy", b"x")[0] == 404
+    assert visitor.request("PUT", "/api/files/..%2F..%2Fescaped.npy", b"x")[0] == 404
 
 
 def test_too_large_is_said(visitor):
@@ -253,19 +276,19 @@ def test_a_file_reads_no_other_file(tmp_path):
     (tmp_path / "secret").write_bytes(bytes(64))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", (8, 8), "u1", external=[(str(tmp_path / "secret"), 0, 64)])
-    assert "lies in another file" in uploads.found_in(tmp_path / "a.h5", 1 << 20)["problem"]
+    assert "is stored in another file" in uploads.summarise(tmp_path / "a.h5", 1 << 20).problem
 
 
 def test_messages_know_no_options(visitor, given):
-    visitor.say("/api/forget")
+    visitor.post("/api/forget")
     frame = np.random.default_rng(0).random((H, W + 10)).astype(np.float32)
     file = io.BytesIO()
     np.save(file, frame)
     visitor.put("alone.npy", file.getvalue())
     chosen = {"measurement": {"file": "alone.npy", "key": "image"}}
     for said, words in (
-        (chosen, "choose a mask"),
-        ({**chosen, "step": "x"}, "are numbers"),
+        (chosen, "give a mask"),
+        ({**chosen, "step": "x"}, "must be a number"),
         ({**chosen, "wavelengths": "blue"}, "cannot read the wavelengths"),
         ({}, "choose which array is the measurement"),
     ):
@@ -274,14 +297,50 @@ def test_messages_know_no_options(visitor, given):
         assert "--" not in problem
 
 
+def test_every_setting_that_a_remedy_names_has_a_name_on_the_page():
+    package, named = Path(crsdun.__file__).parent, set()
+    for path in package.rglob("*.py"):
+        if path.parent.name != "cli" and path.name != "errors.py":
+            strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+            named |= {name for text in strings if isinstance(text, str) for name in SETTING.findall(text)}
+    assert {"mask", "bits", "limit"} <= named
+    assert named <= CONTROLS.keys()
+
+
+def test_paths_of_this_machine_never_reach_the_page(given, tmp_path):
+    folder = tmp_path / "a private folder"
+    folder.mkdir()
+    (folder / "cut.npz").write_bytes((given / "y.npz").read_bytes()[:200])
+    np.save(folder / "frame.npy", np.zeros((H, W + 10), np.float32))
+    np.save(folder / "mask.npy", np.load(given / "mask.npy")[:, :-1])
+    with running(sorted(folder.iterdir())) as link:
+        visitor = Client(link)
+        texts = [json.dumps(visitor.state())]
+        arrays = {"measurement": {"file": "frame.npy", "key": "nothing"}, "mask": {"file": "mask.npy"}}
+        texts.append(visitor.refused("POST", "/api/open", json.dumps(arrays)))
+        texts.append(visitor.refused("POST", "/api/open", json.dumps({"measurement": {"file": "cut.npz"}})))
+        visitor.post("/api/open", sample="produce-0")
+        visitor.post("/api/simulate", method="gap-tv", iterations="2", size=64)
+        assert visitor.wait()["state"] == "done"
+        layer = "gap-tv%20%C2%B7%202%20iterations"
+        for name in ("record.json", "report.html"):
+            texts.append(visitor.get(f"/api/download/{name}?layer={layer}").decode())
+    for text in texts:
+        for private in ("private", str(tmp_path), tempfile.gettempdir() + "/", str(Path.home()) + "/"):
+            assert private not in text
+    error = OSError(2, "No such file or directory", "/home/somebody/data/y.npz")
+    assert page_message(error) == "[Errno 2] No such file or directory: 'y.npz'"
+    assert page_message(crsdun.InputError(r"no C:\Users\somebody\y.npz")) == "no y.npz"
+
+
 # -- what it computes ------------------------------------------------------------------------------------------
 
 
 def test_a_network_and_gap_tv_beside_it(visitor):
-    visitor.say("/api/run", method="fresh", beside=True, iterations="")
+    visitor.post("/api/decode", method="fresh", add_gap_tv=True, iterations="")
     job = visitor.wait()
     assert job["state"] == "done", job
-    subject = visitor.state()["subject"]
+    subject = visitor.state()["scene"]
     _, network, yardstick = subject["layers"]
     assert [layer["name"] for layer in subject["layers"]] == ["truth", "fresh", "gap-tv"]
     assert network["stages"] == 2
@@ -293,32 +352,32 @@ def test_a_network_and_gap_tv_beside_it(visitor):
 
     # class probabilities at a pixel, of each stage
     for stage in (1, 2):
-        (told,) = visitor.say("/api/spectra", points=[{"top": 3, "left": 4}], stage=stage)
-        shares = told["layers"]["fresh"]["classes"]
+        (told,) = visitor.post("/api/spectra", points=[{"top": 3, "left": 4}], stage=stage)
+        shares = told["fresh"]["classes"]
         assert sum(shares) == pytest.approx(1, abs=1e-5)
-        classes = np.frombuffer(visitor.get(f"/api/classes?of=fresh&stage={stage}"), np.uint8).reshape(H, W)
+        classes = np.frombuffer(visitor.get(f"/api/classes?layer=fresh&stage={stage}"), np.uint8).reshape(H, W)
         assert classes[3, 4] == int(np.argmax(shares))
     # where the network looks, in both branches
     blocks = network["blocks"]
     assert {block["branch"] for block in blocks if block["stage"] == 2} == {"cube", "class"}
     for what in ("association", "attention", "sources"):
-        body = visitor.get(f"/api/attention?of=fresh&block=0&what={what}&top=3&left=4")
+        body = visitor.get(f"/api/attention?layer=fresh&block=0&map={what}&top=3&left=4")
         assert Image.open(io.BytesIO(body)).size == (W, H)
-    assert "no cross-aggregation" in visitor.refused(
-        "GET", "/api/attention?of=gap-tv&block=0&what=sources&top=1&left=1"
+    assert "no such cross-aggregation" in visitor.refused(
+        "GET", "/api/attention?layer=gap-tv&block=0&map=sources&top=1&left=1"
     )
 
 
 def test_cancel_leaves_what_was_there(visitor):
-    visitor.say("/api/run", method="gap-tv", iterations="1000000")
-    assert "being computed already" in visitor.refused("POST", "/api/run", json.dumps({"method": "gap-tv"}))
+    visitor.post("/api/decode", method="gap-tv", iterations="1000000")
+    assert "already running" in visitor.refused("POST", "/api/decode", json.dumps({"method": "gap-tv"}))
     while json.loads(visitor.get("/api/job"))["job"]["done"] < 3:
         pass
     job = json.loads(visitor.get("/api/job"))["job"]
     assert (job["state"], job["total"]) == ("running", 1000000)
-    visitor.say("/api/cancel")
+    visitor.post("/api/cancel")
     assert visitor.wait()["state"] == "cancelled"
-    assert [layer["name"] for layer in visitor.state()["subject"]["layers"]] == ["truth"]
+    assert [layer["name"] for layer in visitor.state()["scene"]["layers"]] == ["truth"]
 
 
 def test_a_network_can_be_cancelled_between_its_layers():
@@ -342,21 +401,43 @@ def test_a_network_can_be_cancelled_between_its_layers():
 
 def test_what_cannot_be_computed_is_said(visitor):
     for said, words in (
-        ({"method": "magic"}, "no method or weights called 'magic'"),
-        ({"method": "gap-tv", "iterations": "x"}, "whole number"),
+        ({"method": "magic"}, "no method or network called 'magic'"),
         ({"method": "gap-tv", "iterations": "-3"}, "iterations"),
     ):
-        visitor.say("/api/run", **said)
+        visitor.post("/api/decode", **said)
         job = visitor.wait()
         assert job["state"] == "failed"
         assert words in job["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/api/open", "[1]", "not a JSON object"),
+        ("/api/open", "[" * 100_000, "not JSON"),
+        ("/api/open", '{"measurement": {"file": ["y.npz"]}}', "file must be text"),
+        ("/api/open", '{"measurement": "y.npz"}', "not a JSON object"),
+        ("/api/open", '{"sample": "produce-0", "bands": 2.5}', "bands must be a whole number"),
+        ("/api/decode", '{"method": "gap-tv", "iterations": "x"}', "iterations must be a whole number"),
+        ("/api/decode", '{"method": {}}', "method must be text"),
+        ("/api/decode", '{"method": "gap-tv", "engine": "steam"}', "no engine 'steam'"),
+        ("/api/decode", '{"method": "gap-tv", "add_gap_tv": 3}', "must be true or false"),
+        ("/api/simulate", '{"method": "gap-tv", "step": NaN}', "step must be a number"),
+        ("/api/simulate", '{"method": "gap-tv", "seed": true}', "seed must be a whole number"),
+        ("/api/spectra", '{"points": {}}', "points must be a list"),
+        ("/api/spectra", '{"points": [3]}', "not a JSON object"),
+        ("/api/spectra", '{"points": [], "stage": "last"}', "stage must be a whole number"),
+    ],
+)
+def test_wrong_types_are_refused(visitor, path, body, words):
+    assert words in visitor.refused("POST", path, body)
 
 
 def test_simulation_shows_what_noise_and_a_shifted_mask_cost(visitor):
     settings = {"scene": "open", "method": "gap-tv", "iterations": "12", "step": 2}
     figures = []
     for change in ({}, {"photons": 5}, {"shift_down": 1}, {"step": 1}, {"mask_seed": 3}):
-        visitor.say("/api/simulate", **{**settings, **change})
+        visitor.post("/api/simulate", **{**settings, **change})
         assert visitor.wait()["state"] == "done"
         state = visitor.state()
         figures.append(state["trials"][-1]["psnr_db"])
@@ -366,13 +447,13 @@ def test_simulation_shows_what_noise_and_a_shifted_mask_cost(visitor):
     assert shifted < clean - 0.5
     assert other_step != clean
     assert other_mask != clean
-    visitor.say("/api/simulate", **{**settings, "photons": -1})
-    assert visitor.wait()["message"] == "photons must lie between 0 and 1e+09"
+    problem = visitor.refused("POST", "/api/simulate", json.dumps({**settings, "photons": -1}))
+    assert problem == "photons must lie between 0 and 1e+09"
 
 
 def test_a_sample_is_at_hand(visitor):
-    visitor.say("/api/open", sample="produce-0")
-    subject = visitor.state()["subject"]
+    visitor.post("/api/open", sample="produce-0")
+    subject = visitor.state()["scene"]
     assert (subject["bands"], subject["height"], subject["width"]) == (28, 256, 256)
     assert subject["detector"] == [256, 256 + 54]
     assert len(subject["classes"]) == 23
@@ -384,20 +465,20 @@ def test_a_sample_is_at_hand(visitor):
 
 def picture(visitor, **asked):
     query = "&".join(f"{name}={value}" for name, value in asked.items())
-    status, headers, body = visitor.ask("GET", f"/api/picture?{query}")
+    status, headers, body = visitor.request("GET", f"/api/picture?{query}")
     assert status == 200, body
     return np.array(Image.open(io.BytesIO(body)).convert("RGB")), json.loads(headers["x-legend"])
 
 
 @pytest.fixture
 def decoded(visitor):
-    visitor.say("/api/run", method="gap-tv")
+    visitor.post("/api/decode", method="gap-tv")
     assert visitor.wait()["state"] == "done"
     return visitor
 
 
 def test_a_band_is_what_the_cube_holds(visitor):
-    image, legend = picture(visitor, of="truth", mode="band", bands=2)
+    image, legend = picture(visitor, layer="truth", mode="band", bands=2)
     low, high = legend["low"], legend["high"]
     expected = np.clip((scene().cube[2] - low) / (high - low), 0, 1) * 255
     assert np.abs(image[..., 0] - expected).max() <= 1
@@ -405,16 +486,16 @@ def test_a_band_is_what_the_cube_holds(visitor):
 
 @pytest.mark.parametrize("mode", ["colour", "band", "false", "error", "angle", "trust", "measurement", "residual"])
 def test_every_look(decoded, mode):
-    image, legend = picture(decoded, of="gap-tv", mode=mode, bands="4,2,1" if mode == "false" else "1")
+    image, legend = picture(decoded, layer="gap-tv", mode=mode, bands="4,2,1" if mode == "false" else "1")
     assert image.shape == ((H, W + 10, 3) if mode in ("measurement", "residual") else (H, W, 3))
     assert image.std() > 1
     assert legend["text"]
 
 
 def test_the_error_map_is_the_error(decoded):
-    _, legend = picture(decoded, of="gap-tv", mode="error")
-    spectra = decoded.say("/api/spectra", points=[{"top": 0, "left": 0, "height": H, "width": W}])
-    layers = spectra[0]["layers"]
+    _, legend = picture(decoded, layer="gap-tv", mode="error")
+    spectra = decoded.post("/api/spectra", points=[{"top": 0, "left": 0, "height": H, "width": W}])
+    layers = spectra[0]
     assert legend["low"] == 0
     means = zip(layers["truth"]["mean"], layers["gap-tv"]["mean"], strict=True)
     assert legend["high"] > max(abs(a - b) for a, b in means)
@@ -422,9 +503,9 @@ def test_the_error_map_is_the_error(decoded):
 
 def test_looks_that_cannot_be(visitor):
     for query, words in (
-        ("of=nobody", "nothing called 'nobody'"),
-        ("of=truth&mode=magic", "no way 'magic'"),
-        ("of=truth&mode=band&bands=99", "no such band"),
+        ("layer=nobody", "nothing called 'nobody'"),
+        ("layer=truth&mode=magic", "no display mode 'magic'"),
+        ("layer=truth&mode=band&bands=99", "no such band"),
     ):
         assert words in visitor.refused("GET", f"/api/picture?{query}")
 
@@ -434,12 +515,12 @@ def test_spectra_and_their_csv(decoded):
         {"name": "=SUM(A1)", "top": 2, "left": 3},
         {"name": "box", "top": 4, "left": 5, "height": 3, "width": 2},
     ]
-    one, box = decoded.say("/api/spectra", points=points)
+    one, box = decoded.post("/api/spectra", points=points)
     cube = scene().cube
-    np.testing.assert_allclose(one["layers"]["truth"]["mean"], cube[:, 2, 3], rtol=1e-6)
-    np.testing.assert_allclose(box["layers"]["truth"]["mean"], cube[:, 4:7, 5:7].mean((1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(box["layers"]["truth"]["spread"], cube[:, 4:7, 5:7].std((1, 2)), atol=1e-6)
-    assert sum(box["layers"]["truth"]["classes"]) == pytest.approx(1)
+    np.testing.assert_allclose(one["truth"]["mean"], cube[:, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(box["truth"]["mean"], cube[:, 4:7, 5:7].mean((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(box["truth"]["spread"], cube[:, 4:7, 5:7].std((1, 2)), atol=1e-6)
+    assert sum(box["truth"]["classes"]) == pytest.approx(1)
 
     text = decoded.get(f"/api/spectra.csv?points={json.dumps(points).replace(' ', '%20')}").decode()
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -447,28 +528,28 @@ def test_spectra_and_their_csv(decoded):
     assert rows[0]["point"] == "'=SUM(A1)", "no formula"
     assert [float(row["wavelength_nm"]) for row in rows[:BANDS]] == list(WAVELENGTHS)
     gap_tv = [float(row["mean"]) for row in rows if row["cube"] == "gap-tv" and row["point"] == "box"]
-    np.testing.assert_allclose(gap_tv, box["layers"]["gap-tv"]["mean"])
+    np.testing.assert_allclose(gap_tv, box["gap-tv"]["mean"])
     for bad in ({"top": -1, "left": 0}, {"top": 0, "left": W}, {"top": 0, "left": 0, "height": 0}):
         assert "lies outside" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [bad]}))
-    assert "a point is" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [{"top": "x"}]}))
+    assert "a point needs" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [{"top": "x"}]}))
 
 
 # -- what is taken home ----------------------------------------------------------------------------------------
 
 
 def test_everything_can_be_downloaded(decoded):
-    names = [file["name"] for file in json.loads(decoded.get("/api/downloads?of=gap-tv"))]
+    names = [file["name"] for file in json.loads(decoded.get("/api/downloads?layer=gap-tv"))]
     assert {"cube.hdr", "cube.img", "cube.npz", "picture.png", "metrics.json", "report.html"} <= set(names)
-    status, headers, body = decoded.ask("GET", "/api/download/everything.zip?of=gap-tv")
+    status, headers, body = decoded.request("GET", "/api/download/everything.zip?layer=gap-tv")
     assert status == 200
     assert "attachment" in headers["content-disposition"]
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         assert {Path(name).name for name in archive.namelist() if not name.endswith("/")} == set(names)
-    cube = np.load(io.BytesIO(decoded.get("/api/download/cube.npz?of=gap-tv")))["cube"]
+    cube = np.load(io.BytesIO(decoded.get("/api/download/cube.npz?layer=gap-tv")))["cube"]
     assert cube.shape == (BANDS, H, W)
     for name in ("..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "nothing.npz"):
-        assert "no file" in decoded.refused("GET", f"/api/download/{name}?of=gap-tv")
-    assert "decode first" in decoded.refused("GET", "/api/downloads?of=truth")
+        assert "no file" in decoded.refused("GET", f"/api/download/{name}?layer=gap-tv")
+    assert "decode first" in decoded.refused("GET", "/api/downloads?layer=truth")
 
 
 def test_a_folder_of_results_opens(given, tmp_path, monkeypatch):
@@ -479,11 +560,11 @@ def test_a_folder_of_results_opens(given, tmp_path, monkeypatch):
             main(["reconstruct", y, "--method", method, "--iterations", "3", "--truth", truth, "--out", method]) == 0
         )
     with running([tmp_path / "gap-tv", tmp_path / "admm-tv"]) as link:
-        visitor = Visitor(link)
-        subject = visitor.state()["subject"]
+        visitor = Client(link)
+        subject = visitor.state()["scene"]
         assert [layer["name"] for layer in subject["layers"]] == ["truth", "gap-tv", "admm-tv"]
         assert subject["layers"][1]["metrics"]["psnr_db"] > 5
-        assert picture(visitor, of="admm-tv", mode="residual")[0].shape == (H, W + 10, 3)
+        assert picture(visitor, layer="admm-tv", mode="residual")[0].shape == (H, W + 10, 3)
 
 
 def test_what_the_command_line_refuses(tmp_path, monkeypatch, capsys):

@@ -57,23 +57,23 @@ def on_picture(page, pane, across, down):
 def test_from_a_sample_to_files(page, link, tmp_path):
     come(page, link)
     assert page.locator("#samples button").count() >= 3
-    assert "test_000" in page.locator("#subject").inner_text()
+    assert "test_000" in page.locator("#scene").inner_text()
     assert "real peach" in page.locator("#classes").inner_text()
 
     # simulate a part of it and let a network decode it, GAP-TV beside it
     page.click("#tab-simulate")
     page.select_option("[name=size]", "64")
     page.select_option("#method-name", "fresh")
-    page.click("#try")
+    page.click("#simulate-button")
     page.wait_for_selector("#trials tbody tr")
-    shows(page, 1, "of=fresh")
+    shows(page, 1, "layer=fresh")
     assert "PSNR" in page.locator("#status").inner_text()
     assert page.locator("#job").is_hidden()
 
     # the sliders: a band, a stage, the classes over it
     slide(page, "#band", 20)
     shows(page, 1, "mode=band&bands=20")
-    assert "21/28" in page.locator("#band-told").inner_text()
+    assert "21/28" in page.locator("#band-value").inner_text()
     assert page.locator("#stage").get_attribute("max") == "2"
     slide(page, "#stage", 1)
     shows(page, 1, "stage=1&mode=band")
@@ -138,7 +138,7 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     page.wait_for_selector("#status.bad")
     assert "damaged or incomplete" in page.locator("#status").inner_text()
     assert "broken.mat" in page.locator("#found").inner_text()
-    assert "test_000" in page.locator("#subject").inner_text(), "what was open is still open"
+    assert "test_000" in page.locator("#scene").inner_text(), "what was open is still open"
 
     # files that are fine, dropped on the page: opened at once
     drop = """files => {
@@ -150,13 +150,13 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     np.save(tmp_path / "frame.npy", rng.random((12, 30), np.float32))
     np.save(tmp_path / "mask.npy", random_mask(12, 20))
     page.evaluate(drop, [[name, list((tmp_path / name).read_bytes())] for name in ("frame.npy", "mask.npy")])
-    page.wait_for_function("() => document.querySelector('#subject').textContent.includes('12×20 · 6 bands')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('12×20 · 6 bands')")
     assert "6 bands, step 2" in page.locator("#fits").inner_text()
     np.save(tmp_path / "cube.npy", rng.random((30, 40, 8), np.float32))
     page.click("#forget")
     page.wait_for_function("() => !document.querySelector('#found').textContent.includes('frame.npy')")
     page.set_input_files("#chosen", tmp_path / "cube.npy")
-    page.wait_for_function("() => document.querySelector('#subject').textContent.includes('30×40')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')")
     assert page.locator("#mode option[value=error]").is_enabled()
     assert not page.locator("#mode option[value=residual]").is_enabled()
 
@@ -166,20 +166,52 @@ def test_cancel(page, link):
     page.click("#tab-decode")
     page.select_option("#method-name", "gap-tv")
     page.fill("#iterations", "100000")
-    page.click("#run")
+    page.click("#decode-button")
     page.wait_for_function("() => document.querySelector('#bar').value > 0")
     page.click("#cancel")
     page.wait_for_function("() => document.querySelector('#status').textContent.includes('cancelled')")
-    assert page.locator("#run").is_enabled()
+    assert page.locator("#decode-button").is_enabled()
+
+
+def test_two_tabs_of_a_browser(page, link):
+    come(page, link)
+    with page.context.expect_page() as opened:
+        page.evaluate("link => { window.open(link); }", link)  # which copies the session storage, as duplicating does
+    other = opened.value
+    other.wait_for_selector("body[data-ready]")
+    other.click("#samples button >> nth=2")
+    other.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_019')")
+
+    def pixels(tab):
+        return tab.locator(".stack canvas").first.evaluate("canvas => canvas.toDataURL()")
+
+    page.bring_to_front()
+    page.keyboard.press("]")
+    shows(page, 0, "mode=band&bands=15")
+    other.bring_to_front()
+    other.keyboard.press("]")
+    shows(other, 0, "mode=band&bands=15")
+    assert "test_000" in page.locator("#scene").inner_text()
+    band = pixels(page)
+    assert band != pixels(other)
+    for tab, name in ((page, "test_000"), (other, "test_019")):
+        tab.reload()
+        tab.wait_for_selector("body[data-ready]")
+        assert name in tab.locator("#scene").inner_text(), "a reload keeps the workspace"
+    page.bring_to_front()
+    page.keyboard.press("]")
+    shows(page, 0, "mode=band&bands=15")
+    assert pixels(page) == band, "still scene 0"
+    other.close()
 
 
 def test_two_visitors(browser, page, link):
     come(page, link)
     page.click("#samples button >> nth=1")
-    page.wait_for_function("() => document.querySelector('#subject').textContent.includes('test_007')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_007')")
     with watched_page(browser, TABLET) as other:
         come(other, link)
-        assert "test_000" in other.locator("#subject").inner_text()
+        assert "test_000" in other.locator("#scene").inner_text()
         # on a tablet nothing sticks out to the side
         assert other.evaluate("document.documentElement.scrollWidth <= innerWidth")
         other.goto(link.partition("?")[0])  # the key is needed once

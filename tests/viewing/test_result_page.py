@@ -199,7 +199,7 @@ def test_a_click_shows_the_spectrum_there(open_page, result, text):
 
 def test_views_bands_and_errors(open_page, text):
     page = open_page(text)
-    data = page.evaluate("data")
+    data = page.evaluate("JSON.parse(document.getElementById('data').textContent)")
     shown = page.locator(".picture img")
     page.locator("#band").focus()
     page.keyboard.press("Home")

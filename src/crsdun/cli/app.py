@@ -40,11 +40,11 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
 
-    def tell(link: str) -> None:
+    def announce(link: str) -> None:
         print(f'{{"link": "{link}"}}' if options.json else f"open {link}\nCtrl-C ends it", flush=True)
         if not options.no_browser and not options.json:
             import webbrowser
 
             webbrowser.open(link)
 
-    start(options.files, options.host, options.port, options.limit, tell)
+    start(options.files, options.host, options.port, options.limit, announce)

@@ -1,9 +1,11 @@
 """The explorer: a page in the browser that opens, decodes, compares and explains measurements.
 
-A small web server on this machine, started by ``crsdun app``. The page asks it for pictures and spectra, and nothing
-else for anything. What it computes is the package's own: the page only shows.
+A small web server on this machine, started by ``crsdun app``. The page asks it for pictures and spectra, and asks
+nothing of any other server. Everything is computed by the package's own functions; the page only shows it.
 
-- ``server`` the requests · ``guard`` who may send them · ``sessions`` one visitor and their files
-- ``uploads`` what comes in · ``subject`` what is open · ``running`` decode and simulate, with progress and cancel
-- ``pictures`` and ``spectra`` what is looked at · ``samples`` samples and weights · ``page/`` HTML, CSS, JavaScript
+- ``server`` the application and how it starts · ``guard`` who may talk to it · ``routes`` what each request does
+- ``requests`` what the page may ask for · ``payloads`` what it is answered · ``wording`` errors in its terms
+- ``workspace`` one tab and what it can do · ``workspace_store`` all of them · ``open_scene`` what is open in one
+- ``uploads`` files that come in · ``samples`` · ``jobs`` decoding and simulating, with progress and cancel
+- ``pictures`` and ``spectra`` what is looked at · ``page/`` HTML, CSS and JavaScript
 """

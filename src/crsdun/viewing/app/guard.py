@@ -1,7 +1,7 @@
-"""Who may talk to the explorer: pages that it served itself, to people who were given its link.
+"""Who may talk to the explorer: its own page, opened by people who were given its link.
 
-A page of somebody else's in the same browser must not reach it: neither by sending requests here (the Origin tells),
-nor by making its own name point to this machine (DNS rebinding: the Host tells).
+Another site open in the same browser must not reach it: neither by sending requests here (the Origin header gives it
+away), nor by making its own name resolve to this machine (DNS rebinding; the Host header gives it away).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests that come from elsewhere, and sets the headers that keep the page to itself.
+    """ASGI middleware that refuses requests from elsewhere and sets the headers that isolate the page.
 
     Args:
-        app: what answers the others.
-        host: the address that is listened on.
+        app: the application behind it.
+        host: the address that the server listens on.
     """
 
     def __init__(self, app: Any, host: str):
@@ -39,7 +39,7 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)  # the start and the end of the server
+            await self.app(scope, receive, send)  # start-up and shutdown
             return
 
         async def send_with_headers(message: Any) -> None:
@@ -47,14 +47,14 @@ class Guard:
                 message["headers"] += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
             await send(message)
 
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = refused(scope["method"], given, self.host)
-        answer = JSONResponse({"error": refusal}, 403) if refusal else self.app
-        await answer(scope, receive, send_with_headers)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        reason = refusal(scope["method"], headers, self.host)
+        app = JSONResponse({"error": reason}, 403) if reason else self.app
+        await app(scope, receive, send_with_headers)
 
 
-def refused(method: str, headers: dict[str, str], listening: str) -> str | None:
-    """Why a request is not answered; None where it is."""
+def refusal(method: str, headers: dict[str, str], listening: str) -> str | None:
+    """Why a request is refused; None where it is allowed."""
     host = headers.get("host", "")
     name = urlsplit(f"//{host}").hostname or ""
     if not (_is_address(name) or name in {"localhost", listening, socket.gethostname().lower()}):
@@ -72,7 +72,7 @@ def refused(method: str, headers: dict[str, str], listening: str) -> str | None:
 
 
 def _is_address(name: str) -> bool:
-    """A number, which no foreign name can be made to look like."""
+    """Whether it is a literal IP address, which no foreign domain name can pass for."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,82 +1,154 @@
-"""What the page is told: what is open, what was found in files, and messages in its words."""
+"""Everything the page needs to draw itself, as plain values."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from importlib.util import find_spec
 
-from crsdun.scenes.inspection import cameras_that_fit
-from crsdun.viewing.app.sessions import Session
-from crsdun.viewing.app.workspace import Layer, Workspace
+from crsdun.solvers import SOLVERS
+from crsdun.viewing.app.jobs import JobStatus, fitting_weights
+from crsdun.viewing.app.open_scene import Layer, OpenScene
+from crsdun.viewing.app.pictures import DIVERGING, SEQUENTIAL, map_stops
+from crsdun.viewing.app.requests import ENGINES, ArrayChoice
+from crsdun.viewing.app.samples import SAMPLES
+from crsdun.viewing.app.uploads import MEGABYTE, FileSummary
+from crsdun.viewing.app.workspace import Trial, Workspace
 from crsdun.viewing.colour import css_colour, wavelength_to_rgb
 from crsdun.viewing.palette import class_colours
 
-# What an array looks like → the role it probably has.
-ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "class map": "labels"}
+
+@dataclass(frozen=True)
+class BlockPayload:
+    """Where a block of cross-aggregation lies in its network."""
+
+    stage: int
+    branch: str
+    node: int
+    block: int
 
 
-def workspace_payload(subject: Workspace) -> dict[str, Any]:
-    bands, height, width = subject.shape
-    names = subject.class_names
-    labels = [m for layer in subject.layers.values() for m in layer.class_maps if m is not None]
-    count = max([len(names or ()), *(int(each.max()) + 1 for each in labels)])
-    colours = [css_colour(colour) for colour in class_colours(count)]
-    lights = [[255 * part for part in wavelength_to_rgb(nm)] for nm in subject.wavelengths or ()]
-    camera = subject.camera
-    return {
-        "name": subject.name,
-        "bands": bands,
-        "height": height,
-        "width": width,
-        "wavelengths": subject.wavelengths,
-        "lights": [css_colour(light) for light in lights],
-        "camera": camera and repr(camera),
-        "step": camera and camera.step,
-        "detector": None if subject.measurement is None else list(subject.measurement.frame.shape),
-        "has_truth": subject.truth is not None,
-        "classes": [
-            {"name": names[k] if names and k < len(names) else f"class {k}", "colour": colours[k]}
-            for k in range(count)
+@dataclass(frozen=True)
+class LayerPayload:
+    """A layer; ``segments`` and ``probabilities`` say whether each stage has classes, and with probabilities."""
+
+    name: str
+    stages: int
+    segments: list[bool]
+    probabilities: list[bool]
+    metrics: dict[str, float]
+    stage_metrics: list[dict[str, float]]
+    seconds: float | None
+    blocks: list[BlockPayload]
+
+
+@dataclass(frozen=True)
+class ClassPayload:
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class ScenePayload:
+    """What is open; ``lights`` are the colours of the bands' light, ``detector`` the shape of the measurement."""
+
+    name: str
+    bands: int
+    height: int
+    width: int
+    wavelengths: tuple[float, ...] | None
+    lights: list[str]
+    step: float | None
+    detector: tuple[int, int] | None
+    has_truth: bool
+    classes: list[ClassPayload]
+    notes: list[str]
+    layers: list[LayerPayload]
+
+
+@dataclass(frozen=True)
+class StatePayload:
+    """A workspace, and what can be chosen in it.
+
+    Attributes:
+        suggested: role → the array that probably has it.
+        fits: cameras (bands and step) that fit the suggested measurement and mask.
+        fitting: weights that fit what is open.
+        limit_mb: of the largest upload.
+        maps: colour maps as stops.
+    """
+
+    version: int
+    problem: str
+    scene: ScenePayload | None
+    files: list[FileSummary]
+    suggested: dict[str, ArrayChoice]
+    fits: list[dict[str, int]]
+    samples: list[dict[str, str]]
+    weights: list[str]
+    fitting: str | None
+    methods: list[str]
+    engines: list[str]
+    job: JobStatus | None
+    trials: list[Trial]
+    limit_mb: int
+    maps: dict[str, list[str]]
+
+
+def state_payload(workspace: Workspace) -> StatePayload:
+    with workspace.lock:
+        return StatePayload(
+            version=workspace.version,
+            problem=workspace.problem,
+            scene=None if workspace.scene is None else _scene_payload(workspace.scene),
+            files=list(workspace.summaries.values()),
+            suggested=workspace.suggestions(),
+            fits=workspace.fitting_cameras(),
+            samples=[{"name": name, "title": title} for name, title in SAMPLES.items()],
+            weights=sorted(workspace.weights),
+            fitting=fitting_weights(workspace.scene),
+            methods=list(SOLVERS),
+            engines=[each for each in ENGINES if find_spec(each) is not None],
+            job=workspace.job.status() if workspace.job else None,
+            trials=workspace.trials,
+            limit_mb=workspace.limit // MEGABYTE,
+            maps={name: map_stops(name) for name in (SEQUENTIAL, DIVERGING)},
+        )
+
+
+def _scene_payload(scene: OpenScene) -> ScenePayload:
+    bands, height, width = scene.shape
+    names = scene.class_names or ()
+    labels = [labels for layer in scene.layers.values() for labels in layer.class_maps if labels is not None]
+    count = max([len(names), *(int(each.max()) + 1 for each in labels)])
+    names = (*names, *(f"class {k}" for k in range(len(names), count)))
+    rows, columns = (0, 0) if scene.measurement is None else scene.measurement.frame.shape
+    return ScenePayload(
+        name=scene.name,
+        bands=bands,
+        height=height,
+        width=width,
+        wavelengths=scene.wavelengths,
+        lights=[css_colour(255 * part for part in wavelength_to_rgb(nm)) for nm in scene.wavelengths or ()],
+        step=scene.camera.step if scene.camera else None,
+        detector=None if scene.measurement is None else (rows, columns),
+        has_truth=scene.truth is not None,
+        classes=[
+            ClassPayload(name, css_colour(colour))
+            for name, colour in zip(names[:count], class_colours(count), strict=True)
         ],
-        "notes": subject.notes,
-        "layers": [_layer_payload(layer) for layer in subject.layers.values()],
-    }
+        notes=scene.notes,
+        layers=[_layer_payload(layer) for layer in scene.layers.values()],
+    )
 
 
-def _layer_payload(layer: Layer) -> dict[str, Any]:
-    blocks = [(block.stage, block.branch, block.node, block.block) for block in layer.blocks]
-    return {
-        "name": layer.name,
-        "stages": layer.stages,
-        "segments": [each is not None for each in layer.class_maps],
-        "probabilities": [each is not None for each in layer.probabilities],
-        "metrics": layer.metrics,
-        "stage_metrics": layer.stage_metrics,
-        "seconds": layer.seconds,
-        "blocks": [dict(zip(("stage", "branch", "node", "block"), each, strict=True)) for each in blocks],
-    }
-
-
-def suggested(session: Session) -> dict[str, Any]:
-    """Which array is probably which, the newest file first: role → file and key."""
-    roles: dict[str, Any] = {}
-    for found in reversed(session.found.values()):
-        for array in found.get("arrays", []):
-            role = ROLES.get(array["looks_like"])
-            if role is not None and role not in roles:
-                roles[role] = {"file": found["name"], "key": array["key"]}
-    if "labels" in roles and "truth" not in roles:
-        del roles["labels"]  # of nothing
-    return roles
-
-
-def fits(session: Session) -> list[dict[str, int]]:
-    """Cameras with whole steps that fit the measurement and the mask that were found."""
-    roles = suggested(session)
-    chosen = {}
-    for role in ("measurement", "mask"):
-        if role not in roles:
-            return []
-        arrays = session.found[roles[role]["file"]]["arrays"]
-        chosen[role] = next(array for array in arrays if array["key"] == roles[role]["key"])
-    cameras = cameras_that_fit(chosen["measurement"]["shape"], chosen["mask"]["shape"])
-    return [{"bands": bands, "step": step} for bands, step in cameras]
+def _layer_payload(layer: Layer) -> LayerPayload:
+    return LayerPayload(
+        name=layer.name,
+        stages=layer.stages,
+        segments=[each is not None for each in layer.class_maps],
+        probabilities=[each is not None for each in layer.probabilities],
+        metrics=layer.metrics,
+        stage_metrics=layer.stage_metrics,
+        seconds=layer.seconds,
+        blocks=[BlockPayload(each.stage, each.branch, each.node, each.block) for each in layer.blocks],
+    )

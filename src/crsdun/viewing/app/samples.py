@@ -1,4 +1,4 @@
-"""What can be looked at from the first second (weights at hand are those of ``crsdun.networks.pretrained``)."""
+"""Scenes that can be opened without any file of one's own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import lru_cache
 from crsdun.errors import InputError
 from crsdun.scenes import Scene, open_set
 
-# Scenes of Produce-23's test split: name → what the page calls it.
+# Scenes of Produce-23's test split: name → title on the page.
 SAMPLES = {f"produce-{index}": f"Produce-23, test scene {index}" for index in (0, 7, 19, 33)}
 
 
 @lru_cache(maxsize=len(SAMPLES))
-def sample(name: str) -> Scene:
+def read_sample(name: str) -> Scene:
     """A sample by name; all of them are labelled.
 
     Raises:

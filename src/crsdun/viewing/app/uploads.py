@@ -1,32 +1,53 @@
-"""Files that come in: which, how large, and what is in them."""
+"""Files that come in: which kinds, how large, and what is in them."""
 
 from __future__ import annotations
 
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.scenes import describe
-from crsdun.scenes.formats.envi import DATA_SUFFIXES
+from crsdun.scenes.formats.envi import DATA_SUFFIXES as ENVI_SUFFIXES
+from crsdun.scenes.inspection import ArrayDescription, WeightsDescription
 from crsdun.viewing.app.wording import page_message
 
 MEGABYTE = 1 << 20
 SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
-SUFFIXES |= {suffix for suffix in DATA_SUFFIXES if suffix}  # data beside a .hdr
-# What a file may become when it is unpacked, in sizes of the largest upload.
+SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data that belongs to a .hdr
+# What a file may unpack to, in multiples of the largest upload.
 UNPACKED = 4
+WEIGHTS = (".safetensors", ".onnx", ".xml")
 
 
-async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit: int, told: int | None) -> Path:
+@dataclass(frozen=True)
+class FileSummary:
+    """What is in a file, or the ``problem`` with it.
+
+    Attributes:
+        name: as the browser knows the file.
+        is_weights: it holds a network instead of arrays.
+        wavelengths: their number, the first and the last in nm; None where the file has none.
+    """
+
+    name: str
+    format: str = ""
+    problem: str = ""
+    is_weights: bool = False
+    arrays: tuple[ArrayDescription, ...] = ()
+    wavelengths: tuple[int, float, float] | None = None
+
+
+async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit: int, announced: int | None) -> Path:
     """Write an upload into a folder, whole or not at all.
 
     Args:
         name: as the browser calls it; only its last part is used.
         limit: bytes.
-        told: bytes that the browser announces, refused before they are read.
+        announced: bytes that the browser announces; too many are refused before they are read.
 
     Raises:
         InputError: another kind of file, or too large.
@@ -35,15 +56,15 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit: 
     suffix = Path(name).suffix.lower()
     if not name or suffix not in SUFFIXES:
         raise InputError(
-            f"{name or 'this'} is no file that can be opened here",
+            f"{name or 'this'} is not a file that can be opened here",
             "expected .mat, .npy, .npz, .h5, .tif, .png, an "
             "ENVI pair (.hdr with its data), or weights (.safetensors)",
         )
     too_large = InputError(
         f"{name} is larger than {limit / MEGABYTE:.0f} MB, the most this explorer takes",
-        "crop it, or start it with a larger <limit>",
+        "crop it, or set a larger <limit>",
     )
-    if told is not None and told > limit:
+    if announced is not None and announced > limit:
         raise too_large
     path, partial = folder / name, folder / f".{name}.partial"
     try:
@@ -60,14 +81,22 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit: 
     return path
 
 
-def found_in(path: Path, limit: int) -> dict[str, Any]:
-    """What ``describe`` finds, named as the browser knows the file; or its ``problem``."""
+def summarise(path: Path, limit: int) -> FileSummary:
+    """What is in a file; ``limit``: bytes of the largest upload."""
+    suffix = path.suffix.lower()
+    if suffix in WEIGHTS and suffix != ".safetensors":
+        # Networks of other engines hold no arrays; whether they are whole shows when they are used.
+        return FileSummary(path.name, format=suffix, is_weights=True)
     try:
         check_unpacked(path, limit * UNPACKED)
-        told = describe(path).to_json()
+        description = describe(path)
     except (InputError, MemoryError) as error:
-        return {"name": path.name, "problem": page_message(error, path.parent)}
-    return {**told, "path": None, "name": path.name}
+        return FileSummary(path.name, problem=page_message(error, [path.parent]))
+    if isinstance(description, WeightsDescription):
+        return FileSummary(path.name, description.format, is_weights=True)
+    known = description.wavelengths
+    wavelengths = (len(known), known[0], known[-1]) if known else None
+    return FileSummary(path.name, description.format, arrays=description.arrays, wavelengths=wavelengths)
 
 
 def check_unpacked(path: Path, limit: int) -> None:
@@ -76,13 +105,13 @@ def check_unpacked(path: Path, limit: int) -> None:
         size = _unpacked(path)
     except InputError:
         raise
-    except Exception:  # damaged: whoever reads it says so
+    except Exception:  # damaged, which reading it will report
         return
     if size > limit:
         raise InputError(
             f"{path.name} unpacks to {size / MEGABYTE:.0f} MB, more than the {limit / MEGABYTE:.0f} MB this explorer "
             "takes",
-            "crop it, or start it with a larger <limit>",
+            "crop it, or set a larger <limit>",
         )
 
 
@@ -126,7 +155,7 @@ def _unpacked_hdf5(path: Path) -> int:
     def add(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset):
             if node.external or node.is_virtual:
-                raise InputError(f"{path.name}: {name} lies in another file", "save it as a plain array")
+                raise InputError(f"{path.name}: {name} is stored in another file", "save it as a plain array")
             sizes.append(node.nbytes)
 
     with h5py.File(path, "r") as file:

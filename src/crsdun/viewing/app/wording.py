@@ -1,12 +1,15 @@
-"""What went wrong, for somebody who sees the page: its fields in place of settings, no folders of this machine."""
+"""Error messages for somebody at the page: its fields in place of settings, and no folders of this machine."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from crsdun.errors import InputError
 
-# Settings of the package → what the page calls their controls.
+# Every setting that a remedy may name → what somebody at the page knows it by. What has no control there is named
+# with the command that has it.
 CONTROLS = {
     "mask": "a mask",
     "mask_key": "the choice of arrays",
@@ -15,16 +18,34 @@ CONTROLS = {
     "step": "the step",
     "bands": "the number of bands",
     "wavelengths": "the wavelengths",
+    "truth": "a true scene",
+    "weights": "a network",
     "engine": "the engine",
-    "white": "a white reference (crsdun reconstruct)",
-    "limit": "limit (crsdun app)",
+    "precision": "the precision of crsdun reconstruct",
+    "white": "the white reference of crsdun reconstruct",
+    "dark": "the dark reference of crsdun reconstruct",
+    "exposure": "the exposure time",
+    "tile": "the tiles of crsdun reconstruct",
+    "overlap": "overlap of the tiles",
+    "out": "temporary folder when starting crsdun app",
+    "overwrite": "Forget everything",
+    "limit": "upload limit when starting crsdun app",
+    "port": "port when starting crsdun app",
+    "cubes_only": "crsdun evaluate",
 }
+ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
 
 
-def page_message(error: Exception, folder: Path | None = None) -> str:
-    """One line about an error; ``folder``, where the page's uploads lie, is left out of paths."""
+def page_message(error: Exception, folders: Iterable[Path] = ()) -> str:
+    """One line about an error, without the directories of the paths in it.
+
+    Args:
+        folders: where the files of this workspace lie; other paths are recognised only up to their first space.
+    """
     if isinstance(error, InputError):
-        text = error.worded(lambda setting: CONTROLS.get(setting, setting.replace("_", " ")))
+        text = error.worded(CONTROLS.__getitem__)
     else:
         text = str(error) or "there is not enough memory for this size"
-    return text if folder is None else text.replace(f"{folder}/", "")
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+    return ABSOLUTE_PATH.sub("", text)

@@ -1,191 +1,285 @@
-"""What is open in a session: an exposure, its camera, the truth where it is known, and what methods made of it."""
+"""One tab of the browser: its files, what is open in it, and everything that can be done with that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-from crsdun import runtime
 from crsdun.errors import InputError
-from crsdun.evaluation import cube_metrics
-from crsdun.evaluation.metrics import class_figures, confusion_matrix
-from crsdun.optics import CassiCamera
-from crsdun.runtime import read_results
-from crsdun.runtime.explanation import CrossAggregationRecord
-from crsdun.scenes import Measurement, Scene
+from crsdun.networks import pretrained_weights
+from crsdun.scenes import read_mask, read_measurement, read_scene
+from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
+from crsdun.storage import RECORD
+from crsdun.viewing.app.jobs import Job, JobStatus, decode, simulate, summary
+from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
+from crsdun.viewing.app.requests import (
+    ROLES,
+    ArrayChoice,
+    DecodeRequest,
+    OpenRequest,
+    SimulatedCamera,
+    SimulateRequest,
+)
+from crsdun.viewing.app.samples import SAMPLES, read_sample
+from crsdun.viewing.app.uploads import WEIGHTS, FileSummary, summarise
+from crsdun.viewing.app.wording import page_message
+from crsdun.viewing.result_folder import write_results
 
-TRUTH = "truth"
-SPREAD = (0.5, 99.8)  # percentiles that are black and white
-# Cubes of all stages are kept up to this; of more, only the last.
-MOST_STAGES_BYTES = 1 << 30
+MOST_TRIALS = 200
+# What a workspace may store, in multiples of the largest upload.
+QUOTA = 4
+# What an array looks like → the role it probably has.
+LIKELY_ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "class map": "labels"}
 
 
-@dataclass
-class Layer:
-    """A cube to look at: the truth, or all stages of what a method made.
+def plain_name(name: str) -> str:
+    """A name for a file: letters, digits and hyphens only."""
+    return re.sub(r"\W+", "-", name).strip("-") or "result"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A simulation that was decoded: its settings and its figures, None where they are unknown."""
+
+    scene: str
+    method: str
+    camera: SimulatedCamera
+    psnr_db: float | None
+    ssim: float | None
+    miou_present: float | None
+    data_residual: float | None
+
+
+class Workspace:
+    """A tab.
+
+    Args:
+        folder: for the uploads and results of this tab alone; it is there and empty.
+        paths: files and result folders of the command line, open in every tab.
+        limit: bytes of the largest upload.
 
     Attributes:
-        name: by which it is asked for.
-        cubes: (C,H,W) of each stage, first to last.
-        probabilities: (N,H,W) of each stage; None for stages that do not segment.
-        class_maps: (H,W) int64 of each stage, or None.
-        metrics: of the last stage.
-        stage_metrics: what is known of each stage.
-        result: what it came from; None for the truth.
-        blocks: what the cross-aggregation of a network computed.
+        files: measurements, masks and scenes, by name.
+        weights: networks, by name.
+        summaries: of the files and weights that were added, by name.
+        scene: what is open.
+        version: grows whenever ``scene`` changes, so that the page knows which of its pictures are still valid.
+        problem: why ``paths`` could not be opened; empty where they could.
+        job: the last computation.
+        last_used: as ``time.monotonic``.
     """
 
-    name: str
-    cubes: list[np.ndarray]
-    probabilities: list[np.ndarray | None]
-    class_maps: list[np.ndarray | None]
-    metrics: dict[str, Any] = field(default_factory=dict)
-    stage_metrics: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float | None = None
-    result: runtime.Reconstruction | None = None
-    blocks: list[CrossAggregationRecord] = field(default_factory=list)
+    def __init__(self, folder: Path, paths: Sequence[Path], limit: int):
+        self.folder, self.paths, self.limit = folder, paths, limit
+        self.files: dict[str, Path] = {}
+        self.weights: dict[str, Path] = {}
+        self.summaries: dict[str, FileSummary] = {}
+        self.trials: list[Trial] = []
+        self.scene: OpenScene | None = None
+        self.version = 0
+        self.problem = ""
+        self.job: Job | None = None
+        self.last_used = time.monotonic()
+        self.lock = threading.RLock()
 
     @property
-    def stages(self) -> int:
-        return len(self.cubes)
-
-    @cached_property
-    def spread(self) -> tuple[float, float]:
-        """Which values of the last cube are shown black and white."""
-        return spread(self.cubes[-1])
-
-
-@dataclass
-class Workspace:
-    """All that is open. ``truth`` is on the camera's bands; ``folder`` a folder of results it was read from."""
-
-    name: str
-    wavelengths: tuple[float, ...] | None
-    measurement: Measurement | None = None
-    camera: CassiCamera | None = None
-    truth: Scene | None = None
-    class_names: tuple[str, ...] | None = None
-    layers: dict[str, Layer] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.truth is not None:
-            self.class_names = self.class_names or self.truth.class_names
-            layer = Layer(TRUTH, [self.truth.cube], [None], [self.truth.classes])
-            self.layers = {TRUTH: layer, **self.layers}
+    def folders(self) -> list[Path]:
+        """Where its files lie, which is nobody's business on the page."""
+        return [self.folder, *(path.parent for path in self.paths)]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W."""
-        if self.camera is not None:
-            return self.camera.bands, self.camera.height, self.camera.width
-        shape = next(iter(self.layers.values())).cubes[0].shape
-        return shape[0], shape[1], shape[2]
+    def computing(self) -> bool:
+        return self.job is not None and self.job.running
 
-    @cached_property
-    def cpu_camera(self) -> CassiCamera | None:
-        return None if self.camera is None else self.camera.to("cpu")
+    # -- opening ------------------------------------------------------------------------------------------------
 
-    def layer(self, name: str, stage: int | None = None) -> tuple[Layer, int]:
-        """A layer and the place of a stage (from 1; None: the last one) in it.
+    def start(self) -> None:
+        """Open what was named on the command line, or else a sample."""
+        self.weights |= pretrained_weights()
+        result_folders = [path for path in self.paths if path.is_dir()]
+        for path in self.paths:
+            if not path.is_dir():
+                self.add_file(path)
+        try:
+            if result_folders:
+                scene = open_folder(result_folders[0])
+                for folder in result_folders[1:]:
+                    scene.add_results(open_folder(folder))
+                self._show(scene)
+            elif self.files:
+                self.open(OpenRequest(arrays=self.suggestions()))
+        except InputError as error:
+            self.problem = page_message(error, self.folders)
+        if self.scene is None and not self.files:
+            self.open(OpenRequest(sample=next(iter(SAMPLES))))
+
+    def add_file(self, path: Path) -> FileSummary:
+        """A file that was uploaded, or named on the command line."""
+        if path.suffix.lower() in WEIGHTS:
+            self.weights[path.stem] = path
+        else:
+            self.files[path.name] = path
+        # What was named on the command line may be larger than an upload.
+        self.summaries[path.name] = summarise(path, max(self.limit, path.stat().st_size))
+        # The data of an ENVI pair may have come before its header, or after.
+        for name, known in self.summaries.items():
+            partner = self.files.get(name)
+            if partner is not None and known.problem and partner.stem == path.stem and partner != path:
+                self.summaries[name] = summarise(partner, self.limit)
+        return self.summaries[path.name]
+
+    def suggestions(self) -> dict[str, ArrayChoice]:
+        """Which array probably has which role, the newest file first."""
+        roles: dict[str, ArrayChoice] = {}
+        for file in reversed(self.summaries.values()):
+            for array in file.arrays:
+                if array.looks_like in LIKELY_ROLES:
+                    roles.setdefault(LIKELY_ROLES[array.looks_like], ArrayChoice(file.name, array.key))
+        if "truth" not in roles:
+            roles.pop("labels", None)  # labels of nothing
+        return roles
+
+    def fitting_cameras(self) -> list[dict[str, int]]:
+        """Cameras with whole steps (bands and step) that fit the suggested measurement and mask."""
+        roles = self.suggestions()
+        if not {"measurement", "mask"} <= roles.keys():
+            return []
+        shapes = (self._array(roles[role]).shape for role in ("measurement", "mask"))
+        return [{"bands": bands, "step": step} for bands, step in cameras_that_fit(*shapes)]
+
+    def open(self, request: OpenRequest) -> None:
+        """Open a sample, or arrays of the files.
 
         Raises:
-            InputError: there is no such layer.
+            InputError: they do not fit together; the message says what would.
         """
-        if name not in self.layers:
-            raise InputError(f"there is nothing called {name!r} here any more", "choose another")
-        layer = self.layers[name]
-        return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
+        if request.sample is not None:
+            # As the paper's camera: a random mask and a step of 2.
+            self._show(simulate(read_sample(request.sample), SimulatedCamera()))
+            return
+        measurement, mask, truth, labels = (request.arrays.get(role) for role in ROLES)
+        scene = None
+        if truth is not None:
+            classes = (None, None) if labels is None else (self._path(labels), labels.key)
+            scene = read_scene(self._path(truth), truth.key, None, *classes)
+        if measurement is not None:
+            exposure = read_measurement(self._path(measurement), measurement.key, request.wavelengths)
+            coded_aperture = None if mask is None else read_mask(self._path(mask), mask.key)
+            self._show(open_exposure(exposure, coded_aperture, scene, request))
+        elif scene is not None:
+            self._show(open_cube(scene))
+        else:
+            raise InputError("choose which array is the measurement, or which is a cube to look at")
 
+    def current(self) -> OpenScene:
+        """What is open.
 
-def spread(values: np.ndarray) -> tuple[float, float]:
-    """Which values are shown black and white, from at most a million of them."""
-    flat = values.reshape(-1)
-    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], SPREAD)
-    return min(float(low), float(high) / 4), float(high)
+        Raises:
+            InputError: nothing is.
+        """
+        if self.scene is None:
+            raise InputError("nothing is open", "choose a sample or drop a file")
+        return self.scene
 
+    def _show(self, scene: OpenScene) -> None:
+        with self.lock:
+            self.scene, self.version = scene, self.version + 1
 
-# -- opening ----------------------------------------------------------------------------------------------------
+    def _array(self, choice: ArrayChoice) -> ArrayDescription:
+        return next(array for array in self.summaries[choice.file].arrays if array.key == choice.key)
 
+    def _path(self, choice: ArrayChoice) -> Path:
+        if choice.file not in self.files:
+            raise InputError(f"there is no file {choice.file!r} here", "drop it again")
+        return self.files[choice.file]
 
-def open_exposure(
-    measurement: Measurement,
-    mask: np.ndarray | None,
-    truth: Scene | None,
-    camera: dict[str, Any],
-    calibration: dict[str, Any],
-) -> Workspace:
-    """A measurement with its camera; arguments as ``camera_for`` and ``to_measurement_scale``.
+    # -- computing ----------------------------------------------------------------------------------------------
 
-    Raises:
-        InputError: what was given does not fit together; the message says what would.
-    """
-    optics = runtime.camera_for(measurement, mask, **camera)
-    measurement = runtime.to_measurement_scale(measurement, optics.bands, **calibration)
-    if truth is not None:
-        truth = runtime.match_bands(optics, truth)
-    ascending = optics.wavelengths and tuple(sorted(optics.wavelengths))
-    known = ascending or (truth.wavelengths if truth is not None else None)
-    return Workspace(measurement.name, known, measurement, optics, truth)
+    def decode(self, request: DecodeRequest) -> JobStatus:
+        """Start to decode what is open; raises an InputError where nothing is, or something is being computed."""
+        scene = self.current()
 
+        def work(job: Job) -> str:
+            layer = decode(scene, request, self.weights, job)
+            with self.lock:
+                self.version += 1
+            return summary(layer)
 
-def open_scene(scene: Scene) -> Workspace:
-    """A cube to look at or to simulate a measurement of."""
-    note = "a cube without a measurement: look at it, or simulate its measurement"
-    return Workspace(scene.name, scene.wavelengths, truth=scene, notes=[note])
+        return self._begin(request.method, work)
 
+    def simulate(self, request: SimulateRequest) -> JobStatus:
+        """Start to measure a scene anew and to decode it, one more trial; raises as ``decode``, or for its scene."""
+        scene = self.current().truth if request.scene is None else read_sample(request.scene)
+        if scene is None:
+            raise InputError("what is open has no true scene to simulate from", "choose a sample")
+        mask = None if request.mask is None else read_mask(self._path(ArrayChoice(request.mask)))
 
-def open_folder(folder: Path) -> Workspace:
-    """A folder that ``crsdun reconstruct`` wrote; errors as ``read_results``."""
-    result = read_results(folder)
-    layer = layer_of(result, str(result.record["method"]))
-    return Workspace(
-        result.scene.name,
-        result.scene.wavelengths,
-        result.measurement,
-        result.camera,
-        result.truth,
-        result.scene.class_names,
-        {layer.name: layer},
-        folder=folder,
-    )
+        def work(job: Job) -> str:
+            simulated = simulate(scene, request.camera, mask)
+            layer = decode(simulated, request.decode, self.weights, job)
+            self._show(simulated)
+            figures = (layer.metrics.get(name) for name in ("psnr_db", "ssim", "miou_present", "data_residual"))
+            self.trials = [*self.trials, Trial(scene.name, layer.name, request.camera, *figures)][-MOST_TRIALS:]
+            return summary(layer)
 
+        return self._begin(f"{request.decode.method} on a simulated measurement", work)
 
-def layer_of(result: runtime.Reconstruction, name: str, blocks: Sequence[CrossAggregationRecord] = ()) -> Layer:
-    """What a method made, stage by stage."""
-    stages = result.stages
-    if stages is None or not stages.logits:
-        cubes = [result.scene.cube] if stages is None else [cube[0].numpy() for cube in stages.cubes]
-        probabilities: list[np.ndarray | None] = [None] * len(cubes)
-        maps: list[np.ndarray | None] = [None] * len(cubes)
-        maps[-1] = result.scene.classes
-    else:
-        cubes = [cube[0].numpy() for cube in stages.cubes]
-        # A two-stage system segments in its last stages only.
-        none: list[np.ndarray | None] = [None] * (len(cubes) - len(stages.logits))
-        probabilities = none + [logits[0].softmax(0).numpy() for logits in stages.logits]
-        maps = none + [logits[0].argmax(0).numpy() for logits in stages.logits]
-    rows = [_figures(result, cube, classes) for cube, classes in zip(cubes, maps, strict=True)]
-    metrics = {**result.metrics, **rows[-1]}
-    return Layer(name, cubes, probabilities, maps, metrics, rows, result.record["seconds"], result, list(blocks))
+    def _begin(self, title: str, work: Callable[[Job], str]) -> JobStatus:
+        with self.lock:
+            if self.computing:
+                raise InputError("a computation is already running", "cancel it, or wait")
+            self.job = Job(title, work, self.folders)
+        return self.job.status()
 
+    def cancel(self) -> None:
+        """End the computation, if there is one."""
+        if self.job is not None:
+            self.job.cancel()
 
-def _figures(result: runtime.Reconstruction, cube: np.ndarray, classes: np.ndarray | None) -> dict[str, Any]:
-    """Of one stage; mIoU over the classes that the scene holds, since most do not occur in a single one."""
-    truth = result.truth
-    if truth is None:
-        return {}
-    figures = cube_metrics(torch.from_numpy(cube), torch.from_numpy(truth.cube))
-    names = (result.scene.class_names, truth.class_names)
-    if classes is not None and truth.classes is not None and (None in names or names[0] == names[1]):
-        count = max(int(classes.max()), int(truth.classes.max())) + 1
-        pooled = class_figures(confusion_matrix(torch.from_numpy(classes), torch.from_numpy(truth.classes), count))
-        figures |= {name: float(pooled[name]) for name in ("miou_present", "accuracy")}
-    return {name: value for name, value in figures.items() if value == value}
+    # -- keeping and forgetting ---------------------------------------------------------------------------------
+
+    def result_folder(self, name: str) -> Path:
+        """The folder that ``crsdun reconstruct`` would have written for a layer, written when first asked for.
+
+        Raises:
+            InputError: there is no such layer, or it was not decoded.
+        """
+        layer, _ = self.current().layer(name)
+        if layer.result is None:
+            raise InputError("only results of decoding can be downloaded", "decode first")
+        with self.lock:
+            folder = self.folder / f"result-{self.version}-{plain_name(name)}"
+            if not (folder / RECORD).is_file():
+                # Files by their names alone: directories of this machine do not leave it.
+                command = [Path(argument).name for argument in layer.result.record["command"]]
+                write_results(replace(layer.result, record={**layer.result.record, "command": command}), folder)
+        return folder
+
+    def room(self) -> int:
+        """Bytes that the next upload may have.
+
+        Raises:
+            InputError: none.
+        """
+        taken = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        if taken >= QUOTA * self.limit:
+            raise InputError("there is no room for more uploads in this tab", "start afresh with Forget everything")
+        return min(self.limit, QUOTA * self.limit - taken)
+
+    def forget(self) -> None:
+        """Drop everything that was opened, uploaded or computed, and start afresh."""
+        with self.lock:
+            self.close()
+            self.folder.mkdir()
+            self.files, self.weights, self.summaries, self.trials = {}, {}, {}, []
+            self.scene, self.version = None, self.version + 1
+            self.start()
+
+    def close(self) -> None:
+        self.cancel()
+        shutil.rmtree(self.folder, ignore_errors=True)

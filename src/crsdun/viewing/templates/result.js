@@ -1,6 +1,7 @@
 // The report of one reconstruction: pictures, bands and spectra that follow each other.
 
 const $ = id => document.getElementById(id);
+const data = JSON.parse($("data").textContent);
 const {height, width, wavelengths, spectra} = data;
 const C = data.bands.estimate.length;
 const names = Object.keys(data.pictures);  // estimate, and truth where it is known
@@ -22,19 +23,6 @@ function spectrum(name, row, column) {
   const y = Math.floor(row / spectra.factor), x = Math.floor(column / spectra.factor);
   const start = (y * spectra.width + x) * C;
   return Array.from(cubes[name].subarray(start, start + C), step => spectra.low + spectra.step * step);
-}
-
-// Pearson's r, or null where a spectrum is flat.
-function correlation(a, b) {
-  const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [ma, mb] = [mean(a), mean(b)];
-  let ab = 0, aa = 0, bb = 0;
-  a.forEach((value, k) => {
-    ab += (value - ma) * (b[k] - mb);
-    aa += (value - ma) ** 2;
-    bb += (b[k] - mb) ** 2;
-  });
-  return aa * bb > 1e-24 ? ab / Math.sqrt(aa * bb) : null;
 }
 
 // -- pictures ---------------------------------------------------------------------------------------------------
@@ -68,7 +56,7 @@ const figures = names.map(name => {
       row = Math.min(height - 1, Math.max(0, row + down));
       column = Math.min(width - 1, Math.max(0, column + across));
       state.cross = [row, column];
-      say(`row ${row}, column ${column}`);
+      announce(`row ${row}, column ${column}`);
       drawMarks();
     } else if (event.key === "Enter" || event.key === " ") {
       state.cross = [row, column];
@@ -85,7 +73,7 @@ const figures = names.map(name => {
   return {name, picture, image, caption};
 });
 
-function bandWords(band) {
+function bandLabel(band) {
   return wavelengths ? `band ${band + 1} of ${C} · ${wavelengths[band].toFixed(1)} nm` : `band ${band + 1} of ${C}`;
 }
 
@@ -96,7 +84,7 @@ function drawPictures() {
     const error = view === "error" && name === "estimate";
     const shown = view === "band" ? data.bands[name][band] : error ? data.error : pictures[view] || pictures.colour;
     if (image.src !== shown) image.src = shown;
-    const what = view === "band" ? bandWords(band) : error ? "error" : pictures[view] ? view : "colour";
+    const what = view === "band" ? bandLabel(band) : error ? "error" : pictures[view] ? view : "colour";
     caption.textContent = `${name}: ${what}`;
     image.alt = caption.textContent;
     const tinted = view === "band" && $("tint").checked;
@@ -109,8 +97,8 @@ function drawPictures() {
   for (const each of document.querySelectorAll(".of-band")) each.hidden = view !== "band";
   if ($("error-scale")) $("error-scale").hidden = view !== "error";
   $("band").value = band;
-  $("band").setAttribute("aria-valuetext", bandWords(band));
-  $("band-words").textContent = bandWords(band);
+  $("band").setAttribute("aria-valuetext", bandLabel(band));
+  $("band-words").textContent = bandLabel(band);
 }
 
 function drawMarks() {
@@ -137,7 +125,7 @@ function drawMarks() {
 
 const classAt = data.pictures.estimate.classes ? classReader(data.pictures.estimate.classes) : null;
 
-// A class is told by its colour in the picture of classes, which is exact.
+// A class is recognised by its colour in the picture of classes, which is exact.
 function classReader(url) {
   const canvas = document.createElement("canvas");
   const drawing = canvas.getContext("2d", {willReadFrequently: true});
@@ -152,8 +140,8 @@ function classReader(url) {
     const x = Math.floor(column / width * canvas.width), y = Math.floor(row / height * canvas.height);
     const pixel = drawing.getImageData(x, y, 1, 1).data;
     const colour = "#" + Array.from(pixel.slice(0, 3), part => part.toString(16).padStart(2, "0")).join("");
-    const found = data.classes.find(each => each.colour === colour);
-    return found ? found.name : "";
+    const match = data.classes.find(each => each.colour === colour);
+    return match ? match.name : "";
   };
 }
 
@@ -161,8 +149,8 @@ function drawSpectra() {
   const lines = [];
   for (const point of state.points) {
     for (const name of names.slice().reverse()) {
-      const dashed = name === "truth";
-      lines.push({x: axis, y: spectrum(name, point.row, point.column), colour: point.colour, dashed});
+      const dash = name === "truth" ? "7 4" : "";
+      lines.push({x: axis, y: spectrum(name, point.row, point.column), colour: point.colour, dash, width: dash ? 1.8 : 2.2});
     }
   }
   chart($("spectra"), lines, {
@@ -177,11 +165,11 @@ function drawSpectra() {
 const decimals = Math.min(9, Math.max(3, 2 - Math.floor(Math.log10(65535 * spectra.step))));
 
 function cell(row, text, kind = "td") {
-  const made = document.createElement(kind);
-  if (text instanceof Node) made.append(text);
-  else made.textContent = text;
-  row.append(made);
-  return made;
+  const element = document.createElement(kind);
+  if (text instanceof Node) element.append(text);
+  else element.textContent = text;
+  row.append(element);
+  return element;
 }
 
 function drawTable() {
@@ -230,12 +218,12 @@ function add(row, column) {
   state.number += 1;
   const colour = COLOURS[free < 0 ? (state.number - 1) % COLOURS.length : free];
   state.points.push({row, column, colour, number: state.number, name: `point ${state.number}`});
-  say(`point ${state.number} at row ${row}, column ${column}`);
+  announce(`point ${state.number} at row ${row}, column ${column}`);
   drawPoints();
 }
 
-function say(words) {
-  $("said").textContent = words;
+function announce(text) {
+  $("said").textContent = text;
 }
 
 // A field of a spreadsheet: quoted, and never a formula.
@@ -255,7 +243,7 @@ function csv() {
   return lines.map(line => line.join(",")).join("\r\n") + "\r\n";
 }
 
-// -- what a person does -----------------------------------------------------------------------------------------
+// -- controls -----------------------------------------------------------------------------------------
 
 function setBand(band, show = true) {
   state.band = Math.min(C - 1, Math.max(0, band));
@@ -279,8 +267,7 @@ $("band").addEventListener("input", () => setBand(Number($("band").value)));
 $("tint").addEventListener("change", drawPictures);
 $("one-scale").addEventListener("change", drawPictures);
 $("spectra").addEventListener("click", event => {
-  const x = $("spectra").place(event);
-  setBand(axis.reduce((best, value, band) => (Math.abs(value - x) < Math.abs(axis[best] - x) ? band : best), 0));
+  setBand(nearest(axis, $("spectra").place(event)));
 });
 $("clear").addEventListener("click", () => {
   [state.points, state.number] = [[], 0];
@@ -302,5 +289,5 @@ if (wavelengths) {
   }));
 }
 for (const [row, column] of data.points) add(row, column);
-say("");
+announce("");
 setBand(state.band, false);

@@ -1,0 +1,186 @@
+"""What is open in a tab: an exposure and its camera, the truth where it is known, and what methods made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from crsdun import runtime
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera
+from crsdun.runtime.explanation import CrossAggregationRecord
+from crsdun.scenes import Measurement, Scene
+from crsdun.viewing.app.requests import OpenRequest
+
+TRUTH = "truth"
+BLACK_AND_WHITE = (0.5, 99.8)  # percentiles that are shown black and white
+
+
+@dataclass
+class Layer:
+    """A cube to look at: the truth, or every stage of an estimate.
+
+    Attributes:
+        name: unique among the layers of a scene.
+        cubes: (C,H,W) of each stage, first to last.
+        probabilities: (N,H,W) of each stage; None for stages that do not segment.
+        class_maps: (H,W) int64 of each stage, or None.
+        metrics: of the last stage.
+        stage_metrics: of each stage, as far as they are known.
+        result: the reconstruction it came from; None for the truth.
+        blocks: what the cross-aggregation of a network computed.
+    """
+
+    name: str
+    cubes: list[np.ndarray]
+    probabilities: list[np.ndarray | None]
+    class_maps: list[np.ndarray | None]
+    metrics: dict[str, float] = field(default_factory=dict)
+    stage_metrics: list[dict[str, float]] = field(default_factory=list)
+    seconds: float | None = None
+    result: runtime.Reconstruction | None = None
+    blocks: list[CrossAggregationRecord] = field(default_factory=list)
+
+    @property
+    def stages(self) -> int:
+        return len(self.cubes)
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """Which values of the last cube are shown black and white."""
+        return display_range(self.cubes[-1])
+
+
+@dataclass
+class OpenScene:
+    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from."""
+
+    name: str
+    wavelengths: tuple[float, ...] | None
+    measurement: Measurement | None = None
+    camera: CassiCamera | None = None
+    truth: Scene | None = None
+    class_names: tuple[str, ...] | None = None
+    layers: dict[str, Layer] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.truth is not None:
+            self.class_names = self.class_names or self.truth.class_names
+            layer = Layer(TRUTH, [self.truth.cube], [None], [self.truth.classes])
+            self.layers = {TRUTH: layer, **self.layers}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        if self.camera is not None:
+            return self.camera.bands, self.camera.height, self.camera.width
+        C, H, W = next(iter(self.layers.values())).cubes[0].shape
+        return C, H, W
+
+    @cached_property
+    def cpu_camera(self) -> CassiCamera | None:
+        return None if self.camera is None else self.camera.to("cpu")
+
+    def layer(self, name: str, stage: int | None = None) -> tuple[Layer, int]:
+        """A layer, and the index of a stage in it (``stage`` from 1; None is the last one).
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        if name not in self.layers:
+            raise InputError(f"there is nothing called {name!r} here any more", "choose another")
+        layer = self.layers[name]
+        return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
+
+    def add_results(self, other: OpenScene) -> None:
+        """Add the estimates of another folder of results for the same scene.
+
+        Raises:
+            InputError: its cube has another shape.
+        """
+        assert other.folder is not None
+        if other.shape != self.shape:
+            raise InputError(
+                f"{other.folder.name} holds a cube of shape {other.shape}, but the first folder one of {self.shape}",
+                "open them one at a time",
+            )
+        for layer in other.layers.values():
+            if layer.name != TRUTH:
+                layer.name += f" · {other.folder.name}" if layer.name in self.layers else ""
+                self.layers[layer.name] = layer
+
+
+def display_range(values: np.ndarray) -> tuple[float, float]:
+    """Which values are shown black and white, from at most a million of them."""
+    flat = values.reshape(-1)
+    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], BLACK_AND_WHITE)
+    return min(float(low), float(high) / 4), float(high)
+
+
+# -- opening ----------------------------------------------------------------------------------------------------
+
+
+def open_exposure(
+    measurement: Measurement, mask: np.ndarray | None, truth: Scene | None, request: OpenRequest
+) -> OpenScene:
+    """A measurement with its camera, which ``request`` describes where the files do not.
+
+    Raises:
+        InputError: they do not fit together; the message says what would.
+    """
+    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits")}
+    prepared = runtime.Preparation(mask=mask, **settings).prepare(measurement, truth)
+    measurement, camera = prepared.measurement, prepared.camera
+    if truth is not None:
+        truth = runtime.match_bands(camera, truth)
+    ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
+    known = ascending or (truth.wavelengths if truth is not None else None)
+    return OpenScene(measurement.name, known, measurement, camera, truth)
+
+
+def open_cube(scene: Scene) -> OpenScene:
+    """A cube to look at or to simulate a measurement of."""
+    note = "a cube without a measurement: look at it, or simulate its measurement"
+    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=[note])
+
+
+def open_folder(folder: Path) -> OpenScene:
+    """A folder that ``crsdun reconstruct`` wrote; raises as ``read_results``."""
+    result = runtime.read_results(folder)
+    layer = layer_of(result, str(result.record["method"]))
+    return OpenScene(
+        result.scene.name,
+        result.scene.wavelengths,
+        result.measurement,
+        result.camera,
+        result.truth,
+        result.scene.class_names,
+        {layer.name: layer},
+        folder=folder,
+    )
+
+
+def layer_of(result: runtime.Reconstruction, name: str, blocks: Sequence[CrossAggregationRecord] = ()) -> Layer:
+    """The layer of a reconstruction, stage by stage; of one read from a folder the answer alone."""
+    seconds = result.record["seconds"]
+    if result.stages is None:
+        maps = [result.scene.classes]
+        return Layer(name, [result.scene.cube], [None], maps, result.metrics, [result.metrics], seconds, result)
+    stages = result.stages.stages
+    return Layer(
+        name,
+        [x[0].numpy() for x, _ in stages],
+        [None if theta is None else theta[0].softmax(0).numpy() for _, theta in stages],
+        [None if theta is None else theta[0].argmax(0).numpy() for _, theta in stages],
+        result.metrics,
+        [{key: value for key, value in row.items() if value is not None} for row in result.stage_metrics],
+        seconds,
+        result,
+        list(blocks),
+    )

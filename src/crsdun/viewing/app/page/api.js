@@ -1,0 +1,69 @@
+// Requests to the server. Each tab has a workspace of its own there.
+import { notify } from "./dom.js";
+import { setState, state } from "./state.js";
+
+let workspace = null;
+
+/** Send a request; a refusal is shown and thrown. */
+export async function request(path, options = {}) {
+  let response;
+  const headers = { "x-crsdun": "page", ...(workspace && { "x-crsdun-workspace": workspace }), ...options.headers };
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch {
+    notify("the explorer does not respond; is crsdun app still running?", true);
+    throw new Error("no response");
+  }
+  if (!response.ok) {
+    const { error } = await response.json().catch(() => ({}));
+    const text = error || "unexpected error; the terminal of crsdun app shows where";
+    notify(text, true);
+    throw new Error(text);
+  }
+  return response;
+}
+
+export const post = async (path, body = {}) => (await request(path, { method: "POST", body: JSON.stringify(body) })).json();
+
+/** An address with its query, for links and images, which send no headers. */
+export const address = (path, query) => `${path}?${new URLSearchParams({ ...query, workspace })}`;
+
+/** Take the workspace that this tab had before a reload, or a new one. */
+export async function enter() {
+  const channel = new BroadcastChannel("crsdun-workspaces");
+  const before = sessionStorage.getItem("workspace");
+  const id = before && !(await isTaken(channel, before)) ? before : "";
+  workspace = (await post("/api/workspace", { id })).id;
+  sessionStorage.setItem("workspace", workspace);
+  channel.onmessage = ({ data }) => { if (data.ask === workspace) channel.postMessage({ taken: workspace }); };
+}
+
+/** Whether another tab has this workspace: a duplicated tab gets a copy of the session storage. */
+function isTaken(channel, id) {
+  return new Promise((resolve) => {
+    channel.onmessage = ({ data }) => { if (data.taken === id) resolve(true); };
+    channel.postMessage({ ask: id });
+    setTimeout(() => resolve(false), 100);
+  });
+}
+
+export async function readState() {
+  setState(await (await request("/api/state")).json());
+}
+
+const pictures = new Map(); // version and address → picture and legend, or classes; the latest last
+const MOST_PICTURES = 60;
+
+/** A picture with its legend, or the classes of all pixels. */
+export async function fetched(path) {
+  const key = `${state.version} ${path}`;
+  if (!pictures.has(key)) {
+    const response = await request(path);
+    const content = path.startsWith("/api/classes")
+      ? new Uint8Array(await response.arrayBuffer())
+      : { legend: JSON.parse(response.headers.get("x-legend")), image: await createImageBitmap(await response.blob()) };
+    pictures.set(key, content);
+    if (pictures.size > MOST_PICTURES) pictures.delete(pictures.keys().next().value);
+  }
+  return pictures.get(key);
+}

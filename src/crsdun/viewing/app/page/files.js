@@ -1,0 +1,98 @@
+// Samples and files: upload them, choose what is what, open them.
+import { post, request } from "./api.js";
+import { $, h, notify } from "./dom.js";
+import { refresh } from "./refresh.js";
+import { on, state } from "./state.js";
+import { showTab } from "./tabs.js";
+
+const ROLES = ["measurement", "mask", "truth", "labels"];
+
+async function upload(files) {
+  let last = null;
+  for (const file of files) {
+    if (file.size > state.limit_mb * 1048576) {
+      notify(`${file.name} is larger than ${state.limit_mb} MB, the most this explorer takes; crop it, or set a larger upload limit when starting crsdun app`, true);
+      return;
+    }
+    notify(`${file.name} is being uploaded …`);
+    try {
+      last = await (await request(`/api/files/${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).json();
+    } catch { await refresh(); return; }
+  }
+  await refresh();
+  if (last?.problem) { notify(last.problem, true); return; }
+  const { measurement, mask, truth } = state.suggested;
+  const isSuggested = Object.values(state.suggested).some((role) => role.file === last.name);
+  if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);
+  else if (isSuggested && ((measurement && mask) || (!measurement && truth))) await openChosen(); // nothing left to ask
+  else notify(measurement ? "now add its mask" : "choose below which array is which");
+}
+
+$("chosen").onchange = () => upload([...$("chosen").files]).finally(() => { $("chosen").value = ""; });
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop" && event.dataTransfer.files.length) { showTab($("tab-open")); upload([...event.dataTransfer.files]); }
+  });
+}
+document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
+
+function drawFiles() {
+  $("found").replaceChildren(...state.files.map((file) => {
+    const inside = file.arrays.map((array) => {
+      const range = array.min === null ? "" : `, ${array.min.toPrecision(3)} to ${array.max.toPrecision(3)}`;
+      const notFinite = array.nan + array.inf ? `, ${array.nan + array.inf} NaN or infinite` : "";
+      return h("li", {}, `${array.key}: ${array.shape.join("×")} ${array.dtype}${range}${notFinite}; looks like a ${array.looks_like}`);
+    });
+    if (file.wavelengths) {
+      const [count, first, last] = file.wavelengths;
+      inside.push(h("li", {}, `wavelengths: ${count}, ${first.toFixed(0)} to ${last.toFixed(0)} nm`));
+    }
+    return h("div", { className: "file" }, h("b", {}, file.name), ` ${file.problem ? "" : file.format}`,
+      file.problem ? h("div", { className: "bad" }, file.problem) : h("ul", {}, ...inside));
+  }));
+  const arrays = state.files.flatMap((file) => file.arrays.map((array) => ({ file: file.name, key: array.key, shape: array.shape })));
+  $("roles").hidden = !arrays.length;
+  for (const role of ROLES) {
+    const select = $("roles").elements[role];
+    const suggested = state.suggested[role];
+    select.replaceChildren(h("option", { value: "" }, role === "mask" ? "in the file of the measurement" : "none"),
+      ...arrays.map(({ file, key, shape }) => h("option", {
+        value: JSON.stringify({ file, key }), selected: suggested?.file === file && suggested?.key === key,
+      }, `${file} › ${key} ${shape.join("×")}`)));
+  }
+  const fits = state.fits.slice(0, 6).map(({ bands, step }) => h("button", { type: "button", onclick: () => {
+    Object.assign($("roles").elements.step, { value: step });
+    Object.assign($("roles").elements.bands, { value: bands });
+  } }, `${bands} bands, step ${step}`));
+  $("fits").replaceChildren(...(fits.length ? [h("span", {}, "Cameras that fit:"), ...fits] : []));
+}
+
+async function openChosen() {
+  const body = {};
+  for (const role of ROLES) {
+    const { value } = $("roles").elements[role];
+    if (value) body[role] = JSON.parse(value);
+  }
+  for (const name of ["step", "bands", "bits", "wavelengths"]) body[name] = $("roles").elements[name].value.trim();
+  await opened(post("/api/open", body));
+}
+$("roles").onsubmit = (event) => { event.preventDefault(); openChosen().catch(() => {}); };
+$("forget").onclick = () => opened(post("/api/forget")).catch(() => {});
+
+async function opened(promise) {
+  await promise;
+  await refresh();
+  notify(state.scene ? `${state.scene.name} is open` : "");
+}
+
+function drawSamples() {
+  $("samples").replaceChildren(...state.samples.map(({ name, title }) => {
+    const button = h("button", { type: "button", onclick: () => opened(post("/api/open", { sample: name })).catch(() => {}) }, title);
+    button.setAttribute("aria-pressed", title.endsWith(` ${Number(state.scene?.name.split("_")[1])}`));
+    return button;
+  }));
+}
+
+on("state", () => { drawSamples(); drawFiles(); });

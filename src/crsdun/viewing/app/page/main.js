@@ -1,0 +1,29 @@
+// The page of the explorer: shows what the server computes.
+import { enter } from "./api.js";
+import { watch } from "./decode.js";
+import { $, h, notify } from "./dom.js";
+import { refresh } from "./refresh.js";
+import { on, state } from "./state.js";
+import "./panes.js";
+import "./spectra.js";
+import "./classes.js";
+import "./attention.js";
+import "./files.js";
+import "./simulate.js";
+import "./downloads.js";
+
+on("state", () => {
+  const { scene } = state;
+  if (!scene) return;
+  const range = scene.wavelengths ? `, ${scene.wavelengths[0].toFixed(0)}–${scene.wavelengths.at(-1).toFixed(0)} nm` : "";
+  const step = scene.step === null ? "" : ` · step ${scene.step}`;
+  const notes = scene.notes.map((note) => ` · ${note}`).join("");
+  $("scene").replaceChildren(h("strong", {}, scene.name), ` ${scene.height}×${scene.width} · ${scene.bands} bands${range}${step}${notes}`);
+  $("scene").title = $("scene").textContent;
+});
+
+await enter();
+await refresh();
+if (state.problem) notify(state.problem, true);
+if (state.job && ["waiting", "running"].includes(state.job.state)) watch();
+document.body.dataset.ready = "yes";

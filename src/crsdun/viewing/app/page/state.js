@@ -1,0 +1,28 @@
+// What the server reported last, how it is looked at, and who wants to know when either changes.
+
+export const TRUTH = "truth";
+
+export let state = null; // as GET /api/state answered
+export const setState = (next) => { state = next; };
+
+export const view = {
+  mode: "colour", band: 0, rgb: [0, 0, 0], stretch: false, stage: 1, opacity: 0, count: 2, hidden: new Set(),
+  map: "association", layers: [TRUTH, TRUTH], points: [], active: null, cross: null, all: false, zoom: 1, centre: [0.5, 0.5],
+};
+
+export const layer = (name) => state.scene?.layers.find((each) => each.name === name);
+export const stages = () => Math.max(1, ...(state.scene?.layers ?? []).map((each) => each.stages));
+/** The layers in the order in which a list should prefer them: shown ones first, the last picture before the first. */
+export const preferred = () => [...view.layers.slice(0, view.count).reverse().map(layer), ...(state.scene?.layers ?? [])].filter(Boolean);
+export const bandName = (band) => (state.scene?.wavelengths ? `${state.scene.wavelengths[band].toFixed(1)} nm` : `band ${band + 1}`);
+export const isPixel = ({ height, width }) => height * width === 1;
+
+// Events: "state" the server's state is new · "scene" so is what is open (before "state") · "view" other pictures ·
+// "stage" another stage · "points" kept points changed · "active" another of them is shown · "cross" the cross moved ·
+// "keep" a point or box shall be kept · "spectrum" the spectrum of a region is shown.
+const listeners = {};
+export function on(names, listener) {
+  for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);
+}
+/** Resolves when all listeners are done. */
+export const emit = (name, detail) => Promise.all((listeners[name] ?? []).map((listener) => listener(detail)));

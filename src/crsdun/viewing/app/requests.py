@@ -1,0 +1,306 @@
+"""What the page may ask for: one dataclass for each request, read from a JSON object or from the query of an address.
+
+Everything that arrives is checked here, and nowhere else: whatever has the wrong type or lies outside its range is an
+``InputError`` before anything is computed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from crsdun.errors import InputError
+from crsdun.optics import parse_wavelengths
+
+ROLES = ("measurement", "mask", "truth", "labels")
+ENGINES = ("torch", "onnxruntime", "openvino")
+MOST_POINTS = 64
+Default = TypeVar("Default", float, int, None)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Raises an InputError where it is not JSON."""
+    try:
+        return json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise InputError("the request is not JSON") from error
+
+
+class Values:
+    """The values of a request by name and type; what is missing, null or empty has its default.
+
+    Every method raises an InputError for a value of another type or outside its range.
+    """
+
+    def __init__(self, values: Any):
+        if not isinstance(values, Mapping):
+            raise InputError("the request is not a JSON object")
+        self._values = {name: value for name, value in values.items() if value is not None and value != ""}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._values.get(name, default)
+        if not isinstance(value, str):
+            raise InputError(f"{_label(name)} must be text, not {value!r}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """JSON's true and false; in a query, 1 and 0."""
+        value = self._values.get(name, False)
+        if value not in (True, False, "1", "0"):
+            raise InputError(f"{_label(name)} must be true or false, not {value!r}")
+        return value in (True, "1")
+
+    def number(
+        self, name: str, default: Default, low: float = -math.inf, high: float = math.inf, whole: bool = False
+    ) -> float | Default:
+        value = self._values.get(name)
+        if value is None:
+            return default
+        kind = "whole number" if whole else "number"
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number) or (whole and not number.is_integer()):
+            raise InputError(f"{_label(name)} must be a {kind}, not {value!r}")
+        if not low <= number <= high:
+            raise InputError(f"{_label(name)} must lie between {low:g} and {high:g}")
+        return number
+
+    def whole(self, name: str, default: Default, low: float = -math.inf, high: float = math.inf) -> int | Default:
+        number = self.number(name, default, low, high, whole=True)
+        return number if number is None else int(number)
+
+    def values(self, name: str) -> Values | None:
+        return Values(self._values[name]) if name in self else None
+
+    def items(self, name: str) -> list[Any]:
+        value = self._values.get(name, [])
+        if not isinstance(value, list):
+            raise InputError(f"{_label(name)} must be a list, not {value!r}")
+        return value
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+# -- opening ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArrayChoice:
+    """An array of an uploaded file; ``key`` None is the only one in it."""
+
+    file: str
+    key: str | None = None
+
+    @classmethod
+    def parse(cls, values: Values | None) -> ArrayChoice | None:
+        if values is None or "file" not in values:
+            return None
+        return cls(values.text("file"), values.text("key") or None)
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """What to open: a sample by name, or arrays in their roles and what their files do not say about the camera.
+
+    Attributes:
+        sample: the name of one; None opens the arrays.
+        arrays: by their role, one of ``ROLES``.
+        step: pixels per band.
+        wavelengths: centres of the bands in nm.
+        bits: depth of the camera's counts.
+    """
+
+    sample: str | None = None
+    arrays: Mapping[str, ArrayChoice] = field(default_factory=dict)
+    step: float | None = None
+    bands: int | None = None
+    bits: int | None = None
+    wavelengths: tuple[float, ...] | None = None
+
+    @classmethod
+    def parse(cls, values: Values) -> OpenRequest:
+        wavelengths = values.text("wavelengths")
+        choices = ((role, ArrayChoice.parse(values.values(role))) for role in ROLES)
+        return cls(
+            values.text("sample") or None,
+            {role: choice for role, choice in choices if choice is not None},
+            step=values.number("step", None),
+            bands=values.whole("bands", None),
+            bits=values.whole("bits", None),
+            wavelengths=parse_wavelengths(wavelengths) if wavelengths else None,
+        )
+
+
+# -- computing -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """How to decode.
+
+    Attributes:
+        method: the name of a solver or of weights.
+        engine: one of ``ENGINES``, for weights.
+        iterations: of a solver; None is its default.
+        add_gap_tv: decode with GAP-TV as well, to compare.
+    """
+
+    method: str
+    engine: str = ENGINES[0]
+    iterations: int | None = None
+    add_gap_tv: bool = False
+
+    @classmethod
+    def parse(cls, values: Values) -> DecodeRequest:
+        engine = values.text("engine", ENGINES[0])
+        if engine not in ENGINES:
+            raise InputError(f"there is no engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
+        return cls(values.text("method"), engine, values.whole("iterations", None), values.flag("add_gap_tv"))
+
+
+def _setting(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class SimulatedCamera:
+    """The camera of a simulation, its noise, and which part of the scene it sees.
+
+    Attributes:
+        size: side of a square from the middle of the scene, in pixels; 0 takes all of it.
+        step: pixels per band.
+        photons: at y = 1; 0 for no shot noise.
+        read_noise: standard deviation; 0 for none.
+        bits: depth of the digitisation; 0 for none.
+        seed, mask_seed, transmission: of the noise; of a random mask; share of that mask that is open.
+        shift_down, shift_right: how far, in pixels, the mask really lies from where decoding assumes it.
+    """
+
+    size: int = _setting(0, 0, 2**31)
+    step: float = _setting(2.0, -64, 64)
+    photons: float = _setting(0.0, 0, 1e9)
+    read_noise: float = _setting(0.0, 0, 100)
+    bits: int = _setting(0, 0, 32)
+    seed: int = _setting(0, 0, 2**31)
+    mask_seed: int = _setting(0, 0, 2**31)
+    transmission: float = _setting(0.5, 0.05, 1)
+    shift_down: float = _setting(0.0, -16, 16)
+    shift_right: float = _setting(0.0, -16, 16)
+
+    @classmethod
+    def parse(cls, values: Values) -> SimulatedCamera:
+        numbers: dict[str, Any] = {}
+        for each in fields(cls):
+            read = values.whole if isinstance(each.default, int) else values.number
+            numbers[each.name] = read(each.name, each.default, *each.metadata["range"])
+        return cls(**numbers)
+
+
+@dataclass(frozen=True)
+class SimulateRequest:
+    """What to simulate and how to decode it.
+
+    Attributes:
+        scene: the name of a sample; None takes the true scene of what is open.
+        mask: the name of an uploaded file; None makes a random mask.
+    """
+
+    scene: str | None
+    mask: str | None
+    camera: SimulatedCamera
+    decode: DecodeRequest
+
+    @classmethod
+    def parse(cls, values: Values) -> SimulateRequest:
+        scene = values.text("scene", "open")
+        return cls(
+            None if scene == "open" else scene,
+            values.text("mask") or None,
+            SimulatedCamera.parse(values),
+            DecodeRequest.parse(values),
+        )
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Region:
+    """A pixel, or a box of pixels over which a mean is taken; ``top`` and ``left`` from 0."""
+
+    name: str
+    top: int
+    left: int
+    height: int = 1
+    width: int = 1
+
+    @classmethod
+    def parse(cls, values: Values) -> Region:
+        if "top" not in values or "left" not in values:
+            raise InputError("a point needs a top and a left pixel, and a box a height and a width too")
+        top, left, height, width = (values.whole(name, 1) for name in ("top", "left", "height", "width"))
+        return cls(values.text("name")[:80], top, left, height, width)
+
+
+@dataclass(frozen=True)
+class SpectraRequest:
+    """Which spectra: ``stage`` from 1, None is the last one."""
+
+    points: tuple[Region, ...]
+    stage: int | None
+
+    @classmethod
+    def parse(cls, values: Values) -> SpectraRequest:
+        points = values.items("points")
+        if len(points) > MOST_POINTS:
+            raise InputError(f"{len(points)} points at once are too many", f"at most {MOST_POINTS}")
+        return cls(tuple(Region.parse(Values(point)) for point in points), values.whole("stage", None))
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """Which picture.
+
+    Attributes:
+        layer: its name.
+        stage: from 1; None is the last one.
+        mode: as ``pictures.render``.
+        bands: from 0; one for ``band``, three for ``false``.
+        stretch: over the values of the shown band rather than those of all bands.
+    """
+
+    layer: str
+    stage: int | None
+    mode: str
+    bands: tuple[int, ...]
+    stretch: bool
+
+    @classmethod
+    def parse(cls, values: Values) -> PictureRequest:
+        bands = tuple(Values({"band": band}).whole("band", 0) for band in values.text("bands", "0").split(","))
+        mode, stretch = values.text("mode", "colour"), values.flag("stretch")
+        return cls(values.text("layer", "truth"), values.whole("stage", None), mode, bands, stretch)
+
+
+@dataclass(frozen=True)
+class AttentionRequest:
+    """Where a block of cross-aggregation looks from a region; ``map`` as ``pictures.attention``."""
+
+    layer: str
+    block: int
+    map: str
+    region: Region
+
+    @classmethod
+    def parse(cls, values: Values) -> AttentionRequest:
+        return cls(values.text("layer"), values.whole("block", 0), values.text("map"), Region.parse(values))

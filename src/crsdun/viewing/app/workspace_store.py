@@ -1,0 +1,101 @@
+"""All workspaces of an explorer, and the visitors they belong to."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from crsdun.errors import InputError
+from crsdun.viewing.app.workspace import Workspace
+
+PREFIX = "crsdun-app-"
+# Beyond this, the least recently used workspace that is not computing is closed.
+MOST_WORKSPACES = 16
+
+
+class WorkspaceStore:
+    """Workspaces by an id that only their tab has, which only the visitor that created them may use.
+
+    A visitor is a browser that came by the link and has a token as its cookie.
+
+    Args:
+        paths: files and result folders of the command line, open in every tab.
+        limit: bytes of the largest upload.
+    """
+
+    def __init__(self, paths: Sequence[Path] = (), limit: int = 0):
+        _remove_leftovers()
+        self.paths, self.limit = paths, limit
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._visitors: set[str] = set()
+        self._workspaces: dict[tuple[str, str], Workspace] = {}
+        self._lock = threading.Lock()
+
+    def admit(self) -> str:
+        """The token of a new visitor."""
+        token = secrets.token_urlsafe(32)
+        self._visitors.add(token)
+        return token
+
+    def knows(self, visitor: str | None) -> bool:
+        return visitor in self._visitors
+
+    def create(self, visitor: str) -> str:
+        """The id of a new workspace.
+
+        Raises:
+            InputError: every workspace is computing.
+        """
+        workspace_id = secrets.token_urlsafe(16)
+        with self._lock:
+            idle = [key for key, workspace in self._workspaces.items() if not workspace.computing]
+            idle.sort(key=lambda key: self._workspaces[key].last_used)
+            excess = max(0, len(self._workspaces) + 1 - MOST_WORKSPACES)
+            if excess > len(idle):
+                raise InputError(f"all {MOST_WORKSPACES} workspaces are computing", "wait until one of them is done")
+            closed = [self._workspaces.pop(key) for key in idle[:excess]]
+            workspace = Workspace(Path(tempfile.mkdtemp(dir=self.folder)), self.paths, self.limit)
+            self._workspaces[visitor, workspace_id] = workspace
+        for each in closed:
+            each.close()
+        workspace.start()
+        return workspace_id
+
+    def find(self, visitor: str | None, workspace_id: str | None) -> Workspace | None:
+        workspace = self._workspaces.get((visitor or "", workspace_id or ""))
+        if workspace is not None:
+            workspace.last_used = time.monotonic()
+        return workspace
+
+    def close(self) -> None:
+        """Close all workspaces and remove their files."""
+        with self._lock:
+            for workspace in self._workspaces.values():
+                workspace.close()
+            self._workspaces.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_leftovers() -> None:
+    """Remove the folders of explorers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        match = re.match(rf"{PREFIX}(\d+)-", folder.name)
+        if match and not _alive(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
