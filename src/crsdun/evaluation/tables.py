@@ -69,7 +69,8 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (if there are classes), ``table.md`` and
     ``table.tex`` into an existing folder."""
     write_text(folder / FILE, _lines_of_json(asdict(evaluation)))
-    write_csv(folder / "scenes.csv", [_without(row, "confusion") for row in evaluation.scenes])
+    scenes = [{name: row[name] for name in row if name != "confusion"} for row in evaluation.scenes]
+    write_csv(folder / "scenes.csv", scenes)
     if evaluation.classes:
         write_csv(folder / "classes.csv", evaluation.classes)
     rows = _stage_rows(evaluation)
@@ -133,10 +134,6 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != name}
 
 
 def _stage_rows(evaluation: Evaluation) -> list[list[str]]:

@@ -155,7 +155,8 @@ def _compute(
             else:
                 estimate = by_tiles(method, y, camera, options.tiles, progress)
     except RuntimeError as error:
-        if not is_out_of_memory(error):
+        # PyTorch has an exception type of its own for this on GPUs only.
+        if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
             raise
         fewer = "" if options.tiles is None else f", fewer than {options.tiles.rows}"
         remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"
@@ -183,8 +184,3 @@ def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
             "look like raw counts",
             "normalise them with <bits>, or with <white> and <dark>",
         )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out; PyTorch has an exception type for it on GPUs only."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

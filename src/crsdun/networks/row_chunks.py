@@ -119,7 +119,7 @@ class _Recomputed(torch.autograd.Function):
         reach, (enabled, dtype) = ctx.layer.cut.reach, ctx.autocast
         wanted = [parameter for parameter in ctx.parameters if parameter.requires_grad]
         to_x = gradient.clone(memory_format=torch.channels_last)
-        to_moments, to_wanted = map(_zeros, (moments, wanted))
+        to_moments, to_wanted = ([torch.zeros_like(each) for each in part] for part in (moments, wanted))
         for images, top, bottom in _bands(x, ctx.layer.cut):
             above = max(top - reach, 0)
             parts = [x[images, :, above : bottom + reach], *(each[images] for each in moments)]
@@ -132,7 +132,3 @@ class _Recomputed(torch.autograd.Function):
         given = iter(to_wanted)
         to_parameters = [next(given) if parameter.requires_grad else None for parameter in ctx.parameters]
         return (to_x, None, None, None, *to_moments, *to_parameters)
-
-
-def _zeros(tensors: list[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(each) for each in tensors]

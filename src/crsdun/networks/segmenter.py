@@ -43,15 +43,12 @@ class SegConfig(NetworkConfig):
 class Segmenter(Network):
     """The segmenter; ``crsdun.create("seg_3stg", bands=28, classes=23)`` builds it."""
 
+    stage_count = 1  # the input, or H
+
     def __init__(self, config: SegConfig):
         super().__init__(config)
         d, count = config.base, 2 * config.stages
         self.unet = UNet(config.bands, config.classes, d, lambda width: swin_blocks(width, base=d, count=count))
-
-    @property
-    def stage_count(self) -> int:
-        """One cube: the input, or H."""
-        return 1
 
     def forward(self, cube: Tensor, camera: CassiCamera | None = None) -> Estimate:
         """The class map of a cube or, like any network, of a measurement: the lower reference.

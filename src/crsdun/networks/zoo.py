@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -19,8 +19,6 @@ from crsdun.networks.ssr import Ssr, SsrConfig
 from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
 from crsdun.registry import Registry
 from crsdun.solvers import SOLVERS, Solver, create_solver
-
-N = TypeVar("N", bound=Network)
 
 
 @dataclass(frozen=True)
@@ -96,24 +94,26 @@ def create(name: str, bands: int, classes: int | None = None, **overrides: Any) 
     Raises:
         InputError: unknown name, or a setting that the configuration does not have or accept.
     """
-    if not name.endswith(JOINED):
+    if name.endswith(JOINED):
+        kind, settings = "joined", _parts(name.removesuffix(JOINED), bands, classes, overrides)
+    else:
         kind, settings = _look_up(name, bands, classes)
-        return _named(build(kind, settings | overrides), name)
+        settings |= overrides
+    network = build(kind, settings)
+    network.name = name
+    return network
 
-    method = name.removesuffix(JOINED).replace("_tv", "-tv")
+
+def _parts(name: str, bands: int, classes: int | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a two-stage system whose first part has this name."""
+    method = name.replace("_tv", "-tv")
     kind, settings = (method, {}) if method in SOLVERS else _look_up(method, bands, classes)
     if kind == "seg":
         raise InputError(f"{method} takes a cube in and makes none: join a network that reconstructs, or gap_tv")
-    settings = settings | overrides.pop("reconstruction", {})
+    settings = settings | overrides.get("reconstruction", {})
     segmenter = {"bands": bands, "classes": classes, "stages": settings.get("stages", STAGES)}
-    segmenter |= overrides.pop("segmenter", {})
-    parts = {"method": kind, "reconstruction": settings, "segmenter": segmenter, **overrides}
-    return _named(build("joined", parts), name)
-
-
-def _named(network: N, name: str) -> N:
-    network.name = name
-    return network
+    segmenter |= overrides.get("segmenter", {})
+    return {"method": kind, **overrides, "reconstruction": settings, "segmenter": segmenter}
 
 
 def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetwork:
@@ -134,7 +134,9 @@ def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetw
         config = TwoStageConfig(reconstruction.name, reconstruction, segmenter.config)
     else:
         raise InputError(f"only a network or a solver can be joined, not {type(reconstruction).__name__}")
-    return _named(TwoStageNetwork(config, reconstruction, segmenter), f"{reconstruction.name}{JOINED}")
+    network = TwoStageNetwork(config, reconstruction, segmenter)
+    network.name = f"{reconstruction.name}{JOINED}"
+    return network
 
 
 def build(kind: str, settings: dict[str, Any]) -> Network:

@@ -35,16 +35,12 @@ class Engine(Network):
 
     precisions = ("float32",)
     inspectable = exportable = False
+    stage_count = 1  # only the last one is exported
 
     def __init__(self, engine: str, header: WeightsHeader, run: InferenceFunction):
         super().__init__(config_from(header.kind, header.config))
         assert header.export is not None
         self.card, self.engine, self.exported, self.run = header.card, engine, header.export, run
-
-    @property
-    def stage_count(self) -> int:
-        """1: only the last stage is exported."""
-        return 1
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """Cube and class map of the last stage.
