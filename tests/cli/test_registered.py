@@ -122,7 +122,6 @@ def test_a_network_trains_and_reconstructs():
     assert json.loads(Path("result/record.json").read_text())["settings"]["width"] == 3
 
 
-@pytest.mark.skipif(not hasattr(crsdun.scenes, "register_dataset"), reason="data sets cannot be registered yet")
 def test_a_data_set_is_evaluated():
     from crsdun.scenes.catalog import DATASETS, register_dataset
 

@@ -20,8 +20,8 @@ from PIL import Image
 import crsdun
 from crsdun.cli import main, parser
 from crsdun.errors import SETTING
-from crsdun.optics import random_mask, shifted_mask
-from crsdun.runtime import simulate
+from crsdun.optics import Exposure, RandomMask, random_mask, shifted_mask
+from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.viewing.app import uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
@@ -45,7 +45,7 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     torch.manual_seed(0)
     mask = random_mask(H, W, seed=1)
-    write_measurement(simulate(scene(), mask), folder / "y.npz")
+    write_measurement(simulate(scene(), Exposure(mask)), folder / "y.npz")
     np.save(folder / "mask.npy", mask)
     write_scene(scene(), folder / "truth.npz")
     network = crsdun.create("crsdun_2stg", BANDS, 2, width=4)
@@ -195,7 +195,7 @@ def test_the_least_recently_used_workspace_goes_unless_it_computes(tmp_path, mon
 @pytest.mark.parametrize("suffix", [".mat", ".npz", ".h5", ".tif", ".npy", ".hdr"])
 def test_every_format_opens(given, visitor, tmp_path, suffix):
     visitor.post("/api/forget")
-    measurement = simulate(scene(), random_mask(H, W, seed=1))
+    measurement = simulate(scene(), Exposure(RandomMask(1)))
     write_arrays(tmp_path / f"frame{suffix}", {"measurement": measurement.frame}, {})
     for path in sorted(tmp_path.glob("frame*"), reverse=True):  # .img before its .hdr
         told = visitor.put(path.name, path.read_bytes())
@@ -287,7 +287,7 @@ def test_messages_know_no_options(visitor, given):
     visitor.put("alone.npy", file.getvalue())
     chosen = {"measurement": {"file": "alone.npy", "key": "image"}}
     for said, words in (
-        (chosen, "give a mask"),
+        (chosen, "set a mask"),
         ({**chosen, "step": "x"}, "must be a number"),
         ({**chosen, "wavelengths": "blue"}, "cannot read the wavelengths"),
         ({}, "choose which array is the measurement"),
@@ -382,8 +382,8 @@ def test_cancel_leaves_what_was_there(visitor):
 
 def test_a_network_can_be_cancelled_between_its_layers():
     network = crsdun.create("crsdun_2stg", BANDS, 2, width=4).eval()
-    measurement = simulate(scene(), random_mask(H, W))
-    camera = crsdun.runtime.camera_for(measurement)
+    measurement = simulate(scene(), Exposure())
+    prepared = Preparation().prepare(measurement)
     told = []
 
     def progress(done, total):
@@ -392,10 +392,10 @@ def test_a_network_can_be_cancelled_between_its_layers():
             raise KeyError("enough")
 
     with pytest.raises(KeyError, match="enough"):
-        crsdun.runtime.reconstruct(measurement, camera, network, "fresh", progress=progress)
+        crsdun.runtime.decode(prepared, network, progress=progress)
     assert told[-1][0] < told[-1][1]
     before = len(told)
-    crsdun.runtime.reconstruct(measurement, camera, network, "fresh")
+    crsdun.runtime.decode(prepared, network)
     assert len(told) == before, "nothing stays hooked"
 
 
