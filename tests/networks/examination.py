@@ -119,9 +119,9 @@ class NetworkExamination:
 
     def test_counts_need_no_run(self):
         network, ran_on = self.network(), set()
-        network.register_forward_hook(lambda module, inputs, output: ran_on.add(inputs[0].device.type))
+        network.learnt_part.register_forward_hook(lambda module, inputs, output: ran_on.add(inputs[0].device.type))
         narrow, wide = (multiply_adds(network, 32, width) for width in (32, 64))
-        assert ran_on <= {"meta"}
+        assert ran_on == {"meta"}
         assert 1.9 * narrow < wide < 2.2 * narrow
         values = network.state_dict(keep_vars=True).values()
         assert parameters(network) == sum(value.numel() for value in values if value.requires_grad) > 0
