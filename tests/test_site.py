@@ -86,7 +86,7 @@ def test_formulas_stand_beside_the_code_that_computes_them(site, pages):
     assert page.count("<math") > 20
     assert "arithmatex" not in page
     assert "\\" not in re.sub(r"<(script|code).*?</\1>", "", page, flags=re.DOTALL)
-    for part in (crsdun.CassiCamera.forward, crsdun.networks.Crsdun.unfold):
+    for part in (crsdun.CassiCamera.forward, crsdun.networks.Crsdun.forward):
         source = inspect.getsource(part)
         assert "".join(source.split()) in "".join(pages["method.html"].words.split())
 

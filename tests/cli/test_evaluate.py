@@ -116,12 +116,12 @@ def test_compare_prints_a_verdict(capsys):
     [
         (("evaluate", "gap-tv", "data.yaml", "--out", "gap"), "gap exists already"),
         (("evaluate", "gap-tw", "data.yaml", "--out", "new"), "no weights file gap-tw"),
-        (("evaluate", "gap-tv", "nowhere", "--out", "new"), "nowhere is no data set"),
+        (("evaluate", "gap-tv", "nowhere", "--out", "new"), "nowhere is not a data set"),
         (("evaluate", "gap-tv", "data.yaml", "--split", "exam", "--out", "new"), "no split 'exam'"),
         (("evaluate", "gap-tv", "data.yaml", "--protocol", "8bit", "--out", "new"), "no protocol '8bit'"),
         (
             ("evaluate", "gap-tv", "data.yaml", "--mask", "random:one", "--out", "new"),
-            "SEED with a whole number",
+            "SEED with an integer",
         ),
         (("evaluate", "weights.safetensors", "data.yaml", "--step", "1", "--out", "new"), "dispersion of 2 pixels"),
         (("evaluate", "weights.safetensors", "data.yaml", "--iterations", "1", "--out", "new"), "not of weights"),

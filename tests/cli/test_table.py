@@ -83,7 +83,7 @@ def test_a_row_that_fails_ends_with_code_1_and_the_others_are_there(capsys):
     ("change", "words"),
     [
         ("stesp=3", "no key stesp; did you mean steps"),
-        ("data.source=nowhere", "nowhere is no data set"),
+        ("data.source=nowhere", "nowhere is not a data set"),
         ("rows.GAP-TV.train.seed=2", "rows.GAP-TV.train.seed is for the whole table"),
     ],
 )

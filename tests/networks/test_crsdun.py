@@ -310,6 +310,17 @@ def test_a_bad_damping_neither_explodes_nor_turns_the_step_around():
     assert torch.equal(gradient_step(x, y, dark), x)
 
 
+def test_pixels_that_are_all_but_unlit_do_not_explode():
+    """Behind the grey border of a calibrated mask D is 1e-4 and less, and a frame has a floor of stray light."""
+    mask = torch.from_numpy(np.random.default_rng(3).random((32, 32)) > 0.5).float()
+    mask[:, :6] = 0.005
+    camera = crsdun.CassiCamera(mask, bands=4)
+    x = torch.full((1, 4, 32, 32), 0.5)
+    step = gradient_step(x, camera.forward(x) + 0.02, camera) - x
+    assert camera.diagonal[camera.diagonal > 0].min() < 1e-4 * camera.diagonal.mean()
+    assert step.abs().max() <= 0.25
+
+
 def test_soft_threshold_is_literal():
     v = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0])
     assert soft_threshold(v, torch.tensor(1.0)).tolist() == [-1, 0, 0, 0, 1]

@@ -62,6 +62,8 @@ def result_line(result: Reconstruction, out: Path) -> str:
         line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
+    if result.warning is not None:
+        line += f"\nWARNING: do not rely on this result: {result.warning}"
     return line
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from crsdun.errors import InputError
 from crsdun.networks.blocks import AttentionResidualBlock, conv
-from crsdun.networks.network import Network, NetworkConfig, check_counts, check_input
+from crsdun.networks.network import Network, NetworkConfig, check_counts
 from crsdun.networks.proximal import ClassProximalNetwork, CubeProximalNetwork
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
 from crsdun.optics import CassiCamera, Estimate
@@ -77,7 +77,6 @@ class Crsdun(Network):
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        check_input(self, measurement, camera)
         y, M = measurement, camera.mask_per_band[None]
         shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import ChannelLayerNorm, FeedForward, conv, init_truncated
-from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts
 from crsdun.networks.row_chunks import add, add_by_rows
 from crsdun.networks.unet import UNet, pad_to_multiple
 from crsdun.optics import CassiCamera, Estimate
@@ -56,7 +56,6 @@ class Mstpp(Network):
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """One cube; arguments and errors as in ``Network``."""
-        check_input(self, measurement, camera)
         M = camera.mask_per_band[None].expand(len(measurement), -1, -1, -1)
         x = self.initial(torch.cat([camera.initial_estimate(measurement), M], 1))
 

@@ -110,14 +110,37 @@ class Network(nn.Module):
         camera: CassiCamera | None = None,
         progress: Progress | None = None,
     ) -> Estimate:
-        """``forward``; ``progress`` is called with the number of layers that have started, and of all layers.
+        """``check``, then ``forward``.
+
+        ``progress`` is called with the number of layers that have started, and of all layers.
 
         What ``progress`` raises leaves the network, which is how a computation is cancelled.
         """
+        self.check(measurement, camera)
         if progress is None:
             return super().__call__(measurement, camera)
         with reporting_layers(self, progress):
             return super().__call__(measurement, camera)
+
+    def check(self, measurement: Tensor, camera: CassiCamera | None) -> None:
+        """Raise an InputError unless this camera, with the network's bands, could have taken (B,H,Wm)."""
+        if not isinstance(measurement, Tensor) or not isinstance(camera, CassiCamera):
+            raise InputError(
+                f"a network is called as network(measurement, camera) with a tensor and a CassiCamera, not with "
+                f"{type(measurement).__name__} and {type(camera).__name__}",
+                "torch.from_numpy makes a tensor of an array",
+            )
+        if camera.bands != self.config.bands:
+            raise InputError(
+                f"the network was built for {self.config.bands} bands but the camera has {camera.bands}",
+                "create or load one for the camera's bands",
+            )
+        if measurement.ndim != 3:
+            raise InputError(
+                f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}",
+                "for a single one use measurement[None]",
+            )
+        camera.check(measurement)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -188,27 +211,6 @@ def check_counts(network: str, **counts: int) -> None:
     for name, value in counts.items():
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{network} needs {name} of at least 1, not {value!r}")
-
-
-def check_input(network: Network, measurement: Tensor, camera: CassiCamera) -> None:
-    """Raise an InputError unless the measurement is (B,H,Wm) and comes from this camera with the network's bands."""
-    if not isinstance(measurement, Tensor) or not isinstance(camera, CassiCamera):
-        raise InputError(
-            f"a network is called as network(measurement, camera) with a tensor and a CassiCamera, not with "
-            f"{type(measurement).__name__} and {type(camera).__name__}",
-            "torch.from_numpy makes a tensor of an array",
-        )
-    if camera.bands != network.config.bands:
-        raise InputError(
-            f"the network was built for {network.config.bands} bands but the camera has {camera.bands}",
-            "create or load one for the camera's bands",
-        )
-    if measurement.ndim != 3:
-        raise InputError(
-            f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}",
-            "for a single one use measurement[None]",
-        )
-    camera.check(measurement)
 
 
 def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:

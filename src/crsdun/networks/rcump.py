@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import ChannelGroupNorm, conv, downsample
-from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts
 from crsdun.networks.unet import pad_to_multiple
 from crsdun.networks.unfolding import soft_threshold
 from crsdun.optics import CassiCamera, Estimate
@@ -64,7 +64,6 @@ class Rcump(Network):
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """The cube of every stage; arguments and errors as in ``Network``."""
-        check_input(self, measurement, camera)
         y = measurement
         shifted = camera.disperse(camera.mask_per_band)  # (C,H,Wm)
         light = shifted.sum(0)

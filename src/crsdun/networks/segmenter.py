@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.networks.blocks import swin_blocks
-from crsdun.networks.network import Network, NetworkConfig, check_counts, check_input
+from crsdun.networks.network import Network, NetworkConfig, check_counts
 from crsdun.networks.unet import UNet, pad_to_multiple
 from crsdun.optics import CassiCamera, Estimate
 
@@ -64,12 +64,16 @@ class Segmenter(Network):
             InputError: the cube has another number of bands; with a camera, as any network.
         """
         if camera is not None:
-            check_input(self, cube, camera)
             cube = camera.initial_estimate(cube)
-        if cube.ndim != 4 or cube.shape[1] != self.config.bands:
+        H, W = cube.shape[-2:]
+        return Estimate([cube], [self.unet(pad_to_multiple(cube))[..., :H, :W]])
+
+    def check(self, cube: Tensor, camera: CassiCamera | None) -> None:
+        """Raise an InputError unless it is a cube of the network's bands or, with a camera, as for any network."""
+        if camera is not None:
+            super().check(cube, camera)
+        elif cube.ndim != 4 or cube.shape[1] != self.config.bands:
             raise InputError(
                 f"the segmenter takes cubes (batch, {self.config.bands}, height, width), not {tuple(cube.shape)}",
                 "give a single cube a batch axis (cube[None]), and a measurement its camera",
             )
-        H, W = cube.shape[-2:]
-        return Estimate([cube], [self.unet(pad_to_multiple(cube))[..., :H, :W]])

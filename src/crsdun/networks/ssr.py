@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crsdun.networks.blocks import AttentionResidualBlock, conv
-from crsdun.networks.network import Network, ReconstructionConfig, check_counts, check_input
+from crsdun.networks.network import Network, ReconstructionConfig, check_counts
 from crsdun.networks.proximal import CubeProximalNetwork
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step
 from crsdun.optics import CassiCamera, Estimate
@@ -51,7 +51,6 @@ class Ssr(Network):
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """The cube of every stage; arguments and errors as in ``Network``."""
-        check_input(self, measurement, camera)
         y = measurement
         M = camera.mask_per_band[None]
 

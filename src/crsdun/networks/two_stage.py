@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.networks.network import Network, NetworkConfig, check_input
+from crsdun.networks.network import Network, NetworkConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import CassiCamera, Estimate
 from crsdun.solvers import Solver
@@ -83,6 +83,5 @@ class TwoStageNetwork(Network):
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
         """All cubes of the reconstruction, and the logits of the last one only; arguments as for any network."""
-        check_input(self, measurement, camera)
         cubes = self.reconstruction(measurement, camera).cubes
         return Estimate(cubes, self.segmenter(cubes[-1]).logits)

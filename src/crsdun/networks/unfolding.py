@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from crsdun.networks.blocks import conv
 from crsdun.optics import CassiCamera
 
+# Of the mean of D. Below what the masks of the field's simulations reach (4.66e-4), far above the border of a real
+# mask (9e-6).
+LEAST_LIGHT = 4e-4
+
 
 class DegradationEstimator(nn.Module):
     """E_k: a few scalars for each sample, estimated from what is known about the scene at this stage.
@@ -43,12 +47,14 @@ def gradient_step(
         damping, size: one number, or one for each sample (B,1,1,1).
 
     D + damping is kept at least at a thousandth of D, so that a badly predicted damping can neither divide by zero
-    nor reverse the step.
+    nor reverse the step, and at ``LEAST_LIGHT`` of the mean of D, so that a detector pixel that is all but unlit,
+    as behind the grey border of a calibrated mask, does not outweigh all others.
     """
     D = torch.where(camera.diagonal == 0, 1, camera.diagonal)
     if isinstance(damping, Tensor):
         damping = damping.squeeze(1)
-    residual = (y - camera.forward(x)) / torch.maximum(D + damping, 1e-3 * D)
+    floor = torch.maximum(1e-3 * D, LEAST_LIGHT * D.mean())
+    residual = (y - camera.forward(x)) / torch.maximum(D + damping, floor)
     return x + size * camera.adjoint(residual)
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.networks import Network, find_weights, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
-from crsdun.networks.network import check_input
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
 from crsdun.runtime.graph_export import FORMATS, export
@@ -48,15 +47,15 @@ class Engine(Network):
         Raises:
             InputError: as for any network, or the graph was not exported for such a camera.
         """
-        check_input(self, measurement, camera)
-        self.check(camera)
         mask = camera.mask.float().cpu().numpy()
         frames = [self.run(frame[None], mask) for frame in measurement.float().cpu().numpy()]
         cube, *logits = (torch.from_numpy(np.concatenate(part)).to(measurement) for part in zip(*frames, strict=True))
         return Estimate([cube], logits)
 
-    def check(self, camera: CassiCamera) -> None:
-        """Raise an InputError unless the graph was exported for such a camera."""
+    def check(self, measurement: Tensor, camera: CassiCamera | None) -> None:
+        """Raise an InputError as any network, or unless the graph was exported for such a camera."""
+        super().check(measurement, camera)
+        assert camera is not None
         smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) and set <engine> to torch"
         if camera.mask.ndim == 3:
             raise InputError("an exported network takes one mask for all bands, not one per band", remedy)

@@ -95,8 +95,21 @@ class Pipeline:
         return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
 
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
-        """The reconstruction, in tiles if there is not enough memory for the whole frame."""
-        method = self.choose(prepared) if self.method is None else self.method
+        """The reconstruction, in tiles if there is not enough memory for the whole frame.
+
+        If chosen weights give a cube that should not be believed (``verdict``), the solver decodes again.
+        """
+        if self.method is not None:
+            return self.run(prepared, self.method, progress)
+        method = self.choose(prepared)
+        result = self.run(prepared, method, progress)
+        if result.warning is None or method.name == DEFAULT_SOLVER:
+            return result
+        self.note(f"{result.warning}; {DEFAULT_SOLVER} decodes instead")
+        return self.run(prepared, self.open(None), progress)
+
+    def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
+        """The reconstruction by one method."""
         camera = prepared.camera
         tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
@@ -110,10 +123,13 @@ class Pipeline:
         """The method that fits, opened once for all measurements."""
         name, reason = choose_weights(prepared)
         self.note(reason)
-        if name not in self.opened:
-            device, step = self.options.device, prepared.camera.step
-            self.opened[name] = open_method(name or DEFAULT_SOLVER, device, self.engine, step)
-        return self.opened[name]
+        return self.open(name, self.engine, prepared.camera.step)
+
+    def open(self, weights: str | None, engine: str | None = None, step: float | None = None) -> Method:
+        """Shipped weights, or the solver that needs none, opened once for all measurements."""
+        if weights not in self.opened:
+            self.opened[weights] = open_method(weights or DEFAULT_SOLVER, self.options.device, engine, step)
+        return self.opened[weights]
 
     def note(self, line: str) -> None:
         """Notify, but only once for many frames of the same kind."""

@@ -19,11 +19,15 @@ from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
+from crsdun.runtime.verdict import find_doubt
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
 DEFAULT_SOLVER = "admm-tv"
+# Weights are chosen behind masks whose open part lies between these, and for frames at least this bright relative to
+# those of a white scene.
+OPEN, DIM = (0.3, 0.7), 0.01
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Reconstruction:
         camera: that took it, as completed by the method.
         scene: the estimate, with wavelengths, and with classes if the method segments.
         truth: the true scene on the camera's bands, if it was given.
-        metrics: of the scene, as in ``evaluation.score.judge``.
+        metrics: of the scene, as in ``evaluation.score.judge``; and if it should not be believed, ``warning``, why.
         record: how it was made, as plain JSON values.
         stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
             they were requested.
@@ -50,6 +54,11 @@ class Reconstruction:
     record: dict[str, Any]
     stages: Estimate | None = None
     stage_metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def warning(self) -> str | None:
+        """Why the scene should not be believed (``verdict.find_doubt``); None if it may be."""
+        return self.metrics.get("warning")
 
 
 def open_method(
@@ -93,17 +102,31 @@ def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
     for name in pretrained_weights():
         card, bands = _card_of(name)
         try:
-            fitted = fit_card(prepared.camera, card, bands)
+            fit_card(prepared.camera, card, bands)
             check_scale(frame, prepared.camera)
+            check_resemblance(frame, prepared.camera)
         except InputError as error:
             reasons.append(f"{name}: {error.message}")
             continue
-        reason = f"{name} fits this camera"
-        if prepared.camera.wavelengths is None and fitted.wavelengths is not None:
-            first, last = fitted.wavelengths[0], fitted.wavelengths[-1]
-            reason += f" if its bands go from {first:g} to {last:g} nm, as those of the weights do"
-        return name, reason
+        return name, f"{name} fits this camera"
     return None, f"no shipped weights fit ({'; '.join(reasons)}); {DEFAULT_SOLVER}, which needs none, decodes"
+
+
+def check_resemblance(frame: torch.Tensor, camera: CassiCamera) -> None:
+    """Raise an InputError unless a frame and its camera resemble what shipped weights have seen."""
+    if camera.wavelengths is None:
+        raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
+    if camera.mask.ndim == 3:
+        raise InputError("they have only seen masks that are the same for all bands")
+    openness = float((camera.mask > camera.mask.max() / 2).float().mean())
+    if not OPEN[0] <= openness <= OPEN[1]:
+        raise InputError(f"{openness:.0%} of the mask is open, where they have only seen about half")
+    white = float(camera.forward(torch.ones(camera.bands, camera.height, camera.width)).max())
+    bright = float(frame.max()) / white
+    if bright < DIM:
+        raise InputError(
+            f"the measurement goes up to {bright:.2%} of what a white scene gives: too dark, or on a scale of its own"
+        )
 
 
 @cache
@@ -137,6 +160,8 @@ def decode(
     frame = torch.from_numpy(prepared.measurement.frame)
     run = run_method(method, frame, prepared.camera, options, progress)
     figures = judge(run, truth, method.card)
+    doubt = find_doubt(run, method, frame, options)
+    metrics = figures[-1] if doubt is None else {**figures[-1], "warning": doubt}
     record = record_of(run, method, prepared, options)
     scene = run.scene(prepared.measurement.name, method.card)
     scene.provenance.update(method=method.name, made_by=record["made_by"], measurement=record["measurement"])
@@ -145,7 +170,7 @@ def decode(
         estimate = run.estimate
         stages = Estimate([x.cpu() for x in estimate.cubes], [theta.cpu() for theta in estimate.logits])
     return Reconstruction(
-        prepared.measurement, run.camera, scene, truth, figures[-1], record, stages, figures if stages else []
+        prepared.measurement, run.camera, scene, truth, metrics, record, stages, figures if stages else []
     )
 
 

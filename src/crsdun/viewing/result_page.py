@@ -81,6 +81,7 @@ def result_page(result: Reconstruction) -> str:
         command=command_line(result.record["command"]),
         tiles=_tiles(result),
         protocol=result.metrics.get("protocol"),
+        warning=result.warning,
         classes=classes,
         error=error,
         frame=picture_url(measurement_picture(frame)),
