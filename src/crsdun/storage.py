@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -216,19 +216,24 @@ def locked(folder: str | Path) -> Iterator[None]:
         InputError: another process holds it, or the folder cannot be written to.
     """
     folder = Path(folder)
+    path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except (OSError, ValueError) as error:
         raise refusal(folder, error) from error
     try:
-        if not _take(descriptor):
+        if not (_take(descriptor) and path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
             holder = os.read(descriptor, 100).decode(errors="replace") or "another process"
             raise InputError(f"{holder} is writing into {folder}", "wait until it has ended, or choose another <out>")
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-        yield
-        os.ftruncate(descriptor, 0)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()  # if nothing was written into it
     finally:
         os.close(descriptor)
 

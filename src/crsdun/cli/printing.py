@@ -86,7 +86,7 @@ def one_line_each() -> Iterator[None]:
             logging.getLogger().removeHandler(handler)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
     """Those of crsdun itself as a line; those of libraries are for their developers."""
     if Path(filename).is_relative_to(PACKAGE):
         notify(str(message))

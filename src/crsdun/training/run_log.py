@@ -104,7 +104,7 @@ def _step(row: bytes, header: bytes) -> int | None:
     if not (whole and cells[0].isdigit() and len(cells[0]) < 20):
         return None
     try:
-        [float(cell or "nan") for cell in cells[1:]]
+        [float(cell.strip() or "nan") for cell in cells[1:]]
     except ValueError:
         return None
     return int(cells[0])
