@@ -7,8 +7,10 @@ message names the place of what is wrong by its dotted key, such as ``sampling.c
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import math
+import os
 import types
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,13 +44,15 @@ def read_json(kind: Any, path: Path, remedy: str) -> Any:
     """The value of a JSON file that crsdun wrote, as ``kind``.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: there is no such file, or it cannot be opened.
         InputError: it is not JSON, or as ``typed``; the message names the file.
     """
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(errno.EISDIR, "not a file", str(path))
     return parse_json(kind, path.read_bytes(), path, remedy)
 
 
-def parse_json(kind: Any, text: str | bytes, path: str | Path, remedy: str) -> Any:
+def parse_json(kind: Any, text: str | bytes, path: str | os.PathLike, remedy: str) -> Any:
     """As ``read_json``, of the text that was stored in the file ``path``."""
     try:
         values = json.loads(text)
@@ -101,11 +105,13 @@ class _Builder:
         elif kind is int and isinstance(value, int) and not isinstance(value, bool):
             if abs(value) <= LARGEST_INTEGER:
                 return value
-        elif (kind is bool and isinstance(value, bool)) or (
-            kind is str and isinstance(value, str) and "\0" not in value
+        elif (
+            (kind is bool and isinstance(value, bool))
+            or (kind is str and isinstance(value, str) and _is_unicode(value))
+            or (origin or kind) not in _NAMES
         ):
             return value
-        raise InputError(f"{key} takes {_NAMES[origin or kind]}, not {_short(value)}")
+        raise InputError(f"{key or self.whole} takes {_NAMES[origin or kind]}, not {_short(value)}")
 
     def section(self, kind: Any, value: Any, key: str) -> Any:
         """A dataclass or TypedDict from the keys and values of one section."""
@@ -150,6 +156,15 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
         yield before + name
         if is_dataclass(hint):
             yield from _keys(hint, f"{before}{name}.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written, which half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(value: Any) -> str:

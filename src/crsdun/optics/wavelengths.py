@@ -88,7 +88,7 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
         return KAIST_WAVELENGTHS
     try:
         if name == "nbk7":
-            return nbk7_wavelengths(int(count or 28))
+            return nbk7_wavelengths(min(int(count or 28), MOST_BANDS))
         numbers = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµμåÅ ")
         unit = text.strip()[len(numbers) :].strip()
         if ":" in numbers:

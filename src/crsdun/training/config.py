@@ -184,7 +184,7 @@ class TrainConfig:
             (min(self.sampling.crop) >= 1, "sampling.crop", "1 or more pixels each way"),
             (self.sampling.batch >= 1, "sampling.batch", "1 or more"),
             (0 <= self.sampling.mosaic <= 1, "sampling.mosaic", "a probability"),
-            (self.sampling.workers >= 0, "sampling.workers", "0 or more"),
+            (0 <= self.sampling.workers <= 1000, "sampling.workers", "between 0 and 1000"),
             (self.optimiser.rate > 0, "optimiser.rate", "positive"),
             (all(0 <= beta < 1 for beta in self.optimiser.betas), "optimiser.betas", "in 0..1, 1 excluded"),
             (self.optimiser.weight_decay >= 0, "optimiser.weight_decay", "0 or more"),
@@ -246,6 +246,8 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     import yaml
 
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder or a device", "name a file such as those in configs/")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

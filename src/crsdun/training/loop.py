@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import create, save
@@ -108,6 +109,12 @@ class TrainingRun:
         check_sets(self.scenes, self.validation)
         hashes = {each.name: each.hashes() for each in (self.scenes, self.validation) if processes.rank == 0}
         self.hashes = processes.gather(hashes)[0]  # read once for all
+        height, width = config.sampling.crop
+        check_budget(
+            8 * config.sampling.batch * self.scenes.bands * height * width,
+            f"a batch of {config.sampling.batch} crops of {height}×{width}",
+            "choose a smaller sampling.batch or sampling.crop",
+        )
         self.exposure = exposure_for(config.camera, (self.scenes, self.validation))
         self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
         span = self.batches.camera.span

@@ -59,7 +59,11 @@ def open_arrays(path: str | Path) -> ArrayFile:
             arrays, metadata = format.open(path)
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
-    except (InputError, MemoryError):
+    except InputError as error:
+        if str(path) in error.message:
+            raise
+        raise InputError(f"{path} was damaged or edited: {error.message}", error.remedy or "get it again") from error
+    except MemoryError:
         raise
     except Exception as error:
         if "pickle" in str(error):
