@@ -77,6 +77,13 @@ def make_inputs(folder: Path) -> None:
         assert main(["simulate", "scene.npz", "--out", "y.npz"]) == 0
         result = ["reconstruct", "y.npz", "--iterations", "1", "--truth", "scene.npz", "--out", "result"]
         assert main(result) == 0
+        # So that what they import is loaded once for all.
+        assert main(["report", "result", "--overwrite"]) == 0
+        assert main(["figure", "result", "--out", "figure"]) == 0
+        assert main(["cost", "w.safetensors", "--size", "16", "16"]) == 0
+        assert main(["train", "train.yaml", "--show"]) == 0
+        assert main(["bench", "--repetitions", "0"]) == main(["app", "nowhere"]) == 2
+        assert main(["train", "train.yaml"]) == 2
     finally:
         os.chdir(before)
 

@@ -71,6 +71,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
                 f"{path} holds pickled Python objects, which crsdun never opens", "save plain arrays of numbers"
             ) from error
         raise damaged(path, format.name, error) from error
+    arrays = {name: array for name, array in arrays.items() if array.size}
     if not arrays:
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", "save the cube as a plain array")
     return ArrayFile(path, format.name, arrays, metadata)
