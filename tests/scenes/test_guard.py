@@ -86,6 +86,7 @@ class TestNoOtherFile:
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file["cube"] = np.ones((4, 5, 3))
             file["again"] = h5py.SoftLink("/nowhere")
+            file["nothing"] = h5py.Empty("f4")
         assert list(read(tmp_path / "a.h5").arrays) == ["cube"]
 
 

@@ -141,7 +141,7 @@ def _check_hdf5(path: Path) -> None:
                     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
                         raise _refused(path, f"data set {name.decode(errors='replace')!r}")
                     if node.rank != 3:  # cubes stay in the file
-                        total += math.prod(node.shape) * node.get_type().get_size()
+                        total += math.prod(node.shape or ()) * node.get_type().get_size()
                         check_budget(total, f"what {path} contains")
 
 
@@ -166,13 +166,13 @@ def _check_tiff(path: Path) -> None:
                 same = own[1] == identifier if own else name is None or name[1].lower() == path.name.lower()
                 if not same:
                     raise _refused(path, f"OME-TIFF of several files, {name[1] if name else identifier!r}")
-        elif file.is_ndtiff or file.is_mmstack:
+        elif file.is_ndtiff or (file.is_mmstack and len(list(path.parent.glob("*_MMStack*.tif"))) > 1):
             raise _refused(path, "one of several files of a Micro-Manager acquisition")
         if len(file.pages) > MOST_OBJECTS:
             raise InputError(f"{path} has more than {MOST_OBJECTS:,} pages", "save it as several files")
         total = 0
+        page: Any
         for page in file.pages:
-            assert isinstance(page, tifffile.TiffPage)
             total += page.nbytes
             check_budget(total, f"what {path} contains")
             if page.compression in DECOMPRESSORS and not _certainly_small(path):
