@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -290,3 +292,47 @@ def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
     assert contents(tmp_path) == {f"result/{RECORD}": "second"}
     shutil.rmtree(tmp_path / "result")
     assert list(tmp_path.iterdir()) == []
+
+
+LOCKING = """
+import sys, time
+from crsdun.storage import locked
+with locked(sys.argv[1]):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_has_locked_is_refused_until_that_dies(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", LOCKING, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"locked\n"
+        holder = f"process {process.pid} on .* is writing into"
+        with pytest.raises(InputError, match=holder), storage.locked(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+    with storage.locked(tmp_path):
+        pass
+
+
+def test_scratch_folders_of_dead_processes_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with storage.scratch_folder(tmp_path) as alive:
+        left = tmp_path / alive.name.replace(str(os.getpid()), str(dead.pid))
+        left.mkdir()
+        elsewhere = tmp_path / f"{storage.HIDDEN}00000000-{dead.pid}-abc"
+        elsewhere.mkdir()
+        with storage.scratch_folder(tmp_path):
+            assert not left.exists()
+            assert alive.exists()
+            assert elsewhere.exists()
+    assert list(tmp_path.iterdir()) == [elsewhere]
+
+
+def test_a_link_to_itself_is_no_place_for_results(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError):
+        storage.check_folder(tmp_path / "loop")

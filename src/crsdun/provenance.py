@@ -15,9 +15,20 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from crsdun.version import __version__
+
+
+class Record(TypedDict):
+    """How a result was made, as every result has it."""
+
+    made_by: str
+    when: str
+    command: list[str]
+    threads: int | None
+    versions: dict[str, str]
+
 
 _command: ContextVar[tuple[str, ...]] = ContextVar("command", default=())
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from crsdun.errors import InputError
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
+LOCK = ".crsdun-lock"
 HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
 
 
@@ -42,11 +46,11 @@ def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None 
     if not path.parent.is_dir():
         raise InputError(f"could not write {path}: there is no folder {path.parent}", "create it first")
     try:
-        with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=path.parent) as folder:
-            yield Path(folder, path.name)
+        with scratch_folder(path.parent) as folder:
+            yield folder / path.name
             if companion is not None and overwrite:
                 path.unlink(missing_ok=True)  # never a new companion beside an old file
-            _move(Path(folder), targets, overwrite)
+            _move(folder, targets, overwrite)
     except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
         raise refusal(path, error) from error
 
@@ -54,8 +58,10 @@ def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None 
 def check_file(path: str | Path, overwrite: bool = False) -> None:
     """Raise an InputError if a file may not be written because it exists already or is a folder."""
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() or not path.name:
         raise InputError(f"{path} is a folder", "choose another <out>")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device", "choose another <out>")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already", "choose another <out>, or allow it with <overwrite>")
 
@@ -110,8 +116,8 @@ def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     out = check_folder(out, overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=out.parent, ignore_cleanup_errors=True) as hidden:
-            part, replaced = Path(hidden, out.name), Path(hidden, f"{HIDDEN}replaced")
+        with scratch_folder(out.parent) as hidden:
+            part, replaced = hidden / out.name, hidden / f"{HIDDEN}replaced"
             part.mkdir()
             yield part
             try:
@@ -137,8 +143,10 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
         InputError: it contains results and ``overwrite`` is off, it contains something else, or it cannot be
             written to.
     """
-    out = Path(out).resolve()
     try:
+        out = Path(out).resolve()
+        if out.is_symlink():
+            raise InputError(f"{out} is a link to itself or to nothing", "choose another <out>")
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file", "choose another <out>")
         if out.is_dir() and any(out.iterdir()):
@@ -150,11 +158,99 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
             if not overwrite:
                 raise InputError(f"{out} exists already", "choose another <out>, or allow it with <overwrite>")
         parent = next(folder for folder in out.parents if folder.exists())
-    except OSError as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null character
         raise refusal(out, error) from error
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(f"{parent} is not a folder that can be written to", "choose another <out>")
     return out
+
+
+# -- scratch folders -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def scratch_folder(parent: str | Path | None = None) -> Iterator[Path]:
+    """A hidden folder that exists inside the block; those that dead processes left beside it are removed first.
+
+    Args:
+        parent: where; None takes the system's folder for temporary files.
+    """
+    parent = Path(parent or tempfile.gettempdir())
+    for left in parent.glob(f"{HIDDEN}{_host()}-*"):
+        process = left.name.removeprefix(f"{HIDDEN}{_host()}-").partition("-")[0]
+        if process.isdecimal() and not is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    prefix = f"{HIDDEN}{_host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine is alive."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to someone else
+        return True
+    return True
+
+
+def _host() -> str:
+    """This machine, since several may share a folder."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+# -- locks -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Inside the block no other process can lock this folder, which is created where it is missing.
+
+    The lock ends with the process that holds it, however that ends.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except (OSError, ValueError) as error:
+        raise refusal(folder, error) from error
+    try:
+        if not (_take(descriptor) and path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
+            holder = os.read(descriptor, 100).decode(errors="replace") or "another process"
+            raise InputError(f"{holder} is writing into {folder}", "wait until it has ended, or choose another <out>")
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()  # if nothing was written into it
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    """Lock an open file, without waiting; where the system has no such locks, there is nothing to respect."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 # -- when writing fails ----------------------------------------------------------------------------------------

@@ -71,8 +71,43 @@ def test_what_is_no_evaluation_is_refused(tmp_path):
     with pytest.raises(InputError, match="crsdun evaluate makes one"):
         read_evaluation(tmp_path)
     (tmp_path / "other.json").write_text(json.dumps({"a": 1}))
-    with pytest.raises(InputError, match="is no evaluation"):
+    with pytest.raises(InputError, match="lacks method"):
         read_evaluation(tmp_path / "other.json")
     (tmp_path / "other.json").write_text("[1, 2")
-    with pytest.raises(InputError, match="is no evaluation"):
+    with pytest.raises(InputError, match="does not hold JSON"):
         read_evaluation(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("method", None),
+        ("protocol", "none"),
+        ("data", []),
+        ("data.name", 5),
+        ("data.class_names", ["one"]),
+        ("camera.noise", "much"),
+        ("stages", []),
+        ("stages.0.psnr_db", "high"),
+        ("classes.1.class", 10**9),
+        ("classes.0.iou", [1]),
+        ("confusion", [[1, 2]]),
+        ("confusion.0.0", float("nan")),
+        ("scenes", {}),
+        ("scenes.0.seconds", None),
+        ("scenes.0.confusion", [[99, 0, 1]]),
+        ("record.command", 7),
+        ("record", None),
+    ],
+)
+def test_an_edited_evaluation_is_refused_by_the_key(written, tmp_path, path, value):
+    values = json.loads((written[1] / "evaluation.json").read_text())
+    *places, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    inner = values
+    for place in places:
+        inner = inner[place]
+    inner[last] = value
+    (tmp_path / "evaluation.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="damaged or edited") as refused:
+        read_evaluation(tmp_path)
+    assert path.split(".")[0] in str(refused.value) or value == "none"

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from crsdun import budget
 from crsdun.methods import memory
 from crsdun.methods.memory import available_memory, keep_freed_memory
 
@@ -12,12 +13,12 @@ from crsdun.methods.memory import available_memory, keep_freed_memory
 def test_the_memory_of_this_machine_is_told(monkeypatch, tmp_path):
     assert available_memory() > 1 << 20
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable:   7 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(budget, "MEMINFO", tmp_path / "meminfo")
     assert available_memory("cpu") == 7 * 1024
 
 
 def test_other_systems_tell_all_or_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(budget, "MEMINFO", tmp_path / "none")
     assert available_memory() > 1 << 20
     monkeypatch.delattr(os, "sysconf")
     assert available_memory() is None

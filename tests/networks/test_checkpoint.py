@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import crsdun
 from crsdun.errors import InputError
@@ -78,3 +79,43 @@ def test_headers_that_do_not_fit_are_refused(network, tmp_path, change, message)
     save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
     with pytest.raises(InputError, match=message):
         crsdun.load(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": None},
+        {"config": 5},
+        {"config": {"bands": 3}},
+        {"config": {"bands": "three", "classes": 2}},
+        {"config": {"bands": 10**9, "classes": 2}},
+        {"config": {"bands": 3, "classes": 2, "stages": 9999999999}},
+        {"config": {"bands": 3, "classes": 2, "lista": 5}},
+        {"card": None},
+        {"card": {"wavelengths": "blue"}},
+        {"card": {"wavelengths": [400.0]}},
+        {"card": {"step": []}},
+        {"format": None},
+        {"format": "1"},
+        {"kind": 7},
+        {"kind": "nothing"},
+        {"version": None, "format": 99},
+        {"export": 3},
+    ],
+)
+def test_an_edited_header_is_refused(tmp_path, changes):
+    path = tmp_path / "w.safetensors"
+    crsdun.save(crsdun.create("crsdun_1stg", 3, 2, width=4), path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["crsdun"])
+    header = {name: value for name, value in {**header, **changes}.items() if value is not None}
+    save_file(load_file(path), path, metadata={"crsdun": json.dumps(header)})
+    with pytest.raises(InputError, match=r"w\.safetensors was"):
+        crsdun.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "null", "5", '"x"', "{", "9" * 5000])
+def test_a_header_that_holds_something_else_is_refused(tmp_path, text):
+    save_file({"a": torch.ones(1)}, tmp_path / "w.safetensors", metadata={"crsdun": text})
+    with pytest.raises(InputError, match=r"w\.safetensors"):
+        crsdun.load(tmp_path / "w.safetensors")

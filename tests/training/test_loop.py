@@ -297,3 +297,33 @@ def test_tensorboard_gets_curves_and_pictures_and_goes_on_with_the_run(tmp_path)
         assert found == [(int(row["step"]), pytest.approx(float(row[name]), rel=1e-5)) for row in log]
     assert [event.step for event in events.Scalars("validation/psnr_db")] == [3, 6]
     assert [event.step for event in events.Images("validation")] == [3, 6]
+
+
+def test_a_second_training_in_the_same_folder_is_refused(tmp_path):
+    config, refusals = small_config(tmp_path / "run"), []
+
+    def second(done, steps):
+        if not refusals:
+            with pytest.raises(InputError, match=r"process \d+ on .* is writing into") as refused:
+                train(small_config(tmp_path / "run", seed=1), small_sets(), RunObserver(notify=lambda line: None))
+            refusals.append(refused)
+
+    result = train(config, small_sets(), RunObserver(second, lambda line: None))
+    assert result.weights
+    assert load(result.weights).card.provenance["recipe"]["seed"] == config.seed
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"config": 5}', None])
+def test_a_healthy_run_goes_on_without_its_side_files(tmp_path, damage):
+    train(small_config(tmp_path, minutes=1e-9), small_sets(), RunObserver(notify=lambda line: None))
+    if damage is None:
+        (tmp_path / "run.json").unlink()
+    else:
+        (tmp_path / "run.json").write_bytes(damage)
+    with (tmp_path / "validation.csv").open("ab") as file:
+        file.write(b"\0\0\n\xff\n\n")
+    lines = []
+    result = train(small_config(tmp_path), small_sets(), RunObserver(notify=lines.append))
+    assert result.weights
+    assert json.loads((tmp_path / "run.json").read_text())["config"]["steps"] == 6
+    assert "goes on from step 1 of 6" in lines[0]

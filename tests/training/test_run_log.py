@@ -1,7 +1,9 @@
 """What a run writes down: rows that go on where the run does, and what identifies data."""
 
+import pytest
+
 from crsdun.provenance import fingerprint
-from crsdun.training.run_log import RunLog
+from crsdun.training.run_log import RECORD, RunLog, read_record, write_record
 
 
 def log(folder, step, rows):
@@ -32,3 +34,29 @@ def test_a_fingerprint_depends_on_every_name_and_hash_but_not_on_their_order():
     one = fingerprint({"a": "1", "b": "2"})
     assert one == fingerprint({"b": "2", "a": "1"})
     assert len({one, fingerprint({"a": "1", "b": "3"}), fingerprint({"a": "1", "c": "2"})}) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 30, b"2,\xff", b",", b"None,None", b"2,0.1,0.2", b"2"])
+def test_damaged_rows_are_dropped_and_counted(tmp_path, damage):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"step,loss\n1,0.5\n" + damage + b"\n3,0.25\n")
+    lines = []
+    RunLog(tmp_path, 3, lines.append).close()
+    assert path.read_text() == "step,loss\n1,0.5\n3,0.25\n"
+    assert lines == [f"1 damaged row of {path} dropped"]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"null", b"\xff", b'{"sittings": 5}', b'{"config": {}}', b"[" * 9999]
+)
+def test_a_damaged_record_begins_anew(tmp_path, damage):
+    (tmp_path / RECORD).write_bytes(damage)
+    lines = []
+    record, session = {"config": {"network": {"name": "n"}, "steps": 2}}, {"started": "now", "from_step": 0}
+    write_record(tmp_path, record, session, lines.append)
+    assert read_record(tmp_path) == {**record, "sittings": [session]}
+    assert len(lines) == 1
+    assert "begins anew" in lines[0]
+    write_record(tmp_path, record, session, lines.append)
+    assert len(read_record(tmp_path)["sittings"]) == 2
+    assert len(lines) == 1

@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.storage import check_file, refusal
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
 
+    if options.out.name in ("", ".."):
+        raise InputError(f"{options.out} is a folder", "choose a name for the files with <out>")
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]
     for path in paths:

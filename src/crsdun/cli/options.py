@@ -36,6 +36,13 @@ def command(
     made: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
     made.set_defaults(run=run)
     made.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    made.add_argument("--traceback", action="store_true", help="after an error, also print where in crsdun it arose")
+    made.add_argument(
+        "--memory",
+        type=gigabytes,
+        metavar="GB",
+        help="memory that one file or setting may need (default: a quarter of what is available)",
+    )
     return made
 
 
@@ -101,6 +108,14 @@ def wavelengths(text: str) -> tuple[float, ...]:
 
 def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.replace(",", " ").split())
+
+
+def gigabytes(text: str) -> int:
+    """Bytes."""
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of gigabytes")
+    return int(value * 1e9)
 
 
 def frame_or_level(text: str) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,14 +21,42 @@ if TYPE_CHECKING:
     from crsdun.runtime import Reconstruction
 
 # Settings whose value is worth naming in a remedy.
-VALUES = {"bits": "N", "mask": "FILE", "weights": "FILE", "tile": "ROWS", "overlap": "ROWS", "truth": "DIR"}
+VALUES = {
+    "bits": "N",
+    "mask": "FILE",
+    "memory": "GB",
+    "overlap": "ROWS",
+    "tile": "ROWS",
+    "truth": "DIR",
+    "weights": "FILE",
+}
+
+LONGEST_LINE = 1000  # letters of a message
+PACKAGE = Path(__file__).parents[1]
 
 
 def error_line(error: Exception) -> str:
     """Why something failed, in one line, with options in place of the settings that the error names."""
     if isinstance(error, InputError):
-        return error.worded(option)
-    return "there is not enough memory for this size" if isinstance(error, MemoryError) else str(error)
+        line = error.worded(option)
+    elif is_out_of_memory(error):
+        line = "there is not enough memory for this size"
+    elif isinstance(error, OSError):
+        name = "" if error.filename is None else f"{error.filename}: "
+        line = f"{name}{error.strerror or error}"
+    else:
+        line = (
+            f"{type(error).__name__}: {error}; this is a fault of crsdun, not yours: please report it with what the "
+            f"same command prints with {option('traceback')}"
+        )
+    return one_line(line)
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and control characters, and of bounded length."""
+    text = " ".join(text.split())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE // 2]} … {text[-LONGEST_LINE // 2 :]}"
 
 
 def option(setting: str) -> str:
@@ -35,7 +67,29 @@ def option(setting: str) -> str:
 
 def notify(line: str) -> None:
     """Print a line that is not a result on standard error."""
-    print(f"crsdun: {line}", file=sys.stderr, flush=True)
+    print(f"crsdun: {one_line(line)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def one_line_each() -> Iterator[None]:
+    """Inside the block no library writes to the terminal, and no letter that it lacks ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.NullHandler()  # in place of Python's own, which prints warnings
+    logging.getLogger().addHandler(handler)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+    """Those of crsdun itself as a line; those of libraries are for their developers."""
+    if Path(filename).is_relative_to(PACKAGE):
+        notify(str(message))
 
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:

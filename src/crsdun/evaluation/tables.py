@@ -8,14 +8,84 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import Evaluation
 from crsdun.evaluation.protocols import PROTOCOLS
+from crsdun.provenance import Record
 from crsdun.storage import atomic_file, write_text
+from crsdun.typed import read_json
 
 FILE = "evaluation.json"
+
+
+# -- what is stored --------------------------------------------------------------------------------------------
+
+
+class StoredData(TypedDict):
+    name: str
+    bands: int
+    wavelengths_nm: list[float] | None
+    class_names: list[str] | None
+    fingerprint: str
+
+
+class StoredCamera(TypedDict):
+    """``step`` or ``offsets`` is there as well."""
+
+    mask: str
+    noise: dict[str, float]
+
+
+class StoredDispersion(StoredCamera, total=False):
+    step: float
+    offsets: list[float]
+
+
+# A class, and its figures.
+StoredClass = TypedDict(
+    "StoredClass",
+    {
+        "class": int,
+        "name": str,
+        "pixels": float,
+        "iou": float | None,
+        "f1": float | None,
+        "precision": float | None,
+        "recall": float | None,
+    },
+)
+
+
+class StoredSceneName(TypedDict):
+    name: str
+    seconds: float
+    data_residual: float
+    psnr_db: float | None
+
+
+class StoredScene(StoredSceneName, total=False):
+    ssim: float | None
+    sam_deg: float | None
+    rmse: float | None
+    miou_present: float | None
+    accuracy: float | None
+    confusion: list[list[int]]
+
+
+class StoredEvaluation(TypedDict):
+    """``evaluation.json``: the fields of ``Evaluation``."""
+
+    method: str
+    protocol: str
+    data: StoredData
+    camera: StoredDispersion
+    stages: list[dict[str, float | None]]
+    classes: list[StoredClass]
+    confusion: list[list[int]]
+    scenes: list[StoredScene]
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -82,16 +152,43 @@ def read_evaluation(path: str | Path) -> Evaluation:
     """The evaluation of a folder that ``crsdun evaluate`` wrote, or of its ``evaluation.json``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it was damaged; the message names the key.
     """
     path = Path(path)
     path = path / FILE if path.is_dir() else path
+    remedy = "give a folder as crsdun evaluate wrote it"
     try:
-        return Evaluation(**json.loads(path.read_text(encoding="utf-8")))
+        values = read_json(StoredEvaluation, path, remedy)
     except OSError as error:
         raise InputError(f"there is no evaluation {path}", "crsdun evaluate makes one") from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is no evaluation ({error})", "give a folder of crsdun evaluate") from error
+    unknown = sorted(values.keys() - StoredEvaluation.__annotations__.keys())
+    problem = f"there is no key {unknown[0]}" if unknown else _inconsistency(values)
+    if problem:
+        raise InputError(f"{path} was damaged or edited: {problem}", remedy)
+    return Evaluation(**values)
+
+
+def _inconsistency(values: StoredEvaluation) -> str | None:
+    """What contradicts what in an evaluation; None if nothing does."""
+    count = len(values["classes"])
+    columns = [len(row) for row in values["confusion"]]
+    pixels = [place for scene in values["scenes"] for place in scene.get("confusion", ())]
+    names = values["data"]["class_names"]
+    for holds, problem in (
+        (values["protocol"] in PROTOCOLS, f"there is no protocol {values['protocol']!r}"),
+        (values["stages"], "stages is empty"),
+        (values["scenes"], "scenes is empty"),
+        ([row["class"] for row in values["classes"]] == list(range(count)), "classes are not numbered from 0 on"),
+        (columns == [count] * count, f"confusion is not {count}×{count}"),
+        (not count or (names is not None and len(names) == count), "data.class_names are not those of classes"),
+        (
+            all(len(place) == 3 and min(place) >= 0 and max(place[:2]) < count for place in pixels),
+            "scenes name a class in their confusion that does not exist",
+        ),
+    ):
+        if not holds:
+            return problem
+    return None
 
 
 def shown(evaluation: Evaluation) -> list[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,11 +22,13 @@ from typing import Any
 
 import torch
 
+from crsdun.errors import InputError
 from crsdun.evaluation import ProblemSize, multiply_adds
 from crsdun.methods import Progress, keep_freed_memory
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import export, open_engine
+from crsdun.storage import scratch_folder
 from crsdun.training import joint_loss
 from crsdun.version import __version__
 
@@ -129,9 +130,11 @@ class Benchmark:
 
 def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Progress | None = None) -> Benchmark:
     """Measure all cases. Networks for other engines are exported first, which takes minutes."""
+    if repetitions < 1:
+        raise InputError(f"the number of repetitions must be 1 or more, not {repetitions}")
     keep_freed_memory()
-    with tempfile.TemporaryDirectory(prefix="crsdun-") as folder:
-        return _benchmark(cases, repetitions, progress, Path(folder))
+    with scratch_folder() as folder:
+        return _benchmark(cases, repetitions, progress, folder)
 
 
 def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | None, folder: Path) -> Benchmark:

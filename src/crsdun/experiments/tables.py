@@ -284,8 +284,13 @@ class TableRun:
         folder = self.out / folder_name(name) / "evaluation"
         origin = weights_file(weights) or {"solver": weights}
         exposure, count = self.table.camera.exposure(), min(self.table.scenes or len(self.scenes), len(self.scenes))
+        earlier = None
         if (folder / FILE).exists():
-            earlier = read_evaluation(folder)
+            try:
+                earlier = read_evaluation(folder)
+            except InputError as error:
+                self.notify(f"{error.message}; evaluated again")
+        if earlier is not None:
             made_of = (earlier.record.get("weights"), earlier.data["fingerprint"], earlier.protocol, earlier.camera)
             wanted = (origin, self.fingerprint, self.table.protocol, exposure.described())
             if made_of == wanted and len(earlier.scenes) == count:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
-from pathlib import Path
 
 import torch
 
-MEMINFO = Path("/proc/meminfo")
+from crsdun import budget
+
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -21,13 +20,7 @@ def available_memory(device: str | torch.device = "cpu") -> int | None:
     """
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if MEMINFO.exists():
-        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable"))
-        return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not on this system
-        return None
+    return budget.available_memory()
 
 
 def keep_freed_memory() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 from crsdun.methods.memory import available_memory
 from crsdun.methods.method import Method
@@ -155,8 +156,7 @@ def _compute(
             else:
                 estimate = by_tiles(method, y, camera, options.tiles, progress)
     except RuntimeError as error:
-        # PyTorch has an exception type of its own for this on GPUs only.
-        if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+        if not is_out_of_memory(error):
             raise
         fewer = "" if options.tiles is None else f", fewer than {options.tiles.rows}"
         remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"

@@ -6,18 +6,20 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 from crsdun.networks.network import Network
 from crsdun.networks.pretrained import find_weights, pretrained_weights
-from crsdun.networks.zoo import build, kind_of
+from crsdun.networks.zoo import build, config_from, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
+from crsdun.typed import parse_json
 from crsdun.version import __version__
 
 HEADER = "crsdun"  # the one metadata entry, JSON
@@ -45,14 +47,40 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
             f"a card has no field {', '.join(unknown)}", f"its fields are {', '.join(asdict(ModelCard()))}"
         )
     complete = replace(network.card, **card)
-    for field, count in (("wavelengths", network.config.bands), ("class_names", network.config.classes)):
-        values = getattr(complete, field)
-        if values is not None and len(values) != count:
-            raise InputError(f"the network needs {count} {field}, not {len(values)}")
+    _check_card(complete, network.config)
     # Contiguous copies: the file does not store memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_file(path) as part:
         part.write_bytes(to_bytes(tensors, metadata={HEADER: WeightsHeader.of(network, complete).to_json()}))
+
+
+class FormatOnly(TypedDict):
+    """What says whether the rest can be read."""
+
+    format: int
+
+
+class ExportedFor(TypedDict):
+    """What a graph was exported for."""
+
+    format: str
+    step: float
+    offsets: list[float]
+    smallest: int
+
+
+class StoredHeader(TypedDict):
+    """The header as it is stored; that of an exported graph also has ``export``."""
+
+    format: int
+    version: str
+    kind: str
+    config: dict[str, Any]
+    card: ModelCard
+
+
+class StoredExportHeader(StoredHeader, total=False):
+    export: ExportedFor
 
 
 @dataclass(frozen=True)
@@ -91,17 +119,30 @@ class WeightsHeader:
         """The header in the text stored in the file ``path``.
 
         Raises:
-            InputError: it was written by a newer version of crsdun.
+            InputError: it was written by a newer version of crsdun, or is incomplete or inconsistent.
         """
-        values = json.loads(text)
-        if values["format"] > FORMAT:
+        remedy = "copy or download the weights again"
+        format = parse_json(FormatOnly, text, path, remedy)
+        if format["format"] > FORMAT:
             raise InputError(
-                f"{path} was written by crsdun {values['version']}, a newer one than this", "upgrade crsdun"
+                f"{path} was written by crsdun {format.get('version')}, a newer one than this", "upgrade crsdun"
             )
-        card: dict[str, Any] = dict(values["card"])
-        for name in ("wavelengths", "class_names"):
-            card[name] = card[name] and tuple(card[name])
-        return cls(values["kind"], values["config"], ModelCard(**card), values["version"], values.get("export"))
+        values = parse_json(StoredExportHeader, text, path, remedy)
+        header = cls(values["kind"], values["config"], values["card"], values["version"], values.get("export"))
+        try:
+            config = config_from(header.kind, header.config)
+            _check_card(header.card, config)
+        except InputError as error:
+            raise InputError(f"{path} was damaged or edited: {error}", remedy) from error
+        return header
+
+
+def _check_card(card: ModelCard, config: Any) -> None:
+    """Raise an InputError unless a card has as many wavelengths and names as a network has bands and classes."""
+    for field, count in (("wavelengths", config.bands), ("class_names", config.classes)):
+        values = getattr(card, field)
+        if values is not None and len(values) != count:
+            raise InputError(f"the network needs {count} {field}, not {len(values)}")
 
 
 def read_header(path: str | os.PathLike) -> WeightsHeader:
@@ -137,11 +178,17 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
     """
     header = read_header(path)
     network = build(header.kind, header.config)
-    with safe_open(find_weights(path), framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     try:
+        with safe_open(find_weights(path), framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(f"the weights in {path} do not fit the network its header describes: {error}") from error
+    except (RuntimeError, OSError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the weights in {path} do not fit the network its header describes ({reason[:200]})",
+            "copy or download the weights again",
+        ) from error
     network.card, network.name = header.card, Path(path).name
     return network.to(device).eval()

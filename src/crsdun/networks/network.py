@@ -22,6 +22,10 @@ WAVELENGTH_TOLERANCE_NM = 5.0
 BYTES_PER_PIXEL_AND_WIDTH = 200
 
 
+# What no network exceeds, and a typing error should not try to build.
+MOST = {"bands": 10_000, "classes": 10_000, "stages": 100, "bodies": 100, "width": 10_000}
+
+
 class NetworkConfig:
     """What all configurations share; each network has its own frozen dataclass of settings.
 
@@ -209,8 +213,8 @@ def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
 def check_counts(network: str, **counts: int) -> None:
     """Raise an InputError unless all counts of a configuration are whole numbers of at least 1."""
     for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{network} needs {name} of at least 1, not {value!r}")
+        if not isinstance(value, int) or not 1 <= value <= MOST[name]:
+            raise InputError(f"{network} needs {name} of at least 1 and at most {MOST[name]:,}, not {value!r}")
 
 
 def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:

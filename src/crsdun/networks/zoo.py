@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
@@ -19,6 +20,15 @@ from crsdun.networks.ssr import Ssr, SsrConfig
 from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
 from crsdun.registry import Registry
 from crsdun.solvers import SOLVERS, Solver, create_solver
+from crsdun.typed import typed
+
+
+class TwoStageSettings(TypedDict):
+    """The settings of a two-stage system as plain values."""
+
+    method: str
+    reconstruction: dict[str, Any]
+    segmenter: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class NetworkKind:
 KINDS: Registry[NetworkKind] = Registry("kind of network")
 # Names that users type: pattern → kind and settings; {K} in a pattern is the number of stages.
 NAMES: Registry[tuple[str, dict[str, Any]]] = Registry("network")
+# Width times stages from which the size of a network is computed before it is built.
+LARGE = 2000
 # Suffix of a method without classes: joined with the segmenter.
 JOINED = "+seg"
 # Stages of the segmenter after a method that has none itself, as in the paper's row of MST++.
@@ -142,6 +154,11 @@ def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetw
 def build(kind: str, settings: dict[str, Any]) -> Network:
     """A network of a kind from its settings; an InputError names settings that do not exist."""
     config = config_from(kind, settings)
+    if config.base * config.stages > LARGE:
+        with torch.device("meta"):
+            ghost = KINDS[kind].build(config)
+        size = sum(weights.numel() * weights.element_size() for weights in ghost.parameters())
+        check_budget(size, f"a {kind} network of {config.stages} stages and width {config.base}")
     built = KINDS[kind].build(config)
     built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
@@ -155,13 +172,14 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
     if unknown:
         raise InputError(f"{kind} has no setting {', '.join(unknown)}", f"its settings are {', '.join(known)}")
     if config is TwoStageConfig:
+        settings = typed(TwoStageSettings, settings, f"a {kind} network")
         method, part = settings["method"], settings["reconstruction"]
         return TwoStageConfig(
             method,
             create_solver(method, **part) if method in SOLVERS else config_from(method, part),
             config_from("seg", settings["segmenter"]),
         )
-    return config(**settings)
+    return typed(config, settings, kind)
 
 
 def kind_of(network: Network) -> str:

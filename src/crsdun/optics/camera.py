@@ -29,6 +29,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.geometry import check_height, describe_fits
+from crsdun.optics.wavelengths import MOST_BANDS
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
@@ -87,6 +88,8 @@ class CassiCamera:
 
         self.mask = mask
         self.bands: int = next(iter(counts.values()))
+        if self.bands > MOST_BANDS:
+            raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
         self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
         if self.wavelengths is not None and not all(0 < value < math.inf for value in self.wavelengths):
             raise InputError("the wavelengths of the bands must be positive numbers of nanometres")

@@ -44,6 +44,10 @@ class Exposure:
     noise: SensorNoise = field(default_factory=SensorNoise)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"the seed of the noise must be 0 or more and below 2⁶³, not {self.seed}")
+
     def camera(self, scene: SceneLike) -> CassiCamera:
         """The camera for a scene; errors as ``camera_of_size``."""
         bands, height, width = scene.cube.shape

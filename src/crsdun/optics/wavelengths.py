@@ -88,7 +88,10 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
         return KAIST_WAVELENGTHS
     try:
         if name == "nbk7":
-            return nbk7_wavelengths(int(count or 28))
+            bands = int(count or 28)
+            if not 0 < bands < MOST_BANDS:
+                raise ValueError("too few or too many bands")
+            return nbk7_wavelengths(bands)
         numbers = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµμåÅ ")
         unit = text.strip()[len(numbers) :].strip()
         if ":" in numbers:

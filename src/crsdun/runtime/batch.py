@@ -13,9 +13,6 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats import SUFFIXES
 from crsdun.storage import RECORD
 
-# Errors of one file, after which the others are still processed.
-FAILURES = (InputError, OSError, MemoryError)
-
 
 def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) -> dict[str, Path] | None:
     """The measurements given by files, folders and patterns, each with the name of its results.
@@ -99,12 +96,11 @@ def stream(
 ) -> Iterator[tuple[Any, Any]]:
     """``write(compute(read(item)))`` for every item; a failure takes the place of the result.
 
-    While one item is computed, the next is read and the previous result is written; nothing else is in memory. An
-    exception that is not the failure of one item, such as an interruption, ends the stream once the current write
-    is complete.
+    While one item is computed, the next is read and the previous result is written; nothing else is in memory. Only
+    an interruption ends the stream, once the current write is complete.
 
     Yields:
-        (item, what ``write`` returned, or one of ``FAILURES``), in order.
+        (item, what ``write`` returned, or the exception that one of the three raised), in order.
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ahead = reader.submit(read, items[0]) if items else None
@@ -114,10 +110,10 @@ def stream(
             prepared, ahead = _outcome(ahead), None
             if following < len(items):
                 ahead = reader.submit(read, items[following])
-            if not isinstance(prepared, FAILURES):
+            if not isinstance(prepared, Exception):
                 try:
                     prepared = compute(prepared)
-                except FAILURES as failure:
+                except Exception as failure:  # whatever it is, the other items are not affected
                     prepared = failure
             if behind is not None:
                 yield behind[0], _outcome(behind[1])
@@ -131,12 +127,12 @@ def _outcome(future: Future) -> Any:
     """The result of a thread, or its failure."""
     try:
         return future.result()
-    except FAILURES as failure:
+    except Exception as failure:
         return failure
 
 
 def _unless_failed(write: Callable[[Any], Any], result: Any) -> Any:
-    return result if isinstance(result, FAILURES) else write(result)
+    return result if isinstance(result, Exception) else write(result)
 
 
 def _is_pattern(path: str | Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
 from crsdun.runtime.graph_export import FORMATS, export
 from crsdun.runtime.optional_libraries import library
+from crsdun.storage import scratch_folder
 
 InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
@@ -107,8 +107,8 @@ def _opened(path: Path, engine: str | None, step: float | None, device: str | to
     if suffix not in own:
         if engine == "torch":
             return load(path, device)
-        with tempfile.TemporaryDirectory(prefix="crsdun-", ignore_cleanup_errors=True) as folder:
-            exported = Path(folder, "network.onnx")
+        with scratch_folder() as folder:
+            exported = folder / "network.onnx"
             export(load(path), exported, "onnx", step)
             return ENGINES[engine](exported)
     if engine not in (own[suffix], "openvino"):

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera
+from crsdun.provenance import Record
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
 from crsdun.storage import RECORD, write_json
+from crsdun.typed import read_json
 
 METRICS = "metrics.json"
+
+
+class StoredCamera(TypedDict):
+    offsets_pixels: list[float]
+
+
+class StoredMeasurement(TypedDict):
+    name: str
+
+
+class StoredRecord(Record):
+    """What is read of ``record.json``."""
+
+    method: str
+    settings: dict[str, Any]
+    seconds: float
+    device: str
+    engine: str
+    precision: str
+    tiles: dict[str, Any] | None
+    camera: StoredCamera
+    measurement: StoredMeasurement
+    truth: dict[str, Any] | None
+
+
+class StoredResidual(TypedDict):
+    data_residual: float
+
+
+class StoredMetrics(StoredResidual, total=False):
+    """``metrics.json``."""
+
+    psnr_db: float | None
+    ssim: float | None
+    sam_deg: float | None
+    rmse: float | None
+    miou: float | None
+    miou_present: float | None
+    accuracy: float | None
+    protocol: str
 
 
 def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
@@ -48,12 +89,13 @@ def read_results(folder: str | Path) -> Reconstruction:
     """
     folder = Path(folder)
     try:
-        record, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (RECORD, METRICS))
-        offsets = record["camera"]["offsets_pixels"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = read_json(StoredRecord, folder / RECORD, "reconstruct again")
+        metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")
+    except OSError as error:
         raise InputError(
             f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"
         ) from error
+    offsets = record["camera"]["offsets_pixels"]
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
         raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")

@@ -12,6 +12,7 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.registry import Registry
+from crsdun.typed import typed
 
 
 class Solver(ABC):
@@ -91,4 +92,4 @@ def create_solver(name: str, **overrides: Any) -> Solver:
     for override in overrides:
         if override not in known:
             raise InputError(f"{name} has no setting {override!r}", f"it has {', '.join(known) or 'none'}")
-    return solver(**overrides)
+    return typed(solver, overrides, name)

@@ -1,6 +1,7 @@
 """Checkpoints that survive anything: safetensors files, written completely or not at all, without pickle.
 
-The header holds JSON: step, best value, configuration, and the SHA-256 of the tensors, which reveals a damaged file.
+The header holds JSON: step, best value, configuration, and a SHA-256 of the tensors and one of itself, which reveal a
+damaged or edited file.
 A new checkpoint is written under another name and flushed to the disk; then ``last`` becomes ``previous`` and the new
 one ``last``. Whenever the process dies, there is a complete checkpoint.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,35 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.storage import write_bytes_durably
+from crsdun.training.config import TrainConfig
+from crsdun.typed import typed
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What is known about a run besides its tensors.
+
+    Attributes:
+        step: number of steps done.
+        best: highest value of the criterion so far; None before the first validation.
+        seconds: of training so far.
+        figures: of the last validation.
+        config: of the run; keys that were added after it was written have their defaults.
+        data: fingerprint of each set of scenes.
+        sha256: of the tensors.
+        header_sha256: of everything else; None in checkpoints of earlier versions.
+    """
+
+    step: int
+    best: float | None
+    seconds: float
+    figures: dict[str, float | None]
+    config: TrainConfig
+    data: dict[str, str]
+    sha256: str = ""
+    header_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,11 +59,11 @@ class Checkpoint:
 
     Attributes:
         tensors: weights, optimiser state, averages and balance, by name.
-        header: plain JSON values.
+        header: everything else; writing fills in its hashes.
     """
 
     tensors: dict[str, Tensor]
-    header: dict[str, Any]
+    header: CheckpointHeader
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -45,15 +73,17 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         InputError: it cannot be written; the existing checkpoints are intact.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    header = {**checkpoint.header, "sha256": _digest(tensors)}
+    header = asdict(replace(checkpoint.header, sha256=_digest(tensors)))
+    header["header_sha256"] = _header_digest(header)
     data = to_bytes(tensors, metadata={"checkpoint": json.dumps(header)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes_durably(folder / LAST, data, keep=folder / PREVIOUS)
     except OSError as error:
+        intact = "the one before is intact: " if (folder / LAST).exists() else ""
         raise InputError(
             f"could not write a checkpoint into {folder}: {error.strerror or error}",
-            "the one before is intact: free some space and give the same command again",
+            f"{intact}free some space and give the same command again",
         ) from error
 
 
@@ -72,11 +102,11 @@ def read_checkpoint(folder: Path, notify: Callable[[str], None]) -> Checkpoint |
             checkpoint = _read(path)
         except FileNotFoundError:
             continue
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
             damaged.append(f"{path} is damaged ({error})")
             continue
         for problem in damaged:
-            notify(f"{problem}; going on from the one before, step {checkpoint.header['step']}")
+            notify(f"{problem}; going on from the one before, step {checkpoint.header.step}")
         return checkpoint
     if damaged:
         raise InputError("; ".join(damaged), "restore one from a copy, or start a new run with another out")
@@ -85,11 +115,21 @@ def read_checkpoint(folder: Path, notify: Callable[[str], None]) -> Checkpoint |
 
 def _read(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {})["checkpoint"])
+        values = json.loads((file.metadata() or {})["checkpoint"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if _digest(tensors) != header["sha256"]:
+    header = typed(CheckpointHeader, values, "its header")
+    if _digest(tensors) != header.sha256:
         raise ValueError("its tensors do not match their checksum")
+    if header.header_sha256 not in (None, _header_digest(values)):
+        raise ValueError("its header does not match its checksum")
+    if not 0 <= header.step <= header.config.steps:
+        raise ValueError(f"its header states step {header.step} of {header.config.steps}")
     return Checkpoint(tensors, header)
+
+
+def _header_digest(header: dict[str, Any]) -> str:
+    others = {name: value for name, value in header.items() if name != "header_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -5,19 +5,17 @@ The same dataclasses are what the command line prints, what a checkpoint holds a
 
 from __future__ import annotations
 
-import difflib
 import json
-import types
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from crsdun.errors import InputError
 from crsdun.optics import Exposure, SensorNoise
 from crsdun.scenes import parse_mask
 from crsdun.training.losses import CUBE_LOSSES, LossConfig
+from crsdun.typed import typed
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ class TrainConfig:
             (min(self.sampling.crop) >= 1, "sampling.crop", "1 or more pixels each way"),
             (self.sampling.batch >= 1, "sampling.batch", "1 or more"),
             (0 <= self.sampling.mosaic <= 1, "sampling.mosaic", "a probability"),
-            (self.sampling.workers >= 0, "sampling.workers", "0 or more"),
+            (0 <= self.sampling.workers <= 1000, "sampling.workers", "between 0 and 1000"),
             (self.optimiser.rate > 0, "optimiser.rate", "positive"),
             (all(0 <= beta < 1 for beta in self.optimiser.betas), "optimiser.betas", "in 0..1, 1 excluded"),
             (self.optimiser.weight_decay >= 0, "optimiser.weight_decay", "0 or more"),
@@ -248,11 +246,13 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     import yaml
 
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder or a device", "name a file such as those in configs/")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"there is no configuration {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, thousands of digits
         mark = getattr(error, "problem_mark", None)
         where = f" from line {mark.line + 1} on" if mark else ""
         raise InputError(f"{path} is not YAML{where}", "see configs/ for examples") from error
@@ -264,14 +264,14 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
             raise InputError(f"{override!r} is not key=value, such as optimiser.rate=1e-3")
         try:
             _put(values, key.strip().split("."), yaml.safe_load(text))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"the value in {override!r} is not YAML", "quote it") from error
     return values
 
 
 def config_from(values: dict[str, Any], kind: Any = TrainConfig) -> Any:
     """A configuration, of a run or another kind, from plain values of YAML or JSON; errors as ``load_config``."""
-    return _typed(kind, values, "", kind)
+    return typed(kind, values, "the configuration", "add it to the file or to the command")
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -286,75 +286,6 @@ def flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(value, f"{before}{name}.")
         else:
             yield f"{before}{name}", value
-
-
-def _typed(kind: Any, value: Any, key: str, root: Any) -> Any:
-    """``value`` as ``kind``; ``key`` is its place in ``root``."""
-    if is_dataclass(kind):
-        return _section(kind, value, key, root)
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _typed(inner, value, key, root)
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{key} is one of {', '.join(arguments)}, not {value!r}")
-        return value
-    if origin is tuple:
-        many = arguments[-1] is Ellipsis
-        if not isinstance(value, list | tuple) or not (many or len(value) == len(arguments)):
-            count = "a list of values" if many else f"{len(arguments)} values"
-            raise InputError(f"{key} takes {count}, as in [{_EXAMPLES[arguments[0]]}], not {value!r}")
-        kinds = arguments[:1] * len(value) if many else arguments
-        return tuple(_typed(argument, each, key, root) for argument, each in zip(kinds, value, strict=True))
-    if kind is float and not isinstance(value, bool):
-        with suppress(TypeError, ValueError):
-            return float(value)  # YAML 1.1 reads 1e-3, which lacks a point, as text
-    elif origin is dict and (value is None or isinstance(value, dict)):
-        return {
-            str(name): _typed(arguments[1], each, f"{key}.{name}", root) if is_dataclass(arguments[1]) else each
-            for name, each in (value or {}).items()
-        }
-    elif isinstance(value, kind if origin is None else origin) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise InputError(f"{key} takes {_NAMES[origin or kind]}, not {value!r}")
-
-
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
-_EXAMPLES = {int: "256, 256", float: "0.9, 0.999"}
-
-
-def _section(kind: Any, value: Any, key: str, root: Any) -> Any:
-    """A dataclass from the keys and values of one section."""
-    before = f"{key}." if key else ""
-    if not isinstance(value, dict):
-        names = ", ".join(each.name for each in fields(kind))
-        raise InputError(f"{key} takes keys with values ({names}), not {value!r}")
-    known = {each.name: each for each in fields(kind)}
-    for name in value:
-        if name not in known:
-            raise InputError(f"there is no key {before}{name}", _nearest(before + name, root, _keys(kind, before)))
-    for name, each in known.items():
-        if name not in value and each.default is MISSING and each.default_factory is MISSING:
-            raise InputError(f"the configuration lacks {before}{name}", "add it to the file or to the command")
-    hints = get_type_hints(kind)
-    return kind(**{name: _typed(hints[name], value[name], before + name, root) for name in known if name in value})
-
-
-def _keys(kind: Any, before: str = "") -> Iterator[str]:
-    """Every dotted key of a section, and of the sections in it."""
-    for name, hint in get_type_hints(kind).items():
-        yield before + name
-        if is_dataclass(hint):
-            yield from _keys(hint, f"{before}{name}.")
-
-
-def _nearest(key: str, root: Any, here: Iterator[str]) -> str:
-    """A remedy with the keys most like an unknown one: the same name in another section, or a similar spelling."""
-    keys = list(dict.fromkeys([*_keys(root), *here]))
-    same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
-    near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -68,6 +68,10 @@ class Processes:
         return values
 
 
+# What gloo and NCCL say when a process that they wait for has ended.
+PEER_LOST = ("Connection closed", "Connection reset", "Broken pipe", "NCCL", "gloo")
+
+
 @contextmanager
 def join() -> Iterator[Processes]:
     """The processes that ``torchrun`` started together, or this one alone.
@@ -86,6 +90,12 @@ def join() -> Iterator[Processes]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(rank, count, device)
+    except RuntimeError as error:
+        if count > 1 and any(sign in str(error) for sign in PEER_LOST):
+            raise InputError(
+                "another process of this run has ended", "the same command goes on from the last checkpoint"
+            ) from error
+        raise
     finally:
         if joining:
             dist.destroy_process_group()

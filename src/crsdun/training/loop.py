@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import create, save
@@ -24,10 +25,10 @@ from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.storage import atomic_file
+from crsdun.storage import atomic_file, locked
 from crsdun.training.batches import Batch, Batches, exposure_for
-from crsdun.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from crsdun.training.config import TrainConfig, config_from, flat, plain
+from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
+from crsdun.training.config import TrainConfig, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
 from crsdun.training.phases import phase_at
@@ -108,6 +109,12 @@ class TrainingRun:
         check_sets(self.scenes, self.validation)
         hashes = {each.name: each.hashes() for each in (self.scenes, self.validation) if processes.rank == 0}
         self.hashes = processes.gather(hashes)[0]  # read once for all
+        height, width = config.sampling.crop
+        check_budget(
+            8 * config.sampling.batch * self.scenes.bands * height * width,
+            f"a batch of {config.sampling.batch} crops of {height}×{width}",
+            "choose a smaller sampling.batch or sampling.crop",
+        )
         self.exposure = exposure_for(config.camera, (self.scenes, self.validation))
         self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
         span = self.batches.camera.span
@@ -133,6 +140,11 @@ class TrainingRun:
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
         began = time.monotonic()
+        with locked(self.folder) if self.processes.rank == 0 else nullcontext():
+            return self.session(began)
+
+    def session(self, began: float) -> TrainingResult:
+        """The session, while no other run can write into the folder."""
         self.resume()
         log = self.open_log() if self.processes.rank == 0 else None
         try:
@@ -197,13 +209,13 @@ class TrainingRun:
         """Continue from the last checkpoint, if there is one."""
         # A process that was killed during its very first write leaves hidden files.
         visible = [path for path in self.folder.glob("*") if not path.name.startswith(".")]
-        if visible and not (self.folder / RECORD).exists():
+        checkpoint = read_checkpoint(self.folder / "checkpoints", self.observer.notify)
+        if visible and checkpoint is None and not (self.folder / RECORD).exists():
             raise InputError(
                 f"{self.folder} holds files but no {RECORD}, so it is not a training run", "choose another out"
             )
-        checkpoint = read_checkpoint(self.folder / "checkpoints", self.observer.notify)
         # All processes read the folder before the first of them writes into it.
-        steps = self.processes.gather(checkpoint.header["step"] if checkpoint else 0)
+        steps = self.processes.gather(checkpoint.header.step if checkpoint else 0)
         if len(set(steps)) > 1:
             raise InputError(
                 f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
@@ -211,22 +223,21 @@ class TrainingRun:
         if checkpoint is None:
             return
         header = checkpoint.header
-        # Keys that were added after the run began have their defaults.
-        differences = _differences(plain(config_from(header["config"])), plain(self.config))
+        differences = _differences(plain(header.config), plain(self.config))
         if differences:
             raise InputError(
                 f"{self.folder} is a run with another configuration: {'; '.join(differences)}",
                 "change it back, or start a new run with another out",
             )
-        if header["data"] != self.fingerprints():
+        if header.data != self.fingerprints():
             raise InputError(
                 f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes)",
                 "restore them, or start a new run with another out",
             )
-        self.learner.enter(phase_at(header["step"], self.learner.phases))
+        self.learner.enter(phase_at(header.step, self.learner.phases))
         self.learner.restore(checkpoint.tensors)
-        self.step, self.seconds, self.figures = header["step"], header["seconds"], header["figures"]
-        self.best = -math.inf if header["best"] is None else header["best"]
+        self.step, self.seconds, self.figures = header.step, header.seconds, header.figures
+        self.best = -math.inf if header.best is None else header.best
         finished = self.step == self.config.steps
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")
@@ -234,14 +245,14 @@ class TrainingRun:
     def checkpoint(self) -> None:
         """Write everything that resuming needs, in the first process."""
         if self.processes.rank == 0:
-            header = {
-                "step": self.step,
-                "best": self.best if math.isfinite(self.best) else None,
-                "seconds": self.seconds,
-                "figures": self.figures,
-                "config": plain(self.config),
-                "data": self.fingerprints(),
-            }
+            header = CheckpointHeader(
+                self.step,
+                self.best if math.isfinite(self.best) else None,
+                self.seconds,
+                self.figures,
+                self.config,
+                self.fingerprints(),
+            )
             write_checkpoint(self.folder / "checkpoints", Checkpoint(self.learner.tensors(), header))
 
     def agreed(self, interrupted: bool, seconds: float) -> str | None:
@@ -271,12 +282,8 @@ class TrainingRun:
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
         }
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be created: {error}", "choose another out") from error
-        write_record(self.folder, record, session)
-        return RunLog(self.folder, self.step)
+        write_record(self.folder, record, session, self.observer.notify)
+        return RunLog(self.folder, self.step, self.observer.notify)
 
     def show(self, loss: float, seconds_each: float) -> None:
         """Move the progress bar; without one, notify once a minute."""

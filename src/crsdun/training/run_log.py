@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.storage import write_json, write_text
+from crsdun.storage import atomic_file, write_json
+from crsdun.typed import read_json
 
 RECORD = "run.json"
 
@@ -26,12 +27,13 @@ class RunLog:
     Args:
         folder: of the run.
         step: number of steps done; rows about later ones are dropped.
+        notify: called with a line about rows that were damaged.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, notify: Callable[[str], None] = print):
         self.folder = folder
         for name in ("log.csv", "validation.csv"):
-            _cut(folder / name, step)
+            _cut(folder / name, step, notify)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -49,7 +51,8 @@ class RunLog:
         if picture is not None:
             from PIL import Image
 
-            Image.fromarray(picture).save(self.folder / "validation.png")
+            with atomic_file(self.folder / "validation.png") as part:
+                Image.fromarray(picture).save(part)
             if self.board is not None:
                 self.board.add_image("validation", picture, row["step"], dataformats="HWC")
 
@@ -76,16 +79,35 @@ class RunLog:
                     self.board.add_scalar(f"{group}/{key}", value, row["step"])
 
 
-def _cut(path: Path, step: int) -> None:
-    """Drop the rows after a step, and an incomplete last row; delete the file if no row is left."""
+def _cut(path: Path, step: int, notify: Callable[[str], None]) -> None:
+    """Drop the rows after a step, and damaged ones; delete the file if no row is left."""
     if not path.exists():
         return
-    header, *rows = path.read_text().splitlines(keepends=True) or [""]
-    kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+    steps = [_step(row, header) for row in rows]
+    # The last row is incomplete if the process died while it was written.
+    damaged = sum(number is None for number in steps[:-1])
+    if damaged:
+        notify(f"{damaged} damaged row{'s' if damaged > 1 else ''} of {path} dropped")
+    kept = [row for row, number in zip(rows, steps, strict=True) if number is not None and number <= step]
     if not kept:
         path.unlink()
     elif kept != rows:
-        write_text(path, header + "".join(kept))
+        with atomic_file(path) as part:
+            part.write_bytes(header + b"".join(kept))
+
+
+def _step(row: bytes, header: bytes) -> int | None:
+    """The step of a row of a table; None if the row is damaged."""
+    cells = row.split(b",")
+    whole = row.endswith(b"\n") and row.count(b",") == header.count(b",") and header.startswith(b"step,")
+    if not (whole and cells[0].isdigit() and len(cells[0]) < 20):
+        return None
+    try:
+        [float(cell.strip() or "nan") for cell in cells[1:]]
+    except ValueError:
+        return None
+    return int(cells[0])
 
 
 def _short(value: float | int | None) -> str:
@@ -97,12 +119,57 @@ def _short(value: float | int | None) -> str:
 # -- the run record ------------------------------------------------------------------------------------------
 
 
-def write_record(folder: Path, record: dict[str, Any], session: dict[str, Any]) -> None:
+class Session(TypedDict):
+    """One session of a run."""
+
+    started: str
+    from_step: int
+
+
+class NetworkOfRun(TypedDict):
+    name: str
+
+
+class ConfigOfRun(TypedDict):
+    """What is read of a configuration."""
+
+    network: NetworkOfRun
+    steps: int
+
+
+class RunRecord(TypedDict):
+    """How a run was made."""
+
+    config: ConfigOfRun
+    sittings: list[Session]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record of a run.
+
+    Raises:
+        OSError: there is none.
+        InputError: it is damaged.
+    """
+    return read_json(RunRecord, folder / RECORD, "give the folder of a run as crsdun train left it")
+
+
+def write_record(
+    folder: Path, record: dict[str, Any], session: dict[str, Any], notify: Callable[[str], None] = print
+) -> None:
     """Write ``run.json``: how the run was made, with one entry for each session.
+
+    Args:
+        notify: called with a line if the existing record is damaged, which loses the earlier sessions.
 
     Raises:
         InputError: the folder cannot be written to.
     """
-    path = folder / RECORD
-    earlier = json.loads(path.read_text())["sittings"] if path.exists() else []
-    write_json(path, {**record, "sittings": [*earlier, session]})
+    try:
+        earlier = list(read_record(folder)["sittings"])
+    except FileNotFoundError:
+        earlier = []
+    except InputError as error:
+        notify(f"{error.message}; it begins anew, without the earlier sessions")
+        earlier = []
+    write_json(folder / RECORD, {**record, "sittings": [*earlier, session]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from crsdun.evaluation import FIGURES, Evaluation, compare, read_evaluation
 from crsdun.evaluation.metrics import authenticity_pairs
 from crsdun.evaluation.tables import FILE, caption, shown
 from crsdun.training.run_log import RECORD as RUN
+from crsdun.training.run_log import RunRecord, read_record
 from crsdun.viewing.colour import css_colour
 from crsdun.viewing.pages import Tile, command_line, figure_tiles, file_url, render
 from crsdun.viewing.palette import class_colours
@@ -55,7 +55,7 @@ class RunReport:
     """
 
     title: str
-    record: dict[str, Any]
+    record: RunRecord
     curves: dict[str, Curve]
     picture: str | None
 
@@ -203,7 +203,7 @@ def read_evaluation_report(folder: Path, title: str) -> EvaluationReport:
     evaluation = read_evaluation(folder)
     try:
         return _evaluation_report(folder, title, evaluation)
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{folder / FILE} is incomplete ({error!r})", "evaluate again") from error
 
 
@@ -334,9 +334,8 @@ def read_run_report(folder: str | Path, title: str) -> RunReport:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        record["sittings"][-1]["started"], record["config"]["network"]["name"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        record = read_record(folder)
+    except OSError as error:
         raise InputError(
             f"{folder} holds no complete {RUN} of crsdun train ({error})", "give the folder of a run"
         ) from error

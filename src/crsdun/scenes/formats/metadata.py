@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from crsdun.scenes.formats.array_file import Arrays, LazyArray, Metadata
+from crsdun.typed import typed
 
 # The text in which our own files keep their metadata, as JSON.
 JSON_KEY = "crsdun"
 WAVELENGTH_KEYS = ("wavelengths", "wavelength", "wl", "lambda")
+
+
+class Notes(TypedDict, total=False):
+    """What our own files say about their arrays."""
+
+    name: str
+    class_names: list[str] | None
+    provenance: dict[str, Any]
+    step: float | None
+    axes: Literal["CHW", "HWC"]
+    wavelength_units: str
 
 
 def separated(values: dict[str, Any]) -> tuple[Arrays, Metadata]:
@@ -53,9 +65,16 @@ def to_json(metadata: Metadata) -> str:
 
 
 def json_object(text: str) -> Metadata:
-    """The object that a text holds as JSON; empty where it is any other text."""
+    """The object that a text holds as JSON; empty where it is any other text.
+
+    Raises:
+        InputError: an entry that our own files have is of another type.
+    """
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    notes: Metadata = typed(Notes, value, "it")
+    return {name: each for name, each in notes.items() if name not in ("palette", "colour")}  # of pictures alone

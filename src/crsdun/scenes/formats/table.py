@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
 from crsdun.scenes.formats.envi import ENVI, find_header
+from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
@@ -35,6 +37,7 @@ def read_arrays(path: str | Path) -> ArrayFile:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
     """
     file = open_arrays(path)
+    check_budget(sum(array.size * array.dtype.itemsize for array in file.arrays.values()), f"what {path} contains")
     return replace(file, arrays={name: _in_memory(array) for name, array in file.arrays.items()})
 
 
@@ -52,15 +55,23 @@ def open_arrays(path: str | Path) -> ArrayFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
+            check_contents(path, format.name)
             arrays, metadata = format.open(path)
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
+    except InputError as error:
+        if str(path) in error.message:
+            raise
+        raise InputError(f"{path} was damaged or edited: {error.message}", error.remedy or "get it again") from error
+    except MemoryError:
+        raise
     except Exception as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path} holds pickled Python objects, which crsdun never opens", "save plain arrays of numbers"
             ) from error
         raise damaged(path, format.name, error) from error
+    arrays = {name: array for name, array in arrays.items() if array.size}
     if not arrays:
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", "save the cube as a plain array")
     return ArrayFile(path, format.name, arrays, metadata)

@@ -32,6 +32,7 @@ CONTROLS = {
     "limit": "upload limit when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",
+    "memory": "memory when starting crsdun app",
 }
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
 

@@ -1,0 +1,172 @@
+"""What is refused before it is read: more than the budget, and files that refer to others."""
+
+import struct
+import time
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from crsdun.budget import limited_to
+from crsdun.errors import InputError
+from crsdun.scenes.formats import open_arrays, read_arrays
+
+h5py = pytest.importorskip("h5py")
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(params=[open_arrays, read_arrays])
+def read(request):
+    return request.param
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret.bin"
+    path.write_bytes(b"secret" * 100)
+    return path
+
+
+class TestNoOtherFile:
+    def refused(self, read, path):
+        with pytest.raises(InputError, match="refers to another file"):
+            read(path)
+
+    def test_an_external_link(self, read, tmp_path):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            file["cube"] = np.ones((4, 5, 3))
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["cube"] = np.ones((4, 5, 3))
+            file["group/link"] = h5py.ExternalLink("other.h5", "cube")
+        self.refused(read, tmp_path / "a.h5")
+
+    @pytest.mark.parametrize("shape", [(600,), (10, 10, 6)])
+    def test_external_storage(self, read, tmp_path, secret, shape):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("cube", shape, "u1", external=[(str(secret), 0, 600)])
+        self.refused(read, tmp_path / "a.h5")
+
+    def test_external_storage_beside_a_type_that_numpy_does_not_have(self, read, tmp_path, secret):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            h5py.h5d.create(file.id, b"a", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2,)))
+            file.create_dataset("b", (10, 10, 6), "u1", external=[(str(secret), 0, 600)])
+        with pytest.raises(InputError):
+            read(tmp_path / "a.h5")
+
+    def test_a_virtual_data_set(self, read, tmp_path):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            file["x"] = np.ones((4, 5, 3))
+        layout = h5py.VirtualLayout((4, 5, 3), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (4, 5, 3))
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_virtual_dataset("cube", layout)
+        self.refused(read, tmp_path / "a.h5")
+
+    def test_an_ome_tiff_of_several_files(self, read, tmp_path):
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(tmp_path / "other.tif", np.ones((8, 8), np.uint16))
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="8" SizeY="8" '
+            'SizeZ="1" SizeC="2" SizeT="1"><Channel ID="Channel:0:0"/><Channel ID="Channel:0:1"/>'
+            '<TiffData IFD="0" FirstC="0"><UUID FileName="a.ome.tif">urn:uuid:1</UUID></TiffData>'
+            '<TiffData IFD="0" FirstC="1"><UUID FileName="other.tif">urn:uuid:2</UUID></TiffData>'
+            "</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(tmp_path / "a.ome.tif", np.ones((8, 8), np.uint16), description=xml, metadata=None)
+        self.refused(read, tmp_path / "a.ome.tif")
+
+    def test_an_ome_tiff_of_one_file_is_read(self, read, tmp_path):
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(tmp_path / "a.ome.tif", np.ones((3, 8, 9), np.uint16))
+        assert read(tmp_path / "a.ome.tif").arrays["image"].shape == (3, 8, 9)
+
+    def test_a_soft_link_is_not_followed(self, read, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["cube"] = np.ones((4, 5, 3))
+            file["again"] = h5py.SoftLink("/nowhere")
+            file["nothing"] = h5py.Empty("f4")
+        assert list(read(tmp_path / "a.h5").arrays) == ["cube"]
+
+
+class TestBudget:
+    def refused(self, read, path, what="GB of memory"):
+        with limited_to(MEGABYTE), pytest.raises(InputError, match=what):
+            read(path)
+
+    def test_zeros_in_npz_although_another_array_is_wanted(self, read, tmp_path):
+        np.savez_compressed(tmp_path / "a.npz", y=np.ones((4, 6)), zeros=np.zeros(2 * MEGABYTE, np.uint8))
+        self.refused(read, tmp_path / "a.npz")
+
+    @pytest.mark.parametrize("descr", ["<U100000000", "<f8"])
+    def test_a_header_of_npy_that_states_more_than_there_is(self, read, tmp_path, descr):
+        header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (1000000, 1000), }}".ljust(117) + "\n"
+        raw = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + b"0" * 64
+        (tmp_path / "a.npy").write_bytes(raw)
+        self.refused(read, tmp_path / "a.npy", "damaged")
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr("y.npy", raw)
+        self.refused(read, tmp_path / "a.npz", "damaged")
+
+    def test_hdf5_of_a_huge_shape_without_data(self, tmp_path):
+        for shape in ((1 << 30, 1 << 10), (1 << 14, 1 << 14, 1 << 10)):
+            with h5py.File(tmp_path / "a.h5", "w") as file:
+                file.create_dataset("x", shape, "f4", chunks=(64,) * len(shape))
+            with pytest.raises(InputError, match="GB of memory"):
+                read_arrays(tmp_path / "a.h5")
+
+    def test_a_cube_that_stays_in_its_file_may_be_larger(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("cube", (1 << 14, 1 << 14, 64), "f4", chunks=(64, 64, 64))
+        assert open_arrays(tmp_path / "a.h5").arrays["cube"][:2, :2, :2].sum() == 0
+
+    def test_compressed_elements_of_matlab(self, read, tmp_path):
+        from scipy.io import savemat
+
+        savemat(tmp_path / "a.mat", {"zeros": np.zeros(2 * MEGABYTE, np.uint8)}, do_compression=True)
+        self.refused(read, tmp_path / "a.mat")
+
+    def test_a_tiff_whose_strip_inflates_beyond_its_page(self, read, tmp_path):
+        tifffile = pytest.importorskip("tifffile")
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            strip = zlib.compress(bytes(4 * MEGABYTE))
+            file.write(iter([strip]), shape=(16, 16), dtype=np.uint8, compression="zlib", rowsperstrip=16)
+        self.refused(read, tmp_path / "a.tif")
+
+    def test_a_large_tiff(self, read, tmp_path):
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 1024, 1024), np.uint8), photometric="minisblack")
+        self.refused(read, tmp_path / "a.tif")
+
+    def test_a_large_png(self, read, tmp_path):
+        from PIL import Image
+
+        Image.fromarray(np.zeros((2000, 2000), np.uint8)).save(tmp_path / "a.png")
+        self.refused(read, tmp_path / "a.png")
+
+    def test_the_lines_of_an_envi_header(self, read, tmp_path):
+        sizes = "samples = 1000\nlines = 1000000000\nbands = 100\ndata type = 4"
+        (tmp_path / "a.hdr").write_text(f"ENVI\n{sizes}\ninterleave = bip\nbyte order = 0\n")
+        (tmp_path / "a.img").write_bytes(bytes(1000))
+        with pytest.raises(InputError):
+            read(tmp_path / "a.hdr")
+
+    def test_groups_thousands_of_levels_deep_are_refused_at_once(self, read, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            group = file
+            for _ in range(3000):
+                group = group.create_group("g")
+            group["cube"] = np.ones((4, 5, 3))
+        start = time.monotonic()
+        with pytest.raises(InputError, match="groups within groups"):
+            read(tmp_path / "a.h5")
+        assert time.monotonic() - start < 2
+
+    def test_the_message_names_the_budget_and_what_raises_it(self, tmp_path):
+        np.savez(tmp_path / "a.npz", y=np.zeros((4000, 1000)))
+        with limited_to(MEGABYTE), pytest.raises(InputError, match=r"0\.032 GB of memory.*0\.00105 GB") as raised:
+            read_arrays(tmp_path / "a.npz")
+        assert "<memory>" in raised.value.remedy
+        with limited_to(100 * MEGABYTE):
+            read_arrays(tmp_path / "a.npz")

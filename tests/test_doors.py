@@ -1,0 +1,178 @@
+"""What no input may do to the command line: a traceback, several lines, a result in spite of an error, a leftover."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crsdun.cli import main
+from crsdun.cli.printing import error_line, one_line
+from crsdun.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def refuse(capsys, *arguments: str) -> str:
+    """The one line with which a command is refused; nothing may be left behind."""
+    before = sorted(os.listdir())
+    capsys.readouterr()
+    try:
+        code = main([*map(str, arguments)])
+    except SystemExit as end:  # of argparse
+        code = end.code
+    captured = capsys.readouterr()
+    assert code == 2, captured
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert "this is a fault of crsdun" not in captured.err
+    assert sorted(os.listdir()) == before
+    return captured.err
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("scene.npz", cube=rng.random((5, 16, 20)), wavelengths=np.arange(5) * 50.0 + 450)
+    Path("loop").symlink_to("loop")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "simulate scene.npz --out y.npz --seed 99999999999999999999 --photons 100",
+        "simulate scene.npz --out y.npz --mask random:²",
+        "simulate scene.npz --out y.npz --wavelengths nbk7:0",
+        "simulate scene.npz --out y.npz --wavelengths nbk7:100000000",
+        "simulate scene.npz --out y.npz --wavelengths nbk7:²",
+        "simulate scene.npz --out y.npz --step nan",
+        "simulate scene.npz --out loop/y.npz",
+        "simulate /dev/zero --out y.npz",
+        "simulate scene.npz --out /dev/zero --overwrite",
+        "reconstruct scene.npz --key cube --out loop",
+        "cost crsdun_9999999999stg",
+        "cost crsdun_1stg --bands 1000000000",
+        "app --port 99999",
+        "app --port -1",
+        "app --limit 0",
+        "bench --repetitions 0",
+        "figure nowhere --out .",
+        "train /dev/zero",
+        "info loop",
+        "info scene.npz --memory 0",
+        "cost /dev/zero",
+    ],
+)
+def test_odd_values_of_options_are_refused_in_one_line(capsys, arguments):
+    refuse(capsys, *arguments.split())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sampling.workers=1e22",
+        "sampling.workers=10000000000000000000000",
+        "sampling.batch=100000000",
+        "steps=99999999999999999999999",
+        "optimiser.rate=.nan",
+        "camera.step=.nan",
+        "network.name=crsdun_9999999999stg",
+        "network.settings.lista=5",
+        "network.settings.cross_cube=maybe",
+        'out="a\\0b"',
+        "5=3",
+        "~=3",
+        f"steps={'9' * 5000}",
+        f"steps={'[' * 5000}",
+    ],
+)
+def test_odd_settings_of_a_training_are_refused_in_one_line(capsys, change):
+    Path("c.yaml").write_text(
+        "data: {source: set.yaml}\nnetwork: {name: crsdun_1stg, settings: {width: 4}}\nsteps: 1\nout: run\n"
+        "sampling: {crop: [16, 16], batch: 1}\n"
+    )
+    refuse(capsys, "train", "c.yaml", change)
+
+
+def test_names_with_line_breaks_and_surrogates_are_printed_in_one_line(capsys):
+    for name in ("a\nb", "a\x1b[31mb", os.fsdecode(b"a\xffb")):
+        assert name not in refuse(capsys, "info", name)
+
+
+def test_one_line_is_short_and_printable():
+    assert one_line("a\n  b\x07\ud800") == "a b\\x07\\ud800"
+    assert len(one_line("x" * 10**6)) < 1100
+
+
+def test_every_kind_of_error_is_a_line():
+    assert error_line(InputError("no", "set <memory>")) == "no; set --memory GB"
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("bad_alloc"),
+    ):
+        assert error_line(error) == "there is not enough memory for this size"
+    assert error_line(FileNotFoundError(2, "No such file", "x")) == "x: No such file"
+    assert "this is a fault of crsdun" in error_line(KeyError("x"))
+
+
+def test_an_unexpected_exception_is_a_line_and_with_traceback_more(capsys, monkeypatch):
+
+    def fail(options):
+        raise ZeroDivisionError("by zero")
+
+    from crsdun.cli import info
+
+    monkeypatch.setattr(info, "run", fail)
+    assert main(["info", "scene.npz"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["info", "scene.npz", "--traceback"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_one_file_of_a_batch_stops_no_other(capsys):
+    os.mkdir("in")
+    frame, mask = np.random.default_rng(0).random((16, 28)), np.ones((16, 20))
+    for name in ("s1", "s4"):
+        np.savez(f"in/{name}.npz", y=frame, mask=mask)
+    np.savez("in/s2.npz", y=frame, mask=mask, crsdun='{"step": "x"}')
+    np.savez("in/s3.npz", y=frame, mask=mask, crsdun='{"name": "\\ud800"}')
+    Path("in", os.fsdecode(b"s\xff5.npz")).write_bytes(b"junk")
+    assert main(["reconstruct", "in", "--bands", "5", "--iterations", "1", "--out", "out"]) == 1
+    captured = capsys.readouterr()
+    assert "2 of 5 measurements reconstructed" in captured.out
+    assert captured.err.count("\n") == 3
+    assert sorted(os.listdir("out")) == ["s1", "s4"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_leaves_nothing_behind(number):
+    script = (
+        "import sys, time\nfrom crsdun.cli import main, info\nfrom crsdun.storage import atomic_folder\n"
+        "def run(options):\n    with atomic_folder('out'):\n        print('ready', flush=True); time.sleep(60)\n"
+        "info.run = run\nsys.exit(main(['info', 'x']))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline() == b"ready\n"
+    assert any(name.startswith(".crsdun-") for name in os.listdir())
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert sorted(os.listdir()) == ["loop", "scene.npz"]
+
+
+def test_a_slice_of_the_fuzzer():
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import fuzz; outcomes, failures = fuzz.fuzz(7, 60, 12); "
+        "[print(problem, case.arguments, printed[-300:], file=sys.stderr) for problem, case, printed in failures]; "
+        "sys.exit(bool(failures))"
+    )
+    environment = {**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
