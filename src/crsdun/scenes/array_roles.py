@@ -58,6 +58,12 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
         return next(iter(candidates.items()))
     if candidates:
         raise InputError(f"{file.path} holds several arrays: {file.contents}", f"choose the {role} with <key>")
+    stack = next((n for n, array in arrays.items() if array.ndim == 3 and _last_part(n) in names), None)
+    if role == "measurement" and stack is not None:
+        raise InputError(
+            f"{file.path} holds {arrays[stack].shape} as {stack}: several exposures, or a cube",
+            "save each exposure as a file of its own, and give all files, or their folder",
+        )
     first = next(iter(arrays.values()))
     choose = "choose one of these with <key>" if len(arrays) > 1 else ""
     raise InputError(
@@ -123,11 +129,10 @@ def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float]
     elif shortest == [2] or (shortest == [0] and min(shape[1:]) >= CLEARLY_SHORTER * shape[0]):
         axis = shortest[0]
     else:
-        height, width = (f"{shape[0]} bands of {shape[1]}×{shape[2]}", f"{shape[2]} bands of {shape[0]}×{shape[1]}")
+        first, last = (f"{shape[0]} bands of {shape[1]}×{shape[2]}", f"{shape[2]} bands of {shape[0]}×{shape[1]}")
         raise InputError(
-            f"the shape {shape} of the array in {file.path} does not reveal which axis holds the bands: {height}, or "
-            f"{width}",
-            "set <axes> to chw or hwc, or give the wavelengths of all bands",
+            f"the shape {shape} of the array in {file.path} does not reveal which axis holds the bands",
+            f"give the wavelengths of all bands, or set <axes> to chw for {first}, or to hwc for {last}",
         )
     return np.moveaxis(array, axis, 0)
 
