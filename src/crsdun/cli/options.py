@@ -57,6 +57,16 @@ def camera_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def array_options(command: argparse.ArgumentParser, array: str) -> None:
+    """How a stored cube is read where its file leaves that open."""
+    command.add_argument(
+        "--axes", help=f"axes of {array} in its file, where they are unclear: hwc (height, width, bands), chw or hcw"
+    )
+    command.add_argument(
+        "--divisor", type=float, help=f"what the stored numbers of {array} are divided by, such as 10000 or 4095"
+    )
+
+
 def measurement_options(command: argparse.ArgumentParser) -> None:
     """How a measurement is read: its camera, its scale, its truth."""
     command.add_argument("--key", help="name of the exposure in its file, if the file holds several arrays")
@@ -77,6 +87,7 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
         "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
     )
     command.add_argument("--truth-key", help="name of the true cube in its file")
+    array_options(command, "the true cube")
     device_option(command)
 
 
@@ -148,9 +159,9 @@ def pipeline_from(
     from crsdun.runtime import Pipeline, Preparation
     from crsdun.scenes import read_mask
 
-    given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure", "truth_key")
+    given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure", "truth_key", "axes", "divisor")
     preparation = Preparation(
-        mask=None if options.mask is None else read_mask(options.mask, options.mask_key),
+        mask=None if options.mask is None else read_mask(options.mask, options.mask_key, options.axes),
         dark=frame_from(options.dark),
         white=frame_from(options.white),
         **{name: getattr(options, name) for name in given},

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, camera_options, command, exposure_from, exposure_options, overwrite_option
+from crsdun.cli.options import (
+    Commands,
+    array_options,
+    camera_options,
+    command,
+    exposure_from,
+    exposure_options,
+    overwrite_option,
+)
 from crsdun.cli.printing import print_result
-from crsdun.errors import UnitError
+from crsdun.errors import InputError
 from crsdun.optics import nbk7_wavelengths
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ def add(commands: Commands) -> None:
     simulate = command(commands, "simulate", run, "Measure a known scene with a simulated camera.")
     simulate.add_argument("scene", help="file of the scene, or indian-pines (28 bands, nbk7)")
     simulate.add_argument("--key", help="name of the cube in its file")
+    array_options(simulate, "the cube")
     camera_options(simulate)
     exposure_options(simulate)
     simulate.add_argument(
@@ -34,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import simulate
     from crsdun.scenes import write_measurement
 
-    scene = scene_from(options.scene, options.key, options.wavelengths)
+    scene = scene_from(options)
     exposure = exposure_from(options, options.step, binomial_bits=options.binomial_bits, bits=options.bits)
     measurement = simulate(scene, exposure)
     write_measurement(measurement, options.out, options.overwrite)
@@ -55,16 +65,18 @@ def run(options: argparse.Namespace) -> None:
     print_result(values, line, options.json)
 
 
-def scene_from(text: str, key: str | None, wavelengths: tuple[float, ...] | None) -> Scene:
-    """A scene by file or name, resampled to ``wavelengths``; a file without wavelengths has these already."""
+def scene_from(options: argparse.Namespace) -> Scene:
+    """A scene by file or name, resampled to the wavelengths given; a file without wavelengths has these already."""
     from crsdun.scenes import indian_pines, read_scene
 
-    if text == "indian-pines":
+    wavelengths: tuple[float, ...] | None = options.wavelengths
+    if options.scene == "indian-pines":
         return indian_pines(wavelengths or nbk7_wavelengths())
+    read = partial(read_scene, options.scene, options.key, axes=options.axes, divisor=options.divisor)
     if wavelengths is None:
-        return read_scene(text, key)
+        return read()
     try:
-        scene = read_scene(text, key)
-    except UnitError:
-        return read_scene(text, key, wavelengths)
-    return read_scene(text, key, wavelengths) if scene.wavelengths is None else scene.resampled(wavelengths)
+        scene = read()
+    except InputError:  # which the wavelengths may settle: an unknown unit, or an unclear axis
+        return read(wavelengths=wavelengths)
+    return read(wavelengths=wavelengths) if scene.wavelengths is None else scene.resampled(wavelengths)

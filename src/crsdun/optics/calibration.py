@@ -38,6 +38,17 @@ def normalise_frame(
         if bit_depth is None:
             raise InputError("raw counts need their scale: give the white reference, or the bit depth of the camera")
         white = float(2**bit_depth - 1)
+        counts = np.asarray(frame)
+        if np.max(counts) > white:
+            shift = 2 ** (16 - bit_depth)
+            left = (
+                bit_depth < 16 and counts.dtype.kind in "iu" and np.max(counts) < 2**16 and not (counts % shift).any()
+            )
+            raise InputError(
+                f"the frame holds counts up to {np.max(counts):g}, more than {bit_depth} bits hold"
+                + (f": all are multiples of {shift}, so they were stored in the upper bits of 16" if left else ""),
+                "set <bits> to 16" if left else "set <bits> to the depth of the file, or give <white>",
+            )
     for name, reference in (("dark", dark), ("white", white)):
         if np.ndim(reference) and np.shape(reference) != np.shape(frame):
             raise InputError(

@@ -15,7 +15,7 @@ from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import find_truth
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_mask, read_measurement, read_scene
+from crsdun.scenes import Measurement, Scene, read_mask, read_measurement
 
 
 def reconstruct(
@@ -54,7 +54,7 @@ def reconstruct(
     elif not isinstance(measurement, Measurement):
         measurement = Measurement(np.asarray(measurement))
     if isinstance(truth, str | Path):
-        truth = read_scene(truth, preparation.truth_key)
+        truth = preparation.read_truth(truth)
     opened = open_method(method, options.device) if isinstance(method, str | Path) else method
     return Pipeline(opened, options=options).decode(preparation.prepare(measurement, truth))
 

@@ -45,6 +45,7 @@ class Preparation:
         bits: bit depth of the camera, if there is no white reference.
         exposure: exposure time relative to that of the white reference.
         truth_key: name of the true cube in its file.
+        axes, divisor: of the true cube in its file, see ``read_scene``.
     """
 
     key: str | None = None
@@ -58,6 +59,8 @@ class Preparation:
     bits: int | None = None
     exposure: float | None = None
     truth_key: str | None = None
+    axes: str | None = None
+    divisor: float | None = None
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
@@ -66,7 +69,11 @@ class Preparation:
             InputError: the contents of the files do not fit together; the message says what would.
         """
         measurement = read_measurement(file, self.key, self.wavelengths)
-        return self.prepare(measurement, None if truth is None else read_scene(truth, self.truth_key))
+        return self.prepare(measurement, None if truth is None else self.read_truth(truth))
+
+    def read_truth(self, file: str | Path) -> Scene:
+        """The true scene; errors as in ``read_scene``."""
+        return read_scene(file, self.truth_key, axes=self.axes, divisor=self.divisor)
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
@@ -179,6 +186,11 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
         InputError: it has another size, or other bands and does not know its wavelengths.
     """
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
+    if truth.bands == camera.bands and None in (
+        ascending,
+        truth.wavelengths,
+    ):  # one side knows them: they are the same
+        truth = replace(truth, wavelengths=ascending)
     if ascending and truth.wavelengths and ascending != truth.wavelengths:
         truth = truth.resampled(ascending)
     expected = (camera.bands, camera.height, camera.width)

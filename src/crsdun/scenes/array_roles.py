@@ -10,6 +10,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes.formats import ArrayFile
+from crsdun.scenes.formats.encoding import Encoding
 
 # Role of an array: how many axes it may have, what they are, and the names that the field gives it.
 ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
@@ -24,6 +25,10 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     # The mask as each band sees it on the detector; a camera makes it from the mask.
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
 }
+# Orders of height, width and bands; the first axis is taken for the bands only where the others are this much longer.
+AXES = ("HWC", "CHW", "HCW", "WHC", "CWH", "WCH")
+CLEARLY_SHORTER = 1.5
+LARGEST_NO_DATA = -900.0
 HINTS = {
     ("measurement", 3): "it looks like a cube: crsdun simulate makes a measurement of it",
     ("mask", 3): "it looks like a cube or a shifted mask, but the camera does the shifting: give the mask itself",
@@ -53,6 +58,12 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
         return next(iter(candidates.items()))
     if candidates:
         raise InputError(f"{file.path} holds several arrays: {file.contents}", f"choose the {role} with <key>")
+    stack = next((n for n, array in arrays.items() if array.ndim == 3 and _last_part(n) in names), None)
+    if role == "measurement" and stack is not None:
+        raise InputError(
+            f"{file.path} holds {arrays[stack].shape} as {stack}: several exposures, or a cube",
+            "save each exposure as a file of its own, and give all files, or their folder",
+        )
     first = next(iter(arrays.values()))
     choose = "choose one of these with <key>" if len(arrays) > 1 else ""
     raise InputError(
@@ -92,31 +103,51 @@ def role_by_values(name: str, array: np.ndarray) -> str:
 def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float] | None) -> np.ndarray:
     """A 3-D array of ``file`` as (C,H,W), whichever axis holds its bands.
 
-    That is the axis that the file itself names, else the only one as long as ``wavelengths``, else the last or the
-    first one where it is the shortest of the three, or differs from two equal others.
+    The file or the user may say so (``metadata["axes"]``). Otherwise it is the axis as long as ``wavelengths``, or
+    the one that an array beside it, such as a label map or a mask, does not have; else the pages of a TIFF; else the
+    last or the first axis where it is clearly the shortest of the three, or differs from two equal others.
 
     Raises:
         InputError: none of these decides it.
     """
     axes = file.metadata.get("axes")
     shape = array.shape
+    if axes in AXES:
+        return array.transpose(tuple(axes.index(axis) for axis in "CHW"))
     matching = [axis for axis in range(3) if wavelengths is not None and shape[axis] == len(wavelengths)]
+    pictures = {other.shape for other in file.arrays.values() if other.ndim == 2 and 1 not in other.shape}
+    beside = [axis for axis in range(3) if shape[:axis] + shape[axis + 1 :] in pictures]
+    candidates = [axis for axis in matching if axis in beside] or matching or beside
     shortest = [axis for axis in range(3) if shape[axis] == min(shape)]
     different = [axis for axis in (0, 2) if shape.count(shape[axis]) == 1 and len(set(shape)) == 2]
-    if axes in ("CHW", "HWC"):
-        axis = axes.index("C")
-    elif len(matching) == 1:
-        axis = matching[0]
-    elif shortest in ([0], [2]):
-        axis = shortest[0]
+    if len(candidates) == 1:
+        axis = candidates[0]
+    elif file.metadata.get("pages"):
+        axis = 0
     elif len(different) == 1:
         axis = different[0]
+    elif shortest == [2] or (shortest == [0] and min(shape[1:]) >= CLEARLY_SHORTER * shape[0]):
+        axis = shortest[0]
     else:
+        first, last = (f"{shape[0]} bands of {shape[1]}×{shape[2]}", f"{shape[2]} bands of {shape[0]}×{shape[1]}")
         raise InputError(
             f"the shape {shape} of the array in {file.path} does not reveal which axis holds the bands",
-            "give the wavelengths of all bands, or save it as ENVI or multi-page TIFF, which define it",
+            f"give the wavelengths of all bands, or set <axes> to chw for {first}, or to hwc for {last}",
         )
     return np.moveaxis(array, axis, 0)
+
+
+def with_axes(file: ArrayFile, axes: str | None) -> ArrayFile:
+    """The file with the meaning of the axes of its 3-D arrays, such as "hwc"; None leaves it to the file.
+
+    Raises:
+        InputError: these are not the letters H, W and C.
+    """
+    if axes is None:
+        return file
+    if axes.upper() not in AXES:
+        raise InputError(f"{axes!r} does not name three axes", "set <axes> to hwc (height, width, bands), chw or hcw")
+    return replace(file, metadata={**file.metadata, "axes": axes.upper()})
 
 
 def grey(file: ArrayFile) -> ArrayFile:
@@ -136,24 +167,55 @@ def grey(file: ArrayFile) -> ArrayFile:
     return replace(file, arrays={"image": picture[..., 0]})
 
 
-def unit_range(array: np.ndarray, file: ArrayFile) -> tuple[np.ndarray, float]:
-    """Stored numbers on a scale where white is 1, and what they were divided by.
+def unit_range(
+    array: np.ndarray, file: ArrayFile, name: str = "", divisor: float | None = None
+) -> tuple[np.ndarray, float]:
+    """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
-    They are divided by the file's own scale factor if it has one; otherwise 8- and 16-bit integers by the largest
-    value of their type, and floating-point numbers stay as they are.
+    The encoding that the file states for the array ``name`` is applied. They are divided by ``divisor``, or by the
+    file's own scale factor; without either, 8- and 16-bit integers by the largest value of their type, and
+    floating-point numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
     """
-    scale = file.metadata.get("scale", 1.0)
-    if scale == 1 and array.dtype.kind in "iu":
+    encoding = file.encodings.get(name, Encoding())
+    scale = divisor or (1.0 if encoding.has_scale else file.metadata.get("scale", 1.0))
+    if scale == 1 and divisor is None and not encoding.has_scale and array.dtype.kind in "iu":
         if array.itemsize > 2:
             raise InputError(
                 f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
-                "save them as uint8 or uint16 over the full range, or as floating-point numbers in 0..1",
+                "save them as uint8 or uint16 over the full range, or as floating-point numbers in 0..1, or set "
+                "<divisor>",
             )
         scale = float(np.iinfo(array.dtype).max)
-    return (array, 1.0) if scale == 1 else (array / np.float32(scale), scale)
+    values = encoding.decode(array)
+    return (values, 1.0) if scale == 1 else (values / np.float32(scale), scale)
+
+
+def doubts(array: np.ndarray, file: ArrayFile, name: str) -> tuple[str, str] | None:
+    """Why a whole stored cube can hardly be read without being told more, and what to do; None where all is well.
+
+    Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
+    in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean.
+    """
+    encoding = file.encodings.get(name, Encoding())
+    stated = encoding.has_scale or file.metadata.get("scale", 1.0) != 1
+    values = encoding.decode(array)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    if low <= LARGEST_NO_DATA:
+        count = int((finite <= LARGEST_NO_DATA).sum())
+        return f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
+    if array.dtype.kind in "iu" and array.itemsize == 2 and not stated and 255 < high < 2**14:
+        return (
+            f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
+            f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
+            f"{12 if high < 2**12 else 14} bits, {np.iinfo(array.dtype).max} for a dark cube over the full range",
+        )
+    return None
 
 
 def ascending_bands(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.errors import InputError, UnitError
+from crsdun.errors import InputError
+from crsdun.scenes.array_roles import doubts, find_array
 from crsdun.scenes.catalog import dataset_index, open_set
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
@@ -23,8 +24,10 @@ Progress = Callable[[int, int], None]
 
 # If a larger share of the values exceeds 1, white is hardly 1 on their scale (FVgNET has 3.4 %).
 MOST_ABOVE_ONE = 0.5
-# By how many nm a file's own wavelengths may differ from those of the data set.
-SAME_WAVELENGTH = 0.5
+# A larger share of 16-bit values at the end of their range has lost its light.
+MOST_SATURATED = 0.001
+# A larger share of scenes in other orientations than the rest says more about the pictures than about the files.
+MOST_TURNED = 0.2
 
 
 @dataclass
@@ -162,12 +165,19 @@ def _check_files(index: DatasetIndex, progress: Progress | None) -> Check:
             f"the labels look as if the cubes were {usual}; transpose (true or false) in a .yaml of the data set "
             "swaps rows and columns, any other turn has to be made in the files"
         )
-    for cube, each in contrasts.items():
-        orientation = best_orientation([each])
-        if orientation not in (None, AS_THE_LABELS, usual):
+    orientations = {cube: best_orientation([each]) for cube, each in contrasts.items()}
+    turned = {cube: each for cube, each in orientations.items() if each not in (None, AS_THE_LABELS, usual)}
+    notes = index.notes
+    if len(turned) > max(1, MOST_TURNED * len(contrasts)):
+        notes += (
+            f"{len(turned)} of {len(contrasts)} cubes look turned relative to their labels, but not all in one way: "
+            "probably their pictures change little at the borders of classes",
+        )
+    else:
+        for cube, orientation in turned.items():
             problems.append(f"{cube} is {orientation} relative to its labels; turn it, or leave the scene out")
     names = index.schema.class_names or ()
-    return _completed(Check(index.name, index.layout, names, splits, tuple(problems), index.notes, hashes))
+    return _completed(Check(index.name, index.layout, names, splits, tuple(problems), notes, hashes))
 
 
 def _check_scene(
@@ -176,7 +186,8 @@ def _check_scene(
     """Examine one scene; returns how well its labels fit in each orientation."""
     try:
         stored, file = schema.open_cube(scene.cube)
-        cube = schema.scaled(stored[:, :, :], file)
+        numbers = np.asarray(stored[:, :, :])
+        cube = schema.scaled(numbers, file)
     except InputError as error:
         problems.append(str(error))
         return {}
@@ -184,15 +195,15 @@ def _check_scene(
     if not_finite := int((~np.isfinite(cube)).sum()):
         problems.append(f"{scene.cube} holds {not_finite} NaN or infinite values; replace them")
     try:
-        own = file.wavelengths
-    except UnitError:  # those of the file are not needed where the data set has some
-        own = None
-    expected = schema.wavelengths
-    if own and expected and len(own) == len(expected) and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
-        problems.append(
-            f"{scene.cube} has wavelengths of {own[0]:g}–{own[-1]:g} nm but the data set {expected[0]:g}–"
-            f"{expected[-1]:g} nm; correct the one that is wrong"
-        )
+        schema.check_wavelengths(file)
+    except InputError as error:
+        problems.append(str(error))
+    doubt = None if schema.divisor else doubts(numbers, file, find_array(file, "cube", schema.cube_key)[0])
+    if doubt is not None:
+        problems.append(str(InputError(*doubt)))
+    saturated = float((numbers == np.iinfo(numbers.dtype).max).mean()) if numbers.dtype.kind in "iu" else 0.0
+    if numbers.itemsize == 2 and saturated > MOST_SATURATED:
+        problems.append(f"{scene.cube}: {saturated:.1%} of the values are saturated; expose for less, or crop them")
     if scene.labels is None or not scene.labels.is_file():  # a missing one is among the problems of the index
         return {}
     try:

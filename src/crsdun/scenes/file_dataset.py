@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, UnitError
 from crsdun.provenance import sha256_of
-from crsdun.scenes.array_roles import ascending_bands, bands_first, find_array, unit_range
+from crsdun.scenes.array_roles import ascending_bands, bands_first, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, open_arrays
+from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
 from crsdun.scenes.scene import Scene, window
 from crsdun.scenes.scene_set import SceneSet
 
 ALL = slice(None)
+# By how many nm a file's own wavelengths may differ from those of the data set.
+SAME_WAVELENGTH = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class FileSchema:
         divisor: what stored numbers are divided by; None divides 8- and 16-bit integers by the largest value
             of their type and leaves floating-point numbers as they are.
         cube_key, labels_key: names of the arrays in files that hold several.
+        axes: of the stored cubes, such as "hwc"; None finds out.
+        palette: colours of the first label map, if it has a palette and its indices are the codes; others must agree.
     """
 
     bands: int
@@ -59,6 +64,8 @@ class FileSchema:
     divisor: float | None = None
     cube_key: str | None = None
     labels_key: str | None = None
+    axes: str | None = None
+    palette: tuple[tuple[int, ...], ...] | None = None
 
     def open_cube(self, path: Path) -> tuple[Any, ArrayFile]:
         """The stored numbers of a cube as (C,H,W), in the orientation of the labels and not read yet, and its file.
@@ -66,8 +73,10 @@ class FileSchema:
         Raises:
             InputError: the file cannot be read, or has another number of bands.
         """
-        file = open_arrays(path)
-        _, stored = find_array(file, "cube", self.cube_key)
+        file = with_axes(open_arrays(path), self.axes)
+        name, stored = find_array(file, "cube", self.cube_key)
+        if not all(file.encodings.get(name, Encoding()).good_bands):
+            raise InputError(f"{path} marks bands as bad", "take them out of the file, or delete the mark")
         cube = bands_first(stored, file, range(self.bands))
         if cube.shape[0] != self.bands:
             raise InputError(
@@ -76,9 +85,23 @@ class FileSchema:
         return (cube.transpose((0, 2, 1)) if self.transposed else cube), file
 
     def scaled(self, stored: np.ndarray, file: ArrayFile) -> np.ndarray:
-        """Stored numbers (C,h,w) of a file as float32, scaled so that white is 1."""
-        values = unit_range(stored, file)[0] if self.divisor is None else stored / self.divisor
-        return np.ascontiguousarray(values, dtype=np.float32)
+        """Stored numbers (C,h,w) of a file as float32, scaled so that white is 1; NaN where there is no data."""
+        name, _ = find_array(file, "cube", self.cube_key)
+        return np.ascontiguousarray(unit_range(stored, file, name, self.divisor)[0], dtype=np.float32)
+
+    def check_wavelengths(self, file: ArrayFile) -> None:
+        """Raise an InputError if the file gives its bands other wavelengths, or in another order."""
+        try:
+            own = file.wavelengths
+        except UnitError:  # those of the file are not needed where the data set has some
+            return
+        expected = self.wavelengths
+        if own and expected and len(own) == len(expected) and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
+            raise InputError(
+                f"{file.path} has wavelengths of {own[0]:g}–{own[-1]:g} nm but the data set {expected[0]:g}–"
+                f"{expected[-1]:g} nm",
+                "correct the one that is wrong",
+            )
 
     def read_classes(self, path: Path, size: tuple[int, int], rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """A part of a class map, (h,w).
@@ -87,7 +110,7 @@ class FileSchema:
             InputError: the map cannot be read, is not as large as the cube (``size``), or holds an unknown code.
         """
         assert self.label_codes is not None
-        codes = read_codes(path, self.label_codes, self.labels_key)
+        codes = read_codes(path, self.label_codes, self.labels_key, self.palette)
         if codes.shape[:2] != size:
             transposed = "; it is transposed" if codes.shape[1::-1] == size else ""
             raise InputError(
@@ -186,6 +209,7 @@ class FileDataset(SceneSet):
         stored, file = schema.open_cube(files.cube)
         size = stored.shape[1:]
         rows, columns = window(files.name, size, top, left, height, width)
+        schema.check_wavelengths(file)
         cube, wavelengths = ascending_bands(schema.scaled(stored[:, rows, columns], file), schema.wavelengths)
         classes, origin = None, {"cube": self.index.relative(files.cube)}
         if files.labels is not None:

@@ -17,6 +17,7 @@ resample       wavelengths to which every cube is interpolated.
 divisor        what stored numbers are divided by (default: the largest value of 8- and 16-bit integers).
 transpose      true where rows and columns of the cubes are swapped relative to the label maps.
 cube_key       name of the cube in its file, where that holds several arrays; ``labels_key`` of the label map.
+axes           of the stored cubes where they are unclear: hwc (height, width, bands), chw or hcw.
 name           of the data set (default: that of the YAML).
 =============  ====================================================================================================
 
@@ -40,7 +41,7 @@ from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.fvgnet import index_fvgnet
-from crsdun.scenes.labels import LabelCodes
+from crsdun.scenes.labels import LabelCodes, palette_of
 from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS
 
@@ -73,6 +74,7 @@ class FolderConfig:
     transpose: bool = False
     cube_key: str | None = None
     labels_key: str | None = None
+    axes: str | None = None
     name: str | None = None
 
 
@@ -126,6 +128,8 @@ def index_folder(path: str | Path) -> DatasetIndex:
             divisor=config.divisor,
             cube_key=config.cube_key,
             labels_key=config.labels_key,
+            axes=config.axes,
+            palette=next((palette_of(files.labels) for files in scenes.values() if files.labels), None),
         ),
         splits={split: tuple(scenes[name] for name in names) for split, names in splits.items()},
         lists=(path,),
@@ -344,6 +348,7 @@ KEYS: dict[str, Key] = {
     "transpose": (_flag, "true or false"),
     "cube_key": (_text, "the name of an array"),
     "labels_key": (_text, "the name of an array"),
+    "axes": (_text, "hwc (height, width, bands), chw or hcw"),
     "name": (_text, "a name"),
 }
 FVGNET_KEYS: dict[str, Key] = {

@@ -15,18 +15,34 @@ LabelCodes = dict[tuple[int, ...], int]
 CODE_NAMES = {1: "value", 2: "pair", 3: "colour"}
 
 
-def read_codes(path: str | Path, label_codes: LabelCodes, key: str | None = None) -> np.ndarray:
+def read_codes(
+    path: str | Path,
+    label_codes: LabelCodes,
+    key: str | None = None,
+    expected_palette: tuple[tuple[int, ...], ...] | None = None,
+) -> np.ndarray:
     """The codes of a label map as they are stored, (H,W,K): a value (K = 1), a pair (2) or a colour (3) per pixel.
 
     Of a .png with a palette these are its colours where ``label_codes`` has colours, else its indices.
 
     Args:
         key: name of the map in a file with several arrays.
+        expected_palette: the colours that indices must have, where the indices are the codes.
 
     Raises:
-        InputError: the file cannot be read, holds no integers, or another kind of codes than ``label_codes``.
+        InputError: the file cannot be read, holds no integers, another kind of codes than ``label_codes``, or
+            indices of other colours than ``expected_palette``.
     """
     file = open_arrays(path)
+    if expected_palette is not None and 3 not in {len(code) for code in label_codes}:
+        own = file.metadata.get("palette", expected_palette)
+        for index in np.unique(file.arrays.get("image", np.zeros(0, int))).tolist():
+            if index < min(len(own), len(expected_palette)) and tuple(own[index]) != expected_palette[index]:
+                raise InputError(
+                    f"{path} shows {index} as the colour {tuple(own[index])} but other maps of the data set as "
+                    f"{expected_palette[index]}, so its numbers may stand for other classes",
+                    "give each class its colour in the .yaml, or save all maps with one palette",
+                )
     kinds = {len(code) for code in label_codes}
     if "palette" in file.metadata and 3 in kinds:
         palette, indices = np.asarray(file.metadata["palette"]), file.arrays["image"]
@@ -51,6 +67,15 @@ def read_codes(path: str | Path, label_codes: LabelCodes, key: str | None = None
     if codes.dtype.kind == "f" and not (np.isfinite(codes).all() and (codes == np.round(codes)).all()):
         raise InputError(f"{path} holds fractions or NaN", "a label map needs integers")
     return codes.astype(np.int64)
+
+
+def palette_of(path: Path) -> tuple[tuple[int, ...], ...] | None:
+    """The palette of a label map; None where it has none, or cannot be read."""
+    try:
+        palette = open_arrays(path).metadata.get("palette")
+    except InputError:  # reported where the map is needed
+        return None
+    return None if palette is None else tuple(tuple(colour) for colour in palette)
 
 
 def classes_of(

@@ -10,8 +10,11 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.optics.masks import RandomMask
-from crsdun.scenes.array_roles import bands_first, find_array, grey, unit_range
+from crsdun.scenes.array_roles import bands_first, find_array, grey, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays
+
+# The noise of a calibration may exceed an open pixel by this much.
+ABOVE_ONE = 1.05
 
 
 def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomMask:
@@ -31,11 +34,12 @@ def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomM
     return RandomMask(seed=int(seed or "0"))
 
 
-def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
+def read_mask(path: str | Path, key: str | None = None, axes: str | None = None) -> np.ndarray:
     """A coded aperture from any file that ``read_arrays`` reads.
 
     Args:
         key: name of the mask in its file; None takes the one with a known name, or the only candidate.
+        axes: of a mask per band, such as "hwc"; None finds out (``bands_first``).
 
     Returns:
         (H,W) float32, or (C,H,W) where it was calibrated per band; scaled as ``transmission``.
@@ -43,18 +47,38 @@ def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
     Raises:
         InputError: the file cannot be read, does not reveal which array is the mask, or is a colour picture.
     """
-    file = grey(read_arrays(path))
+    file = with_axes(grey(read_arrays(path)), axes)
     _, mask = find_array(file, "mask", key)
-    return transmission(mask, file, file.wavelengths)
+    return transmission(mask, file, file.wavelengths)[0]
 
 
-def transmission(stored: np.ndarray, file: ArrayFile, wavelengths: Sequence[float] | None) -> np.ndarray:
-    """The numbers that ``file`` stores for a mask as transmissions, (H,W) or (C,H,W) float32.
+def transmission(
+    stored: np.ndarray, file: ArrayFile, wavelengths: Sequence[float] | None
+) -> tuple[np.ndarray, float]:
+    """The numbers that ``file`` stores for a mask as transmissions, and what they were divided by.
 
-    8- and 16-bit integers are divided by the largest number of their type, unless they are zeros and ones.
+    The values decide it, not their type: nothing above 1 is a transmission already; two values, 0 and v, are closed
+    and open; whole numbers fill the smallest range of 2, 4, 8, 10, 12, 14 or 16 bits that holds them.
+
+    Returns:
+        (H,W) or (C,H,W) float32.
+
+    Raises:
+        InputError: there are other numbers above 1, or the bands of a 3-D mask cannot be found.
     """
     if stored.ndim == 3:
         stored = bands_first(stored, file, wavelengths)
-    if stored.dtype.kind in "iu" and stored.max() > 1:
-        stored, _ = unit_range(stored, file)
-    return np.ascontiguousarray(stored, dtype=np.float32)
+    values = np.ascontiguousarray(stored, dtype=np.float32) / np.float32(file.metadata.get("scale", 1))
+    high = float(values.max())
+    if not high > ABOVE_ONE:  # NaN is for the camera to refuse
+        return values, 1.0
+    if np.isin(values, (0, high)).all():
+        return values / np.float32(high), high
+    ranges = [2.0**bits - 1 for bits in (2, 4, 8, 10, 12, 14, 16) if high <= 2**bits - 1]
+    if not ranges or (values != np.round(values)).any():
+        fitting = 100.0 if 50 < high <= 100 else ranges[0] if ranges else high
+        raise InputError(
+            f"the mask in {file.path} holds transmissions up to {high:g}, but 1 is open",
+            f"divide it by {fitting:g}, if that is the value of an open pixel",
+        )
+    return values / np.float32(ranges[0]), ranges[0]

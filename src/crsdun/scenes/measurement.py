@@ -76,15 +76,18 @@ def read_measurement(
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
     others = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
     mask = next(others, None)
+    provenance = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
     if mask is not None:
-        mask = transmission(mask, file, wavelengths)
+        mask, divisor = transmission(mask, file, wavelengths)
+        if divisor != 1:
+            provenance = {**provenance, "mask_divided_by": divisor}
     return Measurement(
         frame,
         wavelengths=wavelengths,
         mask=mask,
         step=file.metadata.get("step"),
         name=file.metadata.get("name", file.path.stem),
-        provenance=file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name}),
+        provenance=provenance,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import ascending_bands, bands_first, find_array, unit_range
+from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
+from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.scene import Scene
 
 
@@ -20,27 +21,49 @@ def read_scene(
     wavelengths: Sequence[float] | None = None,
     classes: str | Path | None = None,
     classes_key: str | None = None,
+    axes: str | None = None,
+    divisor: float | None = None,
 ) -> Scene:
     """A scene from any file that ``read_arrays`` reads.
 
     The bands may be the last axis, as in nearly all files of the field, or the first (see ``bands_first``).
-    8- and 16-bit integers are divided by the largest value of their type, and the bands are sorted by wavelength;
-    the provenance records both.
+    Gains and offsets that the file states are applied, 8- and 16-bit integers without them divided by the largest
+    value of their type, bands marked bad left out, and the bands sorted by wavelength; the provenance records it.
 
     Args:
         key: name of the cube; None takes the only 3-D array or the one with a known name (img_expand, cube …).
         wavelengths: centres of the bands in nm, in the order of the file; None takes those in the file.
         classes: file of the class map, integers (H,W), where it is not in the file of the cube.
         classes_key: name of the class map in its file.
+        axes: of the stored cube, such as "hwc"; None finds out.
+        divisor: what stored numbers are divided by, instead of what the file states or their type suggests.
 
     Raises:
-        InputError: the file cannot be read, or does not reveal which array is the cube, or which axis its bands.
+        InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
+            its scale; or a part of the cube holds no data.
     """
-    file = read_arrays(path)
+    file = with_axes(read_arrays(path), axes)
     name, stored = find_array(file, "cube", key)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
-    cube, scale = unit_range(bands_first(stored, file, known), file)
-    changes: dict[str, Any] = {} if scale == 1 else {"divided_by": scale}
+    encoding = file.encodings.get(name, Encoding())
+    stored = bands_first(stored, file, known)
+    cube, scale = unit_range(stored, file, name, divisor)
+    changes: dict[str, Any] = encoding.summary() | ({} if scale == 1 else {"divided_by": scale})
+    if encoding.good_bands and len(encoding.good_bands) == len(cube):
+        kept = [band for band, good in enumerate(encoding.good_bands) if good]
+        if not kept:
+            raise InputError(f"{file.path} marks all of its bands as bad", "correct its bbl")
+        if known is not None and len(known) == len(cube):
+            known = tuple(known[band] for band in kept)
+        cube, stored = cube[kept], stored[kept]
+    doubt = None if divisor else doubts(stored, file, name)
+    if doubt is not None:
+        raise InputError(*doubt)
+    missing = int(np.isnan(cube).sum())
+    if missing and (encoding.no_data or "valid_range" in changes):
+        raise InputError(
+            f"{missing} of {cube.size} values in {file.path} are no data, as it states", "crop or fill them first"
+        )
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
         stored_order = known
         cube, known = ascending_bands(cube, known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ import numpy as np
 
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.wavelengths import to_nanometres
+from crsdun.scenes.formats.encoding import Encoding
 
 Arrays = dict[str, Any]  # of NumPy arrays, or of ``LazyArray`` in a file that was opened without being read
 Metadata = dict[str, Any]
+# Where the readers put the encodings of their arrays, by name; no key of a file is a tuple.
+ENCODINGS: Any = ("encodings",)
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class ArrayFile:
         metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
             of 3-D arrays; "colour" and "palette" of pictures; "scale", what numbers are divided by; and what our
             own writers put there.
+        encodings: what the file states about the numbers of an array, by its name.
     """
 
     path: Path
     format: str
     arrays: Arrays
     metadata: Metadata = field(default_factory=dict)
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
@@ -47,10 +52,16 @@ class ArrayFile:
         unit = str(self.metadata.get("wavelength_units", "unknown")).strip().lower()
         if not values or unit == "index":
             return None
-        if unit in ("nm", "nanometers"):  # as they are: a conversion would round them
-            return tuple(float(value) for value in values)
         if unit not in ("", "unknown"):
-            return to_nanometres(values, unit)
+            # Nanometres stay as they are: a conversion would round them.
+            nanometres = unit in ("nm", "nanometers")
+            centres = tuple(float(value) for value in values) if nanometres else to_nanometres(values, unit)
+            if not 1 <= min(centres) <= max(centres) <= 1e6:  # from X-rays to the far infrared
+                raise UnitError(
+                    f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} in {unit}: no camera's",
+                    "correct the unit in the file, or give the wavelengths in nm with <wavelengths>",
+                )
+            return centres
         for unit, low, high in (("nm", 100, 20000), ("um", 0.1, 20)):
             if low <= min(values) and max(values) <= high:
                 return to_nanometres(values, unit)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
+import numpy as np
+
+from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata
+from crsdun.scenes.formats.encoding import encoding_from
 from crsdun.scenes.formats.metadata import JSON_KEY, bands_last, json_object, to_json
 
+TYPES = {
+    1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 6: "c8", 9: "c16", 12: "u2", 13: "u4", 14: "i8", 15: "u8"
+}  # fmt: skip
+LENGTHS = {"H": "lines", "W": "samples", "C": "bands"}
+INTERLEAVES = {"bip": "HWC", "bil": "HCW", "bsq": "CHW"}
+FIELDS = {
+    "gain": ("data gain values",),
+    "offset": ("data offset values",),
+    "no_data": ("data ignore value",),
+    "good_bands": ("bbl",),
+}
 # Of the data file beside a header.
 DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube")
 
@@ -15,7 +30,8 @@ DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".e
 def find_header(data: Path) -> Path | None:
     """The header beside a data file, scene.hdr or scene.img.hdr for scene.img; None where there is none."""
     if data.suffix.lower() in DATA_SUFFIXES:
-        for header in (data.with_suffix(".hdr"), data.with_name(data.name + ".hdr")):
+        names = (name + end for name in (data.stem, data.name) for end in (".hdr", ".HDR"))
+        for header in map(data.with_name, names):
             if header != data and header.is_file():
                 return header
     return None
@@ -23,24 +39,57 @@ def find_header(data: Path) -> Path | None:
 
 def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     """Memory-mapped; ``path`` is the header or the data file."""
-    from spectral.io import envi
-
     header = find_header(path) or path
-    image = envi.open(str(header.absolute()), None if header == path else str(path.absolute()))
-    fields = image.metadata
+    fields = read_header(header)
     metadata = json_object(unquote(fields.get(JSON_KEY, "")))
     metadata["axes"] = "HWC"
     if "wavelength" in fields:
-        metadata["wavelengths"] = fields["wavelength"]
-        metadata["wavelength_units"] = fields.get("wavelength units", "unknown")
+        # Some writers put the unit behind each value.
+        values = fields["wavelength"].split(",")
+        units = {value.strip().lstrip("+-.0123456789eE").strip() for value in values if value.strip()} - {""}
+        metadata["wavelengths"] = [
+            float(value.strip().removesuffix(unit)) for value in values for unit in units or [""]
+        ]
+        metadata["wavelength_units"] = fields.get("wavelength units", next(iter(units), "unknown"))
     if "class names" in fields:
-        metadata["class_names"] = fields["class names"]
-    if image.scale_factor != 1:
-        metadata["scale"] = image.scale_factor
-    array = image.open_memmap(interleave="bip")
-    if array is None:
-        raise ValueError("its data file is shorter than its header states")
-    return {"image": array}, metadata
+        metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
+    if float(fields.get("reflectance scale factor", 1)) != 1:
+        metadata["scale"] = float(fields["reflectance scale factor"])
+    metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
+    data = np.memmap(
+        _data_file(header) if header == path else path,
+        dtype=np.dtype(TYPES[int(fields["data type"])]).newbyteorder("<>"[int(fields.get("byte order", 0))]),
+        mode="r",
+        offset=int(fields.get("header offset", 0)),
+        shape=tuple(int(fields[LENGTHS[axis]]) for axis in INTERLEAVES[fields["interleave"].lower()]),
+    )
+    order = [INTERLEAVES[fields["interleave"].lower()].index(axis) for axis in "HWC"]
+    return {"image": data.transpose(order)}, metadata
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The fields of a header by their name in lower case; values in braces come without them, on one line."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    fields = re.findall(r"^[ \t]*([^=\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE)
+    return {name.lower(): " ".join(value.strip().strip("{}").split()) for name, value in fields}
+
+
+def _data_file(header: Path) -> Path:
+    stems = (header.with_suffix(""), header)
+    candidates = [stem.with_name(stem.name + end) for stem in stems for end in DATA_SUFFIXES]
+    candidates += [candidate.with_suffix(candidate.suffix.upper()) for candidate in candidates if candidate.suffix]
+    data = next((each for each in candidates if each != header and each.is_file()), None)
+    if data is None:
+        raise ValueError("its data file is missing")
+    return data
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(",") if number.strip())
 
 
 def write_envi(path: Path, arrays: Arrays, metadata: Metadata) -> None:
@@ -56,4 +105,4 @@ def write_envi(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     envi.save_image(str(path), array, interleave="bip", ext=".img", metadata=fields)
 
 
-ENVI = Format("ENVI", (b"ENVI",), (".hdr",), open_envi, write_envi, companion=".img")
+ENVI = Format("ENVI", (b"ENVI", b"\xef\xbb\xbfENVI"), (".hdr",), open_envi, write_envi, companion=".img")

@@ -7,8 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata
-from crsdun.scenes.formats.metadata import joined, separated
+from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata
+from crsdun.scenes.formats.encoding import Encoding, encoding_from
+from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
+
+# Of CF and netCDF.
+ATTRIBUTES = {
+    "gain": ("scale_factor",),
+    "offset": ("add_offset",),
+    "no_data": ("_FillValue", "missing_value"),
+    "valid_range": ("valid_range",),
+    "valid_min": ("valid_min",),
+    "valid_max": ("valid_max",),
+}
 
 
 def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
@@ -16,6 +27,8 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
     import h5py
 
     values: dict[str, Any] = {}
+    units: dict[str, str] = {}
+    encodings: dict[str, Encoding] = {}
 
     def take(name: str, node: Any) -> None:
         if not isinstance(node, h5py.Dataset) or name.startswith("#") or "MATLAB_empty" in node.attrs:
@@ -32,10 +45,21 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
                 values[name] = LazyArray(path, name, node.shape, dtype, (2, 1, 0) if matlab else (0, 1, 2))
             else:
                 values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
+            encodings[name] = encoding_from(node.attrs, ATTRIBUTES, np.ravel)
+            units[name] = str(node.attrs.get("units", "unknown"))
 
     with h5py.File(path, "r") as file:
         file.visititems(take)
-    return separated(values)
+        # Some sensors keep the wavelengths as an attribute of the file, such as List_Cw_Vnir of PRISMA.
+        lengths = {length for value in values.values() if np.ndim(value) == 3 for length in value.shape}
+        for name, value in file.attrs.items():
+            centres = "_cw_" in name.lower() or name.lower() in WAVELENGTH_KEYS
+            if centres and isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size in lengths:
+                values.setdefault("wavelengths", value)
+    arrays, metadata = separated(values)
+    if "wavelengths" in metadata and "wavelength_units" not in metadata:
+        metadata["wavelength_units"] = next((units[name] for name in units if name not in arrays), "unknown")
+    return arrays, metadata | {ENCODINGS: encodings}
 
 
 def write_hdf5(path: Path, arrays: Arrays, metadata: Metadata) -> None:

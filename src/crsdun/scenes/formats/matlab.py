@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +13,43 @@ from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
 from crsdun.scenes.formats.hdf5 import open_hdf5
 from crsdun.scenes.formats.metadata import joined, separated
 
+# Elements of a sparse array once it is filled; levels of structs in structs.
+LARGEST_SPARSE, DEEPEST = 2**28, 8
+
 
 def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
+    """Also v4. Arrays in structs and cells are called "struct/field"; sparse ones are filled."""
     from scipy.io import loadmat
 
-    return separated({name: value for name, value in loadmat(path).items() if not name.startswith("__")})
+    # MATLAB stores doubles that are whole numbers as bytes; ``mat_dtype`` gives them back as doubles.
+    variables = loadmat(path, mat_dtype=True)
+    return separated(
+        {
+            name: value
+            for variable, content in variables.items()
+            if not variable.startswith("__")
+            for name, value in _leaves(variable, content)
+        }
+    )
+
+
+def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays in a variable: itself, or what its fields and cells hold; there, single numbers are left out."""
+    if hasattr(value, "toarray"):
+        if math.prod(value.shape) > LARGEST_SPARSE:
+            raise ValueError(f"the sparse array {name} has {math.prod(value.shape)} elements")
+        value = value.toarray()
+    if not isinstance(value, np.ndarray) or depth > DEEPEST:
+        return
+    if value.dtype.names:
+        for field in value.dtype.names:
+            for content in value[field].flat:
+                yield from _leaves(f"{name}/{field}", content, depth + 1)
+    elif value.dtype == object:
+        for place, content in enumerate(value.flat):
+            yield from _leaves(name if value.size == 1 else f"{name}/{place + 1}", content, depth + 1)
+    elif depth == 0 or value.size > 1:
+        yield name, value
 
 
 def write_mat5(path: Path, arrays: Arrays, metadata: Metadata) -> None:

@@ -12,7 +12,9 @@ from crsdun.typed import typed
 
 # The text in which our own files keep their metadata, as JSON.
 JSON_KEY = "crsdun"
-WAVELENGTH_KEYS = ("wavelengths", "wavelength", "wl", "lambda")
+WAVELENGTH_KEYS = (
+    "wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "lambda", "lambdas", "centers", "bands"
+)  # fmt: skip
 
 
 class Notes(TypedDict, total=False):
@@ -35,11 +37,17 @@ def separated(values: dict[str, Any]) -> tuple[Arrays, Metadata]:
     }
     metadata = json_object(str(np.ravel(values.get(JSON_KEY, ""))[0]))
     names = {name.rpartition("/")[-1].lower(): name for name in reversed(arrays)}
-    for name in (names[key] for key in WAVELENGTH_KEYS if key in names):
+    for key in (key for key in WAVELENGTH_KEYS if key in names):
+        name = names[key]
         value = arrays[name]
         # A single number called lambda is seldom a wavelength, except in a file of ours.
-        if value.size == max(value.shape, default=1) and value.size > (0 if metadata else 1):
+        if isinstance(value, LazyArray) or value.size != max(value.shape, default=1):
+            continue
+        # "bands" may number them as well.
+        if value.size > (0 if metadata else 1) and (key != "bands" or np.all((value > 100) & (value < 20000))):
             metadata["wavelengths"] = arrays.pop(name)
+            if key.endswith("_nm"):
+                metadata["wavelength_units"] = "nm"
             break
     return arrays, metadata
 

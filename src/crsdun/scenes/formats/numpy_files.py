@@ -26,7 +26,15 @@ def write_npy(path: Path, arrays: Arrays, metadata: Metadata) -> None:
 
 def open_npz(path: Path) -> tuple[Arrays, Metadata]:
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        return separated({name: file[name] for name in file.files})
+        arrays, pickled = {}, None
+        for name in file.files:
+            try:
+                arrays[name] = file[name]
+            except ValueError as error:
+                pickled = error  # Python objects beside the arrays
+        if pickled is not None and not arrays:
+            raise pickled
+        return separated(arrays)
 
 
 def write_npz(path: Path, arrays: Arrays, metadata: Metadata) -> None:

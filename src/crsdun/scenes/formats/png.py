@@ -14,6 +14,12 @@ from crsdun.scenes.formats.metadata import JSON_KEY, json_object, to_json
 def open_png(path: Path) -> tuple[Arrays, Metadata]:
     from PIL import Image
 
+    with path.open("rb") as file:
+        depth, kind = file.read(26)[24:]
+    if depth == 16 and kind in (2, 4, 6):  # of which Pillow drops the lower 8 bits
+        raise InputError(
+            f"{path} has 16 bits per channel in colour or with transparency", "save it in 16-bit shades of grey"
+        )
     with Image.open(path) as image:
         image.load()
         metadata = json_object(image.info.get(JSON_KEY, ""))
@@ -25,6 +31,8 @@ def open_png(path: Path) -> tuple[Arrays, Metadata]:
         if image.mode == "RGB":
             metadata.update(colour=True, axes="HWC")
         array = np.asarray(image)
+        if image.mode == "L" and depth < 8:  # Pillow spreads the 2 or 4 bits over 8
+            array = array // np.uint8(255 // (2**depth - 1))
     # Older releases of Pillow widen 16-bit counts to 32.
     return {"image": array.astype(np.uint16) if array.dtype == np.int32 else array}, metadata
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.array_file import ENCODINGS, ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
 from crsdun.scenes.formats.envi import ENVI, find_header
 from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
@@ -57,6 +57,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
             check_contents(path, format.name)
             arrays, metadata = format.open(path)
+            encodings = metadata.pop(ENCODINGS, {})
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
     except InputError as error:
@@ -71,10 +72,15 @@ def open_arrays(path: str | Path) -> ArrayFile:
                 f"{path} holds pickled Python objects, which crsdun never opens", "save plain arrays of numbers"
             ) from error
         raise damaged(path, format.name, error) from error
-    arrays = {name: array for name, array in arrays.items() if array.size}
-    if not arrays:
-        raise InputError(f"{path} ({format.name}) holds no array of real numbers", "save the cube as a plain array")
-    return ArrayFile(path, format.name, arrays, metadata)
+    real = {name: array for name, array in arrays.items() if array.size and array.dtype.kind in "biuf"}
+    if not real:
+        remedy = (
+            "save its magnitude"
+            if "c" in {array.dtype.kind for array in arrays.values()}
+            else "save the cube as a plain array"
+        )
+        raise InputError(f"{path} ({format.name}) holds no array of real numbers", remedy)
+    return ArrayFile(path, format.name, real, metadata, encodings)
 
 
 def write_arrays(
@@ -129,6 +135,8 @@ def _recognised(path: Path) -> Format:
         return matches[max(matches, key=len)]
     if find_header(path):
         return ENVI
+    if path.suffix.lower() == ".mat" and 0 in start[:4]:  # v4 has no other signature
+        return MAT5
     is_pickle = start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
     content = "a Python pickle, which crsdun never opens" if is_pickle else f"it begins with {start!r}"
     raise InputError(

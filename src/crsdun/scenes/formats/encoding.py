@@ -1,0 +1,101 @@
+"""How a file stores physical values as numbers: gain, offset, no-data values, bands marked bad."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PerBand = tuple[float, ...]  # one number, or one for each band of the file
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a file states about the numbers of one array; value = gain · number + offset.
+
+    Attributes:
+        gain, offset: one number for the whole array, or one for each band; empty where the file states none.
+        no_data: numbers that stand for "no data"; NaN always does.
+        valid_range: smallest and largest number that is data.
+        good_bands: for each band of the file, whether it may be used; empty where all may.
+    """
+
+    gain: PerBand = ()
+    offset: PerBand = ()
+    no_data: PerBand = ()
+    valid_range: tuple[float, float] = (-math.inf, math.inf)
+    good_bands: tuple[bool, ...] = ()
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether the file states what its numbers mean; otherwise their type has to."""
+        return bool(self.gain or self.offset)
+
+    def decode(self, stored: np.ndarray) -> np.ndarray:
+        """Stored numbers (C,H,W) as values: NaN where there is no data, everything else scaled.
+
+        Arrays that need neither are returned as they are, in their own type; others become float32.
+        """
+        low, high = self.valid_range
+        missing = np.zeros(stored.shape, bool)
+        for value in self.no_data:
+            # Headers give the value in decimal, so that of a float32 array is only close to it.
+            missing |= stored == (stored.dtype.type(value) if stored.dtype.kind == "f" else value)
+        if math.isfinite(low) or math.isfinite(high):
+            missing |= (stored < low) | (stored > high)
+        if not self.has_scale and not missing.any():
+            return stored
+        values = stored.astype(np.float64 if stored.itemsize > 2 else np.float32)
+        if self.gain:
+            values *= _along_bands(self.gain, values)
+        if self.offset:
+            values += _along_bands(self.offset, values)
+        values[missing] = np.nan
+        return values.astype(np.float32)
+
+    def summary(self) -> dict[str, Any]:
+        """What the file states, as plain JSON values, for a provenance."""
+        values: dict[str, Any] = {}
+        for name in ("gain", "offset", "no_data"):
+            numbers = getattr(self, name)
+            if numbers:
+                values[name] = [str(number) if not math.isfinite(number) else number for number in numbers]
+        if any(math.isfinite(limit) for limit in self.valid_range):
+            values["valid_range"] = [limit if math.isfinite(limit) else None for limit in self.valid_range]
+        if not all(self.good_bands):
+            values["bad_bands"] = [band for band, good in enumerate(self.good_bands) if not good]
+        return values
+
+
+def encoding_from(fields: Any, names: dict[str, tuple[str, ...]], parse: Callable[[Any], PerBand]) -> Encoding:
+    """An ``Encoding`` from the fields of a header, or the attributes of a data set.
+
+    Args:
+        names: for each attribute of ``Encoding``, the fields that may hold it.
+        parse: a field's value → its numbers.
+    """
+    numbers = {
+        attribute: tuple(number for field in fields_of if field in fields for number in parse(fields[field]))
+        for attribute, fields_of in names.items()
+    }
+    low = numbers.get("valid_min", ()) or numbers.get("valid_range", ())[:1] or (-math.inf,)
+    high = numbers.get("valid_max", ()) or numbers.get("valid_range", ())[1:2] or (math.inf,)
+    gain, offset = numbers.get("gain", ()), numbers.get("offset", ())
+    return Encoding(
+        gain=() if set(gain) <= {1.0} else gain,
+        offset=() if set(offset) <= {0.0} else offset,
+        no_data=tuple(dict.fromkeys(numbers.get("no_data", ()))),
+        valid_range=(low[0], high[0]),
+        good_bands=tuple(number != 0 for number in numbers.get("good_bands", ())),
+    )
+
+
+def _along_bands(numbers: PerBand, cube: np.ndarray) -> np.ndarray | float:
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != len(cube):
+        raise ValueError(f"{len(numbers)} gains or offsets for {len(cube)} bands")
+    return np.reshape(numbers, (-1, *[1] * (cube.ndim - 1)))
