@@ -148,7 +148,7 @@ def test_what_was_uploaded_goes_when_it_ends(given):
         Client(link).put("y.npz", (given / "y.npz").read_bytes())
         (folder,) = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*")) - before
         assert oct(folder.stat().st_mode)[-2:] == "00"  # nobody else of this machine may look
-        assert list(folder.glob("*/y.npz"))
+        assert list(folder.glob("*/uploads/y.npz"))
     assert not folder.exists()
 
 
@@ -169,7 +169,7 @@ def test_the_least_recently_used_workspace_goes_unless_it_computes(tmp_path, mon
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(workspace_store, "MOST_WORKSPACES", 2)
     store = workspace_store.WorkspaceStore(limit=1 << 20)
-    visitor = store.admit()
+    visitor, _ = store.admit()
     first, second = store.create(visitor), store.create(visitor)
     folder = store.find(visitor, second).folder
     assert store.find(visitor, first), "which is now the one that was used last"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.requests import OpenRequest
 
 TRUTH = "truth"
+MOST_CLASSES = 255  # which have a byte each in a class map; the last one stands for all others
 BLACK_AND_WHITE = (0.5, 99.8)  # percentiles that are shown black and white
 
 
@@ -33,6 +35,7 @@ class Layer:
         stage_metrics: of each stage, as far as they are known.
         result: the reconstruction it came from; None for the truth.
         blocks: what the cross-aggregation of a network computed.
+        serial: of all layers there ever were.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Layer:
     seconds: float | None = None
     result: runtime.Reconstruction | None = None
     blocks: list[CrossAggregationRecord] = field(default_factory=list)
+    serial: int = field(default_factory=itertools.count().__next__)
 
     @property
     def stages(self) -> int:
@@ -97,6 +101,16 @@ class OpenScene:
             raise InputError(f"there is nothing called {name!r} here any more", "choose another")
         layer = self.layers[name]
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
+
+    def with_layers(self, layers: Sequence[Layer]) -> OpenScene:
+        """The same scene with more layers, and what the weights of the first one know where the files say less."""
+        known = self if layers[0].result is None else layers[0].result.scene
+        return replace(
+            self,
+            layers={**self.layers, **{each.name: each for each in layers}},
+            wavelengths=self.wavelengths or known.wavelengths,
+            class_names=self.class_names or known.class_names,
+        )
 
     def add_results(self, other: OpenScene) -> None:
         """Add the estimates of another folder of results for the same scene.

@@ -13,7 +13,7 @@ from PIL import Image
 from crsdun.errors import InputError
 from crsdun.evaluation import spectral_angles
 from crsdun.scenes import Scene
-from crsdun.viewing.app.open_scene import TRUTH, Layer, OpenScene, display_range
+from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
 from crsdun.viewing.app.spectra import check_inside
 from crsdun.viewing.colour import css_colour, false_colour, measurement_picture, picture
@@ -131,7 +131,7 @@ def class_bytes(scene: OpenScene, name: str, stage: int | None) -> np.ndarray:
     classes = layer.class_maps[k]
     if classes is None:
         raise InputError(f"{name} has no class map at this stage")
-    return np.where((classes < 0) | (classes > 255), 255, classes).astype(np.uint8)
+    return np.where((classes < 0) | (classes > MOST_CLASSES), MOST_CLASSES, classes).astype(np.uint8)
 
 
 def _error(scene: OpenScene, cube: np.ndarray, mode: str) -> Picture:

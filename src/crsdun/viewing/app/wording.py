@@ -30,6 +30,7 @@ CONTROLS = {
     "out": "temporary folder when starting crsdun app",
     "overwrite": "Forget everything",
     "limit": "upload limit when starting crsdun app",
+    "host": "address when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",
 }

@@ -19,7 +19,8 @@ export const isPixel = ({ height, width }) => height * width === 1;
 
 // Events: "state" the server's state is new · "scene" so is what is open (before "state") · "view" other pictures ·
 // "stage" another stage · "points" kept points changed · "active" another of them is shown · "cross" the cross moved ·
-// "keep" a point or box shall be kept · "spectrum" the spectrum of a region is shown.
+// "keep" a point or box shall be kept · "spectrum" the spectrum of a region is shown · "stale" a request spoke of
+// something that is no longer open.
 const listeners = {};
 export function on(names, listener) {
   for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);
