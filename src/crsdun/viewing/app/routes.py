@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -87,7 +88,11 @@ def _post(path: str, function: Callable[[Request, Values], Any], limited: bool =
 
 
 def _run(request: Request, work: Callable[[], Any]) -> Awaitable[Any]:
-    return to_thread.run_sync(work, limiter=request.app.state.limiter)
+    def quietly() -> Any:
+        with np.errstate(all="ignore"):  # extreme values of a file are shown
+            return work()
+
+    return to_thread.run_sync(quietly, limiter=request.app.state.limiter)
 
 
 class Json(Response):
