@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,10 @@ class Layer:
 
 @dataclass
 class OpenScene:
-    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from."""
+    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from.
+
+    ``maps`` are the maps of ``pictures`` that were computed last.
+    """
 
     name: str
     wavelengths: tuple[float, ...] | None
@@ -72,6 +76,7 @@ class OpenScene:
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
+    maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.truth is not None:
@@ -133,7 +138,9 @@ class OpenScene:
 def display_range(values: np.ndarray) -> tuple[float, float]:
     """Which values are shown black and white, from at most a million of them."""
     flat = values.reshape(-1)
-    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], BLACK_AND_WHITE)
+    flat = flat[:: max(1, flat.size // 1_000_000)]
+    flat = flat[np.isfinite(flat)]
+    low, high = np.percentile(flat, BLACK_AND_WHITE) if flat.size else (0, 1)
     return min(float(low), float(high) / 4), float(high)
 
 
@@ -148,7 +155,7 @@ def open_exposure(
     Raises:
         InputError: they do not fit together; the message says what would.
     """
-    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits")}
+    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")}
     prepared = runtime.Preparation(mask=mask, **settings).prepare(measurement, truth)
     measurement, camera = prepared.measurement, prepared.camera
     if truth is not None:

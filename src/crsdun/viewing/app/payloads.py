@@ -10,7 +10,7 @@ from typing import Any
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
-from crsdun.viewing.app.pictures import DIVERGING, SEQUENTIAL, map_stops
+from crsdun.viewing.app.pictures import COLOUR_MAPS, map_stops
 from crsdun.viewing.app.requests import ENGINES, ArrayChoice
 from crsdun.viewing.app.samples import SAMPLES
 from crsdun.viewing.app.uploads import MEGABYTE, FileSummary
@@ -122,7 +122,7 @@ def state_payload(workspace: Workspace) -> StatePayload:
             job=workspace.job.status() if workspace.job else None,
             trials=workspace.trials,
             limit_mb=workspace.limit // MEGABYTE,
-            maps={name: map_stops(name) for name in (SEQUENTIAL, DIVERGING)},
+            maps={name: map_stops(name) for name in COLOUR_MAPS},
         )
 
 

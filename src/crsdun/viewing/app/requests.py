@@ -123,6 +123,7 @@ class OpenRequest:
         step: pixels per band.
         wavelengths: centres of the bands in nm.
         bits: depth of the camera's counts.
+        dark, white: levels with the shutter closed, and of a white reference without the mask.
     """
 
     sample: str | None = None
@@ -130,6 +131,8 @@ class OpenRequest:
     step: float | None = None
     bands: int | None = None
     bits: int | None = None
+    dark: float | None = None
+    white: float | None = None
     wavelengths: tuple[float, ...] | None = None
 
     @classmethod
@@ -142,6 +145,8 @@ class OpenRequest:
             step=values.number("step", None, -MOST_STEP, MOST_STEP),
             bands=values.whole("bands", None, 1, MOST_BANDS),
             bits=values.whole("bits", None, 1, 32),
+            dark=values.number("dark", None),
+            white=values.number("white", None),
             wavelengths=parse_wavelengths(wavelengths) if wavelengths else None,
         )
 
@@ -281,21 +286,38 @@ class PictureRequest:
         layer: its name.
         stage: from 1; None is the last one.
         mode: as ``pictures.render``.
-        bands: from 0; one for ``band``, three for ``false``.
+        bands: from 0; one for ``band`` and ``difference``, three for ``false``.
         stretch: over the values of the shown band rather than those of all bands.
+        other: the layer to subtract for ``difference``.
+        low, high: values shown in the first and the last colour; None leaves it to the values.
+        colours: one of ``pictures.COLOUR_MAPS``; None is that of the mode.
     """
 
     layer: str
     stage: int | None
     mode: str
     bands: tuple[int, ...]
-    stretch: bool
+    stretch: bool = False
+    other: str = ""
+    low: float | None = None
+    high: float | None = None
+    colours: str | None = None
 
     @classmethod
     def parse(cls, values: Values) -> PictureRequest:
         bands = tuple(Values({"band": band}).whole("band", 0) for band in values.text("bands", "0").split(","))
         mode, stretch = values.text("mode", "colour"), values.flag("stretch")
-        return cls(values.text("layer", "truth"), values.whole("stage", None), mode, bands, stretch)
+        return cls(
+            values.text("layer", "truth"),
+            values.whole("stage", None),
+            mode,
+            bands,
+            stretch,
+            values.text("other"),
+            values.number("low", None),
+            values.number("high", None),
+            values.text("colours") or None,
+        )
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/state", state),
         Route("/api/job", job),
         _limited("/api/picture", picture),
+        _limited("/api/value", value),
         _limited("/api/classes", classes),
         _post("/api/spectra", spectra_json, limited=True),
         _limited("/api/spectra.csv", spectra_csv),
@@ -196,6 +197,17 @@ def state(request: Request) -> Response:
 def picture(request: Request) -> Response:
     scene = _workspace(request).current(_version(request))
     return _picture(pictures.render(scene, PictureRequest.parse(Values(request.query_params))))
+
+
+def value(request: Request) -> Response:
+    """The value at ``top`` and ``left`` of what a picture shows, and of what; null for colours."""
+    scene, query = _workspace(request).current(_version(request)), Values(request.query_params)
+    shown = pictures.value_map(scene, PictureRequest.parse(query))
+    if shown is None:
+        return Json({"value": None, "text": ""})
+    height, width = shown.values.shape
+    top, left = query.whole("top", 0, 0, height - 1), query.whole("left", 0, 0, width - 1)
+    return Json({"value": float(shown.values[top, left]), "text": shown.text})
 
 
 def attention(request: Request) -> Response:

@@ -28,7 +28,7 @@ SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data that belongs 
 # What a file may unpack to, in multiples of the largest upload.
 UNPACKED = 4
 QUOTA = 4  # what a tab may store, in the same
-MOST_NAME_BYTES = 120
+MOST_STEM_BYTES = 120  # of a name
 MOST_HEADER_BYTES = 16 * MEGABYTE  # of safetensors
 MOST_NODES, MOST_DEPTH = 20_000, 32  # of HDF5
 MAT_COMPRESSED = 15  # type of an element
@@ -86,9 +86,9 @@ async def receive(name: str, chunks: AsyncIterator[bytes], uploads: Uploads, ann
         InputError: another kind of file, too large, or no room for it.
     """
     name = re.sub(r"[^\w.\- ()+]", "_", name.replace("\\", "/").rpartition("/")[2])
-    name = name.encode()[-MOST_NAME_BYTES:].decode(errors="ignore").lstrip(".")
-    suffix = Path(name).suffix.lower()
-    if not name or suffix not in SUFFIXES:
+    stem, suffix = Path(name.lstrip(".")).stem, Path(name.lstrip(".")).suffix
+    name = stem.encode()[:MOST_STEM_BYTES].decode(errors="ignore") + suffix
+    if not name or suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{name or 'this'} is not a file that can be opened here",
             "expected .mat, .npy, .npz, .h5, .tif, .png, an "

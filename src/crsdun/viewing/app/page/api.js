@@ -58,19 +58,23 @@ export async function readState() {
   setState(await (await request("/api/state")).json());
 }
 
-const pictures = new Map(); // version and address → picture and legend, or classes; the latest last
+const pictures = new Map(); // version and address → promise of a picture and its legend, or of classes; the latest last
 const MOST_PICTURES = 60;
 
 /** A picture with its legend, or the classes of all pixels. */
 export async function fetched(path) {
   const key = `${state.version} ${path}`;
   if (!pictures.has(key)) {
-    const response = await request(path);
-    const content = path.startsWith("/api/classes")
-      ? new Uint8Array(await response.arrayBuffer())
-      : { legend: JSON.parse(response.headers.get("x-legend")), image: await createImageBitmap(await response.blob()) };
+    const content = readPicture(path);
+    content.catch(() => pictures.delete(key));
     pictures.set(key, content);
     if (pictures.size > MOST_PICTURES) pictures.delete(pictures.keys().next().value);
   }
   return pictures.get(key);
+}
+
+async function readPicture(path) {
+  const response = await request(path);
+  if (path.startsWith("/api/classes")) return new Uint8Array(await response.arrayBuffer());
+  return { legend: JSON.parse(response.headers.get("x-legend")), image: await createImageBitmap(await response.blob()) };
 }
