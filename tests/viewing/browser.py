@@ -62,7 +62,7 @@ class watched_page:
         page = self.context.new_page()
         page.on("request", lambda request: self.astray.append(request.url))
         page.on("pageerror", lambda error: self.failed.append(str(error)))
-        page.set_default_timeout(12_000)  # of a machine that does other things too
+        page.set_default_timeout(60_000)  # of a machine that does other things too
         return page
 
     def __exit__(self, kind: Any, *_: Any) -> None:

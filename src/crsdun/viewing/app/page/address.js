@@ -15,6 +15,10 @@ function written() {
   return String(new URLSearchParams(Object.entries(values).filter(([, value]) => value !== "")));
 }
 
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 /** Look as an address says, as far as it fits what is open. */
 export function restore(hash) {
   const values = new URLSearchParams(hash.replace(/^#/, ""));
@@ -40,7 +44,7 @@ export function restore(hash) {
     const region = { top: Number(top), left: Number(left), height: Number(down), width: Number(across) };
     const isInside = Object.values(region).every(Number.isInteger) && region.top >= 0 && region.left >= 0 && region.height > 0 &&
       region.width > 0 && region.top + region.height <= height && region.left + region.width <= width;
-    if (isInside) addPoint(region, decodeURIComponent(name ?? ""));
+    if (isInside) addPoint(region, decoded(name ?? ""));
   }
   $("all-points").checked = view.all;
   $("stretch").checked = view.stretch;

@@ -145,7 +145,7 @@ class Pane {
         return;
       }
       const place = this.pixel(event, true);
-      if (place && (isMap() || this.flat)) showMap(this.box.dataset.shown, ...place);
+      if (place && (isMap() || this.flat)) this.showValue(...place);
       const here = this.pixel(event);
       if (!here) return;
       view.cross = from && moved(from, here) ? boxOf(from, here) : { top: here[0], left: here[1], height: 1, width: 1 };
@@ -187,13 +187,19 @@ class Pane {
       const [down, right] = steps[event.key];
       view.cross = { top: inside(top + down, height), left: inside(left + right, width), height: 1, width: 1 };
       emit("cross");
-      if (isMap()) showMap(this.box.dataset.shown, view.cross.top, view.cross.left);
+      if (isMap()) this.showValue(view.cross.top, view.cross.left);
     } else if (event.key === "Enter" && view.cross) emit("keep", view.cross);
     else if (event.key === "+" || event.key === "=") zoom(1.25, view.centre);
     else if (event.key === "-") zoom(0.8, view.centre);
     else if (event.key === "0") zoom(0, view.centre);
     else return;
     event.preventDefault();
+  }
+
+  /** The value of a map at a pixel; the truth, which has none, shows that of the picture beside it. */
+  showValue(top, left) {
+    const pane = this.legend?.low === null ? panes[view.count - 1] : this;
+    if (pane.box.dataset.shown) showMap(pane.box.dataset.shown, top, left);
   }
 
   mark() {

@@ -8,7 +8,7 @@ const MARGINS = { left: 58, right: 8, top: 8, bottom: 38 };
 /** How a layer is drawn: truth solid, in the colour of text, GAP-TV dashed, the others by colours and dashes of their own. */
 export function lineStyle(name, index) {
   if (name === "truth") return { colour: "var(--ink)", dash: "", width: 2.4 };
-  if (name.startsWith("gap-tv")) return { colour: "var(--line6)", dash: "7 3", width: 1.8 };
+  if (name === "gap-tv") return { colour: "var(--line6)", dash: "7 3", width: 1.8 };
   const kind = (index + COLOURS.length - 1) % COLOURS.length;
   return { colour: COLOURS[kind], dash: DASHES[kind], width: 1.8 };
 }

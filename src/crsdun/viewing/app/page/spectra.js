@@ -71,7 +71,7 @@ function drawSpectrum() {
       ...(r === undefined ? [] : [h("span", { className: "r" }, `r = ${r === null ? "–" : r.toFixed(3)}`)]));
     return entry;
   }));
-  $("where").textContent = first ? rowsAndColumns(first.point) : "Move over a picture; click a pixel or draw a box to keep it.";
+  $("where").textContent = together ? "all points" : first ? rowsAndColumns(first.point) : "Move over a picture; click a pixel or draw a box to keep it.";
   emit("spectrum", first?.spectra);
 }
 
@@ -80,6 +80,8 @@ function legend(shown) {
   const points = shown.map(({ point }) => ({ colour: point.colour, dash: "", name: point.name, mean: null }));
   return [...points, ...state.scene.layers.map(({ name }, index) => ({ ...lineStyle(name, index), colour: "var(--ink)", name, mean: null }))];
 }
+
+new ResizeObserver(() => { if (state) drawPlot(); }).observe($("plot"));
 
 function drawPlot() {
   spectraPlot($("plot"), lines, state.scene, view.band, setBand);
