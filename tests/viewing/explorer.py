@@ -13,20 +13,17 @@ from typing import Any
 
 import uvicorn
 
-from crsdun.viewing.app.server import ServerConfig, application
+from crsdun.viewing.app.server import ServerConfig, application, listen
 
 KEY = "the-key"
 
 
 @contextmanager
 def running(paths: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
-    """The link of an explorer that listens on a free port until the block ends."""
-    import socket
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+    """The link of an explorer that listens on a free port until the block ends; it opens as often as it is used."""
+    with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        config = ServerConfig("127.0.0.1", port, tuple(paths), limit, KEY)
+        config = ServerConfig("127.0.0.1", port, tuple(paths), limit, make_key=lambda: KEY)
         uvicorn_config = uvicorn.Config(application(config), log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(uvicorn_config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -45,22 +42,28 @@ def running(paths: Sequence[Path] = (), limit: int = 8 << 20) -> Iterator[str]:
 class Client:
     """A tab of a visitor; ``get``, ``post`` and ``put`` return the answer.
 
+    Its requests speak of the last version of what is open that it was answered.
+
     Args:
         visitor: another tab of the same browser; None is a browser that has just come.
     """
 
     def __init__(self, link: str, key: str | None = KEY, visitor: Client | None = None):
         self.host = link.split("/")[2]
-        self.cookie, self.workspace = visitor.cookie if visitor else "", ""
+        self.cookie, self.token = (visitor.cookie, visitor.token) if visitor else ("", "")
+        self.workspace, self.version = "", 0
         if key is not None:
             status, headers, _ = self.request("GET", f"/?key={key}")
             assert status == 303, status
-            self.cookie = self.cookie or headers["set-cookie"].partition(";")[0]
+            self.cookie = headers["set-cookie"].partition(";")[0]
+            self.token = self.post("/api/token", code=headers["location"].rpartition("=")[2])["token"]
             self.workspace = self.post("/api/workspace")["id"]
+            self.state()
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self.host, timeout=60)
-        headers = {"x-crsdun": "page", "cookie": self.cookie, "x-crsdun-workspace": self.workspace, **headers}
+        own = {"cookie": self.cookie, "x-crsdun-token": self.token, "x-crsdun-workspace": self.workspace}
+        headers = {"x-crsdun": "page", "x-crsdun-version": str(self.version), **own, **headers}
         try:
             connection.request(method, path, body, {name: value for name, value in headers.items() if value})
             response = connection.getresponse()
@@ -74,12 +77,18 @@ class Client:
         return body
 
     def state(self) -> dict[str, Any]:
-        return json.loads(self.get("/api/state"))
+        return self._answer(self.get("/api/state"))
 
     def post(self, path: str, **body: Any) -> Any:
         status, _, answer = self.request("POST", path, json.dumps(body))
         assert status == 200, answer
-        return json.loads(answer)
+        return self._answer(answer)
+
+    def _answer(self, body: bytes) -> Any:
+        answer = json.loads(body)
+        if isinstance(answer, dict):
+            self.version = answer.get("version", self.version)
+        return answer
 
     def refused(self, method: str, path: str, body: Any = None, **headers: str) -> str:
         """The error message of a refused request."""
@@ -95,7 +104,7 @@ class Client:
     def wait(self) -> dict[str, Any]:
         """The job, when it has ended."""
         for _ in range(3000):
-            job = json.loads(self.get("/api/job"))["job"]
+            job = self._answer(self.get("/api/job"))["job"]
             if job["state"] not in ("waiting", "running"):
                 return job
             time.sleep(0.02)
@@ -119,7 +128,7 @@ LATENCIES = """async () => {
     document.getElementById(id).value = value;
     document.getElementById(id).dispatchEvent(new Event("input"));
   };
-  const shown = (words) => views.every((view) => view.dataset.shown.includes(words));
+  const shown = (words) => views.every((view) => view.dataset.shown?.includes(words));
 
   for (let band = 0; band < 12; band++) await time("band", () => slide("band", band), () => shown(`bands=${band}&`));
   const mode = document.getElementById("mode"), last = views.at(-1), stages = document.getElementById("stage").max;

@@ -148,7 +148,7 @@ def test_what_was_uploaded_goes_when_it_ends(given):
         Client(link).put("y.npz", (given / "y.npz").read_bytes())
         (folder,) = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*")) - before
         assert oct(folder.stat().st_mode)[-2:] == "00"  # nobody else of this machine may look
-        assert list(folder.glob("*/y.npz"))
+        assert list(folder.glob("*/uploads/y.npz"))
     assert not folder.exists()
 
 
@@ -169,7 +169,7 @@ def test_the_least_recently_used_workspace_goes_unless_it_computes(tmp_path, mon
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(workspace_store, "MOST_WORKSPACES", 2)
     store = workspace_store.WorkspaceStore(limit=1 << 20)
-    visitor = store.admit()
+    visitor, _ = store.admit()
     first, second = store.create(visitor), store.create(visitor)
     folder = store.find(visitor, second).folder
     assert store.find(visitor, first), "which is now the one that was used last"
@@ -209,6 +209,28 @@ def test_every_format_opens(given, visitor, tmp_path, suffix):
     subject = visitor.state()["scene"]
     assert (subject["bands"], subject["height"], subject["width"]) == (BANDS, H, W)
     assert subject["wavelengths"] == list(WAVELENGTHS)
+
+
+def test_counts_are_opened_with_their_dark_and_white_levels(given, visitor):
+    frame = simulate(scene(), Exposure(random_mask(H, W, seed=1))).frame
+    white = 4000  # of one band; a white reference without the mask adds up all of them
+    counts = io.BytesIO()
+    np.save(counts, np.rint(100 + frame * (white - 100) / BANDS).astype(np.uint16))
+    visitor.put("counts.npy", counts.getvalue())
+    visitor.put("mask.npy", (given / "mask.npy").read_bytes())
+    roles = {"measurement": {"file": "counts.npy", "key": "image"}, "mask": {"file": "mask.npy"}}
+    problem = visitor.refused("POST", "/api/open", json.dumps(roles))
+    assert all(words in problem for words in ("the bit depth", "the white level", "the dark level"))
+    visitor.post("/api/open", **roles, dark="100", white=str(white))
+    (value,) = (json.loads(visitor.get("/api/value?mode=measurement&top=9&left=9"))["value"],)
+    assert value == pytest.approx(frame[9, 9], rel=0.02)
+
+
+def test_a_long_name_keeps_its_beginning(visitor):
+    name = visitor.put("beginning" + "x" * 300 + ".npy", b"x")["name"]
+    assert name.startswith("beginningx")
+    assert name.endswith("x.npy")
+    assert len(name) < 140
 
 
 def refused_file(visitor, name, content):
@@ -532,6 +554,31 @@ def test_spectra_and_their_csv(decoded):
     for bad in ({"top": -1, "left": 0}, {"top": 0, "left": W}, {"top": 0, "left": 0, "height": 0}):
         assert "lies outside" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [bad]}))
     assert "a point needs" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [{"top": "x"}]}))
+
+
+def test_a_scale_can_be_set_and_a_value_read(decoded):
+    error = np.sqrt(np.square(scene().cube - decoded_cube(decoded)).mean(0))
+    image, legend = picture(decoded, layer="gap-tv", mode="error", low=0, high=0.5, colours="gray")
+    assert (legend["low"], legend["high"], legend["map"]) == (0, 0.5, "gray")
+    np.testing.assert_allclose(image[..., 0], np.clip(error / 0.5, 0, 1) * 255, atol=1.01)
+    assert sum(legend["counts"]) == H * W
+    assert legend["most"] == pytest.approx(error.max(), rel=1e-4)
+    found = json.loads(decoded.get("/api/value?layer=gap-tv&mode=error&top=5&left=7"))
+    assert found["value"] == pytest.approx(error[5, 7], rel=1e-4)
+    frame = simulate(scene(), Exposure(random_mask(H, W, seed=1))).frame
+    found = json.loads(decoded.get(f"/api/value?mode=measurement&top=3&left={W + 2}"))
+    assert found["value"] == pytest.approx(frame[3, W + 2], rel=1e-4)
+    _, legend = picture(decoded, layer="gap-tv", other="truth", mode="difference", bands=2)
+    found = json.loads(decoded.get("/api/value?layer=gap-tv&other=truth&mode=difference&bands=2&top=5&left=7"))
+    assert found["value"] == pytest.approx((decoded_cube(decoded) - scene().cube)[2, 5, 7], abs=1e-5)
+    assert legend["low"] == -legend["high"]
+    assert json.loads(decoded.get("/api/value?layer=truth&mode=colour"))["value"] is None
+    assert "no colour map" in decoded.refused("GET", "/api/picture?layer=truth&mode=band&colours=jet")
+    assert "top must lie between 0 and 23" in decoded.refused("GET", "/api/value?layer=truth&mode=band&top=24")
+
+
+def decoded_cube(visitor):
+    return np.load(io.BytesIO(visitor.get("/api/download/cube.npz?layer=gap-tv")))["cube"]
 
 
 # -- what is taken home ----------------------------------------------------------------------------------------

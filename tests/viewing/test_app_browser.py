@@ -1,15 +1,20 @@
 """The explorer as a person uses it, in Chromium: open, decode, look, click, take home, and read what went wrong."""
 
+import io
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import crsdun
-from crsdun.optics import random_mask
+from crsdun.optics import Exposure, random_mask
+from crsdun.runtime import Preparation, open_method, simulate
+from crsdun.runtime import decode as runtime_decode
 from crsdun.scenes import read_scene
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet
+from crsdun.viewing.result_folder import write_results
 from tests.viewing.browser import TABLET, watched_page
 from tests.viewing.explorer import LATENCIES, running
 
@@ -154,6 +159,11 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     assert "6 bands, step 2" in page.locator("#fits").inner_text()
     np.save(tmp_path / "cube.npy", rng.random((30, 40, 8), np.float32))
     page.click("#forget")
+    assert page.locator("#forget-box").is_visible(), "it asks first"
+    assert "frame.npy" in page.locator("#found").inner_text()
+    with page.expect_navigation():
+        page.click("#forget-all")
+    page.wait_for_selector("body[data-ready]")
     page.wait_for_function("() => !document.querySelector('#found').textContent.includes('frame.npy')")
     page.set_input_files("#chosen", tmp_path / "cube.npy")
     page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')")
@@ -199,9 +209,8 @@ def test_two_tabs_of_a_browser(page, link):
         tab.wait_for_selector("body[data-ready]")
         assert name in tab.locator("#scene").inner_text(), "a reload keeps the workspace"
     page.bring_to_front()
-    page.keyboard.press("]")
     shows(page, 0, "mode=band&bands=15")
-    assert pixels(page) == band, "still scene 0"
+    assert pixels(page) == band, "still scene 0, and the band that was shown"
     other.close()
 
 
@@ -223,3 +232,179 @@ def test_it_feels_immediate(page, link):
     measured = page.evaluate(LATENCIES)
     assert np.median(measured["band"]) < MOST_FOR_A_PICTURE_MS
     assert np.median(measured["spectrum"]) < MOST_FOR_A_SPECTRUM_MS
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """An explorer with two results of one small scene."""
+    folder = tmp_path_factory.mktemp("results")
+    scene = ProduceSet("test")[0].cropped(96, 96, 48, 48)
+    prepared = Preparation().prepare(simulate(scene, Exposure(random_mask(48, 48))), scene)
+    for name, iterations in (("few", 2), ("many", 12)):
+        result = runtime_decode(prepared, open_method("gap-tv", iterations=iterations))
+        write_results(result, folder / name)
+    with running([folder / "few", folder / "many"]) as link:
+        yield link
+
+
+def legend_limits(page):
+    return [float(page.locator(name).input_value()) for name in ("#low", "#high")]
+
+
+def test_values_under_the_cursor_are_shown_and_said(page, results):
+    come(page, results)
+    slide(page, "#band", 7)
+    shows(page, 1, "bands=7")
+    page.mouse.move(*on_picture(page, 0, 0.5, 0.25))
+    page.wait_for_function("() => document.querySelector('#values').textContent.includes('truth')")
+    text = page.locator("#values").inner_text()
+    truth = ProduceSet("test")[0].cropped(96, 96, 48, 48).cube[7, 12, 24]
+    assert text.startswith("row 12, column 24, ")
+    assert float(text.split("truth ")[1].split(",")[0]) == pytest.approx(truth, rel=1e-3)
+    assert "gap-tv · many" in text
+    page.wait_for_function("text => document.querySelector('#spoken').textContent === text", arg=text)
+    for mode, words in (("error", "RMSE over bands"), ("residual", "y − A x on the detector")):
+        page.select_option("#mode", mode)
+        shows(page, 1, f"mode={mode}")
+        page.mouse.move(*on_picture(page, 1, 0.3, 0.5 + 0.01 * len(mode)))
+        page.wait_for_function("words => document.querySelector('#values').textContent.includes(words)", arg=words)
+
+
+def test_both_pictures_have_one_scale_that_can_be_set(page, results):
+    come(page, results)
+    page.select_option("select[aria-label='first picture shows']", "gap-tv")
+    page.select_option("select[aria-label='second picture shows']", "gap-tv · many")
+    page.select_option("#mode", "error")
+    shows(page, 0, "mode=error")
+    for pane in (0, 1):
+        shows(page, pane, "mode=error")
+    shows(page, 1, "&low=")  # the better one on the scale of the worse one
+    low, high = legend_limits(page)
+    assert low == 0
+    assert page.locator("#ramp svg rect").count() == 64
+    page.fill("#high", str(high / 2))
+    page.keyboard.press("Enter")
+    for pane in (0, 1):
+        shows(page, pane, f"&high={high / 2}")
+    page.select_option("#colours", "viridis")
+    for pane in (0, 1):
+        shows(page, pane, "&colours=viridis")
+    page.click("#auto-contrast")
+    page.wait_for_function("high => Number(document.querySelector('#high').value) === high", arg=high)
+    page.select_option("#mode", "difference")
+    shows(page, 1, "mode=difference")
+    assert legend_limits(page)[0] == -legend_limits(page)[1]
+
+
+def test_all_points_are_drawn_with_a_legend(page, results):
+    come(page, results)
+    for place in ((0.2, 0.3), (0.7, 0.6)):
+        page.mouse.click(*on_picture(page, 0, *place))
+    page.mouse.move(5, 5)
+    page.check("#all-points")
+    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 6")
+    legend = page.locator("#lines").inner_text()
+    assert all(name in legend for name in ("point 1", "point 2", "truth", "gap-tv", "gap-tv · many"))
+    styles = page.locator("#plot polyline").evaluate_all(
+        "lines => lines.map(line => line.style.stroke + line.style.strokeDasharray)"
+    )
+    assert len(set(styles)) == 6
+    assert "reflectance" in page.locator("#plot text").all_text_contents()
+
+
+def test_the_address_keeps_the_view(page, results):
+    come(page, results)
+    assert "key" not in page.url
+    assert "code" not in page.url
+    page.mouse.click(*on_picture(page, 0, 0.25, 0.5))
+    page.locator("#points input").fill("a, b; c")
+    slide(page, "#band", 9)
+    slide(page, "#opacity", 30)
+    page.wait_for_function("() => location.hash.includes('band=9') && location.hash.includes('opacity=30')")
+    link = page.url
+
+    def is_as_it_was():
+        page.wait_for_selector("body[data-ready]")
+        shows(page, 1, "mode=band&bands=9")
+        assert page.locator("#points input").input_value() == "a, b; c"
+        assert page.locator("#opacity").input_value() == "30"
+
+    page.reload()
+    is_as_it_was()
+    page.goto("about:blank")
+    page.goto(link)
+    is_as_it_was()
+    page.goto("about:blank")
+    page.goto(
+        link.partition("#")[0]
+        + "#mode=band&band=1e9&points=5,5,999,1,x;a,b;1,1,1,1,%25E0%25A&layers=no|way&rgb=9,x&low=x"
+    )
+    page.wait_for_selector("body[data-ready]")
+    shows(page, 0, "mode=band&bands=14")
+
+
+def test_the_picture_that_is_saved_is_what_is_seen(page, results):
+    come(page, results)
+    for _ in range(4):
+        page.locator(".view").first.press("+")
+    page.mouse.click(*on_picture(page, 0, 0.5, 0.5))
+    page.mouse.move(5, 5)
+    boxes = page.locator(".view").evaluate_all("views => views.map(view => [view.clientWidth, view.clientHeight])")
+    with page.expect_download() as download:
+        page.click("#save-view")
+    saved = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+    (width, height), _ = boxes
+    assert saved.shape[:2] == (2 * (height + 44), 2 * (2 * width + 10))
+    seen = np.asarray(Image.open(io.BytesIO(page.locator(".view").nth(1).screenshot())).convert("RGB")).astype(int)
+    pane = saved[44 : 44 + 2 * height : 2, 2 * (width + 10) :: 2]
+    part = [slice(5, height - 5), slice(5, width - 5)]
+    assert np.median(np.abs(pane[tuple(part)] - seen[: pane.shape[0], : pane.shape[1]][tuple(part)])) <= 2
+
+
+def test_the_keyboard_moves_an_enlarged_picture(page, results):
+    come(page, results)
+    view = page.locator(".view").first
+    for _ in range(4):
+        view.press("+")
+    before = page.locator(".stack").nth(1).evaluate("stack => stack.style.left")
+    view.press("Control+ArrowRight")
+    after = page.locator(".stack").nth(1).evaluate("stack => stack.style.left")
+    assert float(after.removesuffix("px")) < float(before.removesuffix("px"))
+
+
+def test_every_control_has_a_name_in_light_and_dark(page, results):
+    page.emulate_media(color_scheme="light")
+    come(page, results)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(color_scheme="dark")
+    assert light != page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#tab-simulate")
+    for name in ("mask seed", "photons at y = 1", "read-out noise", "dispersion in pixels per band"):
+        assert page.get_by_role("slider", name=name).count() == 1
+
+
+def test_a_cube_without_wavelengths_shows_band_numbers(page, link, tmp_path):
+    come(page, link)
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).random((30, 40, 5), np.float32))
+    page.set_input_files("#chosen", tmp_path / "cube.npy")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')")
+    assert page.locator("#band-name").inner_text() == "Band"
+    page.mouse.move(*on_picture(page, 0, 0.5, 0.5))
+    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 1")
+    labels = page.locator("#plot text").all_text_contents()
+    assert {"1", "2", "3", "4", "5", "band"} <= set(labels)
+
+
+def test_a_tab_that_is_behind_says_so(page, link):
+    come(page, link)
+    page.evaluate("""async () => {
+      const headers = { "x-crsdun": "page", "x-crsdun-workspace": sessionStorage.getItem("workspace") };
+      await fetch("/api/open", { method: "POST", headers, body: JSON.stringify({ sample: "produce-33" }) });
+    }""")
+    page.keyboard.press("]")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_033')")
+    page.wait_for_function("() => document.querySelector('#status').textContent.includes('has changed meanwhile')")
+    shows(page, 0, "mode=")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import html
+import os
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,11 +57,24 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
 
+    links: list[str] = []
+
     def announce(link: str) -> None:
-        print(f'{{"link": "{link}"}}' if options.json else f"open {link}\nCtrl-C ends it", flush=True)
-        if not options.no_browser and not options.json:
-            import webbrowser
+        links.append(link)
+        first = len(links) == 1
+        text = f"open {link}\nCtrl-C ends it" if first else f"to look with another browser, open {link}"
+        print(f'{{"link": "{link}"}}' if options.json else text, flush=True)
+        if first and not options.no_browser and not options.json:
+            _open_browser(link, Path(folder))
 
-            webbrowser.open(link)
+    with tempfile.TemporaryDirectory(prefix=f"crsdun-app-{os.getpid()}-") as folder:
+        start(options.files, options.host, options.port, options.limit, announce)
 
-    start(options.files, options.host, options.port, options.limit, announce)
+
+def _open_browser(link: str, folder: Path) -> None:
+    """Open a link by way of a file, since every account of this machine can read the command line of a browser."""
+    import webbrowser
+
+    page = folder / "open.html"  # in a folder that only this account can enter
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={html.escape(link)}">\n', encoding="utf-8")
+    webbrowser.open(page.as_uri())

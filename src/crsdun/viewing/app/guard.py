@@ -1,5 +1,9 @@
 """Who may talk to the explorer: its own page, opened by people who were given its link.
 
+The key in the link opens once. It is exchanged for a cookie, whose name holds the port, and for a code that the page
+exchanges for a token. Browsers send cookies to every port of a host, so to the servers of others too; the token,
+which they keep for this port alone, goes into a header, and nothing is opened without it.
+
 Another site open in the same browser must not reach it: neither by sending requests here (the Origin header gives it
 away), nor by making its own name resolve to this machine (DNS rebinding; the Host header gives it away).
 """
@@ -7,7 +11,9 @@ away), nor by making its own name resolve to this machine (DNS rebinding; the Ho
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +30,30 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+
+
+class OneTimeKey:
+    """The key of the link.
+
+    Args:
+        make: makes a key.
+        announce: called with every new key, the first one and those that replace a used one.
+    """
+
+    def __init__(self, make: Callable[[], str], announce: Callable[[str], None]):
+        self._make, self._announce = make, announce
+        self._renew()
+
+    def redeem(self, key: str) -> bool:
+        """Whether this is the key; if so, it is replaced."""
+        if not secrets.compare_digest(key.encode(), self._key.encode()):
+            return False
+        self._renew()
+        return True
+
+    def _renew(self) -> None:
+        self._key = self._make()
+        self._announce(self._key)
 
 
 class Guard:
@@ -56,11 +86,11 @@ class Guard:
 def refusal(method: str, headers: dict[str, str], listening: str) -> str | None:
     """Why a request is refused; None where it is allowed."""
     host = headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
+    name = _split(f"//{host}")[1]
     if not (_is_address(name) or name in {"localhost", listening, socket.gethostname().lower()}):
         return f"this explorer is not called {name!r}; open the link that crsdun app printed"
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _split(origin)[0] != host:
         return f"a page of {origin} may not use this explorer"
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and (
         method != "GET" or headers.get("sec-fetch-mode") != "navigate"
@@ -69,6 +99,15 @@ def refusal(method: str, headers: dict[str, str], listening: str) -> str | None:
     if method not in ("GET", "HEAD") and headers.get("x-crsdun") != "page":
         return "only the explorer's own page may change anything"
     return None
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Host with port, and host alone, of an address; empty where it is none."""
+    try:
+        parts = urlsplit(address)
+        return parts.netloc, parts.hostname or ""
+    except ValueError:
+        return "", ""
 
 
 def _is_address(name: str) -> bool:

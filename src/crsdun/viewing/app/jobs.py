@@ -76,7 +76,8 @@ class Job:
 
     @property
     def running(self) -> bool:
-        return self.state in ("waiting", "running")
+        """Neither ended nor told to end."""
+        return self.state in ("waiting", "running") and not self._cancel.is_set()
 
     def progress(self, done: int, total: int) -> None:
         """The progress callback of computations; raises ``Cancelled`` after ``cancel``."""
@@ -115,8 +116,8 @@ class Job:
 # -- decode -----------------------------------------------------------------------------------------------------
 
 
-def decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path], job: Job) -> Layer:
-    """Decode the open measurement, and with GAP-TV as well where that is asked for; adds the layers to the scene.
+def decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path], job: Job) -> list[Layer]:
+    """The layers of a decoding: that of the method, and that of GAP-TV where it was requested too.
 
     Args:
         weights: files by the name that ``request.method`` may have.
@@ -125,17 +126,10 @@ def decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path]
         InputError: there is nothing to decode, or method, camera and measurement do not belong together.
         Cancelled: ``job.cancel`` was called.
     """
-    layer = _decode(scene, request, weights, job)
-    layers = [layer]
+    layers = [_decode(scene, request, weights, job)]
     if request.add_gap_tv and request.method != GAP_TV and GAP_TV not in scene.layers:
         layers.append(_decode(scene, DecodeRequest(GAP_TV), weights, job))
-    job.progress(job.done, job.total)  # cancelled in the last step
-    scene.layers |= {each.name: each for each in layers}
-    if layer.result is not None:
-        # The weights may know what the files did not say.
-        scene.wavelengths = scene.wavelengths or layer.result.scene.wavelengths
-        scene.class_names = scene.class_names or layer.result.scene.class_names
-    return layer
+    return layers
 
 
 def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path], job: Job) -> Layer:
@@ -146,7 +140,7 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
     if name in weights:
         path = weights[name]
         engine = None if request.engine == "torch" else request.engine
-        method = _network(path, path.stat().st_mtime_ns, engine, camera.step)
+        method = open_network(path, path.stat().st_mtime_ns, engine, camera.step)
         name += f" · {engine}" if engine else ""
     elif name in SOLVERS:
         iterations = request.iterations
@@ -170,7 +164,7 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
 
 
 @lru_cache(maxsize=4)
-def _network(path: Path, modified: int, engine: str | None, step: float | None) -> Method:
+def open_network(path: Path, modified: int, engine: str | None, step: float | None) -> Method:
     """A network, opened once; ``modified`` is the time of its file, so that new weights of the same name are read."""
     return runtime.open_method(path, engine=engine, step=step if engine else None)
 

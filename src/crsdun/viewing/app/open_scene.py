@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.requests import OpenRequest
 
 TRUTH = "truth"
+MOST_CLASSES = 255  # which have a byte each in a class map; the last one stands for all others
 BLACK_AND_WHITE = (0.5, 99.8)  # percentiles that are shown black and white
 
 
@@ -33,6 +36,7 @@ class Layer:
         stage_metrics: of each stage, as far as they are known.
         result: the reconstruction it came from; None for the truth.
         blocks: what the cross-aggregation of a network computed.
+        serial: of all layers there ever were.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Layer:
     seconds: float | None = None
     result: runtime.Reconstruction | None = None
     blocks: list[CrossAggregationRecord] = field(default_factory=list)
+    serial: int = field(default_factory=itertools.count().__next__)
 
     @property
     def stages(self) -> int:
@@ -57,7 +62,10 @@ class Layer:
 
 @dataclass
 class OpenScene:
-    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from."""
+    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from.
+
+    ``maps`` are the maps of ``pictures`` that were computed last.
+    """
 
     name: str
     wavelengths: tuple[float, ...] | None
@@ -68,6 +76,7 @@ class OpenScene:
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
+    maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.truth is not None:
@@ -98,6 +107,16 @@ class OpenScene:
         layer = self.layers[name]
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
 
+    def with_layers(self, layers: Sequence[Layer]) -> OpenScene:
+        """The same scene with more layers, and what the weights of the first one know where the files say less."""
+        known = self if layers[0].result is None else layers[0].result.scene
+        return replace(
+            self,
+            layers={**self.layers, **{each.name: each for each in layers}},
+            wavelengths=self.wavelengths or known.wavelengths,
+            class_names=self.class_names or known.class_names,
+        )
+
     def add_results(self, other: OpenScene) -> None:
         """Add the estimates of another folder of results for the same scene.
 
@@ -119,7 +138,9 @@ class OpenScene:
 def display_range(values: np.ndarray) -> tuple[float, float]:
     """Which values are shown black and white, from at most a million of them."""
     flat = values.reshape(-1)
-    low, high = np.percentile(flat[:: max(1, flat.size // 1_000_000)], BLACK_AND_WHITE)
+    flat = flat[:: max(1, flat.size // 1_000_000)]
+    flat = flat[np.isfinite(flat)]
+    low, high = np.percentile(flat, BLACK_AND_WHITE) if flat.size else (0, 1)
     return min(float(low), float(high) / 4), float(high)
 
 
@@ -134,7 +155,7 @@ def open_exposure(
     Raises:
         InputError: they do not fit together; the message says what would.
     """
-    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits")}
+    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")}
     prepared = runtime.Preparation(mask=mask, **settings).prepare(measurement, truth)
     measurement, camera = prepared.measurement, prepared.camera
     if truth is not None:

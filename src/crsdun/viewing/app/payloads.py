@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
-from crsdun.viewing.app.open_scene import Layer, OpenScene
-from crsdun.viewing.app.pictures import DIVERGING, SEQUENTIAL, map_stops
+from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
+from crsdun.viewing.app.pictures import COLOUR_MAPS, map_stops
 from crsdun.viewing.app.requests import ENGINES, ArrayChoice
 from crsdun.viewing.app.samples import SAMPLES
 from crsdun.viewing.app.uploads import MEGABYTE, FileSummary
@@ -94,6 +96,15 @@ class StatePayload:
     maps: dict[str, list[str]]
 
 
+def finite(value: Any) -> Any:
+    """A JSON value with None in place of NaN and infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def state_payload(workspace: Workspace) -> StatePayload:
     with workspace.lock:
         return StatePayload(
@@ -111,7 +122,7 @@ def state_payload(workspace: Workspace) -> StatePayload:
             job=workspace.job.status() if workspace.job else None,
             trials=workspace.trials,
             limit_mb=workspace.limit // MEGABYTE,
-            maps={name: map_stops(name) for name in (SEQUENTIAL, DIVERGING)},
+            maps={name: map_stops(name) for name in COLOUR_MAPS},
         )
 
 
@@ -119,7 +130,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
     bands, height, width = scene.shape
     names = scene.class_names or ()
     labels = [labels for layer in scene.layers.values() for labels in layer.class_maps if labels is not None]
-    count = max([len(names), *(int(each.max()) + 1 for each in labels)])
+    count = min(MOST_CLASSES, max([len(names), *(int(each.max(initial=-1)) + 1 for each in labels)]))
     names = (*names, *(f"class {k}" for k in range(len(names), count)))
     rows, columns = (0, 0) if scene.measurement is None else scene.measurement.frame.shape
     return ScenePayload(

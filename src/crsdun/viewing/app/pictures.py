@@ -12,25 +12,37 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import spectral_angles
-from crsdun.scenes import Scene
-from crsdun.viewing.app.open_scene import TRUTH, Layer, OpenScene, display_range
+from crsdun.scenes import Measurement, Scene
+from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
 from crsdun.viewing.app.spectra import check_inside
-from crsdun.viewing.colour import css_colour, false_colour, measurement_picture, picture
+from crsdun.viewing.colour import css_colour, false_colour, picture
 from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
 from crsdun.viewing.display import error_map, upper_limit
 
 DIVERGING = "RdBu_r"  # readable for colour-blind eyes, as the sequential one
+COLOUR_MAPS = ("gray", SEQUENTIAL, "viridis", "cividis", DIVERGING)
+COMPARED = ("error", "angle", "confidence", "trust", "residual")  # modes that an estimate has and the truth has not
+MEASUREMENT_BLACK_AND_WHITE = (1, 99)  # percentiles
+BINS = 64  # of histograms
+MOST_MAPS = 4  # that a scene keeps
 
 
 @dataclass(frozen=True)
 class Legend:
-    """What a picture shows; of a map also its range and its colour map."""
+    """What a picture shows; of a map also its range, its colour map, and how often which value occurs.
+
+    Attributes:
+        counts: of the values in ``BINS`` intervals of the same width from ``least`` to ``most``.
+    """
 
     text: str
     low: float | None = None
     high: float | None = None
     map: str | None = None
+    least: float | None = None
+    most: float | None = None
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,45 +62,94 @@ class Picture:
         return file.getvalue()
 
 
+@dataclass(frozen=True)
+class ValueMap:
+    """Values (H,W), and how they are shown where nothing else is requested: the range and the colour map."""
+
+    values: np.ndarray
+    text: str
+    low: float
+    high: float
+    colours: str = SEQUENTIAL
+
+    def picture(self, low: float | None, high: float | None, colours: str | None) -> Picture:
+        """As a picture; None is as it is shown by itself."""
+        low, high = self.low if low is None else low, self.high if high is None else high
+        colours = colours or self.colours
+        scaled = np.nan_to_num((self.values - low) * (255 / (high - low or 1)), nan=0, posinf=255, neginf=0)
+        known = self.values[np.isfinite(self.values)]
+        least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        counts, _ = np.histogram(known, BINS, (least, most if most > least else least + 1))
+        legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
+        return Picture(np.clip(scaled, 0, 255).astype(np.uint8), legend, colours)
+
+
 def render(scene: OpenScene, request: PictureRequest) -> Picture:
     """One picture.
 
-    ``request.mode`` is ``colour`` · ``band`` · ``false`` three bands as red, green and blue · ``error`` RMSE over
-    bands · ``angle`` between spectra · ``trust`` the residual mapped back to the scene · ``residual`` y − A x on the
-    detector · ``measurement`` · ``confidence`` of the class map.
+    ``request.mode`` is ``colour`` · ``false`` three bands as red, green and blue, or one of ``value_map``.
 
     Raises:
         InputError: there is no such layer, band or mode, or the scene lacks what it needs.
     """
+    if request.colours is not None and request.colours not in COLOUR_MAPS:
+        raise InputError(f"there is no colour map {request.colours!r}", f"choose one of {', '.join(COLOUR_MAPS)}")
+    values = value_map(scene, request)
+    if values is not None:
+        return values.picture(request.low, request.high, request.colours)
+    layer, k = scene.layer(request.layer, request.stage)
+    cube, like = layer.cubes[k], scene.layers.get(TRUTH, layer).cubes[-1]  # truth and estimates are shown alike
+    if request.mode == "false":
+        return Picture(
+            false_colour(cube, list(request.bands), like=like), Legend("false colour, each band stretched")
+        )
+    image, text = picture(Scene(cube, scene.wavelengths), None if like is cube else Scene(like, scene.wavelengths))
+    return Picture(image, Legend(text))
+
+
+def value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
+    """The values behind a picture; None for colours, which have no single one, and for an error of the truth.
+
+    ``request.mode`` is ``band`` · ``error`` RMSE over bands · ``angle`` between spectra · ``difference`` of a band of
+    two layers · ``trust`` the residual mapped back to the scene · ``residual`` y − A x on the detector ·
+    ``measurement`` · ``confidence`` of the class map. The last few are kept.
+
+    Raises:
+        InputError: as ``render``.
+    """
+    key = (request.mode, request.layer, request.stage, request.bands, request.stretch, request.other)
+    if key not in scene.maps:
+        while len(scene.maps) >= MOST_MAPS:
+            scene.maps.pop(next(iter(scene.maps)), None)
+        scene.maps[key] = _value_map(scene, request)
+    known: ValueMap | None = scene.maps[key]
+    return known
+
+
+def _value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
     mode = request.mode
     if mode == "measurement":
-        return _measurement(scene)
+        frame = _measurement(scene).frame
+        low, high = np.percentile(frame, MEASUREMENT_BLACK_AND_WHITE)
+        return ValueMap(frame, "the coded measurement y", float(low), float(high), "gray")
     layer, k = scene.layer(request.layer, request.stage)
     cube = layer.cubes[k]
     if any(not 0 <= band < len(cube) for band in request.bands):
         raise InputError("there is no such band", f"expected 0..{len(cube) - 1}")
-    reference = scene.layers.get(TRUTH, layer)  # truth and estimates are shown alike
-    like = reference.cubes[-1]
     if mode == "band":
-        band = request.bands[0]
-        low, high = display_range(like[band]) if request.stretch else reference.range
-        grey = np.clip((cube[band] - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
-        return Picture(grey, Legend("reflectance", low, high, "gray"))
-    if mode == "false":
-        image = false_colour(cube, list(request.bands), like=like)
-        return Picture(image, Legend("false colour, each band stretched"))
-    if mode in ("error", "angle", "confidence", "trust", "residual") and layer.name == TRUTH:
-        mode = "colour"
-    if mode == "colour":
-        image, text = picture(
-            Scene(cube, scene.wavelengths), None if like is cube else Scene(like, scene.wavelengths)
-        )
-        return Picture(image, Legend(text))
+        reference, band = scene.layers.get(TRUTH, layer), request.bands[0]
+        low, high = display_range(reference.cubes[-1][band]) if request.stretch else reference.range
+        return ValueMap(cube[band], "reflectance", low, high, "gray")
+    if mode == "difference":
+        other, band = scene.layer(request.other)[0], request.bands[0]
+        return _signed(cube[band] - other.cubes[-1][band], f"{layer.name} − {other.name}")
+    if mode in ("colour", "false") or (mode in COMPARED and layer.name == TRUTH):
+        return None
     if mode in ("error", "angle"):
         return _error(scene, cube, mode)
     if mode == "confidence":
         return _confidence(layer, k)
-    if mode not in ("trust", "residual"):
+    if mode not in COMPARED:
         raise InputError(f"there is no display mode {mode!r}")
     return _residual(scene, cube, mode)
 
@@ -131,53 +192,55 @@ def class_bytes(scene: OpenScene, name: str, stage: int | None) -> np.ndarray:
     classes = layer.class_maps[k]
     if classes is None:
         raise InputError(f"{name} has no class map at this stage")
-    return np.where((classes < 0) | (classes > 255), 255, classes).astype(np.uint8)
+    return np.where((classes < 0) | (classes > MOST_CLASSES), MOST_CLASSES, classes).astype(np.uint8)
 
 
-def _error(scene: OpenScene, cube: np.ndarray, mode: str) -> Picture:
+def _error(scene: OpenScene, cube: np.ndarray, mode: str) -> ValueMap:
     if TRUTH not in scene.layers:
         raise InputError("an error map needs the true scene", "open it with the measurement")
     truth = scene.layers[TRUTH].cubes[0]
     if mode == "error":
-        return _map(error_map(cube, truth), "RMSE over bands")
+        return _magnitude(error_map(cube, truth), "RMSE over bands")
     angles = spectral_angles(torch.from_numpy(cube), torch.from_numpy(truth)).numpy()
-    return _map(np.where((truth != 0).any(0), angles, 0), "spectral angle (degrees)")
+    return _magnitude(np.where((truth != 0).any(0), angles, 0), "spectral angle (degrees)")
 
 
-def _confidence(layer: Layer, k: int) -> Picture:
+def _confidence(layer: Layer, k: int) -> ValueMap:
     probabilities = layer.probabilities[k]
     if probabilities is None:
         raise InputError(f"{layer.name} has no class probabilities at this stage")
-    return _map(probabilities.max(0), "probability of the most probable class", low=0.0, high=1.0)
+    return ValueMap(probabilities.max(0), "probability of the most probable class", 0.0, 1.0)
 
 
-def _measurement(scene: OpenScene) -> Picture:
+def _measurement(scene: OpenScene) -> Measurement:
     if scene.measurement is None:
         raise InputError("there is no measurement here", "open one, or simulate it")
-    return Picture(measurement_picture(scene.measurement.frame), Legend("the coded measurement y"))
+    return scene.measurement
 
 
-def _residual(scene: OpenScene, cube: np.ndarray, mode: str) -> Picture:
-    camera, measurement = scene.cpu_camera, scene.measurement
-    if camera is None or measurement is None:
-        raise InputError("there is no measurement here", "open one, or simulate it")
+def _residual(scene: OpenScene, cube: np.ndarray, mode: str) -> ValueMap:
+    camera, frame = scene.cpu_camera, _measurement(scene).frame
+    assert camera is not None  # which a measurement always has
     # A scene's bands are sorted from blue to red; the camera may spread them the other way.
     order = range(camera.bands) if camera.wavelengths is None else np.argsort(np.argsort(camera.wavelengths))
     in_camera_order = torch.from_numpy(cube[np.asarray(order)])
-    residual = torch.from_numpy(measurement.frame) - camera.forward(in_camera_order)
+    residual = torch.from_numpy(frame) - camera.forward(in_camera_order)
     if mode == "trust":
-        at_scene = camera.gather(residual.abs()).mean(0) / float(np.abs(measurement.frame).mean() or 1)
-        return _map(at_scene.numpy(), "|y − A x| where this pixel’s light fell, relative to the mean of y")
-    values = residual.numpy()
-    limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
-    index = np.clip((values / limit + 1) * 127.5, 0, 255).astype(np.uint8)
-    return Picture(index, Legend("y − A x on the detector", -limit, limit, DIVERGING), DIVERGING)
+        at_scene = camera.gather(residual.abs()).mean(0) / float(np.abs(frame).mean() or 1)
+        text = "|y − A x| where this pixel’s light fell, relative to the mean of y"
+        return _magnitude(at_scene.numpy(), text)
+    return _signed(residual.numpy(), "y − A x on the detector")
 
 
-def _map(values: np.ndarray, text: str, low: float = 0.0, high: float | None = None) -> Picture:
-    high = upper_limit(values) if high is None else high
-    index = np.clip((values - low) * (255 / (high - low or 1)), 0, 255).astype(np.uint8)
-    return Picture(index, Legend(text, low, high, SEQUENTIAL), SEQUENTIAL)
+def _magnitude(values: np.ndarray, text: str) -> ValueMap:
+    known = values[np.isfinite(values)]
+    return ValueMap(values, text, 0.0, upper_limit(known) if known.size else 1.0)
+
+
+def _signed(values: np.ndarray, text: str) -> ValueMap:
+    known = np.abs(values[np.isfinite(values)])
+    limit = float(np.percentile(known, 99.5)) if known.size else 0.0
+    return ValueMap(values, text, -(limit or 1.0), limit or 1.0, DIVERGING)
 
 
 @cache

@@ -10,14 +10,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from reprlib import repr as brief  # of whatever arrived, in a short message
 from typing import Any, TypeVar
 
 from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
+from crsdun.optics.wavelengths import MOST_BANDS
 
 ROLES = ("measurement", "mask", "truth", "labels")
 ENGINES = ("torch", "onnxruntime", "openvino")
 MOST_POINTS = 64
+MOST_STEP = 64  # pixels per band
+MOST_ITERATIONS = 10_000_000
+LARGEST_WHOLE = 2.0**53  # beyond it, JavaScript's numbers are not exact
 Default = TypeVar("Default", float, int, None)
 
 
@@ -46,14 +51,14 @@ class Values:
     def text(self, name: str, default: str = "") -> str:
         value = self._values.get(name, default)
         if not isinstance(value, str):
-            raise InputError(f"{_label(name)} must be text, not {value!r}")
+            raise InputError(f"{_label(name)} must be text, not {brief(value)}")
         return value
 
     def flag(self, name: str) -> bool:
         """JSON's true and false; in a query, 1 and 0."""
         value = self._values.get(name, False)
         if value not in (True, False, "1", "0"):
-            raise InputError(f"{_label(name)} must be true or false, not {value!r}")
+            raise InputError(f"{_label(name)} must be true or false, not {brief(value)}")
         return value in (True, "1")
 
     def number(
@@ -68,13 +73,13 @@ class Values:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or (whole and not number.is_integer()):
-            raise InputError(f"{_label(name)} must be a {kind}, not {value!r}")
+            raise InputError(f"{_label(name)} must be a {kind}, not {brief(value)}")
         if not low <= number <= high:
             raise InputError(f"{_label(name)} must lie between {low:g} and {high:g}")
         return number
 
     def whole(self, name: str, default: Default, low: float = -math.inf, high: float = math.inf) -> int | Default:
-        number = self.number(name, default, low, high, whole=True)
+        number = self.number(name, default, max(low, -LARGEST_WHOLE), min(high, LARGEST_WHOLE), whole=True)
         return number if number is None else int(number)
 
     def values(self, name: str) -> Values | None:
@@ -83,7 +88,7 @@ class Values:
     def items(self, name: str) -> list[Any]:
         value = self._values.get(name, [])
         if not isinstance(value, list):
-            raise InputError(f"{_label(name)} must be a list, not {value!r}")
+            raise InputError(f"{_label(name)} must be a list, not {brief(value)}")
         return value
 
 
@@ -118,6 +123,7 @@ class OpenRequest:
         step: pixels per band.
         wavelengths: centres of the bands in nm.
         bits: depth of the camera's counts.
+        dark, white: levels with the shutter closed, and of a white reference without the mask.
     """
 
     sample: str | None = None
@@ -125,6 +131,8 @@ class OpenRequest:
     step: float | None = None
     bands: int | None = None
     bits: int | None = None
+    dark: float | None = None
+    white: float | None = None
     wavelengths: tuple[float, ...] | None = None
 
     @classmethod
@@ -134,9 +142,11 @@ class OpenRequest:
         return cls(
             values.text("sample") or None,
             {role: choice for role, choice in choices if choice is not None},
-            step=values.number("step", None),
-            bands=values.whole("bands", None),
-            bits=values.whole("bits", None),
+            step=values.number("step", None, -MOST_STEP, MOST_STEP),
+            bands=values.whole("bands", None, 1, MOST_BANDS),
+            bits=values.whole("bits", None, 1, 32),
+            dark=values.number("dark", None),
+            white=values.number("white", None),
             wavelengths=parse_wavelengths(wavelengths) if wavelengths else None,
         )
 
@@ -165,7 +175,8 @@ class DecodeRequest:
         engine = values.text("engine", ENGINES[0])
         if engine not in ENGINES:
             raise InputError(f"there is no engine {engine!r}", f"choose one of {', '.join(ENGINES)}")
-        return cls(values.text("method"), engine, values.whole("iterations", None), values.flag("add_gap_tv"))
+        iterations = values.whole("iterations", None, high=MOST_ITERATIONS)
+        return cls(values.text("method"), engine, iterations, values.flag("add_gap_tv"))
 
 
 def _setting(default: float, low: float, high: float) -> Any:
@@ -187,7 +198,7 @@ class SimulatedCamera:
     """
 
     size: int = _setting(0, 0, 2**31)
-    step: float = _setting(2.0, -64, 64)
+    step: float = _setting(2.0, -MOST_STEP, MOST_STEP)
     photons: float = _setting(0.0, 0, 1e9)
     read_noise: float = _setting(0.0, 0, 100)
     bits: int = _setting(0, 0, 32)
@@ -275,21 +286,38 @@ class PictureRequest:
         layer: its name.
         stage: from 1; None is the last one.
         mode: as ``pictures.render``.
-        bands: from 0; one for ``band``, three for ``false``.
+        bands: from 0; one for ``band`` and ``difference``, three for ``false``.
         stretch: over the values of the shown band rather than those of all bands.
+        other: the layer to subtract for ``difference``.
+        low, high: values shown in the first and the last colour; None leaves it to the values.
+        colours: one of ``pictures.COLOUR_MAPS``; None is that of the mode.
     """
 
     layer: str
     stage: int | None
     mode: str
     bands: tuple[int, ...]
-    stretch: bool
+    stretch: bool = False
+    other: str = ""
+    low: float | None = None
+    high: float | None = None
+    colours: str | None = None
 
     @classmethod
     def parse(cls, values: Values) -> PictureRequest:
         bands = tuple(Values({"band": band}).whole("band", 0) for band in values.text("bands", "0").split(","))
         mode, stretch = values.text("mode", "colour"), values.flag("stretch")
-        return cls(values.text("layer", "truth"), values.whole("stage", None), mode, bands, stretch)
+        return cls(
+            values.text("layer", "truth"),
+            values.whole("stage", None),
+            mode,
+            bands,
+            stretch,
+            values.text("other"),
+            values.number("low", None),
+            values.number("high", None),
+            values.text("colours") or None,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import mimetypes
+import os
 import re
-import secrets
-import shutil
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
 from crsdun.viewing.app import pictures, spectra
-from crsdun.viewing.app.payloads import state_payload
+from crsdun.viewing.app.payloads import finite, state_payload
 from crsdun.viewing.app.requests import (
     AttentionRequest,
     DecodeRequest,
@@ -31,11 +35,12 @@ from crsdun.viewing.app.requests import (
 )
 from crsdun.viewing.app.uploads import receive
 from crsdun.viewing.app.wording import page_message
-from crsdun.viewing.app.workspace import Workspace, plain_name
+from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
 
 PAGE = Path(__file__).parent / "page"
 CHART = Path(__file__).parent.parent / "templates" / "chart.js"  # which reports have too
 MOST_JSON = 1 << 20  # bytes of a request
+CHUNK = 1 << 18  # bytes of a download that are read at once
 
 
 def routes() -> list[BaseRoute]:
@@ -43,55 +48,123 @@ def routes() -> list[BaseRoute]:
         Route("/", front),
         Route("/page/chart.js", lambda _: FileResponse(CHART)),
         Mount("/page", StaticFiles(directory=PAGE)),
-        Route("/api/workspace", enter, methods=["POST"]),
+        _post("/api/token", token),
+        _post("/api/workspace", enter),
         Route("/api/state", state),
         Route("/api/job", job),
-        Route("/api/picture", picture),
-        Route("/api/classes", classes),
-        Route("/api/spectra", spectra_json, methods=["POST"]),
-        Route("/api/spectra.csv", spectra_csv),
-        Route("/api/attention", attention),
+        _limited("/api/picture", picture),
+        _limited("/api/value", value),
+        _limited("/api/classes", classes),
+        _post("/api/spectra", spectra_json, limited=True),
+        _limited("/api/spectra.csv", spectra_csv),
+        _limited("/api/attention", attention),
         Route("/api/files/{name}", upload, methods=["PUT"]),
-        Route("/api/open", open_scene, methods=["POST"]),
-        Route("/api/decode", decode, methods=["POST"]),
-        Route("/api/simulate", simulate, methods=["POST"]),
-        Route("/api/cancel", cancel, methods=["POST"]),
-        Route("/api/forget", forget, methods=["POST"]),
-        Route("/api/downloads", downloads),
-        Route("/api/download/{file:path}", download),
+        _post("/api/open", open_scene, limited=True),
+        _post("/api/decode", decode),
+        _post("/api/simulate", simulate),
+        _post("/api/cancel", cancel),
+        _post("/api/forget", forget),
+        _limited("/api/downloads", downloads),
+        _limited("/api/download/{file:path}", download),
     ]
+
+
+def _limited(path: str, function: Callable[[Request], Response]) -> Route:
+    """A request that takes memory and time: in a thread, and only a few of them at once."""
+
+    async def endpoint(request: Request) -> Response:
+        return await _run(request, partial(function, request))
+
+    return Route(path, endpoint)
+
+
+def _post(path: str, function: Callable[[Request, Values], Any], limited: bool = False) -> Route:
+    """A request with a JSON object; ``function`` returns the JSON value of the answer."""
+
+    async def endpoint(request: Request) -> Response:
+        work = partial(function, request, await _values(request))
+        return Json(await (_run(request, work) if limited else run_in_threadpool(work)))
+
+    return Route(path, endpoint, methods=["POST"])
+
+
+def _run(request: Request, work: Callable[[], Any]) -> Awaitable[Any]:
+    def quietly() -> Any:
+        with np.errstate(all="ignore"):  # extreme values of a file are shown
+            return work()
+
+    return to_thread.run_sync(quietly, limiter=request.app.state.limiter)
+
+
+class Json(Response):
+    """A JSON value in ASCII; NaN and infinity, which JSON does not have, are null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(finite(content), allow_nan=False).encode()
+
+
+async def _values(request: Request) -> Values:
+    """The JSON object of a request."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_JSON:
+            raise InputError(f"the request is longer than {MOST_JSON} bytes")
+    return Values(parse_json(body))
+
+
+async def input_error(request: Request, error: Exception) -> Response:
+    """The exception handler for what a person can put right."""
+    workspace = _find_workspace(request)
+    message = page_message(error, workspace.folders if workspace else ())
+    return Json({"error": message}, 409 if isinstance(error, StaleRequest) else 400)
+
+
+async def disconnected(request: Request, error: Exception) -> Response:
+    """The exception handler for a browser that went away while it was sending; nobody reads the answer."""
+    return Response(status_code=400)
 
 
 # -- visitors and their tabs ------------------------------------------------------------------------------------
 
 
-async def front(request: Request) -> Response:
-    """The page; whoever comes by the link is admitted and sent on to the address without the key."""
-    config, store = request.app.state.config, request.app.state.store
-    key, known = request.query_params.get("key"), store.knows(request.cookies.get(config.cookie))
-    if key is not None and secrets.compare_digest(key.encode(), config.key.encode()):
-        response = RedirectResponse("/", 303)
-        if not known:
-            response.set_cookie(config.cookie, store.admit(), httponly=True, samesite="lax")
+def front(request: Request) -> Response:
+    """The page; whoever comes by the link is let in and sent on to the address without the key."""
+    config, store, key = request.app.state.config, request.app.state.store, request.app.state.key
+    visitor, given = request.cookies.get(config.cookie), request.query_params.get("key")
+    if given is not None and request.method == "GET" and key.redeem(given):
+        cookie, code = store.admit(visitor)
+        response = RedirectResponse(f"/#code={code}", 303)  # the page takes it out of the address at once
+        response.set_cookie(config.cookie, cookie, httponly=True, samesite="lax")
         return response
-    if not known:
-        return PlainTextResponse("Open the link that crsdun app printed: it holds the key to this explorer.\n", 403)
-    return FileResponse(PAGE / "index.html")
+    if not store.knows(visitor):
+        text = "Open the latest link that crsdun app printed: it holds the key to this explorer, and works once.\n"
+        return PlainTextResponse(text, 403)
+    return RedirectResponse("/", 303) if given is not None else FileResponse(PAGE / "index.html")
 
 
-async def enter(request: Request) -> Response:
+def token(request: Request, values: Values) -> dict[str, str]:
+    """The token of a visitor, for the code with which the page was opened."""
+    exchanged = request.app.state.store.exchange(_visitor(request), values.text("code"))
+    if exchanged is None:
+        raise InputError("this code has been used", "open the latest link that crsdun app printed")
+    return {"token": exchanged}
+
+
+def enter(request: Request, values: Values) -> dict[str, str]:
     """The id of this tab's workspace: the one it had, as after a reload, or a new one."""
-    known = (await _values(request)).text("id")
-    visitor, store = _visitor(request), request.app.state.store
-    if store.find(visitor, known) is None:
-        known = await run_in_threadpool(store.create, visitor)
-    return JSONResponse({"id": known})
+    known, visitor, store = values.text("id"), _visitor(request), request.app.state.store
+    if not store.owns(visitor, request.headers.get("x-crsdun-token", "")):
+        raise InputError("this page was not opened by its link", "open the latest link that crsdun app printed")
+    return {"id": known if store.find(visitor, known) is not None else store.create(visitor)}
 
 
 def _visitor(request: Request) -> str:
     visitor = request.cookies.get(request.app.state.config.cookie)
     if visitor is None or not request.app.state.store.knows(visitor):
-        raise InputError("this browser has not been admitted", "open the link that crsdun app printed again")
+        raise InputError("this browser has not been admitted", "open the link that crsdun app printed last")
     return visitor
 
 
@@ -108,61 +181,63 @@ def _workspace(request: Request) -> Workspace:
     return workspace
 
 
-async def _values(request: Request) -> Values:
-    """The JSON object of a request."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_JSON:
-            raise InputError(f"the request is longer than {MOST_JSON} bytes")
-    return Values(parse_json(body))
-
-
-async def input_error(request: Request, error: Exception) -> Response:
-    """The exception handler for what a person can put right."""
-    workspace = _find_workspace(request)
-    return JSONResponse({"error": page_message(error, workspace.folders if workspace else ())}, 400)
+def _version(request: Request) -> int | None:
+    """Which version of its workspace a request speaks of."""
+    version = request.headers.get("x-crsdun-version") or request.query_params.get("version")
+    return Values({"version": version}).whole("version", None)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------
 
 
 def state(request: Request) -> Response:
-    return JSONResponse(asdict(state_payload(_workspace(request))))
+    return Json(asdict(state_payload(_workspace(request))))
 
 
 def picture(request: Request) -> Response:
-    scene = _workspace(request).current()
+    scene = _workspace(request).current(_version(request))
     return _picture(pictures.render(scene, PictureRequest.parse(Values(request.query_params))))
 
 
+def value(request: Request) -> Response:
+    """The value at ``top`` and ``left`` of what a picture shows, and of what; null for colours."""
+    scene, query = _workspace(request).current(_version(request)), Values(request.query_params)
+    shown = pictures.value_map(scene, PictureRequest.parse(query))
+    if shown is None:
+        return Json({"value": None, "text": ""})
+    height, width = shown.values.shape
+    top, left = query.whole("top", 0, 0, height - 1), query.whole("left", 0, 0, width - 1)
+    return Json({"value": float(shown.values[top, left]), "text": shown.text})
+
+
 def attention(request: Request) -> Response:
-    scene = _workspace(request).current()
+    scene = _workspace(request).current(_version(request))
     return _picture(pictures.attention(scene, AttentionRequest.parse(Values(request.query_params))))
 
 
 def _picture(rendered: pictures.Picture) -> Response:
-    legend = json.dumps(asdict(rendered.legend))  # in ASCII, all that a header may hold
+    legend = bytes(Json(asdict(rendered.legend)).body).decode()
     return Response(rendered.png(), media_type="image/png", headers={"x-legend": legend})
 
 
 def classes(request: Request) -> Response:
     query = PictureRequest.parse(Values(request.query_params))
-    labels = pictures.class_bytes(_workspace(request).current(), query.layer, query.stage)
+    labels = pictures.class_bytes(_workspace(request).current(_version(request)), query.layer, query.stage)
     return Response(labels.tobytes(), media_type="application/octet-stream")
 
 
-async def spectra_json(request: Request) -> Response:
-    scene, wanted = _workspace(request).current(), SpectraRequest.parse(await _values(request))
-    regions = spectra.spectra_at(scene, wanted)
-    return JSONResponse([{name: asdict(spectrum) for name, spectrum in region.items()} for region in regions])
+def spectra_json(request: Request, values: Values) -> list[dict[str, Any]]:
+    scene = _workspace(request).current(_version(request))
+    regions = spectra.spectra_at(scene, SpectraRequest.parse(values))
+    return [{name: asdict(spectrum) for name, spectrum in region.items()} for region in regions]
 
 
 def spectra_csv(request: Request) -> Response:
     query: dict[str, Any] = dict(request.query_params)
     query["points"] = parse_json(query.get("points", "[]"))
-    text = spectra.spectra_csv(_workspace(request).current(), SpectraRequest.parse(Values(query)))
-    return PlainTextResponse(text, media_type="text/csv", headers=_attachment("spectra.csv"))
+    scene = _workspace(request).current(_version(request))
+    text = spectra.spectra_csv(scene, SpectraRequest.parse(Values(query)))
+    return Response(text.encode("utf-8", "replace"), media_type="text/csv", headers=_attachment("spectra.csv"))
 
 
 # -- doing ------------------------------------------------------------------------------------------------------
@@ -171,39 +246,39 @@ def spectra_csv(request: Request) -> Response:
 async def upload(request: Request) -> Response:
     workspace = _workspace(request)
     announced = Values(request.headers).whole("content-length", None)
-    path = await receive(request.path_params["name"], request.stream(), workspace.folder, workspace.room(), announced)
-    return JSONResponse(asdict(await run_in_threadpool(workspace.add_file, path)))
+    path = await receive(request.path_params["name"], request.stream(), workspace.uploads, announced)
+    return Json(asdict(await _run(request, partial(workspace.add_file, path))))
 
 
-async def open_scene(request: Request) -> Response:
-    workspace, wanted = _workspace(request), OpenRequest.parse(await _values(request))
-    await run_in_threadpool(workspace.open, wanted)
-    return JSONResponse({})
+def open_scene(request: Request, values: Values) -> dict[str, int]:
+    workspace = _workspace(request)
+    workspace.open(OpenRequest.parse(values))
+    return {"version": workspace.version}
 
 
-async def decode(request: Request) -> Response:
-    workspace, wanted = _workspace(request), DecodeRequest.parse(await _values(request))
-    return JSONResponse(asdict(workspace.decode(wanted)))
+def decode(request: Request, values: Values) -> dict[str, Any]:
+    return asdict(_workspace(request).decode(DecodeRequest.parse(values), _version(request)))
 
 
-async def simulate(request: Request) -> Response:
-    workspace, wanted = _workspace(request), SimulateRequest.parse(await _values(request))
-    return JSONResponse(asdict(await run_in_threadpool(workspace.simulate, wanted)))
+def simulate(request: Request, values: Values) -> dict[str, Any]:
+    return asdict(_workspace(request).simulate(SimulateRequest.parse(values), _version(request)))
 
 
 def job(request: Request) -> Response:
-    current = _workspace(request).job
-    return JSONResponse({"job": current and asdict(current.status())})
+    workspace = _workspace(request)
+    current = workspace.job
+    return Json({"job": current and asdict(current.status()), "version": workspace.version})
 
 
-def cancel(request: Request) -> Response:
+def cancel(request: Request, values: Values) -> dict[str, int]:
     _workspace(request).cancel()
-    return JSONResponse({})
+    return {}
 
 
-def forget(request: Request) -> Response:
-    _workspace(request).forget()
-    return JSONResponse({})
+def forget(request: Request, values: Values) -> dict[str, int]:
+    workspace = _workspace(request)
+    workspace.forget()
+    return {"version": workspace.version}
 
 
 # -- downloading ------------------------------------------------------------------------------------------------
@@ -211,25 +286,36 @@ def forget(request: Request) -> Response:
 
 def downloads(request: Request) -> Response:
     """Names and sizes of the files of a result."""
-    folder = _workspace(request).result_folder(request.query_params.get("layer", ""))
+    layer = request.query_params.get("layer", "")
+    folder = _workspace(request).result_folder(layer, _version(request))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    return JSONResponse([{"name": path.name, "bytes": path.stat().st_size} for path in files])
+    return Json([{"name": path.name, "bytes": path.stat().st_size} for path in files])
 
 
 def download(request: Request) -> Response:
     """One file of a result, or ``everything.zip``."""
     workspace, name = _workspace(request), request.path_params["file"]
     layer = request.query_params.get("layer", "")
-    folder = workspace.result_folder(layer)
     if name == "everything.zip":
-        archive = workspace.folder / f"{folder.name}.zip"
-        if not archive.exists():
-            shutil.make_archive(str(archive.with_suffix("")), "zip", folder.parent, folder.name)
-        return FileResponse(archive, headers=_attachment(f"{plain_name(layer)}.zip"))
-    path = folder / name
-    if path.parent != folder or not path.is_file():
+        return _file(workspace.archive(layer, _version(request)), f"{plain_name(layer)}.zip")
+    folder = workspace.result_folder(layer, _version(request))
+    if name not in os.listdir(folder) or not (folder / name).is_file():
         raise InputError(f"there is no file {name!r} in this result")
-    return FileResponse(path, headers=_attachment(name))
+    return _file(folder / name, name)
+
+
+def _file(path: Path, name: str) -> Response:
+    """A file as it is now: opened here, so that it is sent whole even if it is removed meanwhile."""
+    file = path.open("rb")
+
+    def chunks() -> Iterator[bytes]:
+        with file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    headers = {"content-length": str(os.fstat(file.fileno()).st_size), **_attachment(name)}
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return StreamingResponse(chunks(), media_type=kind, headers=headers)
 
 
 def _attachment(name: str) -> dict[str, str]:

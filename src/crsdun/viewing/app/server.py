@@ -8,22 +8,27 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 
 from crsdun.errors import InputError
 from crsdun.runtime import read_results
 from crsdun.viewing.app import pictures
-from crsdun.viewing.app.guard import Guard
+from crsdun.viewing.app.guard import Guard, OneTimeKey
 from crsdun.viewing.app.jobs import simulate
 from crsdun.viewing.app.open_scene import TRUTH
 from crsdun.viewing.app.requests import PictureRequest, SimulatedCamera
-from crsdun.viewing.app.routes import input_error, routes
+from crsdun.viewing.app.routes import disconnected, input_error, routes
 from crsdun.viewing.app.samples import SAMPLES, read_sample
 from crsdun.viewing.app.uploads import MEGABYTE
 from crsdun.viewing.app.workspace_store import WorkspaceStore
+
+# Pictures, spectra and files that are worked on at once: each may need several times the memory of its cube.
+MOST_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -32,21 +37,27 @@ class ServerConfig:
 
     Attributes:
         host, port: where it listens.
-        paths: files and result folders of the command line, open to everybody who has the link.
+        paths: files and result folders of the command line, open to everybody who was let in.
         limit: bytes of the largest upload.
-        key: part of the link; without it nobody gets in.
+        make_key: makes the key of each link.
+        announce: called with each link; a new one replaces a link that was used.
     """
 
     host: str
     port: int
     paths: tuple[Path, ...]
     limit: int
-    key: str
+    make_key: Callable[[], str] = field(default=lambda: secrets.token_urlsafe(16))
+    announce: Callable[[str], None] = field(default=lambda link: None)
 
     @property
     def cookie(self) -> str:
         """Browsers send cookies to every port of a host, so the port is part of the name."""
         return f"crsdun_{self.port}"
+
+    def announce_key(self, key: str) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.announce(f"http://{host}:{self.port}/?key={key}")
 
 
 def application(config: ServerConfig) -> Guard:
@@ -55,6 +66,7 @@ def application(config: ServerConfig) -> Guard:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        app.state.limiter = CapacityLimiter(MOST_AT_ONCE)
         threading.Thread(target=_warm_up, daemon=True).start()
         try:
             yield
@@ -63,10 +75,16 @@ def application(config: ServerConfig) -> Guard:
 
     app = Starlette(
         routes=routes(),
-        exception_handlers={InputError: input_error, OSError: input_error, MemoryError: input_error},
+        exception_handlers={
+            InputError: input_error,
+            OSError: input_error,
+            MemoryError: input_error,
+            ClientDisconnect: disconnected,
+        },
         lifespan=lifespan,
     )
     app.state.config, app.state.store = config, store
+    app.state.key = OneTimeKey(config.make_key, config.announce_key)
     return Guard(app, config.host)
 
 
@@ -77,7 +95,7 @@ def start(paths: Sequence[Path], host: str, port: int, limit_mb: int, announce: 
         paths: files and result folders to open.
         port: 0 for any free one.
         limit_mb: of the largest upload.
-        announce: called with the link once the port is taken.
+        announce: called with the link once the port is taken, and with another one whenever a link has been used.
 
     Raises:
         InputError: a file does not exist, a folder holds no result, or the address or the port cannot be had.
@@ -90,34 +108,45 @@ def start(paths: Sequence[Path], host: str, port: int, limit_mb: int, announce: 
     if limit_mb < 1:
         raise InputError(f"a limit of {limit_mb} MB lets nothing in", "set <limit> to at least 1 MB")
     resolved = tuple(path.resolve() for path in paths)
-    _serve(ServerConfig(host, port, resolved, limit_mb * MEGABYTE, secrets.token_urlsafe(16)), announce)
+    _serve(ServerConfig(host, port, resolved, limit_mb * MEGABYTE, announce=announce))
 
 
-def _serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
+def _serve(config: ServerConfig) -> None:
     import uvicorn
 
-    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listener = listen(config.host, config.port)
+    config = replace(config, port=listener.getsockname()[1])
+    settings = uvicorn.Config(application(config), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to an address; ``port`` 0 takes any free one.
+
+    It names its protocol, because asyncio turns off Nagle's algorithm (40 ms for each answer) only on such sockets.
+
+    Raises:
+        InputError: the address or the port cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.host, config.port))
-    except OSError as error:
+        listener.bind((host, port))
+    except (socket.gaierror, UnicodeError) as error:
         listener.close()
-        raise InputError(
-            f"cannot listen on {config.host}, port {config.port} ({error.strerror or error})",
-            "choose another <port>",
-        ) from error
-    config = replace(config, port=listener.getsockname()[1])
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    app = application(config)
-    announce(f"http://{host}:{config.port}/?key={config.key}")
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(settings).run(sockets=[listener])
+        raise InputError(f"{host!r} is not an address of this machine", "choose another <host>") from error
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot listen on {host}, port {port} ({reason})", "choose another <port>") from error
+    return listener
 
 
 def _warm_up() -> None:
     """Load what the first picture needs before somebody waits for it."""
     try:
         scene = simulate(read_sample(next(iter(SAMPLES))), SimulatedCamera())
-        pictures.render(scene, PictureRequest(TRUTH, None, "colour", (0,), False)).png()
+        pictures.render(scene, PictureRequest(TRUTH, None, "colour", (0,))).png()
     except Exception as error:  # opening the sample will report it
         print(f"crsdun: {error}", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.viewing.app.open_scene import Layer, OpenScene
+from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
 from crsdun.viewing.app.requests import Region, SpectraRequest
 
 
@@ -83,7 +83,7 @@ def _class_shares(layer: Layer, k: int, region: Region) -> list[float] | None:
     if classes is None:
         return None
     labels = _pixels(classes[None], region)[0]
-    return _rounded(np.bincount(labels[labels >= 0], minlength=1) / labels.size)
+    return _rounded(np.bincount(labels[(labels >= 0) & (labels < MOST_CLASSES)], minlength=1) / labels.size)
 
 
 def _pixels(image: np.ndarray, region: Region) -> np.ndarray:

@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
-from crsdun.scenes import read_mask, read_measurement, read_scene
+from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
-from crsdun.storage import RECORD
-from crsdun.viewing.app.jobs import Job, JobStatus, decode, simulate, summary
+from crsdun.storage import atomic_file
+from crsdun.viewing.app.jobs import Job, JobStatus, decode, open_network, simulate, summary
 from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
 from crsdun.viewing.app.requests import (
     ROLES,
@@ -26,13 +27,11 @@ from crsdun.viewing.app.requests import (
     SimulateRequest,
 )
 from crsdun.viewing.app.samples import SAMPLES, read_sample
-from crsdun.viewing.app.uploads import WEIGHTS, FileSummary, summarise
+from crsdun.viewing.app.uploads import WEIGHTS, FileSummary, Uploads, summarise
 from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.result_folder import write_results
 
 MOST_TRIALS = 200
-# What a workspace may store, in multiples of the largest upload.
-QUOTA = 4
 # What an array looks like → the role it probably has.
 LIKELY_ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "class map": "labels"}
 
@@ -40,6 +39,10 @@ LIKELY_ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "
 def plain_name(name: str) -> str:
     """A name for a file: letters, digits and hyphens only."""
     return re.sub(r"\W+", "-", name).strip("-") or "result"
+
+
+class StaleRequest(InputError):
+    """A request speaks of something that is no longer open."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Workspace:
         weights: networks, by name.
         summaries: of the files and weights that were added, by name.
         scene: what is open.
-        version: grows whenever ``scene`` changes, so that the page knows which of its pictures are still valid.
+        version: grows whenever ``scene`` changes; requests name the version that they speak of.
         problem: why ``paths`` could not be opened; empty where they could.
         job: the last computation.
         last_used: as ``time.monotonic``.
@@ -76,21 +79,27 @@ class Workspace:
 
     def __init__(self, folder: Path, paths: Sequence[Path], limit: int):
         self.folder, self.paths, self.limit = folder, paths, limit
+        self.version = 0
+        self.last_used = time.monotonic()
+        self.lock = threading.RLock()
+        self._writing = threading.Lock()  # of results
+        self._results = folder / "results"
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self.uploads = Uploads(self.folder / "uploads", self.limit)
         self.files: dict[str, Path] = {}
         self.weights: dict[str, Path] = {}
         self.summaries: dict[str, FileSummary] = {}
         self.trials: list[Trial] = []
         self.scene: OpenScene | None = None
-        self.version = 0
         self.problem = ""
         self.job: Job | None = None
-        self.last_used = time.monotonic()
-        self.lock = threading.RLock()
 
     @property
     def folders(self) -> list[Path]:
         """Where its files lie, which is nobody's business on the page."""
-        return [self.folder, *(path.parent for path in self.paths)]
+        return [self.uploads.folder, self._results, self.folder, *(path.parent for path in self.paths)]
 
     @property
     def computing(self) -> bool:
@@ -113,25 +122,30 @@ class Workspace:
                 self._show(scene)
             elif self.files:
                 self.open(OpenRequest(arrays=self.suggestions()))
-        except InputError as error:
+        except (InputError, OSError) as error:
             self.problem = page_message(error, self.folders)
         if self.scene is None and not self.files:
             self.open(OpenRequest(sample=next(iter(SAMPLES))))
 
     def add_file(self, path: Path) -> FileSummary:
         """A file that was uploaded, or named on the command line."""
-        if path.suffix.lower() in WEIGHTS:
-            self.weights[path.stem] = path
-        else:
-            self.files[path.name] = path
+        is_upload = path.parent == self.uploads.folder
         # What was named on the command line may be larger than an upload.
-        self.summaries[path.name] = summarise(path, max(self.limit, path.stat().st_size))
-        # The data of an ENVI pair may have come before its header, or after.
-        for name, known in self.summaries.items():
-            partner = self.files.get(name)
-            if partner is not None and known.problem and partner.stem == path.stem and partner != path:
-                self.summaries[name] = summarise(partner, self.limit)
-        return self.summaries[path.name]
+        summary = summarise(
+            path, self.limit if is_upload or not path.exists() else max(self.limit, path.stat().st_size)
+        )
+        with self.lock:
+            self.summaries[path.name] = summary
+            if path.suffix.lower() not in WEIGHTS:
+                self.files[path.name] = path
+            elif not summary.problem:
+                self.weights[path.stem] = path
+            # The data of an ENVI pair may have come before its header, or after.
+            for name, known in self.summaries.items():
+                partner = self.files.get(name)
+                if partner is not None and known.problem and partner.stem == path.stem and partner != path:
+                    self.summaries[name] = summarise(partner, self.limit)
+        return summary
 
     def suggestions(self) -> dict[str, ArrayChoice]:
         """Which array probably has which role, the newest file first."""
@@ -176,18 +190,28 @@ class Workspace:
         else:
             raise InputError("choose which array is the measurement, or which is a cube to look at")
 
-    def current(self) -> OpenScene:
-        """What is open.
+    def current(self, version: int | None) -> OpenScene:
+        """What is open, for a request that speaks of this version of it.
 
         Raises:
-            InputError: nothing is.
+            StaleRequest: it speaks of an earlier one.
+            InputError: nothing is open.
         """
-        if self.scene is None:
-            raise InputError("nothing is open", "choose a sample or drop a file")
-        return self.scene
-
-    def _show(self, scene: OpenScene) -> None:
         with self.lock:
+            if version != self.version:
+                raise StaleRequest("what is open in this tab has changed meanwhile")
+            if self.scene is None:
+                raise InputError("nothing is open", "choose a sample or drop a file")
+            return self.scene
+
+    def _show(self, scene: OpenScene, job: Job | None = None) -> None:
+        """Put a scene in place of what is open, which ends a computation on that; or the result of this ``job``."""
+        with self.lock:
+            if job is None:
+                self.cancel()
+                shutil.rmtree(self._results, ignore_errors=True)
+            else:
+                job.progress(job.done, job.total)  # raises if the job was cancelled
             self.scene, self.version = scene, self.version + 1
 
     def _array(self, choice: ArrayChoice) -> ArrayDescription:
@@ -196,38 +220,44 @@ class Workspace:
     def _path(self, choice: ArrayChoice) -> Path:
         if choice.file not in self.files:
             raise InputError(f"there is no file {choice.file!r} here", "drop it again")
+        if self.summaries[choice.file].problem:
+            raise InputError(self.summaries[choice.file].problem)
         return self.files[choice.file]
 
     # -- computing ----------------------------------------------------------------------------------------------
 
-    def decode(self, request: DecodeRequest) -> JobStatus:
-        """Start to decode what is open; raises an InputError where nothing is, or something is being computed."""
-        scene = self.current()
+    def decode(self, request: DecodeRequest, version: int | None) -> JobStatus:
+        """Start to decode what is open; raises as ``current``, or an InputError where something is being computed."""
 
         def work(job: Job) -> str:
-            layer = decode(scene, request, self.weights, job)
-            with self.lock:
-                self.version += 1
-            return summary(layer)
+            layers = decode(scene, request, self.weights, job)
+            self._show(scene.with_layers(layers), job)
+            return summary(layers[0])
 
-        return self._begin(request.method, work)
+        with self.lock:
+            scene = self.current(version)
+            return self._begin(request.method, work)
 
-    def simulate(self, request: SimulateRequest) -> JobStatus:
+    def simulate(self, request: SimulateRequest, version: int | None) -> JobStatus:
         """Start to measure a scene anew and to decode it, one more trial; raises as ``decode``, or for its scene."""
-        scene = self.current().truth if request.scene is None else read_sample(request.scene)
-        if scene is None:
-            raise InputError("what is open has no true scene to simulate from", "choose a sample")
         mask = None if request.mask is None else read_mask(self._path(ArrayChoice(request.mask)))
+        sample = None if request.scene is None else read_sample(request.scene)
 
-        def work(job: Job) -> str:
+        def work(scene: Scene, job: Job) -> str:
             simulated = simulate(scene, request.camera, mask)
-            layer = decode(simulated, request.decode, self.weights, job)
-            self._show(simulated)
-            figures = (layer.metrics.get(name) for name in ("psnr_db", "ssim", "miou_present", "data_residual"))
-            self.trials = [*self.trials, Trial(scene.name, layer.name, request.camera, *figures)][-MOST_TRIALS:]
-            return summary(layer)
+            layers = decode(simulated, request.decode, self.weights, job)
+            figures = (layers[0].metrics.get(name) for name in ("psnr_db", "ssim", "miou_present", "data_residual"))
+            trial = Trial(scene.name, layers[0].name, request.camera, *figures)
+            with self.lock:
+                self._show(simulated.with_layers(layers), job)
+                self.trials = [*self.trials, trial][-MOST_TRIALS:]
+            return summary(layers[0])
 
-        return self._begin(f"{request.decode.method} on a simulated measurement", work)
+        with self.lock:
+            scene = sample or self.current(version).truth
+            if scene is None:
+                raise InputError("what is open has no true scene to simulate from", "choose a sample")
+            return self._begin(f"{request.decode.method} on a simulated measurement", partial(work, scene))
 
     def _begin(self, title: str, work: Callable[[Job], str]) -> JobStatus:
         with self.lock:
@@ -243,41 +273,40 @@ class Workspace:
 
     # -- keeping and forgetting ---------------------------------------------------------------------------------
 
-    def result_folder(self, name: str) -> Path:
-        """The folder that ``crsdun reconstruct`` would have written for a layer, written when first asked for.
+    def result_folder(self, name: str, version: int | None) -> Path:
+        """The folder that ``crsdun reconstruct`` would have written for a layer, written when first requested.
 
         Raises:
-            InputError: there is no such layer, or it was not decoded.
+            InputError: as ``current``, there is no such layer, or it was not decoded.
         """
-        layer, _ = self.current().layer(name)
+        layer, _ = self.current(version).layer(name)
         if layer.result is None:
             raise InputError("only results of decoding can be downloaded", "decode first")
-        with self.lock:
-            folder = self.folder / f"result-{self.version}-{plain_name(name)}"
-            if not (folder / RECORD).is_file():
+        folder = self._results / str(layer.serial) / plain_name(name)
+        with self._writing:
+            if not folder.is_dir():
                 # Files by their names alone: directories of this machine do not leave it.
                 command = [Path(argument).name for argument in layer.result.record["command"]]
                 write_results(replace(layer.result, record={**layer.result.record, "command": command}), folder)
         return folder
 
-    def room(self) -> int:
-        """Bytes that the next upload may have.
-
-        Raises:
-            InputError: none.
-        """
-        taken = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
-        if taken >= QUOTA * self.limit:
-            raise InputError("there is no room for more uploads in this tab", "start afresh with Forget everything")
-        return min(self.limit, QUOTA * self.limit - taken)
+    def archive(self, name: str, version: int | None) -> Path:
+        """The same as a .zip; raises as ``result_folder``, or where there is no space for it."""
+        folder = self.result_folder(name, version)
+        archive = folder.with_name(f"{folder.name}.zip")
+        with self._writing:
+            if not archive.exists():
+                with atomic_file(archive) as part:
+                    shutil.make_archive(str(part.with_suffix("")), "zip", folder.parent, folder.name)
+        return archive
 
     def forget(self) -> None:
         """Drop everything that was opened, uploaded or computed, and start afresh."""
         with self.lock:
             self.close()
-            self.folder.mkdir()
-            self.files, self.weights, self.summaries, self.trials = {}, {}, {}, []
-            self.scene, self.version = None, self.version + 1
+            open_network.cache_clear()
+            self._start_empty()
+            self.version += 1
             self.start()
 
     def close(self) -> None:

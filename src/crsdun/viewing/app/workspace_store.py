@@ -23,7 +23,7 @@ MOST_WORKSPACES = 16
 class WorkspaceStore:
     """Workspaces by an id that only their tab has, which only the visitor that created them may use.
 
-    A visitor is a browser that came by the link and has a token as its cookie.
+    A visitor is a browser that came by the link. It has a cookie, and a token that only this explorer's page knows.
 
     Args:
         paths: files and result folders of the command line, open in every tab.
@@ -34,18 +34,32 @@ class WorkspaceStore:
         _remove_leftovers()
         self.paths, self.limit = paths, limit
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-        self._visitors: set[str] = set()
+        self._tokens: dict[str, str] = {}  # by the visitor's cookie
+        self._codes: dict[str, str] = {}  # of the visitors that have not exchanged theirs
         self._workspaces: dict[tuple[str, str], Workspace] = {}
         self._lock = threading.Lock()
 
-    def admit(self) -> str:
-        """The token of a new visitor."""
-        token = secrets.token_urlsafe(32)
-        self._visitors.add(token)
-        return token
+    def admit(self, visitor: str | None = None) -> tuple[str, str]:
+        """The cookie of a new visitor, or of one that came again, and the code to exchange for a token."""
+        if visitor is None or not self.knows(visitor):
+            visitor = secrets.token_urlsafe(32)
+            self._tokens[visitor] = secrets.token_urlsafe(32)
+        self._codes[visitor] = secrets.token_urlsafe(16)
+        return visitor, self._codes[visitor]
 
     def knows(self, visitor: str | None) -> bool:
-        return visitor in self._visitors
+        return visitor in self._tokens
+
+    def exchange(self, visitor: str, code: str) -> str | None:
+        """The token of a visitor for its code, once."""
+        if not secrets.compare_digest(self._codes.get(visitor, "").encode(), code.encode()) or not code:
+            return None
+        del self._codes[visitor]
+        return self._tokens[visitor]
+
+    def owns(self, visitor: str, token: str) -> bool:
+        """Whether this is the token of the visitor."""
+        return secrets.compare_digest(self._tokens.get(visitor, "").encode(), token.encode()) and bool(token)
 
     def create(self, visitor: str) -> str:
         """The id of a new workspace.

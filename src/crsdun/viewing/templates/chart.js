@@ -42,14 +42,14 @@ function short(value) {
 
 // Draw lines into an svg.
 // lines: [{x, y, colour, dash, width, spread}]; y may hold null; the spread of the first line is shaded.
-// options: width, height, margins, label, strip [x, colour] of the light, mark (a place on the x axis), zero (begin at
+// options: width, height, margins, label, vertical (of the y axis), strip [x, colour] of the light, mark (a place on the x axis), zero (begin at
 // 0), logarithmic.
 export function chart(svg, lines, options) {
   const {width = 560, height = 330, label = "", strip = null, mark = null, logarithmic = false} = options;
   const {left, right, top, bottom} = {left: 58, right: 22, top: 12, bottom: 44, ...options.margins};
   const scaled = logarithmic ? value => (value > 0 ? Math.log10(value) : null) : value => value;
   const [first] = lines;
-  const around = sign => first.y.map((y, k) => y + sign * first.spread[k]);
+  const around = sign => first.y.map((y, k) => (y === null ? 0 : y + sign * first.spread[k]));
   const edges = first?.spread ? [around(1), around(-1)] : [];
   const xs = lines.length ? lines.flatMap(line => line.x) : (strip ?? []).map(([x]) => x);
   const ys = [...lines.flatMap(line => line.y), ...edges.flat()].filter(y => y !== null).map(scaled).filter(y => y !== null);
@@ -74,6 +74,10 @@ export function chart(svg, lines, options) {
     append(svg, "text", {x: px(x), y: height - bottom + 20, "text-anchor": "middle"}, short(x));
   }
   append(svg, "text", {x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle"}, label);
+  if (options.vertical) {
+    const y = (top + height - bottom) / 2;
+    append(svg, "text", {x: 12, y, "text-anchor": "middle", transform: `rotate(-90 12 ${y})`}, options.vertical);
+  }
   if (strip) {
     strip.forEach(([x, colour], k) => {
       const start = k ? (strip[k - 1][0] + x) / 2 : x, end = k + 1 < strip.length ? (strip[k + 1][0] + x) / 2 : x;
@@ -115,8 +119,9 @@ export function nearest(values, x) {
   return values.reduce((best, value, k) => (Math.abs(value - x) < Math.abs(values[best] - x) ? k : best), 0);
 }
 
-// Pearson's r, or null where a spectrum is flat.
+// Pearson's r, or null where a spectrum is flat or has gaps.
 export function correlation(a, b) {
+  if (a.includes(null) || b.includes(null)) return null;
   const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [ma, mb] = [mean(a), mean(b)];
   let ab = 0, aa = 0, bb = 0;

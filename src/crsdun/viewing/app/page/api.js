@@ -1,13 +1,14 @@
 // Requests to the server. Each tab has a workspace of its own there.
 import { notify } from "./dom.js";
-import { setState, state } from "./state.js";
+import { emit, setState, state } from "./state.js";
 
 let workspace = null;
 
 /** Send a request; a refusal is shown and thrown. */
 export async function request(path, options = {}) {
   let response;
-  const headers = { "x-crsdun": "page", ...(workspace && { "x-crsdun-workspace": workspace }), ...options.headers };
+  const headers = { "x-crsdun": "page", "x-crsdun-token": localStorage.getItem("token") ?? "",
+    "x-crsdun-workspace": workspace ?? "", "x-crsdun-version": state?.version ?? 0 };
   try {
     response = await fetch(path, { ...options, headers });
   } catch {
@@ -17,7 +18,8 @@ export async function request(path, options = {}) {
   if (!response.ok) {
     const { error } = await response.json().catch(() => ({}));
     const text = error || "unexpected error; the terminal of crsdun app shows where";
-    notify(text, true);
+    if (response.status === 409) emit("stale", text);
+    else notify(text, true);
     throw new Error(text);
   }
   return response;
@@ -26,10 +28,15 @@ export async function request(path, options = {}) {
 export const post = async (path, body = {}) => (await request(path, { method: "POST", body: JSON.stringify(body) })).json();
 
 /** An address with its query, for links and images, which send no headers. */
-export const address = (path, query) => `${path}?${new URLSearchParams({ ...query, workspace })}`;
+export const address = (path, query) => `${path}?${new URLSearchParams({ ...query, workspace, version: state.version })}`;
 
 /** Take the workspace that this tab had before a reload, or a new one. */
 export async function enter() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (code) {
+    history.replaceState(null, "", "/");
+    localStorage.setItem("token", (await post("/api/token", { code })).token);
+  }
   const channel = new BroadcastChannel("crsdun-workspaces");
   const before = sessionStorage.getItem("workspace");
   const id = before && !(await isTaken(channel, before)) ? before : "";
@@ -51,19 +58,23 @@ export async function readState() {
   setState(await (await request("/api/state")).json());
 }
 
-const pictures = new Map(); // version and address → picture and legend, or classes; the latest last
+const pictures = new Map(); // version and address → promise of a picture and its legend, or of classes; the latest last
 const MOST_PICTURES = 60;
 
 /** A picture with its legend, or the classes of all pixels. */
 export async function fetched(path) {
   const key = `${state.version} ${path}`;
   if (!pictures.has(key)) {
-    const response = await request(path);
-    const content = path.startsWith("/api/classes")
-      ? new Uint8Array(await response.arrayBuffer())
-      : { legend: JSON.parse(response.headers.get("x-legend")), image: await createImageBitmap(await response.blob()) };
+    const content = readPicture(path);
+    content.catch(() => pictures.delete(key));
     pictures.set(key, content);
     if (pictures.size > MOST_PICTURES) pictures.delete(pictures.keys().next().value);
   }
   return pictures.get(key);
+}
+
+async function readPicture(path) {
+  const response = await request(path);
+  if (path.startsWith("/api/classes")) return new Uint8Array(await response.arrayBuffer());
+  return { legend: JSON.parse(response.headers.get("x-legend")), image: await createImageBitmap(await response.blob()) };
 }

@@ -20,7 +20,7 @@ function drawAttention() {
   const { top, left, height, width } = point;
   const figures = first.filter(Boolean).map((block) => {
     const caption = `${block.branch} branch, ${block.node === 1 ? "full size" : "half size"}`;
-    const src = address("/api/attention", { layer: shown.name, block: block.index, map: view.map, top, left, height, width, version: state.version });
+    const src = address("/api/attention", { layer: shown.name, block: block.index, map: view.map, top, left, height, width });
     const image = h("img", { src, alt: `${caption}: ${MAPS[view.map]}` });
     image.style.setProperty("--ratio", `${state.scene.width} / ${state.scene.height}`);
     return h("figure", {}, image, h("figcaption", {}, caption));

@@ -1,6 +1,6 @@
 // Choose a method, decode, follow the computation, list the results.
 import { post, request } from "./api.js";
-import { $, h, notify } from "./dom.js";
+import { $, h, isNumber, notify } from "./dom.js";
 import { lineStyle } from "./plots.js";
 import { refresh } from "./refresh.js";
 import { on, state, TRUTH } from "./state.js";
@@ -69,8 +69,8 @@ function drawResults() {
   $("results").replaceChildren(...results.map(([each, index]) => {
     const { metrics } = each;
     const figures = [["PSNR", metrics.psnr_db && `${metrics.psnr_db.toFixed(2)} dB`], ["SSIM", metrics.ssim && metrics.ssim.toFixed(3)],
-      ["SAM", metrics.sam_deg && `${metrics.sam_deg.toFixed(1)}°`], ["mIoU", metrics.miou_present !== undefined && metrics.miou_present.toFixed(3)],
-      ["residual", metrics.data_residual !== undefined && `${(100 * metrics.data_residual).toFixed(2)} %`], ["time", each.seconds && `${each.seconds.toFixed(1)} s`]];
+      ["SAM", metrics.sam_deg && `${metrics.sam_deg.toFixed(1)}°`], ["mIoU", isNumber(metrics.miou_present) && metrics.miou_present.toFixed(3)],
+      ["residual", isNumber(metrics.data_residual) && `${(100 * metrics.data_residual).toFixed(2)} %`], ["time", each.seconds && `${each.seconds.toFixed(1)} s`]];
     return h("div", { className: "result" }, h("span", { className: "swatch", style: { background: lineStyle(each.name, index).colour } }), h("b", {}, each.name),
       h("div", { className: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => h("span", {}, name, h("b", {}, value)))));
   }));

@@ -20,6 +20,7 @@ export function notify(text, isError = false) {
   $("status").classList.toggle("bad", isError);
 }
 
+export const isNumber = (value) => typeof value === "number"; // NaN and infinity arrive as null
 export const fixed = (value, digits) => (value === undefined || value === null ? "–" : value.toFixed(digits));
 
 /** Offer what an address leads to as a file. */

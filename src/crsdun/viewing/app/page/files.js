@@ -1,6 +1,7 @@
 // Samples and files: upload them, choose what is what, open them.
 import { post, request } from "./api.js";
-import { $, h, notify } from "./dom.js";
+import { short } from "./contrast.js";
+import { $, fixed, h, notify } from "./dom.js";
 import { refresh } from "./refresh.js";
 import { on, state } from "./state.js";
 import { showTab } from "./tabs.js";
@@ -41,13 +42,13 @@ document.addEventListener("dragleave", () => $("drop").classList.remove("over"))
 function drawFiles() {
   $("found").replaceChildren(...state.files.map((file) => {
     const inside = file.arrays.map((array) => {
-      const range = array.min === null ? "" : `, ${array.min.toPrecision(3)} to ${array.max.toPrecision(3)}`;
+      const range = array.min === null ? "" : `, ${short(array.min)} to ${short(array.max)}`;
       const notFinite = array.nan + array.inf ? `, ${array.nan + array.inf} NaN or infinite` : "";
       return h("li", {}, `${array.key}: ${array.shape.join("×")} ${array.dtype}${range}${notFinite}; looks like a ${array.looks_like}`);
     });
     if (file.wavelengths) {
       const [count, first, last] = file.wavelengths;
-      inside.push(h("li", {}, `wavelengths: ${count}, ${first.toFixed(0)} to ${last.toFixed(0)} nm`));
+      inside.push(h("li", {}, `wavelengths: ${count}, ${fixed(first, 0)} to ${fixed(last, 0)} nm`));
     }
     return h("div", { className: "file" }, h("b", {}, file.name), ` ${file.problem ? "" : file.format}`,
       file.problem ? h("div", { className: "bad" }, file.problem) : h("ul", {}, ...inside));
@@ -75,11 +76,15 @@ async function openChosen() {
     const { value } = $("roles").elements[role];
     if (value) body[role] = JSON.parse(value);
   }
-  for (const name of ["step", "bands", "bits", "wavelengths"]) body[name] = $("roles").elements[name].value.trim();
+  for (const name of ["step", "bands", "bits", "dark", "white", "wavelengths"]) body[name] = $("roles").elements[name].value.trim();
   await opened(post("/api/open", body));
 }
 $("roles").onsubmit = (event) => { event.preventDefault(); openChosen().catch(() => {}); };
-$("forget").onclick = () => opened(post("/api/forget")).catch(() => {});
+$("forget").onclick = () => $("forget-box").showModal();
+$("forget-all").onclick = async () => {
+  await post("/api/forget");
+  location.replace("/"); // nothing of the page stays either
+};
 
 async function opened(promise) {
   await promise;

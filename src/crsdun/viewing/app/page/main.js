@@ -1,4 +1,5 @@
 // The page of the explorer: shows what the server computes.
+import { restore } from "./address.js";
 import { enter } from "./api.js";
 import { watch } from "./decode.js";
 import { $, h, notify } from "./dom.js";
@@ -22,8 +23,10 @@ on("state", () => {
   $("scene").title = $("scene").textContent;
 });
 
+const address = location.hash;
 await enter();
 await refresh();
+restore(address);
 if (state.problem) notify(state.problem, true);
 if (state.job && ["waiting", "running"].includes(state.job.state)) watch();
 document.body.dataset.ready = "yes";

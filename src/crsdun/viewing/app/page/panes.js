@@ -1,7 +1,9 @@
 // The two pictures, with classes and marks over them.
 import { fetched } from "./api.js";
-import { $, h, save } from "./dom.js";
-import { emit, isPixel, layer, on, state, TRUTH, view } from "./state.js";
+import { drawScale, short } from "./contrast.js";
+import { showMap } from "./cursor.js";
+import { $, fixed, h, isNumber, save } from "./dom.js";
+import { emit, isMap, isPixel, layer, on, state, TRUTH, view } from "./state.js";
 
 const ON_DETECTOR = ["measurement", "residual"];
 
@@ -40,24 +42,23 @@ class Pane {
     const shown = layer(view.layers[this.index]);
     if (!shown && state.scene?.detector) { await this.drawMeasurement(); return; }
     if (!shown) { this.explain("Choose a sample, or drop a file."); return; }
+    const { version } = state;
     const stage = Math.min(view.stage, shown.stages);
-    const bands = view.mode === "false" ? view.rgb.join(",") : view.band;
-    const query = `layer=${encodeURIComponent(shown.name)}&stage=${stage}`;
-    const needsBand = view.mode === "band" || view.mode === "false";
-    const path = `/api/picture?${query}&mode=${view.mode}` +
-      (needsBand ? `&bands=${bands}&stretch=${view.stretch ? 1 : 0}` : "");
+    const query = stageQuery(shown);
+    const path = await lockedPath(this.index);
     const { image, legend } = await fetched(path);
     const flat = ON_DETECTOR.includes(view.mode) && !(view.mode === "residual" && shown.name === TRUTH);
     this.flat = flat;
     const segments = !flat && view.opacity > 0 && shown.segments[stage - 1];
     const classes = segments ? await fetched(`/api/classes?${query}`) : null;
+    if (version !== state.version) { this.again = true; return; } // what arrived belongs to what was open before
     this.nothing.hidden = true;
     this.size(image.width, image.height);
     this.canvas.getContext("2d").drawImage(image, 0, 0);
     this.paint(classes, image.width, image.height);
     this.legend = legend;
     const { psnr_db: psnr, miou_present: miou } = shown.stage_metrics[stage - 1] ?? {};
-    const figures = [psnr !== undefined && `${psnr.toFixed(2)} dB`, miou !== undefined && `mIoU ${miou.toFixed(3)}`];
+    const figures = [isNumber(psnr) && `${psnr.toFixed(2)} dB`, isNumber(miou) && `mIoU ${fixed(miou, 3)}`];
     this.figures.textContent = figures.filter(Boolean).join(" · ");
     this.box.setAttribute("aria-label", `${shown.name}, ${legend.text}. Arrow keys move the cross, Enter keeps the point.`);
     this.box.dataset.shown = path;
@@ -67,8 +68,9 @@ class Pane {
 
   /** All there is to see before anything is decoded. */
   async drawMeasurement() {
-    const path = "/api/picture?mode=measurement";
+    const path = `/api/picture?mode=measurement${scaleQuery()}`;
     const { image, legend } = await fetched(path);
+    this.legend = legend;
     this.flat = true;
     this.nothing.hidden = true;
     this.size(image.width, image.height);
@@ -124,12 +126,12 @@ class Pane {
   }
 
   /** Row and column under the pointer; null outside. */
-  pixel(event) {
+  pixel(event, evenOnDetector = false) {
     const frame = this.stack.getBoundingClientRect();
     const column = Math.floor(((event.clientX - frame.left) / frame.width) * this.canvas.width);
     const row = Math.floor(((event.clientY - frame.top) / frame.height) * this.canvas.height);
     const inside = row >= 0 && column >= 0 && row < this.canvas.height && column < this.canvas.width;
-    return inside && !this.flat ? [row, column] : null;
+    return inside && (evenOnDetector || !this.flat) ? [row, column] : null;
   }
 
   listen() {
@@ -142,6 +144,8 @@ class Pane {
         panes.forEach((pane) => pane.arrange());
         return;
       }
+      const place = this.pixel(event, true);
+      if (place && (isMap() || this.flat)) this.showValue(...place);
       const here = this.pixel(event);
       if (!here) return;
       view.cross = from && moved(from, here) ? boxOf(from, here) : { top: here[0], left: here[1], height: 1, width: 1 };
@@ -173,19 +177,29 @@ class Pane {
   key(event) {
     const by = event.shiftKey ? 10 : 1;
     const steps = { ArrowUp: [-by, 0], ArrowDown: [by, 0], ArrowLeft: [0, -by], ArrowRight: [0, by] };
-    if (event.key in steps && !this.flat && state.scene) {
+    if (event.key in steps && event.ctrlKey) {
+      view.centre = view.centre.map((value, axis) => Math.min(1, Math.max(0, value + (0.1 * Math.sign(steps[event.key][1 - axis])) / view.zoom)));
+      panes.forEach((pane) => pane.arrange());
+    } else if (event.key in steps && !this.flat && state.scene) {
       const { height, width } = state.scene;
       const { top, left } = view.cross ?? { top: height >> 1, left: width >> 1 };
       const inside = (value, count) => Math.min(count - 1, Math.max(0, value));
       const [down, right] = steps[event.key];
       view.cross = { top: inside(top + down, height), left: inside(left + right, width), height: 1, width: 1 };
       emit("cross");
+      if (isMap()) this.showValue(view.cross.top, view.cross.left);
     } else if (event.key === "Enter" && view.cross) emit("keep", view.cross);
     else if (event.key === "+" || event.key === "=") zoom(1.25, view.centre);
     else if (event.key === "-") zoom(0.8, view.centre);
     else if (event.key === "0") zoom(0, view.centre);
     else return;
     event.preventDefault();
+  }
+
+  /** The value of a map at a pixel; the truth, which has none, shows that of the picture beside it. */
+  showValue(top, left) {
+    const pane = this.legend?.low === null ? panes[view.count - 1] : this;
+    if (pane.box.dataset.shown) showMap(pane.box.dataset.shown, top, left);
   }
 
   mark() {
@@ -226,14 +240,27 @@ function zoom(by, at) {
 const panes = [new Pane(0), new Pane(1)];
 $("panes").append(...panes.map((pane) => pane.root));
 
-function drawScale(legend) {
-  const parts = [h("span", {}, legend.text)];
-  if (legend.low !== null) {
-    const stops = legend.map === "gray" ? ["#000", "#fff"] : state.maps[legend.map];
-    const ramp = h("span", { className: "ramp", style: { background: `linear-gradient(90deg, ${stops.join()})` } });
-    parts.push(h("span", {}, legend.low.toPrecision(2)), ramp, h("span", {}, legend.high.toPrecision(3)));
-  }
-  $("scale").replaceChildren(...parts);
+const stageQuery = (shown) => `layer=${encodeURIComponent(shown.name)}&stage=${Math.min(view.stage, shown.stages)}`;
+const scaleQuery = (low = view.low, high = view.high) =>
+  (low === null ? "" : `&low=${low}&high=${high}`) + (view.colours ? `&colours=${view.colours}` : "");
+
+/** Where the picture of a pane is, between limits that are its own. */
+function ownPath(index) {
+  const shown = layer(view.layers[index]);
+  const bands = view.mode === "false" ? view.rgb.join(",") : view.band;
+  const needsBand = ["band", "false", "difference"].includes(view.mode);
+  return `/api/picture?${stageQuery(shown)}&mode=${view.mode}` + (needsBand ? `&bands=${bands}&stretch=${view.stretch ? 1 : 0}` : "") +
+    (view.mode === "difference" ? `&other=${encodeURIComponent(view.layers[1 - index])}` : "");
+}
+
+/** Where it is between the limits that both panes have: those that were chosen, or else the widest of the two. */
+async function lockedPath(index) {
+  const own = ownPath(index);
+  if (view.low !== null || view.count === 1 || !layer(view.layers[1 - index])) return own + scaleQuery();
+  const legends = await Promise.all([0, 1].map(async (each) => (await fetched(ownPath(each) + scaleQuery())).legend));
+  if (legends.some(({ low }) => low === null)) return own + scaleQuery();
+  const [low, high] = [Math.min(...legends.map((each) => each.low)), Math.max(...legends.map((each) => each.high))];
+  return legends[index].low === low && legends[index].high === high ? own + scaleQuery() : own + scaleQuery(low, high);
 }
 
 on("view", () => {
@@ -250,16 +277,65 @@ on("state", () => {
   }
 });
 
-$("save-view").onclick = () => {
-  const pane = panes[view.count - 1];
-  const whole = h("canvas", { width: pane.canvas.width, height: pane.canvas.height });
+/** The pictures as they are seen, side by side: title, crop, classes, marks and scale. */
+function composite() {
+  const shown = panes.slice(0, view.count), ratio = Math.max(2, devicePixelRatio), gap = 10, line = 22;
+  const style = getComputedStyle(document.body), ink = style.color;
+  const { clientWidth: W, clientHeight: H } = shown[0].box;
+  const whole = h("canvas", { width: ratio * (shown.length * (W + gap) - gap), height: ratio * (H + 2 * line) });
   const context = whole.getContext("2d");
-  context.drawImage(pane.canvas, 0, 0);
-  context.globalAlpha = view.opacity / 100;
-  context.drawImage(pane.over, 0, 0);
-  whole.toBlob((blob) => {
+  context.scale(ratio, ratio);
+  Object.assign(context, { fillStyle: style.backgroundColor, imageSmoothingEnabled: false, font: "13px system-ui, sans-serif", textBaseline: "middle" });
+  context.fillRect(0, 0, whole.width, whole.height);
+  shown.forEach((pane, index) => {
+    const left = index * (W + gap);
+    context.fillStyle = ink;
+    context.fillText([view.layers[index], pane.figures.textContent].filter(Boolean).join(" · "), left, line / 2, W);
+    context.save();
+    context.beginPath();
+    context.rect(left, line, W, H);
+    context.clip();
+    context.translate(left, line);
+    const place = ["left", "top", "width", "height"].map((name) => parseFloat(pane.stack.style[name]));
+    context.drawImage(pane.canvas, ...place);
+    context.globalAlpha = view.opacity / 100;
+    context.drawImage(pane.over, ...place);
+    context.globalAlpha = 1;
+    if (!pane.flat) drawMarks(context, place);
+    context.restore();
+  });
+  const { legend } = shown.at(-1);
+  const limits = legend.low === null ? "" : `   ${short(legend.low)} … ${short(legend.high)}`;
+  const text = `${legend.text}${view.mode === "band" || view.mode === "difference" ? `, ${$("band-value").textContent}` : ""}${limits}`;
+  Object.assign(context, { fillStyle: ink, font: "12px system-ui, sans-serif" });
+  context.fillText(text, 0, H + 1.5 * line);
+  if (legend.low !== null) {
+    const start = context.measureText(text).width + 12, ramp = context.createLinearGradient(start, 0, start + 120, 0);
+    state.maps[legend.map].forEach((stop, index, { length }) => ramp.addColorStop(index / (length - 1), stop));
+    context.fillStyle = ramp;
+    context.fillRect(start, H + 1.5 * line - 5, 120, 10);
+  }
+  return whole;
+}
+
+function drawMarks(context, [left, top, width, height]) {
+  const { scene } = state;
+  view.points.forEach((point, index) => {
+    const x = left + (point.left / scene.width) * width, y = top + (point.top / scene.height) * height;
+    const [across, down] = [(point.width / scene.width) * width, (point.height / scene.height) * height];
+    Object.assign(context, { strokeStyle: point.colour, lineWidth: 2, fillStyle: point.colour, font: "700 12px system-ui, sans-serif" });
+    context.beginPath();
+    if (isPixel(point)) context.arc(x + across / 2, y + down / 2, 5, 0, 2 * Math.PI);
+    else context.rect(x, y, across, down);
+    context.stroke();
+    context.fillText(String(index + 1), x + across + 5, y - 5);
+  });
+}
+
+$("save-view").onclick = () => {
+  composite().toBlob((blob) => {
     const link = URL.createObjectURL(blob);
-    save(link, `${state.scene.name}-${view.layers[view.count - 1]}-${view.mode}.png`.replace(/[^\w.-]+/g, "_"));
+    save(link, `${[state.scene.name, ...view.layers.slice(0, view.count), view.mode].join("-")}.png`.replace(/[^\w.-]+/g, "_"));
     setTimeout(() => URL.revokeObjectURL(link), 10000);
   });
 };

@@ -1,14 +1,14 @@
 // The plots of the explorer: spectra, and how good trial after trial was.
 import { append, chart, nearest } from "./chart.js";
 
-const COLOURS = ["#56b4e9", "#2ec99a", "#cc79a7", "#f0e442", "#ff7f50"];
+const COLOURS = [1, 2, 3, 4, 5].map((number) => `var(--line${number})`);
 const DASHES = ["", "2 3", "8 3 2 3", "4 2", "1 2"];
-const MARGINS = { left: 40, right: 8, top: 8, bottom: 38 };
+const MARGINS = { left: 58, right: 8, top: 8, bottom: 38 };
 
-/** How a layer is drawn: truth white and solid, GAP-TV dashed, the others by colours and dashes of their own. */
+/** How a layer is drawn: truth solid, in the colour of text, GAP-TV dashed, the others by colours and dashes of their own. */
 export function lineStyle(name, index) {
-  if (name === "truth") return { colour: "#ffffff", dash: "", width: 2.4 };
-  if (name.startsWith("gap-tv")) return { colour: "#e69f00", dash: "7 3", width: 1.8 };
+  if (name === "truth") return { colour: "var(--ink)", dash: "", width: 2.4 };
+  if (name === "gap-tv") return { colour: "var(--line6)", dash: "7 3", width: 1.8 };
   const kind = (index + COLOURS.length - 1) % COLOURS.length;
   return { colour: COLOURS[kind], dash: DASHES[kind], width: 1.8 };
 }
@@ -20,7 +20,7 @@ export function spectraPlot(box, lines, scene, band, pick) {
   svg.setAttribute("aria-label", lines.length ? `spectra of ${[...new Set(lines.map((line) => line.name))].join(", ")}` : "no spectrum yet");
   chart(svg, lines.map((line) => ({ ...line, x: axis, y: line.mean })), {
     width: box.clientWidth, height: box.clientHeight, margins: MARGINS, zero: true,
-    label: scene?.wavelengths ? "wavelength (nm)" : "band",
+    label: scene?.wavelengths ? "wavelength (nm)" : "band", vertical: "reflectance",
     strip: axis.map((x, index) => [x, scene?.lights[index] ?? "none"]),
     mark: scene ? axis[band] : null,
   });

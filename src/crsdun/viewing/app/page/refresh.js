@@ -1,9 +1,11 @@
 // Read the server's state anew, and choose what to show of it.
 import { readState } from "./api.js";
-import { emit, stages, state, TRUTH, view } from "./state.js";
+import { notify } from "./dom.js";
+import { emit, on, stages, state, TRUTH, view } from "./state.js";
 
 const SAME = ["name", "bands", "height", "width", "wavelengths"]; // what makes a scene the same as before
 
+/** Returns whether another scene is open than before. */
 export async function refresh() {
   const before = state?.scene;
   await readState();
@@ -25,4 +27,10 @@ export async function refresh() {
   const drawn = emit("state");
   emit("view");
   await drawn;
+  return isNew;
 }
+
+let refreshing = null;
+on("stale", (text) => {
+  refreshing ??= refresh().then((isNew) => { if (isNew) notify(`${text}; it is shown as it is now`); }).finally(() => { refreshing = null; });
+});

@@ -7,6 +7,7 @@ function drawSliders() {
   $("band").value = view.band;
   $("band-value").textContent = scene ? `${bandName(view.band)} · ${view.band + 1}/${scene.bands}` : "";
   $("band").setAttribute("aria-valuetext", $("band-value").textContent);
+  $("band-name").textContent = scene?.wavelengths ? "Wavelength" : "Band";
   $("rgb").hidden = view.mode !== "false";
   $("stretch-field").hidden = view.mode !== "band";
   const count = stages();
@@ -21,6 +22,12 @@ function drawSliders() {
 }
 on("view", drawSliders);
 
+function setMode(mode) {
+  if (mode === view.mode) return;
+  view.mode = $("mode").value = mode;
+  emit("mode");
+}
+
 function change(changes) {
   Object.assign(view, changes);
   return emit("view");
@@ -28,11 +35,11 @@ function change(changes) {
 
 /** Show another band. */
 export function setBand(band) {
-  $("mode").value = "band";
-  change({ mode: "band", band: Math.min(state.scene.bands - 1, Math.max(0, band)) });
+  if (view.mode !== "difference") setMode("band");
+  change({ band: Math.min(state.scene.bands - 1, Math.max(0, band)) });
 }
 
-$("mode").onchange = () => change({ mode: $("mode").value });
+$("mode").onchange = () => { setMode($("mode").value); emit("view"); };
 $("stretch").onchange = () => change({ stretch: $("stretch").checked });
 $("band").oninput = () => setBand(Number($("band").value));
 $("stage").oninput = () => { change({ stage: Number($("stage").value) }); emit("stage"); };
@@ -47,7 +54,7 @@ document.addEventListener("keydown", (event) => {
 });
 $("help").onclick = () => $("help-box").showModal();
 
-on("scene", () => {
+on("scene restored", () => {
   const { bands, lights } = state.scene;
   $("band").max = bands - 1;
   $("band").disabled = bands < 2;
@@ -60,8 +67,8 @@ on("scene", () => {
 
 on("state", () => {
   const { has_truth: hasTruth, detector, layers } = state.scene ?? { layers: [] };
-  const usable = { error: hasTruth, angle: hasTruth, trust: detector, measurement: detector, residual: detector,
+  const usable = { error: hasTruth, angle: hasTruth, trust: detector, measurement: detector, residual: detector, difference: layers.length > 1,
     confidence: layers.some((each) => each.probabilities.includes(true)) };
   for (const option of $("mode").querySelectorAll("option")) option.disabled = option.value in usable && !usable[option.value];
-  if ($("mode").selectedOptions[0].disabled) view.mode = $("mode").value = "colour";
+  if ($("mode").selectedOptions[0].disabled) setMode("colour");
 });
