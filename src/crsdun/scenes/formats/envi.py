@@ -17,7 +17,7 @@ TYPES = {
 }  # fmt: skip
 LENGTHS = {"H": "lines", "W": "samples", "C": "bands"}
 INTERLEAVES = {"bip": "HWC", "bil": "HCW", "bsq": "CHW"}
-FIELDS = {
+FIELDS: dict[str, tuple[str, ...]] = {
     "gain": ("data gain values",),
     "offset": ("data offset values",),
     "no_data": ("data ignore value",),
@@ -58,7 +58,7 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
     data = np.memmap(
         _data_file(header) if header == path else path,
-        dtype=np.dtype(TYPES[int(fields["data type"])]).newbyteorder("<>"[int(fields.get("byte order", 0))]),
+        dtype=np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])]),
         mode="r",
         offset=int(fields.get("header offset", 0)),
         shape=tuple(int(fields[LENGTHS[axis]]) for axis in INTERLEAVES[fields["interleave"].lower()]),
