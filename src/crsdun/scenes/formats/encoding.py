@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ class Encoding:
         return values
 
 
-def encoding_from(fields: Any, names: dict[str, tuple[str, ...]], parse: Callable[[Any], PerBand]) -> Encoding:
+def encoding_from(fields: Any, names: Mapping[str, tuple[str, ...]], parse: Callable[[Any], Any]) -> Encoding:
     """An ``Encoding`` from the fields of a header, or the attributes of a data set.
 
     Args:

@@ -56,9 +56,9 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     if float(fields.get("reflectance scale factor", 1)) != 1:
         metadata["scale"] = float(fields["reflectance scale factor"])
     metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
-    data = np.memmap(
+    data: np.ndarray = np.memmap(
         _data_file(header) if header == path else path,
-        dtype=np.dtype(TYPES[int(fields["data type"])]).newbyteorder("<>"[int(fields.get("byte order", 0))]),
+        dtype=np.dtype(TYPES[int(fields["data type"])]).newbyteorder(">" if fields.get("byte order") == "1" else "<"),
         mode="r",
         offset=int(fields.get("header offset", 0)),
         shape=tuple(int(fields[LENGTHS[axis]]) for axis in INTERLEAVES[fields["interleave"].lower()]),
