@@ -193,15 +193,17 @@ def unit_range(
     return (values, 1.0) if scale == 1 else (values / np.float32(scale), scale)
 
 
-def doubts(array: np.ndarray, file: ArrayFile, name: str) -> tuple[str, str] | None:
+def doubts(
+    array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] | slice = slice(None)
+) -> tuple[str, str] | None:
     """Why a whole stored cube can hardly be read without being told more, and what to do; None where all is well.
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
-    in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean.
+    in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Only ``bands`` count.
     """
     encoding = file.encodings.get(name, Encoding())
     stated = encoding.has_scale or file.metadata.get("scale", 1.0) != 1
-    values = encoding.decode(array)
+    values = encoding.decode(array)[bands]
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None

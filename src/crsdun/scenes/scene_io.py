@@ -48,6 +48,7 @@ def read_scene(
     encoding = file.encodings.get(name, Encoding())
     stored = bands_first(stored, file, known)
     cube, scale = unit_range(stored, file, name, divisor)
+    bands: list[int] | slice = slice(None)
     changes: dict[str, Any] = encoding.summary() | ({} if scale == 1 else {"divided_by": scale})
     if encoding.good_bands and len(encoding.good_bands) == len(cube):
         kept = [band for band, good in enumerate(encoding.good_bands) if good]
@@ -55,8 +56,8 @@ def read_scene(
             raise InputError(f"{file.path} marks all of its bands as bad", "correct its bbl")
         if known is not None and len(known) == len(cube):
             known = tuple(known[band] for band in kept)
-        cube, stored = cube[kept], stored[kept]
-    doubt = None if divisor else doubts(stored, file, name)
+        cube, bands = cube[kept], kept
+    doubt = None if divisor else doubts(stored, file, name, bands)
     if doubt is not None:
         raise InputError(*doubt)
     missing = int(np.isnan(cube).sum())

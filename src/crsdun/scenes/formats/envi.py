@@ -56,7 +56,7 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     if float(fields.get("reflectance scale factor", 1)) != 1:
         metadata["scale"] = float(fields["reflectance scale factor"])
     metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
-    data = np.memmap(
+    data: np.ndarray = np.memmap(
         _data_file(header) if header == path else path,
         dtype=np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])]),
         mode="r",

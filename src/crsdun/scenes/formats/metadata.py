@@ -33,7 +33,7 @@ def separated(values: dict[str, Any]) -> tuple[Arrays, Metadata]:
     arrays = {
         name: value
         for name, value in values.items()
-        if isinstance(value, (np.ndarray, LazyArray)) and value.dtype.kind in "biuf" and value.size
+        if isinstance(value, (np.ndarray, LazyArray)) and value.dtype.kind in "biufc" and value.size
     }
     metadata = json_object(str(np.ravel(values.get(JSON_KEY, ""))[0]))
     names = {name.rpartition("/")[-1].lower(): name for name in reversed(arrays)}

@@ -1,0 +1,243 @@
+"""Files that were once read as something other than their author meant: read right, or refused with the remedy."""
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+import tifffile
+from PIL import Image
+
+from crsdun.errors import InputError
+from crsdun.optics import normalise_frame
+from crsdun.scenes import open_set, read_arrays, read_mask, read_measurement, read_scene
+from crsdun.scenes.dataset_check import check_set
+
+CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
+CODE = (np.random.default_rng(1).random((6, 8)) < 0.5).astype(np.float64)
+CODE[0, :2] = 0, 1
+GREY = np.random.default_rng(2).random((6, 8))
+GREY[0, 0] = 1
+
+
+# -- masks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("open_value", [1, 100, 255])
+def test_the_values_of_a_mask_give_its_scale(tmp_path, dtype, open_value):
+    mask = (CODE * open_value).astype(dtype)
+    np.savez(tmp_path / "both.npz", meas=np.ones((6, 14)), mask=mask)
+    np.save(tmp_path / "mask.npy", mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.npy"), CODE)
+    measurement = read_measurement(tmp_path / "both.npz")
+    np.testing.assert_array_equal(measurement.mask, CODE)
+    assert measurement.provenance.get("mask_divided_by", 1) == open_value
+
+
+def test_a_mask_of_12_bits_in_16(tmp_path):
+    Image.fromarray(np.round(GREY * 4095).astype(np.uint16)).save(tmp_path / "mask.png")
+    np.testing.assert_allclose(read_mask(tmp_path / "mask.png"), GREY, atol=2e-4)
+
+
+def test_transmissions_above_1_are_refused(tmp_path):
+    np.save(tmp_path / "mask.npy", GREY * 100)
+    with pytest.raises(InputError, match="transmissions up to 100, but 1 is open; divide it by 100"):
+        read_mask(tmp_path / "mask.npy")
+
+
+def test_every_page_of_a_mask_is_read(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "mask.tif") as file:
+        for band in CUBE:
+            file.write(band, contiguous=False)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), CUBE)
+
+
+# -- what a file states about its numbers ----------------------------------------------------------------------
+
+
+def write_envi(folder, cube, code, *more, name="e.hdr", encoding="utf-8", byte_order=True):
+    cube.tofile(folder / "e.img")
+    bands, lines, samples = cube.shape
+    header = ["ENVI", f"samples = {samples}", f"lines = {lines}", f"bands = {bands}", f"data type = {code}"]
+    header += ["interleave = bsq", *(["byte order = 0"] if byte_order else []), *more]
+    (folder / name).write_text("\n".join(header), encoding=encoding)
+    return folder / name
+
+
+def test_envi_gain_offset_and_bad_bands(tmp_path):
+    counts = np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16)
+    more = ["data gain values = {1, 2, 3, 4}", "data offset values = {0, 0, 1, 1}", "bbl = {1, 0, 1, 1}"]
+    scene = read_scene(write_envi(tmp_path, counts, 2, *more, "wavelength = {400, 500, 600, 700}"))
+    expected = counts * np.reshape([1.0, 2, 3, 4], (4, 1, 1)) + np.reshape([0.0, 0, 1, 1], (4, 1, 1))
+    np.testing.assert_allclose(scene.cube, expected[[0, 2, 3]])
+    assert scene.wavelengths == (400, 600, 700)
+    assert scene.provenance["bad_bands"] == [1]
+    assert scene.provenance["gain"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_no_data_is_not_light(tmp_path, stated):
+    cube = CUBE.copy()
+    cube[:, 0, :3] = -9999
+    path = write_envi(tmp_path, cube, 4, *(["data ignore value = -9999"] if stated else []))
+    with pytest.raises(InputError, match="12 of 768 values .* are no data" if stated else "12 values down to -9999"):
+        read_scene(path)
+
+
+def test_hdf5_attributes(tmp_path):
+    stored = np.round(CUBE * 10000).astype(np.int16)
+    with h5py.File(tmp_path / "cube.h5", "w") as file:
+        file["cube"] = stored
+        file["cube"].attrs.update({"scale_factor": 2e-4, "add_offset": 0.5, "_FillValue": np.int16(-1)})
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.h5").cube, 2 * CUBE + 0.5, atol=2e-4)
+    with h5py.File(tmp_path / "cube.h5", "r+") as file:
+        file["cube"][0, 0, 0] = -1
+    with pytest.raises(InputError, match="1 of 768 values"):
+        read_scene(tmp_path / "cube.h5")
+
+
+def test_gdal_tags(tmp_path):
+    items = "".join(f'<Item name="SCALE" sample="{band}" role="scale">0.0001</Item>' for band in range(4))
+    tags = [(42112, "s", 0, f"<GDALMetadata>{items}</GDALMetadata>", True), (42113, "s", 0, "-32768", True)]
+    counts = np.round(CUBE * 10000).astype(np.int16)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None, "extratags": tags}
+    tifffile.imwrite(tmp_path / "a.tif", counts, **options)
+    np.testing.assert_allclose(read_scene(tmp_path / "a.tif").cube, CUBE, atol=1e-4)
+    counts[0, 0, 0] = -32768
+    tifffile.imwrite(tmp_path / "b.tif", counts, **options)
+    with pytest.raises(InputError, match="1 of 768 values"):
+        read_scene(tmp_path / "b.tif")
+
+
+def test_integers_without_their_scale(tmp_path):
+    np.save(tmp_path / "cube.npy", np.round(np.moveaxis(CUBE, 0, -1) * 4095).astype(np.uint16))
+    with pytest.raises(InputError, match="without their scale; set divisor: 10000 for"):
+        read_scene(tmp_path / "cube.npy")
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.npy", divisor=4095).cube, CUBE, atol=2e-4)
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    np.save(tmp_path / "cube.npy", CUBE.astype(np.complex64))
+    with pytest.raises(InputError, match="no array of real numbers; save its magnitude"):
+        read_scene(tmp_path / "cube.npy")
+
+
+# -- axes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_map_beside_the_cube_reveals_its_axes(tmp_path):
+    np.savez(tmp_path / "cube.npz", img=np.zeros((6, 20, 9)), gt=np.zeros((6, 20), int))
+    assert read_scene(tmp_path / "cube.npz").cube.shape == (9, 6, 20)
+
+
+def test_an_unclear_axis_can_be_given(tmp_path):
+    scipy.io.savemat(tmp_path / "line.mat", {"img": np.zeros((20, 64, 28))})
+    with pytest.raises(InputError, match="set axes to chw for 20 bands of 64×28, or to hwc for 28 bands of 20×64"):
+        read_scene(tmp_path / "line.mat")
+    for axes, shape in (("hwc", (28, 20, 64)), ("chw", (20, 64, 28)), ("hcw", (64, 20, 28))):
+        assert read_scene(tmp_path / "line.mat", axes=axes).cube.shape == shape
+
+
+def test_a_cube_with_bands_last_in_a_tiff(tmp_path):
+    tifffile.imwrite(tmp_path / "cube.tif", np.moveaxis(CUBE, 0, -1), photometric="minisblack")
+    np.testing.assert_array_equal(read_scene(tmp_path / "cube.tif").cube, CUBE)
+
+
+# -- counts ----------------------------------------------------------------------------------------------------
+
+
+def test_counts_above_the_bit_depth():
+    with pytest.raises(InputError, match="stored in the upper bits of 16; set bits to 16"):
+        normalise_frame(np.array([[0, 16, 65520]], np.uint16), 1, bit_depth=12)
+    with pytest.raises(InputError, match="counts up to 5001, more than 12 bits"):
+        normalise_frame(np.array([[1, 5001]], np.uint16), 1, bit_depth=12)
+
+
+def test_a_picture_of_2_bits_keeps_its_numbers(tmp_path):
+    # A PNG of 4×1 pixels in 2-bit grey: 0, 1, 2, 3.
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def png(depth, kind, row):
+        header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
+        parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+    (tmp_path / "grey.png").write_bytes(png(2, 0, bytes([0b00011011])))
+    assert read_arrays(tmp_path / "grey.png").arrays["image"].tolist() == [[0, 1, 2, 3]]
+    (tmp_path / "colour.png").write_bytes(png(16, 2, bytes(24)))
+    with pytest.raises(InputError, match="16 bits per channel in colour"):
+        read_arrays(tmp_path / "colour.png")
+
+
+# -- data sets -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_with_its_bands_in_another_order_is_refused(tmp_path):
+    for name, order in (("a", (400, 500, 600, 700)), ("b", (700, 600, 500, 400))):
+        np.savez(tmp_path / f"{name}.npz", cube=CUBE, wavelengths=np.array(order, float))
+    (tmp_path / "d.yaml").write_text("cubes: '{name}.npz'\nsplits: {test: ['*']}")
+    assert open_set(tmp_path / "d.yaml", "test")[0].wavelengths == (400, 500, 600, 700)
+    with pytest.raises(InputError, match=r"b\.npz has wavelengths of 700–400 nm"):
+        open_set(tmp_path / "d.yaml", "test")[1]
+
+
+def test_palettes_that_differ_between_files(tmp_path):
+    for name, colours in (("a", [0, 0, 0, 255, 0, 0, 0, 255, 0]), ("b", [0, 0, 0, 0, 255, 0, 255, 0, 0])):
+        np.save(tmp_path / f"{name}.npy", np.moveaxis(CUBE, 0, -1))
+        labels = Image.fromarray((np.arange(12 * 16).reshape(12, 16) % 3).astype(np.uint8)).convert("P")
+        labels.putpalette(colours)
+        labels.save(tmp_path / f"{name}.png")
+    text = "cubes: '{name}.npy'\nlabels: '{name}.png'\nbands: 4\nclasses: [x, y, z]\nsplits: {test: ['*']}"
+    (tmp_path / "d.yaml").write_text(text)
+    assert any("b.png shows 1 as the colour (0, 255, 0)" in line for line in check_set(tmp_path / "d.yaml").problems)
+    with pytest.raises(InputError, match="may stand for other classes; give each class its colour"):
+        open_set(tmp_path / "d.yaml", "test")[1]
+
+
+# -- whole files that were called damaged ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"byte_order": False},
+        {"encoding": "utf-8-sig"},
+        {"encoding": "latin-1", "more": ["description = {Größe}"]},
+        {"name": "e.HDR"},
+        {"more": ["wavelength = {400 nm, 500 nm, 600 nm, 700 nm}"]},
+    ],
+)
+def test_headers_of_envi(tmp_path, details):
+    path = write_envi(tmp_path, CUBE, 4, *details.pop("more", []), **details)
+    for name in (path.name, "e.img"):
+        scene = read_scene(tmp_path / name)
+        np.testing.assert_array_equal(scene.cube, CUBE)
+        assert scene.wavelengths in (None, (400, 500, 600, 700))
+
+
+def test_matlab_structs_sparse_arrays_and_v4(tmp_path):
+    last = np.moveaxis(CUBE, 0, -1)
+    scipy.io.savemat(tmp_path / "s.mat", {"data": {"cube": last, "wavelengths": np.array([400.0, 500, 600, 700])}})
+    scene = read_scene(tmp_path / "s.mat")
+    np.testing.assert_array_equal(scene.cube, CUBE)
+    assert scene.wavelengths == (400, 500, 600, 700)
+    scipy.io.savemat(tmp_path / "sparse.mat", {"mask": scipy.sparse.csc_matrix(CODE)})
+    scipy.io.savemat(tmp_path / "v4.mat", {"mask": CODE}, format="4")
+    for name in ("sparse.mat", "v4.mat"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name), CODE)
+
+
+def test_an_object_beside_the_cube_of_an_npz(tmp_path):
+    np.savez(tmp_path / "cube.npz", cube=CUBE, about=np.array({"a": 1}, dtype=object))
+    assert list(read_arrays(tmp_path / "cube.npz").arrays) == ["cube"]
+
+
+def test_exposures_in_one_array_are_named(tmp_path):
+    scipy.io.savemat(tmp_path / "meas.mat", {"meas": np.zeros((10, 6, 14))})
+    with pytest.raises(InputError, match="several exposures, or a cube; save each exposure"):
+        read_measurement(tmp_path / "meas.mat")
