@@ -205,6 +205,8 @@ def test_two_tabs_of_a_browser(page, link):
     band = pixels(page)
     assert band != pixels(other)
     for tab, name in ((page, "test_000"), (other, "test_019")):
+        tab.bring_to_front()
+        tab.wait_for_function("() => location.hash.includes('band=15')")
         tab.reload()
         tab.wait_for_selector("body[data-ready]")
         assert name in tab.locator("#scene").inner_text(), "a reload keeps the workspace"

@@ -24,7 +24,7 @@ DIVERGING = "RdBu_r"  # readable for colour-blind eyes, as the sequential one
 COLOUR_MAPS = ("gray", SEQUENTIAL, "viridis", "cividis", DIVERGING)
 COMPARED = ("error", "angle", "confidence", "trust", "residual")  # modes that an estimate has and the truth has not
 MEASUREMENT_BLACK_AND_WHITE = (1, 99)  # percentiles
-BINS = 64  # of histograms
+BINS, MOST_COUNTED = 64, 30_000  # of histograms, and about how many values they count
 MOST_MAPS = 4  # that a scene keeps
 
 
@@ -33,7 +33,7 @@ class Legend:
     """What a picture shows; of a map also its range, its colour map, and how often which value occurs.
 
     Attributes:
-        counts: of the values in ``BINS`` intervals of the same width from ``least`` to ``most``.
+        counts: of the values, or of a sample of many, in ``BINS`` intervals of one width from ``least`` to ``most``.
     """
 
     text: str
@@ -76,12 +76,14 @@ class ValueMap:
         """As a picture; None is as it is shown by itself."""
         low, high = self.low if low is None else low, self.high if high is None else high
         colours = colours or self.colours
-        scaled = np.nan_to_num((self.values - low) * (255 / (high - low or 1)), nan=0, posinf=255, neginf=0)
-        known = self.values[np.isfinite(self.values)]
+        scaled = (self.values - low) * (255 / (high - low or 1))
+        finite = np.isfinite(self.values)
+        known = self.values if finite.all() else self.values[finite]
         least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-        counts, _ = np.histogram(known, BINS, (least, most if most > least else least + 1))
+        sample = known[:: max(1, known.size // MOST_COUNTED)]
+        counts, _ = np.histogram(sample, BINS, (least, most if most > least else least + 1))
         legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
-        return Picture(np.clip(scaled, 0, 255).astype(np.uint8), legend, colours)
+        return Picture(np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8), legend, colours)
 
 
 def render(scene: OpenScene, request: PictureRequest) -> Picture:

@@ -147,6 +147,7 @@ def _warm_up() -> None:
     """Load what the first picture needs before somebody waits for it."""
     try:
         scene = simulate(read_sample(next(iter(SAMPLES))), SimulatedCamera())
-        pictures.render(scene, PictureRequest(TRUTH, None, "colour", (0,))).png()
+        for mode in ("colour", "band"):
+            pictures.render(scene, PictureRequest(TRUTH, None, mode, (0,))).png()
     except Exception as error:  # opening the sample will report it
         print(f"crsdun: {error}", file=sys.stderr)

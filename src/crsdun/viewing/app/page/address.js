@@ -53,9 +53,15 @@ export function restore(hash) {
   emit("points");
 }
 
-let timer = null;
+let timer = null, last = -SETTLED_MS;
+function write() {
+  [timer, last] = [null, performance.now()];
+  history.replaceState(null, "", `#${written()}`);
+}
 on("view points state active", () => {
-  clearTimeout(timer);
-  timer = setTimeout(() => history.replaceState(null, "", `#${written()}`), SETTLED_MS);
+  if (timer !== null) return;
+  const rest = last + SETTLED_MS - performance.now();
+  if (rest > 0) timer = setTimeout(write, rest);
+  else write();
 });
 addEventListener("hashchange", () => restore(location.hash));

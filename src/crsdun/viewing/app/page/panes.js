@@ -256,7 +256,8 @@ function ownPath(index) {
 /** Where it is between the limits that both panes have: those that were chosen, or else the widest of the two. */
 async function lockedPath(index) {
   const own = ownPath(index);
-  if (view.low !== null || view.count === 1 || !layer(view.layers[1 - index])) return own + scaleQuery();
+  const shared = ["colour", "false"].includes(view.mode) || (view.mode === "band" && layer(TRUTH)); // by the server
+  if (shared || view.low !== null || view.count === 1 || !layer(view.layers[1 - index])) return own + scaleQuery();
   const legends = await Promise.all([0, 1].map(async (each) => (await fetched(ownPath(each) + scaleQuery())).legend));
   if (legends.some(({ low }) => low === null)) return own + scaleQuery();
   const [low, high] = [Math.min(...legends.map((each) => each.low)), Math.max(...legends.map((each) => each.high))];
