@@ -72,7 +72,8 @@ function drawResults() {
       ["SAM", metrics.sam_deg && `${metrics.sam_deg.toFixed(1)}°`], ["mIoU", isNumber(metrics.miou_present) && metrics.miou_present.toFixed(3)],
       ["residual", isNumber(metrics.data_residual) && `${(100 * metrics.data_residual).toFixed(2)} %`], ["time", each.seconds && `${each.seconds.toFixed(1)} s`]];
     return h("div", { className: "result" }, h("span", { className: "swatch", style: { background: lineStyle(each.name, index).colour } }), h("b", {}, each.name),
-      h("div", { className: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => h("span", {}, name, h("b", {}, value)))));
+      h("div", { className: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => h("span", {}, name, h("b", {}, value)))),
+      ...(metrics.warning ? [h("p", { className: "bad" }, `Do not rely on this result: ${metrics.warning}.`)] : []));
   }));
   if (!results.length) {
     const hasMeasurement = state.scene?.detector;
