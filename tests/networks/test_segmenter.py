@@ -83,5 +83,5 @@ def test_what_is_no_cube_is_refused():
         network(torch.zeros(1, 5, 8, 8))
     with pytest.raises(InputError, match="a measurement its camera"):
         network(torch.zeros(1, 32, 38))
-    with pytest.raises(InputError, match="Seg needs classes of at least 1, not None"):
+    with pytest.raises(InputError, match="classes takes a whole number, not None"):
         crsdun.create("seg_1stg", bands=4)

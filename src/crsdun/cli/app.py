@@ -23,23 +23,9 @@ def add(commands: Commands) -> None:
         "files", type=Path, nargs="*", help="measurements, masks, scenes, weights; or folders of crsdun reconstruct"
     )
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, here only)")
-    app.add_argument("--port", type=port, default=8628, help="port to listen on; 0 for any free one (default: 8628)")
-    app.add_argument(
-        "--limit", type=megabytes, default=1024, metavar="MB", help="largest file to upload (default: 1024)"
-    )
+    app.add_argument("--port", type=int, default=8628, help="port to listen on; 0 for any free one (default: 8628)")
+    app.add_argument("--limit", type=int, default=1024, metavar="MB", help="largest file to upload (default: 1024)")
     app.add_argument("--no-browser", action="store_true", help="print the link without opening it")
-
-
-def port(text: str) -> int:
-    if not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port, 0 to 65535")
-    return int(text)
-
-
-def megabytes(text: str) -> int:
-    if not 1 <= int(text) <= 10**9:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of megabytes")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> None:

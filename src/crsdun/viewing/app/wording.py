@@ -33,6 +33,8 @@ CONTROLS = {
     "host": "address when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",
+    "axes": "the axes of crsdun reconstruct",
+    "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
 }
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
