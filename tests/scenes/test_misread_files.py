@@ -123,6 +123,12 @@ def test_complex_numbers_are_refused(tmp_path):
         read_scene(tmp_path / "cube.npy")
 
 
+def test_a_unit_that_contradicts_its_values(tmp_path):
+    more = ["wavelength = {0.4, 0.5, 0.6, 0.7}", "wavelength units = Nanometers"]
+    with pytest.raises(InputError, match=r"wavelengths of 0\.4–0\.7 in nanometers: no camera's; correct the unit"):
+        read_scene(write_envi(tmp_path, CUBE, 4, *more))
+
+
 # -- axes ------------------------------------------------------------------------------------------------------
 
 
