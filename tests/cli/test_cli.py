@@ -609,13 +609,14 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--bands", "--bits", "--dark", "--device", "--engine", "--exposure", "--help", "--iterations", "--json",
-            "--key", "--mask", "--mask-key", "--method", "--offsets", "--out", "--overlap", "--overwrite",
+            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--help",
+            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
+            "--overlap", "--overwrite",
             "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
-            "--binomial-bits", "--bits", "--help", "--json", "--key", "--mask", "--mask-key", "--out", "--overwrite",
-            "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
+            "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
+            "--out", "--overwrite", "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [
@@ -631,8 +632,9 @@ def test_options_stay_what_they_are():
         ],
         "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
         "explain": [
-            "--bands", "--bits", "--class", "--dark", "--device", "--exposure", "--help", "--json", "--key", "--mask",
-            "--mask-key", "--offsets", "--out", "--overwrite", "--pixel", "--step", "--truth", "--truth-key",
+            "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--help",
+            "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
+            "--step", "--truth", "--truth-key",
             "--wavelengths", "--weights", "--white",
         ],
         "data": ["--help"],
