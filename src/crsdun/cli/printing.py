@@ -111,7 +111,7 @@ def result_line(result: Reconstruction, out: Path) -> str:
         f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
         f"data residual {metrics['data_residual']:.2%}"
     )
-    if "psnr_db" in metrics:
+    if metrics.get("psnr_db") is not None:
         ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
         line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:

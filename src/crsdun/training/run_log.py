@@ -63,12 +63,9 @@ class RunLog:
     def _add(self, name: str, group: str, row: LogRow) -> None:
         path = self.folder / name
         try:
-            fresh = not path.exists()
+            columns = _columns(path, row)
             with path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if fresh:
-                    writer.writeheader()
-                writer.writerow({key: _short(value) for key, value in row.items()})
+                csv.DictWriter(file, columns).writerow({key: _short(value) for key, value in row.items()})
         except OSError as error:
             raise InputError(
                 f"could not write {path}: {error}", "free some space and give the same command again"
@@ -77,6 +74,29 @@ class RunLog:
             for key, value in row.items():
                 if key != "step" and value is not None:
                     self.board.add_scalar(f"{group}/{key}", value, row["step"])
+
+
+def _columns(path: Path, row: LogRow) -> list[str]:
+    """The columns of a table, which afterwards exists and has those of the row.
+
+    The parts of a network have figures of their own.
+    """
+    columns: list[str] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file), [])
+    missing = [name for name in row if name not in columns]
+    if missing:
+        rows = []
+        if columns:
+            with path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+        columns += missing
+        with atomic_file(path) as part, part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+    return columns
 
 
 def _cut(path: Path, step: int, notify: Callable[[str], None]) -> None:

@@ -49,7 +49,8 @@ def overview(result: Reconstruction) -> list[Panel]:
     panels = [Panel("Measurement", measurement_picture(result.measurement.frame))]
     if truth is not None:
         panels.append(Panel("Truth", picture(truth)[0]))
-    subtitle = f"{result.metrics['psnr_db']:.2f} dB" if truth is not None else f"{result.record['seconds']:.1f} s"
+    psnr = result.metrics.get("psnr_db")
+    subtitle = f"{result.record['seconds']:.1f} s" if psnr is None else f"{psnr:.2f} dB"
     panels.append(Panel(result.record["method"], picture(scene, like=truth)[0], subtitle))
     if truth is not None:
         panels.append(Panel("Error", error_map(scene.cube, truth.cube), "RMSE over bands"))
