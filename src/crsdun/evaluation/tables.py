@@ -31,11 +31,21 @@ class StoredData(TypedDict):
     fingerprint: str
 
 
+class StoredNoise(TypedDict, total=False):
+    """Of the detector, and its seed; empty if there is none."""
+
+    photons: float
+    read_sigma: float
+    bits: int
+    binomial_bits: int
+    seed: int
+
+
 class StoredCamera(TypedDict):
     """``step`` or ``offsets`` is there as well."""
 
     mask: str
-    noise: dict[str, float]
+    noise: StoredNoise
 
 
 class StoredDispersion(StoredCamera, total=False):
@@ -201,7 +211,13 @@ def shown(evaluation: Evaluation) -> list[str]:
 def caption(evaluation: Evaluation) -> str:
     """What the numbers of a table are, in one line."""
     camera, count = evaluation.camera, len(evaluation.scenes)
-    noise = ", ".join(f"{name} {value}" for name, value in camera["noise"].items()) or "none"
+    noise = (
+        ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in camera["noise"].items()
+        )
+        or "none"
+    )
     dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
     return (
         f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, "
