@@ -153,7 +153,8 @@ def test_one_file_of_a_batch_stops_no_other(capsys):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_command_leaves_nothing_behind(number):
     script = (
-        "import sys, time\nfrom crsdun.cli import main, info\nfrom crsdun.storage import atomic_folder\n"
+        "import signal, sys, time\nfrom crsdun.cli import main, info\nfrom crsdun.storage import atomic_folder\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # nohup would have it ignored
         "def run(options):\n    with atomic_folder('out'):\n        print('ready', flush=True); time.sleep(60)\n"
         "info.run = run\nsys.exit(main(['info', 'x']))"
     )
