@@ -64,7 +64,7 @@ def check_budget(size: float, what: str, remedy: str = "make it smaller") -> Non
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice; PyTorch has no exception type of its own for it on CPUs."""
+    """Whether an error says that memory ran out; PyTorch has no exception type of its own for it on CPUs."""
     name = type(error).__name__
     signs = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
     return isinstance(error, MemoryError) or (
