@@ -125,6 +125,8 @@ def print_explanation(explanation: Explanation, pictures: list[str], out: Path) 
             table.add_row(label, *("–" if value is None else form.format(value) for value in values))
     printed = console()
     printed.print(table)
+    if explanation.class_note:
+        printed.print(explanation.class_note, markup=False)
     if not explanation.blocks:
         printed.print("this network has no cross-aggregation, so where it looks cannot be shown")
     for each in pictures:

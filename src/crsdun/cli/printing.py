@@ -116,6 +116,10 @@ def result_line(result: Reconstruction, out: Path) -> str:
         line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
+    if "voxels_without_data" in metrics:
+        line += f"; {metrics['voxels_without_data']} voxels of the truth hold no data and count nowhere"
+    if "class_note" in metrics:
+        line += f"; {metrics['class_note']}"
     if result.warning is not None:
         line += f"\nWARNING: do not rely on this result: {result.warning}"
     return line

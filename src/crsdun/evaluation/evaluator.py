@@ -12,6 +12,7 @@ from torch import Tensor, distributed
 
 from crsdun import provenance
 from crsdun.errors import InputError
+from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
@@ -71,7 +72,8 @@ class Evaluation:
         classes: for each class its number, name and ``class_scores`` in the last stage; empty without classes.
         confusion: (N,N), pixels, true × estimated class; empty without classes.
         scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
-            classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0.
+            classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0; where the
+            scene lacks data, ``voxels_without_data``.
         record: how the figures were made.
     """
 
@@ -89,6 +91,11 @@ class Evaluation:
     def figures(self) -> dict[str, Any]:
         """Of the last stage."""
         return self.stages[-1]
+
+    @property
+    def missing(self) -> int:
+        """The number of voxels of all scenes that hold no data and count nowhere."""
+        return sum(row.get("voxels_without_data", 0) for row in self.scenes)
 
 
 # Most classes do not occur in a single scene, so the paper's mean over all classes is meaningless there.
@@ -180,14 +187,9 @@ def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str
     if not scenes.class_names or not method.class_count:
         return ()
     remedy = "use weights for these classes, or compare only the cubes with <cubes_only>"
-    if len(scenes.class_names) != method.class_count:
-        raise InputError(
-            f"these weights know {method.class_count} classes but {scenes.name} has {len(scenes.class_names)}", remedy
-        )
-    trained = method.card.class_names
-    if trained is not None and trained != scenes.class_names:
-        ours, theirs = next(pair for pair in zip(trained, scenes.class_names, strict=True) if pair[0] != pair[1])
-        raise InputError(f"{theirs!r} of {scenes.name} has the place of {ours!r} in these weights", remedy)
+    difference = legend_difference(method.card.class_names, method.class_count, scenes.class_names, scenes.name)
+    if difference is not None:
+        raise InputError(difference, remedy)
     return scenes.class_names
 
 
@@ -218,6 +220,8 @@ def _judge(result: SceneResult, stages: Sequence[Score]) -> dict[str, Any]:
             figures, confusion = score(x[0], truth, None if theta is None else theta[0], classes)
     row = {"name": result.name, "seconds": round(result.run.seconds, 4), "data_residual": result.run.residual}
     row |= {name: value for name, value in figures.items() if name in SCENE_FIGURES}
+    if result.scene.missing:
+        row["voxels_without_data"] = result.scene.missing
     if "accuracy" in figures:
         row["confusion"] = [[*place, int(confusion[tuple(place)])] for place in confusion.nonzero().tolist()]
     return row

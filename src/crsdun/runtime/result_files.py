@@ -57,6 +57,8 @@ class StoredMetrics(StoredResidual, total=False):
     miou_present: float | None
     accuracy: float | None
     protocol: str
+    voxels_without_data: int
+    class_note: str
 
 
 def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:

@@ -108,13 +108,25 @@ class OpenScene:
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
 
     def with_layers(self, layers: Sequence[Layer]) -> OpenScene:
-        """The same scene with more layers, and what the weights of the first one know where the files say less."""
-        known = self if layers[0].result is None else layers[0].result.scene
+        """The same scene with more layers, and what the weights of the first one know where the files say less.
+
+        A truth whose classes have another legend than the weights loses them.
+        """
+        result = layers[0].result
+        known = self if result is None else result.scene
+        truth, layers_before, class_names, notes = self.truth, self.layers, self.class_names, self.notes
+        if result is not None and "class_note" in result.metrics and result.truth is not None:
+            notes = [*dict.fromkeys([*notes, result.metrics["class_note"]])]
+            if result.truth.classes is None:
+                truth, class_names = result.truth, known.class_names
+                layers_before = {name: layer for name, layer in layers_before.items() if name != TRUTH}
         return replace(
             self,
-            layers={**self.layers, **{each.name: each for each in layers}},
+            truth=truth,
+            layers={**layers_before, **{each.name: each for each in layers}},
             wavelengths=self.wavelengths or known.wavelengths,
-            class_names=self.class_names or known.class_names,
+            class_names=class_names or known.class_names,
+            notes=notes,
         )
 
     def add_results(self, other: OpenScene) -> None:
