@@ -75,7 +75,7 @@ def test_everything_wrong_is_found_in_one_run(copy):
         f"{names[0]} has no label map",
         f"{names[1]} has no cube",
         f"{names[2]} has no cube (visible_28/{names[2]}.npy holds (32, 32, 27), expected 28, 34 or 204 bands)",
-        f"{names[3]}.npy holds 2 NaN or infinite values",
+        f"{names[3]}.npy: the cube of '{names[3]}' holds 1 infinite value;",
         f"{names[4]}.png holds the unknown colour [255, 255, 255] at row 30, column 31;",
         f"{names[5]}.png has 20×32 pixels but its cube 32×32",
         f"{names[6]}.png begins like PNG but cannot be read",
@@ -85,7 +85,7 @@ def test_everything_wrong_is_found_in_one_run(copy):
     assert len(check.problems) == 8
     # Files of incomplete scenes are hashed as well.
     assert len(check.hashes) == 2 * 13 + 2 - 2
-    assert check.splits["train"].not_finite + check.splits["validation"].not_finite == 2
+    assert check.splits["train"].missing + check.splits["validation"].missing == 1
 
 
 def test_wrong_orientation_of_all_is_reported_once(copy):

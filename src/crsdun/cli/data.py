@@ -126,7 +126,7 @@ def counted(counts: Counter[str]) -> str:
 
 
 def value_range(statistics: SplitStatistics) -> str:
-    if statistics.values == statistics.not_finite:
+    if statistics.low > statistics.high:
         return "–"
     return f"{statistics.low:.4g} … {statistics.high:.4g}"
 
@@ -138,7 +138,7 @@ ROWS = {
     "stored as": lambda statistics: counted(statistics.types),
     "values": value_range,
     "above 1": lambda statistics: f"{statistics.above_one / statistics.values:.1%}" if statistics.values else "–",
-    "NaN or infinite": lambda statistics: str(statistics.not_finite),
+    "without data": lambda statistics: str(statistics.missing),
     "label maps": lambda statistics: counted(statistics.labels),
     "orientation": lambda statistics: counted(statistics.orientations),
 }

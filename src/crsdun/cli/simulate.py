@@ -58,10 +58,17 @@ def run(options: argparse.Namespace) -> None:
         "min": low,
         "max": high,
     }
+    if scene.missing:
+        values |= {"voxels_without_data": scene.missing, "incomplete_pixels": measurement.incomplete}
     line = (
         f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name} at step {exposure.step:g}, "
         f"values {low:.3g} to {high:.3g}, stored with its mask"
     )
+    if scene.missing:
+        line += (
+            f"; {scene.missing} of {scene.cube.size} voxels hold no data and send no light, which "
+            f"{measurement.incomplete} of {rows * columns} pixels lack"
+        )
     print_result(values, line, options.json)
 
 

@@ -82,6 +82,7 @@ class StoredScene(StoredSceneName, total=False):
     miou_present: float | None
     accuracy: float | None
     confusion: list[list[int]]
+    voxels_without_data: int
 
 
 class StoredEvaluation(TypedDict):
@@ -219,8 +220,9 @@ def caption(evaluation: Evaluation) -> str:
         or "none"
     )
     dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
+    missing = f" ({evaluation.missing} voxels without data left out)" if evaluation.missing else ""
     return (
-        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, "
+        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}{missing}, mask {camera['mask']}, "
         f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
     )
 

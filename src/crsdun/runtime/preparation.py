@@ -183,7 +183,7 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
     """The true scene as this camera samples it.
 
     Raises:
-        InputError: it has another size, or other bands and does not know its wavelengths.
+        InputError: it has another size, other bands and does not know its wavelengths, or too little data on these.
     """
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     if truth.bands == camera.bands and None in (
@@ -193,6 +193,7 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
         truth = replace(truth, wavelengths=ascending)
     if ascending and truth.wavelengths and ascending != truth.wavelengths:
         truth = truth.resampled(ascending)
+        truth.check_data()
     expected = (camera.bands, camera.height, camera.width)
     if truth.cube.shape != expected:
         raise InputError(

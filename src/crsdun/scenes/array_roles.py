@@ -22,6 +22,8 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "measurement": ((2,), "(height, width)", ("measurement", "meas_real", "meas", "y", "frame")),
     "mask": ((2, 3), "(height, width), or with bands", ("mask", "coded_aperture")),
     "class map": ((2,), "(height, width)", ("classes", "class_map", "labels", "label", "gt", "ground_truth")),
+    # Of a measurement: where it received all light.
+    "valid pixels": ((2,), "(height, width)", ("valid",)),
     # The mask as each band sees it on the detector; a camera makes it from the mask.
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
 }

@@ -27,9 +27,11 @@ class Measurement:
         step: dispersion in pixels per band; None where unknown.
         name: what to call the measurement in tables and pictures.
         provenance: where the measurement came from and what was done to it.
+        valid: (H,Wm) bool, which pixels received all of the scene's light; the others lack that of voxels without
+            data, which a simulation takes for black. None where all did.
 
     Raises:
-        InputError: the frame is not 2-D, or holds NaN or infinity.
+        InputError: the frame is not 2-D, or holds NaN or infinity, or ``valid`` has another shape.
     """
 
     frame: np.ndarray
@@ -38,6 +40,7 @@ class Measurement:
     step: float | None = None
     name: str = "measurement"
     provenance: dict[str, Any] = field(default_factory=dict)
+    valid: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 2 or 0 in self.frame.shape:
@@ -56,6 +59,19 @@ class Measurement:
             object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
         if self.mask is not None:
             object.__setattr__(self, "mask", np.ascontiguousarray(self.mask, dtype=np.float32))
+        if self.valid is not None:
+            if self.valid.shape != self.frame.shape:
+                raise InputError(
+                    f"the map of valid pixels of {self.name!r} has shape {self.valid.shape}, its frame "
+                    f"{self.frame.shape}",
+                    "give both the same size",
+                )
+            object.__setattr__(self, "valid", np.ascontiguousarray(self.valid, dtype=bool))
+
+    @property
+    def incomplete(self) -> int:
+        """The number of pixels that lack light of voxels without data."""
+        return 0 if self.valid is None else self.valid.size - int(self.valid.sum())
 
 
 def read_measurement(
@@ -88,14 +104,19 @@ def read_measurement(
         step=file.metadata.get("step"),
         name=file.metadata.get("name", file.path.stem),
         provenance=provenance,
+        valid=next((each for other, each in file.arrays.items() if _is_validity(other, each, frame)), None),
     )
+
+
+def _is_validity(name: str, array: np.ndarray, frame: np.ndarray) -> bool:
+    return role_by_name(name, array) == "valid pixels" and array.shape == frame.shape
 
 
 def write_measurement(measurement: Measurement, path: str | Path, overwrite: bool = False) -> None:
     """Write a measurement in the format of the suffix; ``read_measurement`` returns it.
 
-    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr leave out the mask, .npy
-    everything but the frame.
+    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr leave out the mask and
+    the map of valid pixels, .npy everything but the frame.
 
     Raises:
         InputError: the suffix is unknown, the frame for a .png is not uint8 or uint16, the file exists, or the disk
@@ -104,6 +125,8 @@ def write_measurement(measurement: Measurement, path: str | Path, overwrite: boo
     arrays = {"measurement": measurement.frame}
     if measurement.mask is not None:
         arrays["mask"] = measurement.mask
+    if measurement.valid is not None:
+        arrays["valid"] = measurement.valid.astype(np.uint8)
     metadata = {
         "name": measurement.name,
         "provenance": measurement.provenance,

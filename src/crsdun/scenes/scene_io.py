@@ -29,6 +29,7 @@ def read_scene(
     The bands may be the last axis, as in nearly all files of the field, or the first (see ``bands_first``).
     Gains and offsets that the file states are applied, 8- and 16-bit integers without them divided by the largest
     value of their type, bands marked bad left out, and the bands sorted by wavelength; the provenance records it.
+    Voxels without data, as the file states, or NaN, are NaN in the scene.
 
     Args:
         key: name of the cube; None takes the only 3-D array or the one with a known name (img_expand, cube …).
@@ -40,7 +41,7 @@ def read_scene(
 
     Raises:
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
-            its scale; or a part of the cube holds no data.
+            its scale; or too much of the cube holds no data (``Scene.check_data``).
     """
     file = with_axes(read_arrays(path), axes)
     name, stored = find_array(file, "cube", key)
@@ -60,11 +61,6 @@ def read_scene(
     doubt = None if divisor else doubts(stored, file, name, bands)
     if doubt is not None:
         raise InputError(*doubt)
-    missing = int(np.isnan(cube).sum())
-    if missing and (encoding.no_data or "valid_range" in changes):
-        raise InputError(
-            f"{missing} of {cube.size} values in {file.path} are no data, as it states", "crop or fill them first"
-        )
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
         stored_order = known
         cube, known = ascending_bands(cube, known)
@@ -81,7 +77,7 @@ def read_scene(
     class_names = class_file.metadata.get("class_names")
 
     origin = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
-    return Scene(
+    scene = Scene(
         cube,
         wavelengths=known,
         classes=class_map,
@@ -89,6 +85,8 @@ def read_scene(
         name=file.metadata.get("name", file.path.stem),
         provenance={**origin, **changes},
     )
+    scene.check_data()
+    return scene
 
 
 def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_version: str | None = None) -> None:

@@ -45,7 +45,7 @@ def choose_boxes(cube: np.ndarray, count: int = 2) -> list[Box]:
     """Squares of a fifth of the scene's side where a cube (C,H,W) has most detail; they do not overlap."""
     H, W = cube.shape[1:]
     side = max(1, min(H, W) // 5)
-    light = cube.mean(0)
+    light = np.nan_to_num(cube).mean(0)
     steps = [np.diff(light, axis=axis, append=light.take([-1], axis)) for axis in (0, 1)]
     detail = uniform_filter(np.hypot(*steps), size=side, mode="constant")
     half = side // 2

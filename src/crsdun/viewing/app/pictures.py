@@ -16,7 +16,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
 from crsdun.viewing.app.spectra import check_inside
-from crsdun.viewing.colour import css_colour, false_colour, picture
+from crsdun.viewing.colour import NO_DATA, css_colour, false_colour, picture
 from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
 from crsdun.viewing.display import error_map, upper_limit
 
@@ -83,7 +83,12 @@ class ValueMap:
         sample = known[:: max(1, known.size // MOST_COUNTED)]
         counts, _ = np.histogram(sample, BINS, (least, most if most > least else least + 1))
         legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
-        return Picture(np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8), legend, colours)
+        image = np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8)
+        if finite.all():
+            return Picture(image, legend, colours)
+        image = np.array(_palette(colours), np.uint8).reshape(-1, 3)[image]
+        image[~finite] = NO_DATA
+        return Picture(image, legend)
 
 
 def render(scene: OpenScene, request: PictureRequest) -> Picture:
