@@ -1,5 +1,6 @@
 """Classes are compared only where a truth and a method mean the same by their numbers."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import crsdun
 from crsdun import cli
 from crsdun.optics import Exposure, ModelCard
 from crsdun.runtime import Preparation, decode, explain, simulate
-from crsdun.scenes import Scene, write_measurement, write_scene
+from crsdun.scenes import Scene, read_scene, write_measurement, write_scene
 from crsdun.viewing.app.open_scene import TRUTH, OpenScene, layer_of
 from tests.evaluation.scenes import NAMES, PaintedSet
 
@@ -71,7 +72,7 @@ def test_another_legend_is_not(network, truth, words):
 
 def test_numbers_alone_are_compared_and_it_is_said(network):
     result = decoded(network, replace(SCENE, class_names=None))
-    words = "class names are not compared: {} none, and label 0 is taken for the background"
+    words = "class names are not compared: {} none; label 0 is taken for the background"
     assert result.metrics["class_note"] == words.format("the truth has")
     assert result.metrics["accuracy"] == decoded(network, SCENE).metrics["accuracy"]
     assert decoded(network, SCENE, class_names=None).metrics["class_note"] == words.format("these weights have")
@@ -98,6 +99,22 @@ def test_the_explorer_shows_no_class_of_the_one_under_a_name_of_the_other(networ
     same = decoded(network, SCENE)
     scene = OpenScene("a", same.scene.wavelengths, same.measurement, same.camera, SCENE)
     assert scene.with_layers([layer_of(same, "weights")]).layers[TRUTH].class_maps[0] is not None
+
+
+def test_a_label_that_means_unknown_is_asked_for(network, tmp_path, capsys):
+    crsdun.save(network, tmp_path / "w.safetensors", class_names=NAMES)
+    write_measurement(simulate(SCENE, Exposure()), tmp_path / "y.npz")
+    np.savez(tmp_path / "truth.npz", img=np.moveaxis(SCENE.cube, 0, -1), classes=SCENE.classes)
+    paths = {name: str(tmp_path / name) for name in ("y.npz", "w.safetensors", "truth.npz")}
+    command = ["reconstruct", paths["y.npz"], "--weights", paths["w.safetensors"], "--truth", paths["truth.npz"]]
+    metrics = {}
+    for name, more in (("background", []), ("unknown", ["--unlabelled", "0"])):
+        assert cli.main([*command, "--out", str(tmp_path / name), *more, "--json"]) == 0
+        metrics[name] = json.loads(capsys.readouterr().out)
+    estimate = read_scene(tmp_path / "unknown" / "cube.npz").classes
+    for name, known in (("background", SCENE.classes >= 0), ("unknown", SCENE.classes > 0)):
+        expected = (estimate == SCENE.classes)[known].mean()
+        assert metrics[name]["accuracy"] == pytest.approx(expected), name
 
 
 def test_reconstruct_says_it_in_one_line(network, tmp_path, capsys):

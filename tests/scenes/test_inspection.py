@@ -42,7 +42,7 @@ def test_describe(tmp_path):
     assert meas.mean == pytest.approx(frame[np.isfinite(frame)].mean())
     assert file.fitting_cameras(meas) == [(7, 1), (4, 2), (3, 3), (2, 6)]
     plain = json.loads(json.dumps(file.to_json()))
-    assert list(plain) == ["path", "format", "arrays", "wavelengths", "metadata"]
+    assert list(plain) == ["path", "format", "arrays", "wavelengths", "metadata", "label_notes"]
     assert plain["wavelengths"] == {"first": 400, "last": 600, "number": 3}
     assert plain["arrays"][1]["fitting_cameras"][1] == {"bands": 4, "step": 2}
     assert plain["arrays"][2] == {

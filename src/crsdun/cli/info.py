@@ -59,6 +59,8 @@ def print_arrays(file: FileDescription) -> None:
             scene = "behind its mask" if file.first("mask") else "if the scene is square"
             fits = ", ".join(f"{bands} bands at step {step}" for bands, step in cameras)
             out.print(f"{array.key}, {scene}: {fits}", markup=False)
+    for note in file.label_notes:
+        out.print(note, markup=False)
     if file.wavelength_problem:
         out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
     elif file.wavelengths:

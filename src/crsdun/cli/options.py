@@ -88,6 +88,9 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--truth-key", help="name of the true cube in its file")
     array_options(command, "the true cube")
+    command.add_argument(
+        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
+    )
     device_option(command)
 
 
@@ -159,12 +162,13 @@ def pipeline_from(
     from crsdun.runtime import Pipeline, Preparation
     from crsdun.scenes import read_mask
 
-    given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure", "truth_key", "axes", "divisor")
+    given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
+    given_of_truth = ("truth_key", "axes", "divisor", "unlabelled")
     preparation = Preparation(
         mask=None if options.mask is None else read_mask(options.mask, options.mask_key, options.axes),
         dark=frame_from(options.dark),
         white=frame_from(options.white),
-        **{name: getattr(options, name) for name in given},
+        **{name: getattr(options, name) for name in (*given, *given_of_truth)},
     )
     return Pipeline(method, preparation, options.truth, run_options, engine, notify)
 

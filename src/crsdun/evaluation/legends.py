@@ -51,5 +51,5 @@ def comparable_truth(truth: Scene | None, method: Method) -> tuple[Scene | None,
         return replace(truth, classes=None, class_names=None), f"classes are not compared: {difference}"
     if truth.class_names is None or known is None:
         whose = "the truth has" if truth.class_names is None else "these weights have"
-        return truth, f"class names are not compared: {whose} none, and label 0 is taken for the background"
+        return truth, f"class names are not compared: {whose} none; label 0 is taken for the background"
     return truth, None

@@ -46,6 +46,7 @@ class Preparation:
         exposure: exposure time relative to that of the white reference.
         truth_key: name of the true cube in its file.
         axes, divisor: of the true cube in its file, see ``read_scene``.
+        unlabelled: of its class map.
     """
 
     key: str | None = None
@@ -61,6 +62,7 @@ class Preparation:
     truth_key: str | None = None
     axes: str | None = None
     divisor: float | None = None
+    unlabelled: int | None = None
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
@@ -73,7 +75,7 @@ class Preparation:
 
     def read_truth(self, file: str | Path) -> Scene:
         """The true scene; errors as in ``read_scene``."""
-        return read_scene(file, self.truth_key, axes=self.axes, divisor=self.divisor)
+        return read_scene(file, self.truth_key, axes=self.axes, divisor=self.divisor, unlabelled=self.unlabelled)
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""

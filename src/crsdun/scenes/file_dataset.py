@@ -110,14 +110,14 @@ class FileSchema:
             InputError: the map cannot be read, is not as large as the cube (``size``), or holds an unknown code.
         """
         assert self.label_codes is not None
-        codes = read_codes(path, self.label_codes, self.labels_key, self.palette)
+        codes, stated = read_codes(path, self.label_codes, self.labels_key, self.palette, self.class_names)
         if codes.shape[:2] != size:
             transposed = "; it is transposed" if codes.shape[1::-1] == size else ""
             raise InputError(
                 f"{path} has {codes.shape[0]}×{codes.shape[1]} pixels but its cube {size[0]}×{size[1]}{transposed}",
                 "replace the one that is wrong",
             )
-        return classes_of(codes[rows, columns], self.label_codes, path, (rows.start or 0, columns.start or 0))
+        return classes_of(codes[rows, columns], stated, path, (rows.start or 0, columns.start or 0))
 
 
 @dataclass(frozen=True)

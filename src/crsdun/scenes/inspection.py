@@ -14,7 +14,8 @@ import numpy as np
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
-from crsdun.scenes.formats import read_arrays
+from crsdun.scenes.formats import ArrayFile, read_arrays
+from crsdun.scenes.labels import read_legend
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class FileDescription:
         wavelengths: centres of the bands in nm, in the order of the file; None where it has none, or a problem.
         wavelength_problem: why its wavelengths cannot be used; None where they can.
         metadata: everything else, as plain JSON values.
+        label_notes: what its labels mean, one line each; empty without a class map.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class FileDescription:
     wavelengths: tuple[float, ...] | None
     wavelength_problem: str | None
     metadata: dict[str, Any]
+    label_notes: tuple[str, ...] = ()
 
     def first(self, role: str) -> ArrayDescription | None:
         """The first array that looks like ``role``."""
@@ -85,6 +88,7 @@ class FileDescription:
             "arrays": arrays,
             "wavelengths": wavelengths,
             "metadata": self.metadata,
+            "label_notes": list(self.label_notes),
         }
 
 
@@ -121,7 +125,22 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
         problem = str(error)
     metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
     arrays = tuple(_describe_array(name, array) for name, array in file.arrays.items())
-    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata)
+    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata, _label_notes(file, arrays))
+
+
+def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[str, ...]:
+    """What the numbers of a class map mean: by the names in the file, or that it says nothing of 0."""
+    names = file.metadata.get("class_names")
+    if names:
+        legend = read_legend(names)
+        listed = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+        return (f"labels stand for {listed}", *legend.notes)
+    return tuple(
+        f"{array.key} holds labels of {array.min} to {array.max} without names: 0 is taken for the background; if it "
+        "marks an unknown class, set unlabelled to 0"
+        for array in arrays
+        if array.looks_like == "class map"
+    )
 
 
 def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> list[tuple[int, int]]:

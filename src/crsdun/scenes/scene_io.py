@@ -12,7 +12,8 @@ from crsdun.errors import InputError
 from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
 from crsdun.scenes.formats.encoding import Encoding
-from crsdun.scenes.scene import Scene
+from crsdun.scenes.labels import Legend, read_legend
+from crsdun.scenes.scene import UNLABELLED, Scene
 
 
 def read_scene(
@@ -23,6 +24,7 @@ def read_scene(
     classes_key: str | None = None,
     axes: str | None = None,
     divisor: float | None = None,
+    unlabelled: int | None = None,
 ) -> Scene:
     """A scene from any file that ``read_arrays`` reads.
 
@@ -38,6 +40,8 @@ def read_scene(
         classes_key: name of the class map in its file.
         axes: of the stored cube, such as "hwc"; None finds out.
         divisor: what stored numbers are divided by, instead of what the file states or their type suggests.
+        unlabelled: label of pixels whose class is unknown; they become −1, as do those of a class that the file calls
+            so (``labels.read_legend``). None where there are no others.
 
     Raises:
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
@@ -74,14 +78,18 @@ def read_scene(
         changes["classes"] = class_file.path.name
     elif "classes" in file.arrays and file.arrays["classes"].shape == cube.shape[1:]:
         class_map = _class_map(file, "classes")
-    class_names = class_file.metadata.get("class_names")
+    given = class_file.metadata.get("class_names")
+    legend = read_legend(given) if given else None
+    if class_map is not None:
+        class_map = class_map if unlabelled is None else np.where(class_map == unlabelled, UNLABELLED, class_map)
+        class_map = class_map if legend is None else _by_legend(class_map, legend, class_file)
 
     origin = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
     scene = Scene(
         cube,
         wavelengths=known,
         classes=class_map,
-        class_names=class_names and tuple(class_names),
+        class_names=None if legend is None else legend.names,
         name=file.metadata.get("name", file.path.stem),
         provenance={**origin, **changes},
     )
@@ -113,6 +121,16 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
         "wavelength_units": "Nanometers",
     }
     write_arrays(path, arrays, metadata, overwrite, mat_version)
+
+
+def _by_legend(labels: np.ndarray, legend: Legend, file: ArrayFile) -> np.ndarray:
+    """The classes of a map whose numbers count the names of its legend."""
+    if labels.max() >= len(legend.numbers) or labels.min() < UNLABELLED:
+        raise InputError(
+            f"{file.path} holds labels of {labels.min()} to {labels.max()} but {len(legend.numbers)} class names",
+            "correct the one that is wrong",
+        )
+    return np.array([*legend.numbers, UNLABELLED])[labels]  # −1 takes the last
 
 
 def _class_map(file: ArrayFile, key: str | None) -> np.ndarray:
