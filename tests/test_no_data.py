@@ -1,5 +1,7 @@
 """Voxels without data travel from the file to the picture: they send no light, count nowhere and are drawn grey."""
 
+import base64
+import io
 import json
 import math
 from dataclasses import replace
@@ -22,12 +24,19 @@ from crsdun.training import IGNORED, RunObserver, joint_loss, train
 from crsdun.training.batches import Batches, exposure_for
 from crsdun.training.losses import CubeErrors, LossConfig, Targets, root, stage_losses
 from crsdun.viewing import band_sheet, comparison, select_pixels
+from crsdun.viewing.app.jobs import simulate as simulate_camera
+from crsdun.viewing.app.open_scene import TRUTH
+from crsdun.viewing.app.payloads import finite
+from crsdun.viewing.app.pictures import render
+from crsdun.viewing.app.requests import PictureRequest, Region, SimulatedCamera, SpectraRequest
+from crsdun.viewing.app.spectra import spectra_at
 from crsdun.viewing.colour import NO_DATA, cube_to_srgb, false_colour, picture
 from crsdun.viewing.display import band_picture, error_map, upper_limit
 from crsdun.viewing.result_folder import write_results
 from tests.evaluation.scenes import PaintedSet
 from tests.evaluation.test_protocols import ssim_by_hand
 from tests.training.small import SmallSet, small_config
+from tests.viewing.reports import Page
 
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0)
 CUBE = np.random.default_rng(0).uniform(0.1, 0.9, (5, 24, 30)).astype(np.float32)
@@ -334,6 +343,19 @@ def test_sheets_are_drawn(tmp_path):
     assert (pixels == NO_DATA).all(-1).mean() > 0.1
 
 
+def test_the_explorer_shows_it():
+    scene = simulate_camera(Scene(with_hole(), WAVELENGTHS), SimulatedCamera())
+    assert scene.notes == ["1202 voxels hold no data: they are grey, send no light in a simulation and count nowhere"]
+    for mode, bands in (("colour", ()), ("false", (4, 2, 0)), ("band", (1,))):
+        rendered = render(scene, PictureRequest(TRUTH, None, mode, bands))
+        pixels = np.asarray(Image.open(io.BytesIO(rendered.png())).convert("RGB"))
+        assert (pixels[:, 20:] == NO_DATA).all(), mode
+        assert not (pixels[:, :20] == NO_DATA).all(-1).all(), mode
+    mean = spectra_at(scene, SpectraRequest((Region("a", 3, 7),), None))[0][TRUTH].mean
+    assert [math.isnan(value) for value in mean] == [False, True, False, False, False]
+    assert finite(mean)[1] is None  # in the answer
+
+
 # -- from the file to the report -------------------------------------------------------------------------------
 
 
@@ -367,7 +389,15 @@ def test_from_the_file_to_the_report(tmp_path, capsys):
     expected = cube_metrics(torch.from_numpy(read_scene(out / "cube.npz").cube), torch.from_numpy(with_hole()))
     assert metrics["psnr_db"] == pytest.approx(expected["psnr_db"], rel=1e-5)
     assert read_measurement(out / "measurement.npz").incomplete == values["incomplete_pixels"]
-    assert "1202 voxels of the truth hold no data: they are grey" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "1202 voxels of the truth hold no data: they are grey" in page
+    assert f"; {values['incomplete_pixels']} pixels lack light of voxels without data" in page
+    spectra = Page(page).data["spectra"]
+    steps = np.frombuffer(base64.b64decode(spectra["truth"]), "<u2").reshape(24, 30, 5).transpose(2, 0, 1)
+    np.testing.assert_array_equal(steps == spectra["none"], np.isnan(with_hole()))
+    known = ~np.isnan(with_hole())
+    shown = spectra["low"] + spectra["step"] * steps[known]
+    np.testing.assert_allclose(shown, with_hole()[known], atol=spectra["step"])
     assert crsdun.runtime.read_results(out).truth.missing == 1202
 
 

@@ -186,7 +186,9 @@ def _hints(kind: Any) -> dict[str, Any]:
 @cache
 def _ways(kind: Any) -> dict[str, Mapping[str, Any]]:
     """``written`` of the fields that have a way of their own."""
-    return {each.name: each.metadata for each in fields(kind) if each.metadata} if is_dataclass(kind) else {}
+    return (
+        {each.name: each.metadata for each in fields(kind) if "parse" in each.metadata} if is_dataclass(kind) else {}
+    )
 
 
 def _keys(kind: Any, before: str = "") -> Iterator[str]:

@@ -230,7 +230,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
             cube_key=config.cube_key,
             labels_key=config.labels_key,
             axes=config.axes,
-            palette=next(filter(None, (palette_of(files.labels) for files in scenes.values() if files.labels)), None),
+            palette=_first_palette(config, [files.labels for files in scenes.values() if files.labels]),
         ),
         splits={split: tuple(scenes[name] for name in names) for split, names in splits.items()},
         lists=(path,),
@@ -301,6 +301,13 @@ def _colours(config: FolderConfig, legend: Legend) -> tuple[Colour, ...] | None:
         return None
     greys = ((level, level, level) for level in range(256) if (level, level, level) not in own.values())
     return tuple(own[number] if number in own else next(greys) for number in range(len(legend.names)))
+
+
+def _first_palette(config: FolderConfig, labels: list[Path]) -> tuple[tuple[int, ...], ...] | None:
+    """The palette that all label maps must share where their indices are the codes; None without any."""
+    if any(entry.colour for entry in config.classes):
+        return None
+    return next(filter(None, map(palette_of, labels)), None)
 
 
 def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict[str, list[str]]:

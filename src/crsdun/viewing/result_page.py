@@ -90,6 +90,7 @@ def result_page(result: Reconstruction) -> str:
         frame=picture_url(measurement_picture(frame)),
         frame_range=(float(frame.min()), float(frame.max())),
         frame_size=frame.shape,
+        incomplete=result.measurement.incomplete,
         mask=picture_url(_mask_picture(result)),
         camera=result.camera,
         truth=truth,

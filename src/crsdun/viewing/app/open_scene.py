@@ -174,13 +174,20 @@ def open_exposure(
         truth = runtime.match_bands(camera, truth)
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     known = ascending or (truth.wavelengths if truth is not None else None)
-    return OpenScene(measurement.name, known, measurement, camera, truth)
+    return OpenScene(measurement.name, known, measurement, camera, truth, notes=missing_note(truth))
 
 
 def open_cube(scene: Scene) -> OpenScene:
     """A cube to look at or to simulate a measurement of."""
     note = "a cube without a measurement: look at it, or simulate its measurement"
-    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=[note])
+    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=[note, *missing_note(scene)])
+
+
+def missing_note(scene: Scene | None) -> list[str]:
+    """What to say of voxels without data."""
+    if scene is None or not scene.missing:
+        return []
+    return [f"{scene.missing} voxels hold no data: they are grey, send no light in a simulation and count nowhere"]
 
 
 def open_folder(folder: Path) -> OpenScene:
