@@ -157,11 +157,15 @@ def pipeline_from(
 ) -> Pipeline:
     """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
     from crsdun.runtime import Pipeline, Preparation
-    from crsdun.scenes import read_mask
+    from crsdun.scenes import read_mask_and_scale
 
     given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure", "truth_key", "axes", "divisor")
+    mask, divisor = None, 1.0
+    if options.mask is not None:
+        mask, divisor = read_mask_and_scale(options.mask, options.mask_key, options.axes)
     preparation = Preparation(
-        mask=None if options.mask is None else read_mask(options.mask, options.mask_key, options.axes),
+        mask=mask,
+        mask_divisor=divisor,
         dark=frame_from(options.dark),
         white=frame_from(options.white),
         **{name: getattr(options, name) for name in given},

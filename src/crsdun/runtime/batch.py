@@ -11,6 +11,7 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.scenes.formats import SUFFIXES
+from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
 from crsdun.storage import RECORD
 
 
@@ -66,14 +67,20 @@ def check_truth_folder(truth: Path | None) -> None:
 
 
 def find_truth(measurement: Path, truth: Path) -> Path:
-    """The file of the truth: ``truth`` itself, or the file in that folder with the measurement's stem.
+    """The file of the truth: ``truth`` itself, or what has the measurement's stem in that folder.
+
+    That may be a folder with a picture for each band, and so may ``truth`` itself.
 
     Raises:
         InputError: the folder has none or several.
     """
     if not truth.is_dir():
         return truth
-    files = [file for file in readable(truth) if file.stem == measurement.stem and not file.samefile(measurement)]
+    folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
+    files = [file for file in (*readable(truth), *folders) if file.stem == measurement.stem]
+    files = [file for file in files if not file.samefile(measurement)]
+    if not files and pictures_in(truth):
+        return truth
     if len(files) != 1:
         names = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
         raise InputError(f"{truth} holds {names}", f"expected one file with the truth of {measurement.name}")

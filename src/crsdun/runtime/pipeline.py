@@ -15,7 +15,8 @@ from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import find_truth
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_mask, read_measurement
+from crsdun.scenes import Measurement, Scene, read_mask_and_scale, read_measurement
+from crsdun.scenes.measurement import MASK_DIVISOR
 
 
 def reconstruct(
@@ -47,7 +48,7 @@ def reconstruct(
         raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
     if isinstance(mask, str | Path):
-        mask = read_mask(mask)
+        mask, settings["mask_divisor"] = read_mask_and_scale(mask)
     preparation = Preparation(mask=mask, **settings)
     if isinstance(measurement, str | Path):
         measurement = read_measurement(measurement, preparation.key, preparation.wavelengths)
@@ -99,6 +100,9 @@ class Pipeline:
 
         If chosen weights give a cube that should not be believed (``verdict``), the solver decodes again.
         """
+        divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
+        if divisor is not None:
+            self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
         if self.method is not None:
             return self.run(prepared, self.method, progress)
         method = self.choose(prepared)

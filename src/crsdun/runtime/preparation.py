@@ -11,6 +11,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, check_height, describe_fits, normalise_frame
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
+from crsdun.scenes.measurement import MASK_DIVISOR
 
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
@@ -36,6 +37,7 @@ class Preparation:
     Attributes:
         key: name of the exposure in its file.
         mask: (H,W) or (C,H,W).
+        mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
@@ -50,6 +52,7 @@ class Preparation:
 
     key: str | None = None
     mask: np.ndarray | None = None
+    mask_divisor: float = 1.0
     bands: int | None = None
     wavelengths: tuple[float, ...] | None = None
     step: float | None = None
@@ -77,6 +80,10 @@ class Preparation:
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
+        if self.mask is not None:  # which takes the place of one beside the exposure
+            changes = {name: each for name, each in measurement.provenance.items() if name != MASK_DIVISOR}
+            changes |= {} if self.mask_divisor == 1 else {MASK_DIVISOR: self.mask_divisor}
+            measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement)
         return PreparedMeasurement(self.to_measurement_scale(measurement, camera.bands), camera, truth)
 

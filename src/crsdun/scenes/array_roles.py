@@ -10,7 +10,6 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes.formats import ArrayFile
-from crsdun.scenes.formats.encoding import Encoding
 
 # Role of an array: how many axes it may have, what they are, and the names that the field gives it.
 ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
@@ -150,38 +149,22 @@ def with_axes(file: ArrayFile, axes: str | None) -> ArrayFile:
     return replace(file, metadata={**file.metadata, "axes": axes.upper()})
 
 
-def grey(file: ArrayFile) -> ArrayFile:
-    """A picture in shades of grey as (H,W), however it was stored; any other file as it is.
-
-    Raises:
-        InputError: the picture has colours.
-    """
-    if "palette" in file.metadata:
-        picture = np.asarray(file.metadata["palette"], dtype=np.uint8)[file.arrays["image"]]
-    elif file.metadata.get("colour"):
-        picture = file.arrays["image"]
-    else:
-        return file
-    if (picture != picture[..., :1]).any():
-        raise InputError(f"{file.path} is a colour picture", "save it in shades of grey")
-    return replace(file, arrays={"image": picture[..., 0]})
-
-
 def unit_range(
     array: np.ndarray, file: ArrayFile, name: str = "", divisor: float | None = None
 ) -> tuple[np.ndarray, float]:
     """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
-    The encoding that the file states for the array ``name`` is applied. They are divided by ``divisor``, or by the
-    file's own scale factor; without either, 8- and 16-bit integers by the largest value of their type, and
-    floating-point numbers stay as they are.
+    The encoding that the file states for the array ``name`` is applied, with ``divisor`` in place of its own; where
+    there is neither, 8- and 16-bit integers are divided by the largest value of their type, and floating-point
+    numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
     """
-    encoding = file.encodings.get(name, Encoding())
-    scale = divisor or (1.0 if encoding.has_scale else file.metadata.get("scale", 1.0))
-    if scale == 1 and divisor is None and not encoding.has_scale and array.dtype.kind in "iu":
+    encoding, scale = file.encoding(name), divisor or 1.0
+    if divisor is not None:
+        encoding = replace(encoding, divisor=1.0)
+    elif not encoding.has_scale and array.dtype.kind in "iu":
         if array.itemsize > 2:
             raise InputError(
                 f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
@@ -201,8 +184,7 @@ def doubts(
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Only ``bands`` count.
     """
-    encoding = file.encodings.get(name, Encoding())
-    stated = encoding.has_scale or file.metadata.get("scale", 1.0) != 1
+    encoding = file.encoding(name)
     values = encoding.decode(array)[bands]
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -211,7 +193,7 @@ def doubts(
     if low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
         return f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
-    if array.dtype.kind in "iu" and array.itemsize == 2 and not stated and 255 < high < 2**14:
+    if array.dtype.kind in "iu" and array.itemsize == 2 and not encoding.has_scale and 255 < high < 2**14:
         return (
             f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
             f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "

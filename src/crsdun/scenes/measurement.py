@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import find_array, grey, role_by_name
+from crsdun.scenes.array_roles import find_array, role_by_name
 from crsdun.scenes.formats import read_arrays, write_arrays
+from crsdun.scenes.formats.pictures import grey
 from crsdun.scenes.mask_io import transmission
+
+# In a provenance: what the numbers of the mask were divided by.
+MASK_DIVISOR = "mask_divided_by"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def read_measurement(
 ) -> Measurement:
     """A measurement from any file that ``read_arrays`` reads, with the mask and the camera that our files keep.
 
+    Gains, offsets and no-data values that the file states are applied; the provenance records them.
+
     Args:
         key: name of the frame; None takes the one with a known name (meas_real, meas, y …), or the only 2-D array.
         wavelengths: of the camera's bands in nm, None takes those in the file.
@@ -74,15 +80,16 @@ def read_measurement(
     file = grey(read_arrays(path))
     name, frame = find_array(file, "measurement", key)
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
-    others = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
-    mask = next(others, None)
-    provenance = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
-    if mask is not None:
-        mask, divisor = transmission(mask, file, wavelengths)
+    masks = [other for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask"]
+    origin = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
+    provenance, mask = {**origin, **file.encoding(name).summary()}, None
+    provenance.pop(MASK_DIVISOR, None)  # an earlier reading; our own files hold transmissions
+    if masks:
+        mask, divisor = transmission(masks[0], file, wavelengths)
         if divisor != 1:
-            provenance = {**provenance, "mask_divided_by": divisor}
+            provenance[MASK_DIVISOR] = divisor
     return Measurement(
-        frame,
+        file.encoding(name).decode(frame),
         wavelengths=wavelengths,
         mask=mask,
         step=file.metadata.get("step"),

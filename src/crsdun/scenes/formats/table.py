@@ -17,6 +17,7 @@ from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
+from crsdun.scenes.formats.pictures import open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
 from crsdun.storage import atomic_file
@@ -31,7 +32,7 @@ def read_arrays(path: str | Path) -> ArrayFile:
 
     MATLAB .mat v5 and v7.3 (in MATLAB's axis order), NumPy .npy and .npz, HDF5 (nested data sets as
     "group/name"), ENVI (the header, or the data file beside it), TIFF (pages are bands) and PNG. Pickled
-    objects are never opened.
+    objects are never opened. A folder with one PNG or TIFF for each band is a cube.
 
     Raises:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
@@ -51,6 +52,8 @@ def open_arrays(path: str | Path) -> ArrayFile:
         InputError: as ``read_arrays``.
     """
     path = Path(path)
+    if path.is_dir():
+        return open_folder(path, open_arrays, SUFFIXES)
     format = _recognised(path)
     try:
         with warnings.catch_warnings():
@@ -120,7 +123,7 @@ def _recognised(path: Path) -> Format:
     if not path.exists():
         raise InputError(f"there is no file {path}", "check the name and the folder")
     if not path.is_file():
-        raise InputError(f"{path} is a folder or a device", "name a file")
+        raise InputError(f"{path} is a device", "name a file")
     try:
         with path.open("rb") as file:
             start = file.read(16)
