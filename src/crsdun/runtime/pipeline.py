@@ -12,10 +12,10 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
-from crsdun.runtime.batch import find_truth
+from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_mask_and_scale, read_measurement
+from crsdun.scenes import Measurement, Scene, read_mask_and_scale
 from crsdun.scenes.measurement import MASK_DIVISOR
 
 
@@ -51,7 +51,7 @@ def reconstruct(
         mask, settings["mask_divisor"] = read_mask_and_scale(mask)
     preparation = Preparation(mask=mask, **settings)
     if isinstance(measurement, str | Path):
-        measurement = read_measurement(measurement, preparation.key, preparation.wavelengths)
+        measurement = preparation.open(measurement).one(preparation.frame)
     elif not isinstance(measurement, Measurement):
         measurement = Measurement(np.asarray(measurement))
     if isinstance(truth, str | Path):
@@ -94,6 +94,13 @@ class Pipeline:
     def read(self, file: Path) -> PreparedMeasurement:
         """A measurement from its file, with its truth; errors as ``Preparation.read``."""
         return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
+
+    def read_item(self, item: Item) -> PreparedMeasurement:
+        """The same for one of many; of a stack, the truth has the name of its results."""
+        measurement, truth = item.read(), None
+        if self.truth is not None:
+            truth = self.preparation.read_truth(find_truth(item.file, self.truth, item.truth))
+        return self.preparation.prepare(measurement, truth)
 
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
         """The reconstruction, in tiles if there is not enough memory for the whole frame.

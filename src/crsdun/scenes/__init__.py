@@ -5,7 +5,7 @@ from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arr
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription, describe
 from crsdun.scenes.mask_io import parse_mask, read_mask, read_mask_and_scale
-from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
+from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
@@ -15,6 +15,7 @@ __all__ = [
     "UNLABELLED",
     "ArrayDescription",
     "ArrayFile",
+    "Exposures",
     "FileDescription",
     "Measurement",
     "Scene",
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "indian_pines",
     "open_arrays",
+    "open_exposures",
     "open_set",
     "parse_mask",
     "read_arrays",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,18 @@ def read_arrays(path: str | Path) -> ArrayFile:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
     """
     file = open_arrays(path)
-    check_budget(sum(array.size * array.dtype.itemsize for array in file.arrays.values()), f"what {path} contains")
-    return replace(file, arrays={name: _in_memory(array) for name, array in file.arrays.items()})
+    return in_memory(file, list(file.arrays))
+
+
+def in_memory(file: ArrayFile, names: Sequence[str]) -> ArrayFile:
+    """A file that was opened, with these of its arrays read.
+
+    Raises:
+        InputError: they are too large, or their part of the file is damaged.
+    """
+    chosen = {name: file.arrays[name] for name in names}
+    check_budget(sum(array.size * array.dtype.itemsize for array in chosen.values()), f"what {file.path} contains")
+    return replace(file, arrays={**file.arrays, **{name: _in_memory(array) for name, array in chosen.items()}})
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
