@@ -610,8 +610,8 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--help",
-            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
+            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--frame",
+            "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
             "--overlap", "--overwrite",
             "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
         ],
@@ -633,8 +633,8 @@ def test_options_stay_what_they_are():
         ],
         "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
         "explain": [
-            "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--help",
-            "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
+            "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--frame",
+            "--help", "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
             "--step", "--truth", "--truth-key",
             "--wavelengths", "--weights", "--white",
         ],
