@@ -96,7 +96,7 @@ def test_envi_says_what_is_unclassified(tmp_path):
     scene = read_scene(tmp_path / "cube.npz", classes=gt)
     assert scene.class_names == ("background", "oak", "elm")
     np.testing.assert_array_equal(scene.classes, np.where(LABELS == 0, UNLABELLED, LABELS))
-    gt = write_classification(tmp_path / "gt.hdr", LABELS, ["background", "oak"])
+    gt = write_classification(tmp_path / "gt.hdr", LABELS, ["Unclassified", "oak"])
     with pytest.raises(InputError, match=r"gt.hdr holds labels of 0 to 2 but 2 class names"):
         read_scene(tmp_path / "cube.npz", classes=gt)
 

@@ -124,6 +124,8 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
 
 def _by_legend(labels: np.ndarray, legend: Legend, file: ArrayFile) -> np.ndarray:
     """The classes of a map whose numbers count the names of its legend."""
+    if legend.numbers == tuple(range(len(legend.names))):
+        return labels
     if labels.max() >= len(legend.numbers) or labels.min() < UNLABELLED:
         raise InputError(
             f"{file.path} holds labels of {labels.min()} to {labels.max()} but {len(legend.numbers)} class names",
