@@ -613,7 +613,7 @@ def test_options_stay_what_they_are():
             "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--help",
             "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
             "--overlap", "--overwrite",
-            "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
+            "--precision", "--step", "--tile", "--truth", "--truth-key", "--unlabelled", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
@@ -635,7 +635,7 @@ def test_options_stay_what_they_are():
         "explain": [
             "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--help",
             "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
-            "--step", "--truth", "--truth-key",
+            "--step", "--truth", "--truth-key", "--unlabelled",
             "--wavelengths", "--weights", "--white",
         ],
         "data": ["--help"],
