@@ -613,7 +613,8 @@ def test_options_stay_what_they_are():
             "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--frame",
             "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
             "--overlap", "--overwrite",
-            "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
+            "--precision", "--step", "--tile", "--truth", "--truth-key", "--unlabelled",
+            "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
