@@ -636,7 +636,7 @@ def test_options_stay_what_they_are():
         "explain": [
             "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--frame",
             "--help", "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
-            "--step", "--truth", "--truth-key",
+            "--step", "--truth", "--truth-key", "--unlabelled",
             "--wavelengths", "--weights", "--white",
         ],
         "data": ["--help"],
