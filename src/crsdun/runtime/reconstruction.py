@@ -24,7 +24,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
-DEFAULT_SOLVER = "admm-tv"
+DEFAULT_SOLVER = "lr-tv"
 # Weights are chosen behind masks whose open part lies between these, and for frames at least this bright relative to
 # those of a white scene.
 OPEN, DIM = (0.3, 0.7), 0.01
