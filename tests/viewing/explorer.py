@@ -84,6 +84,12 @@ class Client:
         assert status == 200, answer
         return self._answer(answer)
 
+    def text(self, path: str, **body: Any) -> str:
+        """What is answered to a JSON object with something other than JSON."""
+        status, _, answer = self.request("POST", path, json.dumps(body))
+        assert status == 200, answer
+        return answer.decode()
+
     def _answer(self, body: bytes) -> Any:
         answer = json.loads(body)
         if isinstance(answer, dict):

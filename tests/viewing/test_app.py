@@ -383,11 +383,12 @@ def test_a_network_and_gap_tv_beside_it(visitor):
     blocks = network["blocks"]
     assert {block["branch"] for block in blocks if block["stage"] == 2} == {"cube", "class"}
     for what in ("association", "attention", "sources"):
-        body = visitor.get(f"/api/attention?layer=fresh&block=0&map={what}&top=3&left=4")
+        query = {"layer": "fresh", "block": 0, "map": what, "top": 3, "left": 4}
+        status, _, body = visitor.request("POST", "/api/attention", json.dumps(query))
+        assert status == 200, body
         assert Image.open(io.BytesIO(body)).size == (W, H)
-    assert "no such cross-aggregation" in visitor.refused(
-        "GET", "/api/attention?layer=gap-tv&block=0&map=sources&top=1&left=1"
-    )
+    query = {"layer": "gap-tv", "block": 0, "map": "sources", "top": 1, "left": 1}
+    assert "no such cross-aggregation" in visitor.refused("POST", "/api/attention", json.dumps(query))
 
 
 def test_cancel_leaves_what_was_there(visitor):
@@ -544,7 +545,7 @@ def test_spectra_and_their_csv(decoded):
     np.testing.assert_allclose(box["truth"]["spread"], cube[:, 4:7, 5:7].std((1, 2)), atol=1e-6)
     assert sum(box["truth"]["classes"]) == pytest.approx(1)
 
-    text = decoded.get(f"/api/spectra.csv?points={json.dumps(points).replace(' ', '%20')}").decode()
+    text = decoded.text("/api/spectra.csv", points=points)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 2 * 2 * BANDS
     assert rows[0]["point"] == "'=SUM(A1)", "no formula"

@@ -62,6 +62,7 @@ class ScenePayload:
     step: float | None
     detector: tuple[int, int] | None
     has_truth: bool
+    from_files: bool
     classes: list[ClassPayload]
     notes: list[str]
     layers: list[LayerPayload]
@@ -146,6 +147,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
         step=scene.camera.step if scene.camera else None,
         detector=None if scene.measurement is None else (rows, columns),
         has_truth=scene.truth is not None,
+        from_files=scene.from_files,
         classes=[
             ClassPayload(name, css_colour(colour))
             for name, colour in zip(names[:count], class_colours(count), strict=True)

@@ -29,7 +29,8 @@ def references(scene: OpenScene, files: Mapping[str, Path], request: ReferencesR
         files: by the name that the page knows.
 
     Raises:
-        InputError: there is no such file or spectrum, it does not cover the scene's wavelengths, or these are unknown.
+        InputError: there is no such file or spectrum, it does not cover the scene's wavelengths, or these are not
+            known.
     """
     if scene.wavelengths is None and request.choices:
         raise InputError("the wavelengths of the scene are not known", "set <wavelengths>")

@@ -18,7 +18,7 @@ from crsdun.viewing.app.regions import check_region, inside, region_of
 from crsdun.viewing.app.requests import MOST_NAME, MOST_POINTS, Region, Vertex, brief, vertex_at
 from crsdun.viewing.palette import class_colours
 
-MOST_PIXELS = 2_000_000  # of all regions in a text file
+MOST_PIXELS = 400_000  # of all regions in a text file
 ENVI_TITLE = "; ENVI Output of ROIs"
 ENVI_FIELD = re.compile(r";\s*(Number of ROIs|File Dimension|ROI name|ROI npts)\s*:\s*(.*)")
 DAMAGED = "save it again, as GeoJSON or as ENVI's text of ROIs"
@@ -182,7 +182,7 @@ def to_envi(regions: Sequence[Region], height: int, width: int) -> str:
     """
     if sum(region.height * region.width for region in regions) > MOST_PIXELS:
         raise InputError(f"these regions have more than {MOST_PIXELS:,} pixels", "save them as GeoJSON")
-    pixels = [np.argwhere(inside(region)) + (region.top + 1, region.left + 1) for region in regions]
+    pixels = [np.argwhere(inside(region)) + np.array((region.top + 1, region.left + 1)) for region in regions]
     lines = [f"{ENVI_TITLE} (4.8)", f"; Number of ROIs: {len(regions)}", f"; File Dimension: {width} x {height}"]
     for region, colour, each in zip(regions, class_colours(len(regions)), pixels, strict=True):
         lines += [";", f"; ROI name: {' '.join(region.name.split())}"]

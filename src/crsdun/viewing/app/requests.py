@@ -309,10 +309,10 @@ def _ring(ring: Any) -> list[Vertex]:
 def vertex_at(x: Any, y: Any) -> Vertex:
     """A vertex; raises an InputError unless both are numbers that a scene can have."""
     values = Values({"x": x, "y": y})
-    numbers = [values.number(name, None, -LARGEST_COORDINATE, LARGEST_COORDINATE) for name in ("x", "y")]
-    if None in numbers:
+    if "x" not in values or "y" not in values:
         raise InputError("a vertex needs two numbers, x and y")
-    return numbers[0], numbers[1]
+    limits = (-LARGEST_COORDINATE, LARGEST_COORDINATE)
+    return values.number("x", 0.0, *limits), values.number("y", 0.0, *limits)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
 PAGE = Path(__file__).parent / "page"
 CHART = Path(__file__).parent.parent / "templates" / "chart.js"  # which reports have too
 MOST_JSON = 1 << 20  # bytes of a request
-MOST_REGIONS_FILE = 1 << 24
+MOST_REGIONS_FILE = 1 << 23
 CHUNK = 1 << 18  # bytes of a download that are read at once
 
 
