@@ -80,8 +80,10 @@ class ValueMap:
         finite = np.isfinite(self.values)
         known = self.values if finite.all() else self.values[finite]
         least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-        sample = known[:: max(1, known.size // MOST_COUNTED)]
-        counts, _ = np.histogram(sample, BINS, (least, most if most > least else least + 1))
+        sample = known[:: max(1, known.size // MOST_COUNTED)].astype(np.float64)
+        # Values that differ in their last digits alone are one value: no bins fit between them.
+        differ = most - least > 1e-12 * max(abs(least), abs(most))
+        counts, _ = np.histogram(sample, BINS, (least, most if differ else least + max(1.0, abs(least))))
         legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
         return Picture(np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8), legend, colours)
 

@@ -54,7 +54,7 @@ document.addEventListener("keydown", (event) => {
 on("draft", () => {
   const count = view.draft.length;
   $("draft").hidden = view.tool !== "polygon";
-  $("draft-text").textContent = count ? `${count} ${count === 1 ? "vertex" : "vertices"}` : "Click the vertices; the first one again closes the polygon.";
+  $("draft-text").textContent = count ? `${count} ${count === 1 ? "vertex" : "vertices"}` : "Click the vertices, and the first one again.";
   $("draft-finish").disabled = count < 3;
   for (const id of ["draft-undo", "draft-cancel"]) $(id).disabled = !count;
 });

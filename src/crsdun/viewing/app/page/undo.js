@@ -5,14 +5,20 @@ import { on } from "./state.js";
 
 const SETTLED_MS = 400; // a slider that moves is one change
 const MOST = 200;
-let past = [], future = [], now = null, timer = null;
+let past = [], future = [], now = "", timer = null, isNew = true;
+
+/** Begin with the view as it is; there is nothing to undo. */
+export function begin() {
+  clearTimeout(timer);
+  [past, future, now] = [[], [], written()];
+  draw();
+}
 
 /** Take note of the view as it is, where it has changed. */
 function note() {
   clearTimeout(timer);
-  timer = null;
   const next = written();
-  if (now !== null && next !== now) {
+  if (next !== now) {
     past = [...past, now].slice(-MOST);
     future = [];
   }
@@ -53,4 +59,8 @@ on("view points active state references", () => {
   clearTimeout(timer);
   timer = setTimeout(note, SETTLED_MS);
 });
-on("scene", () => { [past, future, now] = [[], [], null]; draw(); });
+on("scene", () => { isNew = true; });
+on("state", () => {
+  if (isNew) begin();
+  isNew = false;
+});
