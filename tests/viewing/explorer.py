@@ -145,7 +145,8 @@ LATENCIES = """async () => {
       mode.value = look;
       mode.dispatchEvent(new Event("change"));
       while (!shown(`mode=${look}`)) await soon();
-      await time(look === "angle" ? look : "stage", () => slide("stage", 1), () => last.dataset.shown.includes("stage=1&"));
+      const what = look === "angle" ? look : "stage";
+      await time(what, () => slide("stage", 1), () => last.dataset.shown.includes("stage=1&"));
       slide("stage", stages);
       while (!last.dataset.shown.includes(`stage=${stages}&`)) await soon();
     }

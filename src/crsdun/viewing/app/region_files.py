@@ -218,9 +218,7 @@ def _from_envi(text: str, height: int, width: int) -> list[Region]:
             columns = (words.index("X"), words.index("Y"))
         elif words and not line.startswith(";"):
             if columns is None:
-                raise InputError(
-                    "the regions are listed without the place (X, Y) of their pixels", "save it with them"
-                )
+                raise InputError("the regions are listed without the places (X, Y) of pixels", "save it with them")
             if len(words) <= max(columns):
                 raise InputError(f"line {number} of the regions is cut short", DAMAGED)
             x, y = (_whole(words[column], number) for column in columns)
@@ -234,8 +232,8 @@ def _from_envi(text: str, height: int, width: int) -> list[Region]:
     places = np.array(rows, np.int64).reshape(-1, 2)
     if rows and not ((places >= 0) & (places < (height, width))).all():
         raise InputError(f"a region lies outside the scene of {height}×{width} pixels", DAMAGED)
-    parts = np.split(places, np.cumsum(counts)[:-1])
-    return [region_of(part, name) for part, name in zip(parts, names, strict=True)]
+    ends = np.cumsum(counts, dtype=np.int64)
+    return [region_of(places[end - count : end], name) for name, count, end in zip(names, counts, ends, strict=True)]
 
 
 def _whole(text: str, line: int) -> int:
