@@ -87,7 +87,18 @@ def test_a_polygon_is_drawn_with_the_keyboard_alone(page, results):
     page.keyboard.press("p")
     view = page.locator(".view").first
     view.focus()
-    for key in ("ArrowUp", "ArrowDown", "Enter", "Shift+ArrowRight", "Enter", "Shift+ArrowDown", "Enter", "ArrowUp", "Enter", "Backspace"):
+    for key in (
+        "ArrowUp",
+        "ArrowDown",
+        "Enter",
+        "Shift+ArrowRight",
+        "Enter",
+        "Shift+ArrowDown",
+        "Enter",
+        "ArrowUp",
+        "Enter",
+        "Backspace",
+    ):
         page.keyboard.press(key)
     assert page.locator("#draft-text").inner_text() == "3 vertices"
     page.keyboard.press("ArrowDown")

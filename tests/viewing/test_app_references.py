@@ -14,7 +14,7 @@ from crsdun.optics import Exposure, random_mask
 from crsdun.scenes.produce import ProduceSet
 from crsdun.viewing.app.requests import MOST_REFERENCES
 from tests.viewing.explorer import Client, running
-from tests.viewing.test_app import BANDS, given
+from tests.viewing.test_app import BANDS, WAVELENGTHS, given
 
 __all__ = ["given"]
 
@@ -67,6 +67,19 @@ def test_an_envi_library_comes_as_two_files_in_any_order(visitor, tmp_path, firs
     assert [file["problem"] for file in state["files"] if file["name"].startswith("usgs")] == ["", ""]
     (b,) = visitor.post("/api/references", references=[{"file": "usgs.hdr", "index": 1}])
     np.testing.assert_allclose(b["values"], values[1])
+
+
+def test_the_table_that_the_explorer_saves_can_be_drawn_again(visitor):
+    points = [
+        {"name": "a, box", "top": 2, "left": 3, "height": 4, "width": 5},
+        {"name": "pixel", "top": 1, "left": 1},
+    ]
+    told = visitor.put("spectra.csv", visitor.text("/api/spectra.csv", points=points).encode())
+    assert told["spectra"] == ["a, box, truth", "pixel, truth"]
+    box, _ = visitor.post("/api/spectra", points=points)
+    (drawn,) = visitor.post("/api/references", references=[{"file": "spectra.csv", "index": 0}])
+    np.testing.assert_allclose(drawn["values"], box["truth"]["mean"], rtol=1e-6)
+    assert tuple(drawn["wavelengths"]) == WAVELENGTHS
 
 
 def test_references_that_cannot_be_drawn_are_refused(visitor):

@@ -107,6 +107,7 @@ async function judgeTyped() {
     $("typed").textContent = texts.join(" ");
     if (state.scene?.from_files) emit("fits", fits);
   } catch (error) { $("typed").textContent = error.message; }
+  $("typed").scrollIntoView({ block: "nearest" }); // it stands at the end of a long column
 }
 $("roles").oninput = () => {
   isTyped = true;
