@@ -68,8 +68,8 @@ def test_a_polygon_is_drawn_moved_and_removed(page, results):
     grip = page.locator(".view").first.locator("[data-region='0']").bounding_box()
     page.mouse.move(grip["x"] + 5, grip["y"] + 5)
     page.mouse.down()
-    across, down = on_picture(page, 0, 0, 0.25)
-    page.mouse.move(grip["x"] + 5, grip["y"] + 5 + down - on_picture(page, 0, 0, 0)[1], steps=4)
+    down = 0.25 * page.locator(".stack").first.bounding_box()["height"]
+    page.mouse.move(grip["x"] + 5, grip["y"] + 5 + down, steps=4)
     page.mouse.up()
     waits(page, "decodeURIComponent(location.hash).includes('p12+24+36+24+36+36+12+36')")
     # by its number in the list, with the keyboard
