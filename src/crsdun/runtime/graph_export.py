@@ -110,7 +110,7 @@ def export(
 def export_apart(weights: Path, path: Path, format: str, step: float | None, progress: Progress) -> None:
     """Export the weights in a file in a process of its own: tracing cannot be interrupted, a process can be ended.
 
-    It starts as ``multiprocessing`` starts processes, so a script that calls this needs ``if __name__ == "__main__"``.
+    Like all of ``multiprocessing``, it needs a main script that begins its work under ``if __name__ == "__main__"``.
 
     Args:
         path, format, step: as ``export``.
