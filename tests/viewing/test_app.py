@@ -25,6 +25,7 @@ from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.viewing.app import uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
+from crsdun.viewing.app.pictures import ValueMap
 from crsdun.viewing.app.wording import CONTROLS, page_message
 from tests.viewing.explorer import KEY, Client, running
 
@@ -576,6 +577,16 @@ def test_a_scale_can_be_set_and_a_value_read(decoded):
     assert json.loads(decoded.get("/api/value?layer=truth&mode=colour"))["value"] is None
     assert "no colour map" in decoded.refused("GET", "/api/picture?layer=truth&mode=band&colours=jet")
     assert "top must lie between 0 and 23" in decoded.refused("GET", "/api/value?layer=truth&mode=band&top=24")
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, np.nextafter(np.float32(0.1), 1)], [5, 5], [-3e38, 3e38], [np.nan, 1], [0, 0]]
+)
+def test_values_that_hardly_differ_have_a_histogram_too(values):
+    array = np.array([values], np.float32)
+    with np.errstate(all="ignore"):  # as the server does
+        picture = ValueMap(array, "x", 0, 1).picture(None, None, None)
+    assert sum(picture.legend.counts) == np.isfinite(array).sum()
 
 
 def decoded_cube(visitor):

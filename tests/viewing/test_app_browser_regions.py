@@ -134,6 +134,12 @@ def test_regions_are_saved_and_loaded(page, results, tmp_path):
     # the pixels of the polygon are a box, which is what ENVI's text says of them
     waits(page, "location.hash.includes('12%2C12%2C12%2C24')")
     assert before.startswith("p12")
+    settle(page)
+    page.set_input_files("#chosen", tmp_path / "regions.geojson")  # as if it were dropped
+    waits(page, "document.querySelectorAll('#points li').length === 4")
+    settle(page)
+    page.click("#undo")
+    waits(page, "document.querySelectorAll('#points li').length === 2")
     (tmp_path / "bad.txt").write_text("; ENVI Output of ROIs\n; File Dimension: 7 x 7\n")
     page.set_input_files("#regions-file", tmp_path / "bad.txt")
     waits(page, "document.querySelector('#status').textContent.includes('of an image of 7 x 7')")

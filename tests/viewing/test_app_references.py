@@ -115,6 +115,9 @@ def test_a_file_named_on_the_command_line_is_a_library_too(given, tmp_path):
         assert visitor.state()["scene"]["bands"] == BANDS
         visitor.post("/api/forget")
         assert visitor.state()["libraries"] == ["field.csv"]
+    with running([tmp_path / "field.csv"]) as link:
+        state = Client(link).state()
+        assert (state["problem"], state["scene"]["name"]) == ("", "test_000"), "a sample to draw it beside"
 
 
 # -- which weights fit -----------------------------------------------------------------------------------------

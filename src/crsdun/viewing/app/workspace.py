@@ -123,11 +123,11 @@ class Workspace:
                 for folder in result_folders[1:]:
                     scene.add_results(open_folder(folder))
                 self._show(scene)
-            elif self.files:
+            elif self._images():
                 self.open(OpenRequest(arrays=self.suggestions()))
         except (InputError, OSError) as error:
             self.problem = page_message(error, self.folders)
-        if self.scene is None and not self.files:
+        if self.scene is None and not self._images():
             self.open(OpenRequest(sample=next(iter(SAMPLES))))
 
     def add_file(self, path: Path) -> FileSummary:
@@ -224,6 +224,10 @@ class Workspace:
             else:
                 job.progress(job.done, job.total)  # raises if the job was cancelled
             self.scene, self.version = scene, self.version + 1
+
+    def _images(self) -> list[str]:
+        """The files that hold something to open, or were meant to: all but those of spectra."""
+        return [name for name in self.files if not self.summaries[name].spectra]
 
     def _array(self, choice: ArrayChoice) -> ArrayDescription:
         return next(array for array in self.summaries[choice.file].arrays if array.key == choice.key)

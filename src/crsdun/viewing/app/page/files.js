@@ -4,6 +4,7 @@ import { short } from "./contrast.js";
 import { $, fixed, h, notify } from "./dom.js";
 import { setReferences } from "./references.js";
 import { refresh } from "./refresh.js";
+import { loadRegions } from "./regions.js";
 import { emit, on, state, view } from "./state.js";
 import { showTab } from "./tabs.js";
 
@@ -17,13 +18,15 @@ async function upload(files) {
       notify(`${file.name} is larger than ${state.limit_mb} MB, the most this explorer takes; crop it, or set a larger upload limit when starting crsdun app`, true);
       return;
     }
+    if (/\.(geo)?json$/i.test(file.name)) { await loadRegions(file).catch(() => {}); continue; }
     notify(`${file.name} is being uploaded …`);
     try {
       last = await (await request(`/api/files/${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).json();
     } catch { await refresh(); return; }
   }
+  if (!last) return;
   await refresh();
-  if (last?.problem) { notify(last.problem, true); return; }
+  if (last.problem) { notify(last.problem, true); return; }
   const { measurement, mask, truth } = state.suggested;
   const isSuggested = Object.values(state.suggested).some((role) => role.file === last.name);
   if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);

@@ -97,7 +97,7 @@ for (const [id, path, name] of [["csv", "/api/spectra.csv", "spectra.csv"], ["ge
 }
 
 /** Add the regions in a file to those that are kept. */
-async function load(file) {
+export async function loadRegions(file) {
   const regions = await (await request("/api/regions", { method: "PUT", body: file })).json();
   const room = MOST_POINTS - view.points.length;
   if (regions.length > room) { notify(`${file.name} holds ${regions.length} regions, and there is room for ${room}; remove some first`, true); return; }
@@ -108,5 +108,5 @@ async function load(file) {
 $("load-regions").onclick = () => $("regions-file").click();
 $("regions-file").onchange = () => {
   const [file] = $("regions-file").files;
-  if (file) load(file).catch(() => {}).finally(() => { $("regions-file").value = ""; });
+  if (file) loadRegions(file).catch(() => {}).finally(() => { $("regions-file").value = ""; });
 };
