@@ -609,8 +609,8 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--help",
-            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
+            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--frame",
+            "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
             "--overlap", "--overwrite",
             "--precision", "--step", "--tile", "--truth", "--truth-key", "--wavelengths", "--weights", "--white",
         ],
@@ -627,13 +627,13 @@ def test_options_stay_what_they_are():
         "table": ["--help", "--json"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
-            "--bands", "--box", "--help", "--json", "--out", "--overwrite", "--pixel", "--titles", "--truth",
-            "--truth-key",
+            "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",
+            "--titles", "--truth", "--truth-key",
         ],
         "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
         "explain": [
-            "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--help",
-            "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
+            "--axes", "--bands", "--bits", "--class", "--dark", "--device", "--divisor", "--exposure", "--frame",
+            "--help", "--json", "--key", "--mask", "--mask-key", "--offsets", "--out", "--overwrite", "--pixel",
             "--step", "--truth", "--truth-key",
             "--wavelengths", "--weights", "--white",
         ],

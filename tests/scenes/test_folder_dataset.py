@@ -210,7 +210,7 @@ def test_unknown_wavelengths(tmp_path):
     scenes = open_set(write_yaml(tmp_path, wavelengths=None, bands=BANDS), "train")
     assert scenes.bands == BANDS
     assert scenes.wavelengths is scenes[0].wavelengths is None
-    with pytest.raises(InputError, match="hold no wavelengths; give wavelengths or bands in"):
+    with pytest.raises(InputError, match="hold no wavelengths; give wavelengths, such as 400-700:31, or bands in"):
         open_set(write_yaml(tmp_path, wavelengths=None), "train")
 
 

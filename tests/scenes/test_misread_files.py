@@ -241,9 +241,3 @@ def test_matlab_structs_sparse_arrays_and_v4(tmp_path):
 def test_an_object_beside_the_cube_of_an_npz(tmp_path):
     np.savez(tmp_path / "cube.npz", cube=CUBE, about=np.array({"a": 1}, dtype=object))
     assert list(read_arrays(tmp_path / "cube.npz").arrays) == ["cube"]
-
-
-def test_exposures_in_one_array_are_named(tmp_path):
-    scipy.io.savemat(tmp_path / "meas.mat", {"meas": np.zeros((10, 6, 14))})
-    with pytest.raises(InputError, match="several exposures, or a cube; save each exposure"):
-        read_measurement(tmp_path / "meas.mat")

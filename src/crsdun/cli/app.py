@@ -20,7 +20,11 @@ def add(commands: Commands) -> None:
     """The command and its options."""
     app = command(commands, "app", run, "Look at measurements, cubes, spectra and classes in the browser.")
     app.add_argument(
-        "files", type=Path, nargs="*", help="measurements, masks, scenes, weights; or folders of crsdun reconstruct"
+        "files",
+        type=Path,
+        nargs="*",
+        help="measurements, masks, scenes (also folders with a picture for each band), weights; or folders of crsdun "
+        "reconstruct",
     )
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, here only)")
     app.add_argument("--port", type=int, default=8628, help="port to listen on; 0 for any free one (default: 8628)")

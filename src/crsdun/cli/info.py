@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import console
@@ -13,11 +13,17 @@ from crsdun.cli.printing import console
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
 
+MOST_NUMBERS = 8  # of a list in one line
+
 
 def add(commands: Commands) -> None:
     """The command and its options."""
     info = command(commands, "info", run, "Show what a file holds: arrays, ranges, wavelengths, fitting cameras.")
-    info.add_argument("file", type=Path, help="a file, or the name of weights that come with crsdun")
+    info.add_argument(
+        "file",
+        type=Path,
+        help="a file, a folder with one picture for each band, or the name of weights that come with crsdun",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,6 +60,9 @@ def print_arrays(file: FileDescription) -> None:
         table.add_row(array.key, shape, array.dtype, *numbers, not_finite, array.looks_like)
     out.print(table)
     for array in file.arrays:
+        if array.encoding:
+            out.print(f"{array.key}, stated by the file and applied: {stated(array.encoding)}", markup=False)
+    for array in file.arrays:
         cameras = file.fitting_cameras(array)[:6] if array.looks_like == "measurement" else []
         if cameras:
             scene = "behind its mask" if file.first("mask") else "if the scene is square"
@@ -64,3 +73,20 @@ def print_arrays(file: FileDescription) -> None:
     elif file.wavelengths:
         first, last = file.wavelengths[0], file.wavelengths[-1]
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")
+    elif file.first("cube"):
+        out.print("wavelengths: not stated; commands take them as --wavelengths, such as 400-700:31 for CAVE")
+
+
+def stated(encoding: dict[str, Any]) -> str:
+    """What a file states about the numbers of an array, in one line; long lists only by their ends."""
+    parts = []
+    for name, value in encoding.items():
+        values = value if isinstance(value, list) else [value]
+        numbers = [
+            "any" if each is None else f"{each:.9g}" if isinstance(each, float) else str(each) for each in values
+        ]
+        numbers = numbers[:1] if len(set(numbers)) == 1 else numbers
+        if len(numbers) > MOST_NUMBERS:
+            numbers = [numbers[0], "…", numbers[-1], f"({len(numbers)} of them)"]
+        parts.append(f"{name.replace('_', ' ')} {' '.join(numbers)}")
+    return ", ".join(parts)

@@ -1,6 +1,6 @@
 """From measurement files to results, for any number of frames of any size."""
 
-from crsdun.runtime.batch import check_parent, check_truth_folder, find_measurements, find_truth, stream
+from crsdun.runtime.batch import Batch, Item, check_parent, check_truth_folder, find_measurements, find_truth, stream
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.explanation import (
     AttentionMaps,
@@ -29,9 +29,11 @@ __all__ = [
     "DEFAULT_SOLVER",
     "METRICS",
     "AttentionMaps",
+    "Batch",
     "CrossAggregationRecord",
     "Engine",
     "Explanation",
+    "Item",
     "Pipeline",
     "Preparation",
     "PreparedMeasurement",

@@ -2,7 +2,8 @@
 
 =============  ====================================================================================================
 cubes          pattern of the cubes' files, relative to the YAML, with ``{name}`` for what differs from scene to
-               scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads.
+               scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads, also a folder with a picture
+               for each band: ``{name}_ms/{name}_ms``.
 labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. Without it,
                ``labels_key`` names the map in the cube's file; without both, the scenes are not labelled.
 classes        names, background first; or for each ``{name, colour, value}``: ``colour``, [red, green, blue] or
@@ -100,7 +101,9 @@ def index_folder(path: str | Path) -> DatasetIndex:
     label_codes = _label_codes(path, config)
     wavelengths = config.wavelengths or open_arrays(next(iter(cubes.values()))).wavelengths
     if wavelengths is None and config.bands is None:
-        raise InputError("the files of the cubes hold no wavelengths", f"give wavelengths or bands in {path}")
+        raise InputError(
+            "the files of the cubes hold no wavelengths", f"give wavelengths, such as 400-700:31, or bands in {path}"
+        )
     scenes = {}
     for name, cube in cubes.items():
         labels = cube if config.labels_key else None

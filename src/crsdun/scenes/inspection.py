@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
 from crsdun.scenes.formats import read_arrays
+from crsdun.scenes.formats.encoding import Encoding
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ArrayDescription:
         min, max, mean: of the finite values; None where there are none.
         nan, inf: how many values are not finite.
         looks_like: its probable role, see ``array_roles.role_by_values``.
+        encoding: what the file states about its numbers, as ``Encoding.summary``; empty where it states nothing.
+            It is applied wherever the array is used, but not to ``min``, ``max`` and ``mean``.
     """
 
     key: str
@@ -36,6 +39,7 @@ class ArrayDescription:
     nan: int
     inf: int
     looks_like: str
+    encoding: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
     except UnitError as error:
         problem = str(error)
     metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
-    arrays = tuple(_describe_array(name, array) for name, array in file.arrays.items())
+    arrays = tuple(_describe_array(name, array, file.encoding(name)) for name, array in file.arrays.items())
     return FileDescription(path, file.format, arrays, wavelengths, problem, metadata)
 
 
@@ -134,20 +138,32 @@ def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> 
     return fitting_cameras(rows if mask is None else mask[-1 if len(mask) == 2 else 1], columns)
 
 
-def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
+def _describe_array(name: str, array: np.ndarray, encoding: Encoding) -> ArrayDescription:
+    dtype = array.dtype
+    if dtype.kind == "f" and dtype.itemsize > 8:  # JSON holds doubles
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float64)
     finite = np.isfinite(array)
     values = array if finite.all() else array[finite]
     return ArrayDescription(
         key=name,
         shape=array.shape,
-        dtype=str(array.dtype),
+        dtype=str(dtype),
         min=values.min().item() if values.size else None,
         max=values.max().item() if values.size else None,
-        mean=float(values.mean(dtype=np.float64)) if values.size else None,
+        mean=_mean(values),
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
         looks_like=role_by_values(name, array),
+        encoding=encoding.summary(),
     )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """None where there are no values, or their sum is too large."""
+    with np.errstate(over="ignore"):
+        mean = float(values.mean(dtype=np.float64)) if values.size else math.inf
+    return mean if math.isfinite(mean) else None
 
 
 def _describe_weights(path: Path) -> WeightsDescription:

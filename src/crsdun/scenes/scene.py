@@ -89,7 +89,10 @@ class Scene:
             InputError: the scene has no wavelengths, or a requested band lies outside them.
         """
         if self.wavelengths is None:
-            raise InputError(f"{self.name!r} has no wavelengths, so it cannot be resampled", "give them first")
+            raise InputError(
+                f"{self.name!r} has no wavelengths, so it cannot be resampled",
+                f"give them with <wavelengths>, such as 400-700:{self.bands}",
+            )
         known, wanted = np.asarray(self.wavelengths), np.asarray(wavelengths, dtype=np.float64)
         if wanted.min() < known[0] - 1 or wanted.max() > known[-1] + 1:
             raise InputError(

@@ -11,7 +11,6 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
-from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.scene import Scene
 
 
@@ -45,7 +44,7 @@ def read_scene(
     file = with_axes(read_arrays(path), axes)
     name, stored = find_array(file, "cube", key)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
-    encoding = file.encodings.get(name, Encoding())
+    encoding = file.encoding(name)
     stored = bands_first(stored, file, known)
     cube, scale = unit_range(stored, file, name, divisor)
     bands: list[int] | slice = slice(None)

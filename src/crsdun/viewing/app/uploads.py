@@ -18,6 +18,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes import describe, read_spectral_library
 from crsdun.scenes.formats.envi import DATA_SUFFIXES as ENVI_SUFFIXES
+from crsdun.scenes.formats.pictures import pictures_in
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription
 from crsdun.scenes.spectral_library import TABLES
 from crsdun.storage import HIDDEN
@@ -170,6 +171,8 @@ def check_unpacked(path: Path, limit: int) -> None:
 
 def _unpacked(path: Path, limit: int) -> int:
     """How many bytes a file takes in memory, from its headers alone; where it exceeds ``limit``, perhaps fewer."""
+    if path.is_dir():  # named on the command line
+        return sum(_unpacked(picture, limit) for picture in pictures_in(path))
     with path.open("rb") as file:
         start = file.read(16)
         file.seek(0)

@@ -12,6 +12,7 @@ from crsdun.errors import InputError
 # with the command that has it.
 CONTROLS = {
     "mask": "a mask",
+    "frame": "the frame of crsdun reconstruct",
     "mask_key": "the choice of arrays",
     "key": "the choice of arrays",
     "bits": "the bit depth",
