@@ -2,7 +2,8 @@
 
 A cube of 28×SIZE×SIZE (512), decoded by a network of two stages with fresh weights and by GAP-TV, two pictures side
 by side in Chromium. From an event to the frame in which all of its change is seen: another band in both pictures,
-another stage (in colour, in false colour and as a band), the spectra under the pointer. Writes explorer.json here.
+another stage (in colour, in false colour and as a band; and of the map of spectral angles), the spectra under the
+pointer. Writes explorer.json here.
 """
 
 import json
@@ -24,7 +25,7 @@ from crsdun.scenes import Scene, write_measurement, write_scene  # noqa: E402
 from tests.viewing.browser import CHROMIUM, DESKTOP, QUIET  # noqa: E402
 from tests.viewing.explorer import LATENCIES, running  # noqa: E402
 
-REACH = {"band": 150, "stage": 150, "spectrum": 100}  # ms
+REACH = {"band": 150, "stage": 150, "angle": 150, "spectrum": 100}  # ms
 
 
 def main() -> None:

@@ -629,8 +629,8 @@ def test_options_stay_what_they_are():
         "table": ["--help", "--json"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
-            "--bands", "--box", "--help", "--json", "--out", "--overwrite", "--pixel", "--titles", "--truth",
-            "--truth-key",
+            "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",
+            "--titles", "--truth", "--truth-key",
         ],
         "cost": ["--bands", "--classes", "--help", "--json", "--measure", "--size", "--step"],
         "explain": [

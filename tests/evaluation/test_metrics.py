@@ -7,7 +7,7 @@ import torch
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.evaluation import cube_metrics, multiply_adds, parameters
+from crsdun.evaluation import cube_metrics, multiply_adds, parameters, spectral_angles
 from crsdun.evaluation.metrics import (
     authenticity_pairs,
     calibration_error,
@@ -39,6 +39,9 @@ def test_the_spectral_angle_by_hand():
     estimate = torch.tensor([1.0, 1.0]).view(2, 1, 1)
     assert cube_metrics(estimate, truth)["sam_deg"] == pytest.approx(45, abs=1e-4)
     assert cube_metrics(3 * TRUTH, TRUTH)["sam_deg"] == pytest.approx(0, abs=1e-3)
+    truth = torch.cat([TRUTH[:, :8], 0 * TRUTH[:, 8:]], dim=1)  # black below
+    cosine = torch.nn.functional.cosine_similarity((TRUTH + 0.1).double(), truth.double(), dim=0)
+    torch.testing.assert_close(spectral_angles(TRUTH + 0.1, truth), cosine.arccos().rad2deg(), rtol=0, atol=1e-9)
 
 
 def test_black_pixels_have_no_spectral_angle():

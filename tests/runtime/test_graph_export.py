@@ -1,6 +1,7 @@
 """Exported networks: the same numbers from every engine, everything about the network inside, nothing sent home."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import zipfile
@@ -314,20 +315,18 @@ def test_export_from_the_command_line(tmp_path, capsys, monkeypatch):
 # -- weights straight into an engine ---------------------------------------------------------------------------
 
 
-def test_weights_go_into_an_engine_by_way_of_an_export(network, files, tmp_path, monkeypatch):
-    from crsdun.runtime import engines
-
-    weights = tmp_path / "network.safetensors"
-    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4), weights)
-    assert not isinstance(open_engine(weights), Engine)
-    asked = []
-
-    def exported(network, path, format, step):
-        asked.append((network.config.bands, format, step))
-        path.write_bytes(files["onnx"].read_bytes())
-
-    monkeypatch.setattr(engines, "export", exported)
-    engine = open_engine(weights, "openvino", step=2)
+def test_weights_go_into_an_engine_by_way_of_an_export_apart(tmp_path):
+    network = crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4).eval()
+    crsdun.save(network, tmp_path / "network.safetensors")
+    assert not isinstance(open_engine(tmp_path / "network.safetensors"), Engine)
+    told = []
+    engine = open_engine(
+        tmp_path / "network.safetensors", "openvino", step=2, progress=lambda done, total: told.append((done, total))
+    )
+    assert isinstance(engine, Engine)
+    assert told == sorted(told)
+    assert set(told) == {(done, 4) for done in range(4)}
     measurement, camera = example(40, 40)
-    assert engine(measurement, camera).cube.shape == (1, BANDS, 40, 40)
-    assert asked == [(BANDS, "onnx", 2)]
+    expected = network(measurement, camera)
+    np.testing.assert_allclose(engine(measurement, camera).cube, expected.cube.detach(), atol=1e-4)
+    assert not multiprocessing.active_children()

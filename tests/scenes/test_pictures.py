@@ -10,7 +10,7 @@ from PIL import Image
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.runtime import Preparation
-from crsdun.runtime.batch import find_truth
+from crsdun.runtime.batch import check_truth_folder, find_truth
 from crsdun.scenes import describe, open_set, read_mask, read_scene
 from crsdun.scenes.dataset_check import check_set
 from tests.viewing.explorer import Client, running
@@ -155,6 +155,9 @@ def test_truths_of_many(tmp_path):
     assert found == tmp_path / "truths" / "b"
     assert find_truth(tmp_path / "c.npy", tmp_path / "truths" / "a") == tmp_path / "truths" / "a"
     assert Preparation().read_truth(found).bands == C
+    check_truth_folder(tmp_path / "truths")
+    with pytest.raises(InputError, match="a is one scene; set truth to a folder with one file for each measurement"):
+        check_truth_folder(tmp_path / "truths" / "a")
 
 
 def test_masks_of_each_band(tmp_path):

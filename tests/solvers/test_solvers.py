@@ -230,12 +230,17 @@ def test_solvers_by_name():
         {"weight": 0.0},
         {"first_weight": math.inf},
         {"smoothness": -1},
-        {"noise": -0.1},
     ],
 )
 def test_impossible_settings_are_refused(solver, wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         replace(solver, **wrong)
+
+
+@pytest.mark.parametrize("solver", [solvers.GapTv, solvers.AdmmTv])
+def test_a_negative_noise_term_is_refused(solver):
+    with pytest.raises(InputError, match="noise"):
+        solver(noise=-0.1)
 
 
 def test_relaxation_out_of_range_is_refused():

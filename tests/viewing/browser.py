@@ -53,8 +53,8 @@ def page(browser: Any) -> Iterator[Any]:
 class watched_page:
     """A fresh page; leaving it raises an AssertionError where it went astray or its scripts failed."""
 
-    def __init__(self, browser: Any, viewport: dict[str, int] = DESKTOP):
-        self.context = browser.new_context(viewport=viewport, accept_downloads=True)
+    def __init__(self, browser: Any, viewport: dict[str, int] = DESKTOP, **device: Any):
+        self.context = browser.new_context(viewport=viewport, accept_downloads=True, **device)
 
     def __enter__(self) -> Any:
         self.astray: list[str] = []

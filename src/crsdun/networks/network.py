@@ -223,7 +223,7 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     Raises:
         InputError: the card belongs to a network for other bands or another dispersion.
     """
-    remedy = "use weights for this camera, or a method that needs none, such as admm-tv"
+    remedy = "use weights for this camera, or a method that needs none, such as lr-tv"
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     if card.step is not None and camera.step != card.step:

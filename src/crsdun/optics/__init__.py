@@ -10,7 +10,7 @@ from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse
 
 if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
-    from crsdun.optics.estimate import Estimate, ModelCard, Progress
+    from crsdun.optics.estimate import Estimate, Fit, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NEED_TORCH = {
     "CassiCamera": "camera",
     "Estimate": "estimate",
+    "Fit": "estimate",
     "Exposure": "exposure",
     "ModelCard": "estimate",
     "Progress": "estimate",
@@ -29,6 +30,7 @@ __all__ = [
     "CassiCamera",
     "Estimate",
     "Exposure",
+    "Fit",
     "ModelCard",
     "Progress",
     "RandomMask",

@@ -32,16 +32,33 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What a method knows about how well its cube explains a frame; all relative to the root mean square of y.
+
+    Attributes:
+        held_out: root mean square difference of detector pixels that the method had not used.
+        noise: estimated standard deviation of the noise.
+        rank: number of spectral components of the cube.
+    """
+
+    held_out: float
+    noise: float
+    rank: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Cubes and class logits of the stages, first to last.
 
     Attributes:
         cubes: one (B,C,H,W) per stage, reflectance usually 0..1 (not clipped).
         logits: one (B,N,H,W) for each of the last stages that segments; empty for a method that does not.
+        fits: one for each frame of the batch; empty for a method that does not hold out detector pixels.
     """
 
     cubes: list[Tensor]
     logits: list[Tensor] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
 
     @property
     def cube(self) -> Tensor:
@@ -67,4 +84,4 @@ class Estimate:
 
     def last_stage(self) -> Estimate:
         """The last stage alone."""
-        return Estimate(self.cubes[-1:], self.logits[-1:])
+        return Estimate(self.cubes[-1:], self.logits[-1:], self.fits)

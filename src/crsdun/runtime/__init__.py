@@ -18,6 +18,7 @@ from crsdun.runtime.reconstruction import (
     Reconstruction,
     choose_weights,
     decode,
+    fit_of_weights,
     list_methods,
     open_method,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "export",
     "find_measurements",
     "find_truth",
+    "fit_of_weights",
     "list_methods",
     "match_bands",
     "open_engine",

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.methods import Progress
 from crsdun.networks import Network, find_weights, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
-from crsdun.runtime.graph_export import FORMATS, export
+from crsdun.runtime.graph_export import FORMATS, export, export_apart
 from crsdun.runtime.optional_libraries import library
 from crsdun.storage import scratch_folder
 
@@ -74,7 +75,11 @@ class Engine(Network):
 
 
 def open_engine(
-    path: str | Path, engine: str | None = None, step: float | None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    engine: str | None = None,
+    step: float | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
 ) -> Network:
     """The network in a weights file or an exported file, ready to be called.
 
@@ -85,16 +90,20 @@ def open_engine(
             for weights, onnxruntime for .onnx and openvino for .xml.
         step: dispersion to export weights for; None as ``export``.
         device: of the torch engine; the others run on the CPU, with as many threads as PyTorch.
+        progress: called several times a second while weights are exported, as in ``export_apart``; what it raises
+            ends that. None exports here, which nothing can end.
 
     Raises:
         InputError: the file cannot be read, or the engine cannot read such files or is not installed.
     """
-    network = _opened(find_weights(path), engine, step, device)
+    network = _opened(find_weights(path), engine, step, device, progress)
     network.name = Path(path).name
     return network
 
 
-def _opened(path: Path, engine: str | None, step: float | None, device: str | torch.device) -> Network:
+def _opened(
+    path: Path, engine: str | None, step: float | None, device: str | torch.device, progress: Progress | None
+) -> Network:
     suffix = path.suffix.lower()
     own = {".onnx": "onnxruntime", ".xml": "openvino"}
     engine = engine or own.get(suffix, "torch")
@@ -109,7 +118,11 @@ def _opened(path: Path, engine: str | None, step: float | None, device: str | to
             return load(path, device)
         with scratch_folder() as folder:
             exported = folder / "network.onnx"
-            export(load(path), exported, "onnx", step)
+            if progress is None:
+                export(load(path), exported, "onnx", step)
+            else:
+                library(engine)  # before the work for it
+                export_apart(path, exported, "onnx", step, progress)
             return ENGINES[engine](exported)
     if engine not in (own[suffix], "openvino"):
         raise InputError(f"{path.name} is no file for the engine {engine}", "omit <engine>, or use the weights")

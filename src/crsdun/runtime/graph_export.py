@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.networks import Network
+from crsdun.methods import Progress
+from crsdun.networks import Network, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
@@ -29,10 +31,17 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # If one window fills the image, tracing cannot distinguish this size from all sizes: hence one pixel more.
 SMALLEST = SIZE_MULTIPLE + 1
+STEPS = 4  # of an export: the network is read, traced, converted, and written
+WATCH_S = 0.1
 
 
 def export(
-    network: Network, path: str | Path, format: str, step: float | None = None, overwrite: bool = False
+    network: Network,
+    path: str | Path,
+    format: str,
+    step: float | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a network as a graph from (measurement (1,H,Wm), mask (H,W)) to the last cube and logits.
 
@@ -46,6 +55,7 @@ def export(
         format: ``onnx``, ``openvino`` or ``torch``.
         step: dispersion in pixels per band; None takes that of the network's card, or 2.
         overwrite: replace existing files.
+        progress: called after each of ``STEPS`` steps.
 
     Returns:
         What it was exported for, as in the file's header: format, step, offsets and smallest size.
@@ -79,10 +89,14 @@ def export(
     companion = ".bin" if format == "openvino" else None
     with atomic_file(path, overwrite, companion) as partial, _quiet():
         program = trace(network, camera)
+        if progress:
+            progress(2, STEPS)
         if format == "torch":
             torch.export.save(program, partial, extra_files={HEADER: header})
         else:
             graph = to_onnx(program)
+            if progress:
+                progress(3, STEPS)
             graph.model.metadata_props[HEADER] = header
             graph.save(partial.with_suffix(".onnx"))
         if format == "openvino":
@@ -91,6 +105,59 @@ def export(
             model = openvino.Core().read_model(partial.with_suffix(".onnx"))
             openvino.save_model(model, partial, compress_to_fp16=False)
     return exported
+
+
+def export_apart(weights: Path, path: Path, format: str, step: float | None, progress: Progress) -> None:
+    """Export the weights in a file in a process of its own: tracing cannot be interrupted, a process can be ended.
+
+    Like all of ``multiprocessing``, it needs a main script that begins its work under ``if __name__ == "__main__"``.
+
+    Args:
+        path, format, step: as ``export``.
+        progress: called every ``WATCH_S`` seconds with the steps that are done, and ``STEPS``; what it raises ends
+            the process.
+
+    Raises:
+        InputError: as ``export`` and ``load``, or the process was ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_export_apart, args=(sender, weights, path, format, step), daemon=True)
+    process.start()
+    sender.close()
+    done = 0
+    try:
+        while True:
+            progress(done, STEPS)
+            if not receiver.poll(WATCH_S):
+                continue
+            told = receiver.recv()
+            if isinstance(told, Exception):
+                raise told
+            done = told
+            if done == STEPS:
+                return
+    except EOFError as error:
+        raise InputError(
+            f"the export of {weights.name} ended before it was complete", "is there enough memory for it?"
+        ) from error
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _export_apart(sender: Any, weights: Path, path: Path, format: str, step: float | None) -> None:
+    def progress(done: int, total: int) -> None:
+        sender.send(done)
+
+    try:
+        network = load(weights)
+        progress(1, STEPS)
+        export(network, path, format, step, progress=progress)
+        progress(STEPS, STEPS)
+    except (InputError, OSError, RuntimeError, MemoryError) as error:
+        sender.send(error)
 
 
 class _LastStage(nn.Module):

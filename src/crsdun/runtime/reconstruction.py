@@ -25,7 +25,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
-DEFAULT_SOLVER = "admm-tv"
+DEFAULT_SOLVER = "lr-tv"
 # Weights are chosen behind masks whose open part lies between these, and for frames at least this bright relative to
 # those of a white scene.
 OPEN, DIM = (0.3, 0.7), 0.01
@@ -68,13 +68,14 @@ def open_method(
     device: str | torch.device = "cpu",
     engine: str | None = None,
     step: float | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> Method:
     """A method by what a user types: the name of a solver or of shipped weights, or a weights file.
 
     Args:
         device: of a network that PyTorch runs.
-        engine, step: of a network, as in ``open_engine``.
+        engine, step, progress: of a network, as in ``open_engine``.
         **settings: of a solver, such as ``iterations``.
 
     Raises:
@@ -86,7 +87,7 @@ def open_method(
         return create_solver(str(name), **settings)
     if settings:
         raise InputError(f"{', '.join(settings)} is a setting of the training-free methods, not of weights")
-    return open_engine(name, engine, step, device)
+    return open_engine(name, engine, step, device, progress)
 
 
 def list_methods() -> list[str]:
@@ -99,19 +100,28 @@ def list_methods() -> list[str]:
 
 def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
     """The shipped weights that fit a measurement and its camera, or None; and the reason, in one line."""
-    reasons = []
+    reasons = fit_of_weights(prepared)
+    for name, reason in reasons.items():
+        if reason is None:
+            return name, f"{name} fits this camera"
+    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return None, f"no shipped weights fit ({listed}); {DEFAULT_SOLVER}, which needs none, decodes"
+
+
+def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
+    """For each of the shipped weights why they do not fit a measurement and its camera; None where they do."""
     frame = torch.from_numpy(prepared.measurement.frame)
+    reasons: dict[str, str | None] = {}
     for name in pretrained_weights():
         card, bands = _card_of(name)
         try:
             fit_card(prepared.camera, card, bands)
             check_scale(frame, prepared.camera)
             check_resemblance(frame, prepared.camera)
+            reasons[name] = None
         except InputError as error:
-            reasons.append(f"{name}: {error.message}")
-            continue
-        return name, f"{name} fits this camera"
-    return None, f"no shipped weights fit ({'; '.join(reasons)}); {DEFAULT_SOLVER}, which needs none, decodes"
+            reasons[name] = error.message
+    return reasons
 
 
 def check_resemblance(frame: torch.Tensor, camera: CassiCamera) -> None:

@@ -9,6 +9,7 @@ from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, re
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
+from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
 
 __all__ = [
     "SPLITS",
@@ -20,6 +21,7 @@ __all__ = [
     "Measurement",
     "Scene",
     "SceneSet",
+    "SpectralLibrary",
     "WeightsDescription",
     "describe",
     "indian_pines",
@@ -32,6 +34,7 @@ __all__ = [
     "read_mask_and_scale",
     "read_measurement",
     "read_scene",
+    "read_spectral_library",
     "register_dataset",
     "write_arrays",
     "write_measurement",

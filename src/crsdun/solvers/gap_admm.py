@@ -25,7 +25,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Progress
-from crsdun.solvers.solver import Solver
+from crsdun.solvers.solver import Solver, normalised
 from crsdun.solvers.total_variation import TotalVariation
 
 
@@ -63,36 +63,17 @@ class _TvSolver(Solver):
         Raises:
             InputError: y has another shape or type, or contains NaN or infinity.
         """
-        if measurement.ndim != 3 or not measurement.is_floating_point():
-            raise InputError(
-                f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
-                f"shape {tuple(measurement.shape)}",
-                "convert with .float(), add a batch axis with measurement[None]",
-            )
-        camera.check(measurement)
-        if not bool(torch.isfinite(measurement).all()):
-            count = int((~torch.isfinite(measurement)).sum())
-            raise InputError(
-                f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0"
-            )
-
-        camera = camera.to(measurement)
-        open_light = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
-        scale = measurement.abs().mean((-2, -1), keepdim=True) / open_light.mean()
-        # No light at all, or a mask that is closed everywhere: nothing to scale.
-        scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1)
-        # Back-projection, divided by that of a white scene, has the right brightness from the start.
-        back = camera.adjoint(open_light)
-        x = (camera.adjoint(measurement / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
-
-        D = camera.forward(camera.adjoint(torch.ones_like(measurement[0])))
+        frames = normalised(measurement, camera)
+        camera, y = frames[0].camera, torch.stack([frame.measurement for frame in frames])
+        D = camera.forward(camera.adjoint(torch.ones_like(y[0])))
         inverse = torch.where(D > 0, 1 / (D + self.noise * D.mean()), 0)
-        cubes = self._iterate(measurement / scale, camera, inverse, x)
+        cubes = self._iterate(y, camera, inverse, torch.stack([frame.start for frame in frames]))
         for done in range(1, self.iterations + 1):
             x = next(cubes)
             if progress is not None:
                 progress(done, self.iterations)
-        return Estimate(cubes=[x.mul_(scale[:, None])])
+        scale = torch.tensor([frame.scale for frame in frames], dtype=x.dtype, device=x.device)
+        return Estimate(cubes=[x.mul_(scale[:, None, None, None])])
 
     def _weights(self) -> Iterator[tuple[float, float]]:
         """The weight of each iteration, from ``first_weight`` down to ``weight``, and its ratio to the one before."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
@@ -24,6 +26,7 @@ class Solver(ABC):
         name: for tables and records; the one under which it was registered.
         bands, stages, base: as in a network's configuration; here any number of bands, one stage, no width.
         engine, tileable, precisions, needs_scale, inspectable, exportable: as in ``Network``.
+        efforts: the settings that differ from their defaults where more time may be taken, by name.
     """
 
     name = "solver"
@@ -37,6 +40,7 @@ class Solver(ABC):
     needs_scale = False
     inspectable = False
     exportable = False
+    efforts: ClassVar[dict[str, dict[str, Any]]] = {"normal": {}}
 
     @abstractmethod
     def __call__(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Estimate:
@@ -66,6 +70,52 @@ class Solver(ABC):
         return nullcontext()
 
 
+@dataclass(frozen=True)
+class NormalisedFrame:
+    """One measurement on a scale of its own, so that settings mean the same in all units.
+
+    Attributes:
+        measurement: y over ``scale``, (H,Wm).
+        camera: that took it, on its device and in its floating type.
+        scale: the brightness of the scene.
+        start: first estimate, (C,H,W): the back-projection, divided by that of a white scene.
+    """
+
+    measurement: Tensor
+    camera: CassiCamera
+    scale: float
+    start: Tensor
+
+
+def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame]:
+    """The frames of a measurement (B,H,Wm).
+
+    Raises:
+        InputError: it has another shape or type, or contains NaN or infinity.
+    """
+    if measurement.ndim != 3 or not measurement.is_floating_point():
+        raise InputError(
+            f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
+            f"shape {tuple(measurement.shape)}",
+            "convert with .float(), add a batch axis with measurement[None]",
+        )
+    camera.check(measurement)
+    if not bool(torch.isfinite(measurement).all()):
+        count = int((~torch.isfinite(measurement)).sum())
+        raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
+    camera = camera.to(measurement)
+    open_light = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
+    back = camera.adjoint(open_light)
+    frames = []
+    for y in measurement:
+        scale = float(y.abs().mean() / open_light.mean())
+        # No light at all, or a mask that is closed everywhere: nothing to scale.
+        scale = scale if 0 < scale < math.inf else 1.0
+        start = (camera.adjoint(y / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
+        frames.append(NormalisedFrame(y / scale, camera, scale, start))
+    return frames
+
+
 SOLVERS: Registry[type[Solver]] = Registry("solver")
 S = TypeVar("S", bound=type[Solver])
 
@@ -81,15 +131,17 @@ def register_solver(name: str, solver: S) -> S:
     return solver
 
 
-def create_solver(name: str, **overrides: Any) -> Solver:
-    """The solver of this name, with some settings changed from their defaults.
+def create_solver(name: str, effort: str = "normal", **overrides: Any) -> Solver:
+    """The solver of this name, with the settings of an effort, and some changed.
 
     Raises:
-        InputError: no solver has this name, or it has no such setting.
+        InputError: no solver has this name, or it has no such effort or setting.
     """
     solver = SOLVERS.find(name)
+    if effort not in solver.efforts:
+        raise InputError(f"{name} has no effort {effort!r}", f"it has {' and '.join(solver.efforts)}")
     known = [each.name for each in fields(solver)]  # type: ignore[arg-type]
     for override in overrides:
         if override not in known:
             raise InputError(f"{name} has no setting {override!r}", f"it has {', '.join(known) or 'none'}")
-    return typed(solver, overrides, name)
+    return typed(solver, {**solver.efforts[effort], **overrides}, name)

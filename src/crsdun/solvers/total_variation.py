@@ -28,19 +28,46 @@ class TotalVariation:
         shape: (B,C,H,W) of the cubes to come.
         like: a tensor of their device and floating type.
         smoothness: exponent of ω; 0 treats all spectral frequencies alike, larger values prefer smooth spectra.
+        rank: how many spectral frequencies are kept, at most C; None keeps all.
+
+    Attributes:
+        transform: T, orthonormal rows, (B,r,C); the step projects on their span. ``turn`` replaces it.
+        omega: ω, (r,1,1).
+        local: weight of each pixel, (H,W), or None where all are alike.
 
     Source: Chambolle, "Total variation minimization and a class of binary MRF models", EMMCVPR 2005, eq. 19
     (the projected form of his algorithm of 2004).
     """
 
-    def __init__(self, shape: torch.Size, like: Tensor, smoothness: float = 0.0):
+    def __init__(self, shape: torch.Size, like: Tensor, smoothness: float = 0.0, rank: int | None = None):
         batch, bands = shape[:2]
-        transform = scipy.fft.dct(np.eye(bands), axis=0, norm="ortho")
+        rank = bands if rank is None else min(rank, bands)
+        transform = scipy.fft.dct(np.eye(bands), axis=0, norm="ortho")[:rank]
+        self.smoothness = smoothness
         self.transform = torch.as_tensor(transform, dtype=like.dtype, device=like.device).expand(batch, -1, -1)
-        self.omega = torch.arange(1, bands + 1, dtype=like.dtype, device=like.device)[:, None, None] ** smoothness
+        self.omega = self._weights(rank, like)
+        self.local: Tensor | None = None
         # p[..., -1] and q[..., -1, :] stay 0: there is no neighbour beyond the border.
+        shape = torch.Size((batch, rank, *shape[2:]))
         self.p, self.q = like.new_zeros(shape), like.new_zeros(shape)
         self._frequencies, self._work = like.new_empty(shape), like.new_empty(shape)
+
+    def turn(self, transform: Tensor) -> None:
+        """Continue with other components of the spectra, orthonormal rows (B,r,C); the dual variables turn along."""
+        rotation = transform @ self.transform.mT
+        self.p = (rotation @ self._rows(self.p)).view(*rotation.shape[:2], *self.p.shape[2:])
+        self.q = (rotation @ self._rows(self.q)).view_as(self.p)
+        self.transform = transform
+        self.omega = self._weights(transform.shape[1], transform)
+        self._frequencies, self._work = torch.empty_like(self.p), torch.empty_like(self.p)
+
+    def _weights(self, rank: int, like: Tensor) -> Tensor:
+        return torch.arange(1, rank + 1, dtype=like.dtype, device=like.device)[:, None, None] ** self.smoothness
+
+    def coefficients(self, cube: Tensor) -> Tensor:
+        """T x, (B,r,H,W), of a contiguous cube (B,C,H,W); valid until the next call."""
+        torch.bmm(self.transform, self._rows(cube), out=self._rows(self._frequencies))
+        return self._frequencies
 
     def rescale(self, factor: float) -> None:
         """Scale the dual variables for a next weight that is ``factor`` times the last."""
@@ -52,8 +79,8 @@ class TotalVariation:
 
         Both are contiguous and may be the same tensor.
         """
-        limit = weight * self.omega
-        torch.bmm(self.transform, self._rows(cube), out=self._rows(self._frequencies))
+        limit = weight * self.omega if self.local is None else weight * self.omega * self.local
+        self.coefficients(cube)
         for _ in range(inner):
             u = self._primal()
             # Dual step of length 1/8, the bound for two differences: p ← p + ∇u/8 ...

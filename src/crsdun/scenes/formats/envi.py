@@ -25,7 +25,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "good_bands": ("bbl",),
 }
 # Of the data file beside a header.
-DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube")
+DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube", ".sli")
 
 
 def find_header(data: Path) -> Path | None:
@@ -52,6 +52,8 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
             float(value.strip().removesuffix(unit)) for value in values for unit in units or [""]
         ]
         metadata["wavelength_units"] = fields.get("wavelength units", next(iter(units), "unknown"))
+    if "spectra names" in fields:
+        metadata["spectra_names"] = [name.strip() for name in fields["spectra names"].split(",")]
     if "class names" in fields:
         metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
     metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}

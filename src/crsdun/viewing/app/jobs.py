@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from crsdun import runtime
 from crsdun.errors import InputError
-from crsdun.methods import Method, RunOptions, available_memory
+from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.optics import Exposure, SensorNoise, random_mask, shifted_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
@@ -33,6 +32,7 @@ from crsdun.viewing.app.wording import page_message
 GAP_TV = "gap-tv"
 # Up to this many bytes the cubes of all stages are kept; beyond it, only the last.
 MOST_STAGES_BYTES = 1 << 30
+MOST_NETWORKS = 4  # that stay open
 # Two computations at once would each take more than twice as long.
 _computing = threading.Lock()
 
@@ -140,7 +140,9 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
     if name in weights:
         path = weights[name]
         engine = None if request.engine == "torch" else request.engine
-        method = open_network(path, path.stat().st_mtime_ns, engine, camera.step)
+        if engine:
+            job.step = f"exporting {name} for {engine}, which is done once"
+        method = open_network(path, engine, camera.step, job.progress)
         name += f" · {engine}" if engine else ""
     elif name in SOLVERS:
         iterations = request.iterations
@@ -149,7 +151,7 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
         name += f" · {iterations} iterations" if iterations else ""
     else:
         raise InputError(f"there is no method or network called {name!r} here", "choose another")
-    job.step = f"decoding with {name}"
+    job.step, job.done, job.total = f"decoding with {name}", 0, 0
     options = RunOptions(memory=available_memory())
     planes = method.stage_count * (camera.bands + method.class_count)
     fits = 4 * planes * camera.height * camera.width <= MOST_STAGES_BYTES
@@ -163,10 +165,26 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
     return layer_of(result, name, blocks)
 
 
-@lru_cache(maxsize=4)
-def open_network(path: Path, modified: int, engine: str | None, step: float | None) -> Method:
-    """A network, opened once; ``modified`` is the time of its file, so that new weights of the same name are read."""
-    return runtime.open_method(path, engine=engine, step=step if engine else None)
+_networks: dict[tuple[Any, ...], Method] = {}  # the latest last; used under ``_computing`` alone
+
+
+def open_network(path: Path, engine: str | None, step: float | None, progress: Progress) -> Method:
+    """A network, opened once; the time of its file is part of its key, so that new weights of the same name are read.
+
+    ``progress`` is called while the network is exported for an engine, and ends that where it raises.
+    """
+    key = (path, path.stat().st_mtime_ns, engine, step)
+    if key not in _networks:
+        network = runtime.open_method(path, engine=engine, step=step if engine else None, progress=progress)
+        while len(_networks) >= MOST_NETWORKS:
+            _networks.pop(next(iter(_networks)))
+        _networks[key] = network
+    return _networks[key]
+
+
+def forget_networks() -> None:
+    """Read all networks anew when they are used again."""
+    _networks.clear()
 
 
 def summary(layer: Layer) -> str:
@@ -176,11 +194,11 @@ def summary(layer: Layer) -> str:
     return ", ".join([f"{layer.name} in {layer.seconds:.1f} s", *parts])
 
 
-def fitting_weights(scene: OpenScene | None) -> str | None:
-    """The shipped weights that fit what is open; None where none do."""
+def fitting_weights(scene: OpenScene | None) -> dict[str, str | None]:
+    """For each of the shipped weights why they do not fit, None where they do; empty without a measurement."""
     if scene is None or scene.measurement is None or scene.camera is None:
-        return None
-    return runtime.choose_weights(PreparedMeasurement(scene.measurement, scene.camera))[0]
+        return {}
+    return runtime.fit_of_weights(PreparedMeasurement(scene.measurement, scene.camera))
 
 
 # -- simulate ---------------------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ class Layer:
 class OpenScene:
     """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from.
 
+    ``from_files``: it was opened from arrays of files, and nothing was simulated since.
+
     ``maps`` are the maps of ``pictures`` that were computed last.
     """
 
@@ -76,6 +78,7 @@ class OpenScene:
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
+    from_files: bool = False
     maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -174,13 +177,14 @@ def open_exposure(
         truth = runtime.match_bands(camera, truth)
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     known = ascending or (truth.wavelengths if truth is not None else None)
-    return OpenScene(measurement.name, known, measurement, camera, truth, notes=missing_note(truth))
+    return OpenScene(measurement.name, known, measurement, camera, truth, notes=missing_note(truth), from_files=True)
 
 
 def open_cube(scene: Scene) -> OpenScene:
     """A cube to look at or to simulate a measurement of."""
     note = "a cube without a measurement: look at it, or simulate its measurement"
-    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=[note, *missing_note(scene)])
+    notes = [note, *missing_note(scene)]
+    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=notes, from_files=True)
 
 
 def missing_note(scene: Scene | None) -> list[str]:

@@ -62,6 +62,7 @@ class ScenePayload:
     step: float | None
     detector: tuple[int, int] | None
     has_truth: bool
+    from_files: bool
     classes: list[ClassPayload]
     notes: list[str]
     layers: list[LayerPayload]
@@ -74,7 +75,8 @@ class StatePayload:
     Attributes:
         suggested: role → the array that probably has it.
         fits: cameras (bands and step) that fit the suggested measurement and mask.
-        fitting: weights that fit what is open.
+        fits_of_weights: for each of the shipped weights why they do not fit what is open, None where they do.
+        libraries: names of the files of reference spectra.
         limit_mb: of the largest upload.
         maps: colour maps as stops.
     """
@@ -87,7 +89,8 @@ class StatePayload:
     fits: list[dict[str, int]]
     samples: list[dict[str, str]]
     weights: list[str]
-    fitting: str | None
+    fits_of_weights: dict[str, str | None]
+    libraries: list[str]
     methods: list[str]
     engines: list[str]
     job: JobStatus | None
@@ -116,7 +119,8 @@ def state_payload(workspace: Workspace) -> StatePayload:
             fits=workspace.fitting_cameras(),
             samples=[{"name": name, "title": title} for name, title in SAMPLES.items()],
             weights=sorted(workspace.weights),
-            fitting=fitting_weights(workspace.scene),
+            fits_of_weights=fitting_weights(workspace.scene),
+            libraries=list(workspace.libraries),
             methods=list(SOLVERS),
             engines=[each for each in ENGINES if find_spec(each) is not None],
             job=workspace.job.status() if workspace.job else None,
@@ -143,6 +147,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
         step=scene.camera.step if scene.camera else None,
         detector=None if scene.measurement is None else (rows, columns),
         has_truth=scene.truth is not None,
+        from_files=scene.from_files,
         classes=[
             ClassPayload(name, css_colour(colour))
             for name, colour in zip(names[:count], class_colours(count), strict=True)

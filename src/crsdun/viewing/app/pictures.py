@@ -14,8 +14,8 @@ from crsdun.errors import InputError
 from crsdun.evaluation import spectral_angles
 from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
+from crsdun.viewing.app.regions import check_region, inside
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
-from crsdun.viewing.app.spectra import check_inside
 from crsdun.viewing.colour import NO_DATA, css_colour, false_colour, picture
 from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
 from crsdun.viewing.display import error_map, upper_limit
@@ -80,8 +80,10 @@ class ValueMap:
         finite = np.isfinite(self.values)
         known = self.values if finite.all() else self.values[finite]
         least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-        sample = known[:: max(1, known.size // MOST_COUNTED)]
-        counts, _ = np.histogram(sample, BINS, (least, most if most > least else least + 1))
+        sample = known[:: max(1, known.size // MOST_COUNTED)].astype(np.float64)
+        # Values that differ in their last digits alone are one value: no bins fit between them.
+        differ = most - least > 1e-12 * max(abs(least), abs(most))
+        counts, _ = np.histogram(sample, BINS, (least, most if differ else least + max(1.0, abs(least))))
         legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
         image = np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8)
         if finite.all():
@@ -162,7 +164,7 @@ def _value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
 
 
 def attention(scene: OpenScene, request: AttentionRequest) -> Picture:
-    """Where a block of cross-aggregation looks from a pixel, or on average from a box, over the darkened picture.
+    """Where a block of cross-aggregation looks from a pixel, or on average from a region, over the darkened picture.
 
     ``request.block`` counts the layer's ``blocks``; ``request.map`` is ``association`` with super-tokens ·
     ``attention`` among them · ``sources``, the pixels it receives from.
@@ -173,10 +175,11 @@ def attention(scene: OpenScene, request: AttentionRequest) -> Picture:
     layer, k = scene.layer(request.layer)
     if not 0 <= request.block < len(layer.blocks) or request.map not in ("association", "attention", "sources"):
         raise InputError(f"{layer.name} has no such cross-aggregation to show", "choose weights of CRSDUN")
-    check_inside(request.region, scene)
+    check_region(request.region, *scene.shape[1:])
     top, left, height, width = (getattr(request.region, name) for name in ("top", "left", "height", "width"))
+    selected = inside(request.region)
     weights = np.zeros(scene.shape[1:], dtype=np.float32)
-    weights[top : top + height, left : left + width] = 1 / (height * width)
+    weights[top : top + height, left : left + width] = selected / selected.sum()
     with torch.inference_mode():
         maps = layer.blocks[request.block].look(torch.from_numpy(weights))
     values = getattr(maps, request.map)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from reprlib import repr as brief  # of whatever arrived, in a short message
 from typing import Any, TypeVar
@@ -20,6 +20,10 @@ from crsdun.optics.wavelengths import MOST_BANDS
 ROLES = ("measurement", "mask", "truth", "labels")
 ENGINES = ("torch", "onnxruntime", "openvino")
 MOST_POINTS = 64
+MOST_REFERENCES = 16
+MOST_NAME = 80  # characters
+MOST_VERTICES = 10_000  # of a region
+LARGEST_COORDINATE = 1e6  # pixels
 MOST_STEP = 64  # pixels per band
 MOST_ITERATIONS = 10_000_000
 LARGEST_WHOLE = 2.0**53  # beyond it, JavaScript's numbers are not exact
@@ -245,22 +249,70 @@ class SimulateRequest:
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
+Vertex = tuple[float, float]  # x to the right and y down, in pixels from the upper left corner of the scene
+
+
 @dataclass(frozen=True)
 class Region:
-    """A pixel, or a box of pixels over which a mean is taken; ``top`` and ``left`` from 0."""
+    """A pixel, a box of pixels, or the pixels whose centres lie inside polygons.
+
+    Attributes:
+        top, left, height, width: of the region or, for polygons, of the box around them; ``top`` and ``left`` from 0.
+        rings: the vertices of each polygon. Inside is what an odd number of them encloses, so that a region may have
+            holes and several parts. Empty for a pixel or a box.
+    """
 
     name: str
     top: int
     left: int
     height: int = 1
     width: int = 1
+    rings: tuple[tuple[Vertex, ...], ...] = ()
 
     @classmethod
     def parse(cls, values: Values) -> Region:
+        name = values.text("name")[:MOST_NAME]
+        if "rings" in values:
+            return cls.within(name, [_ring(ring) for ring in values.items("rings")])
         if "top" not in values or "left" not in values:
-            raise InputError("a point needs a top and a left pixel, and a box a height and a width too")
+            raise InputError(
+                "a point needs a top and a left pixel, a box a height and a width too, and a polygon its rings"
+            )
         top, left, height, width = (values.whole(name, 1) for name in ("top", "left", "height", "width"))
-        return cls(values.text("name")[:80], top, left, height, width)
+        return cls(name, top, left, height, width)
+
+    @classmethod
+    def within(cls, name: str, rings: Sequence[Sequence[Vertex]]) -> Region:
+        """The region inside of polygons.
+
+        Raises:
+            InputError: there are too many vertices, or a polygon has fewer than three.
+        """
+        count = sum(map(len, rings))
+        if count > MOST_VERTICES:
+            raise InputError(f"{name or 'a polygon'} has {count} vertices", f"draw it with at most {MOST_VERTICES}")
+        if not rings or min(map(len, rings)) < 3:
+            raise InputError("a polygon has at least three vertices")
+        columns, rows = ([vertex[axis] for ring in rings for vertex in ring] for axis in (0, 1))
+        top, left = math.floor(min(rows)), math.floor(min(columns))
+        height, width = max(1, math.ceil(max(rows)) - top), max(1, math.ceil(max(columns)) - left)
+        return cls(name, top, left, height, width, tuple(map(tuple, rings)))
+
+
+def _ring(ring: Any) -> list[Vertex]:
+    """The vertices of a polygon from JSON: a list of [x, y]."""
+    if not isinstance(ring, list) or not all(isinstance(vertex, list) and len(vertex) == 2 for vertex in ring):
+        raise InputError(f"a polygon must be a list of vertices [x, y], not {brief(ring)}")
+    return [vertex_at(*vertex) for vertex in ring]
+
+
+def vertex_at(x: Any, y: Any) -> Vertex:
+    """A vertex; raises an InputError unless both are numbers that a scene can have."""
+    values = Values({"x": x, "y": y})
+    if "x" not in values or "y" not in values:
+        raise InputError("a vertex needs two numbers, x and y")
+    limits = (-LARGEST_COORDINATE, LARGEST_COORDINATE)
+    return values.number("x", 0.0, *limits), values.number("y", 0.0, *limits)
 
 
 @dataclass(frozen=True)
@@ -276,6 +328,20 @@ class SpectraRequest:
         if len(points) > MOST_POINTS:
             raise InputError(f"{len(points)} points at once are too many", f"at most {MOST_POINTS}")
         return cls(tuple(Region.parse(Values(point)) for point in points), values.whole("stage", None))
+
+
+@dataclass(frozen=True)
+class ReferencesRequest:
+    """Which reference spectra to draw beside those of the scene: a file, and which of its spectra, from 0."""
+
+    choices: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def parse(cls, values: Values) -> ReferencesRequest:
+        items = [Values(item) for item in values.items("references")]
+        if len(items) > MOST_REFERENCES:
+            raise InputError(f"{len(items)} reference spectra at once are too many", f"at most {MOST_REFERENCES}")
+        return cls(tuple((item.text("file"), item.whole("index", 0, 0)) for item in items))
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,19 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
-from crsdun.viewing.app import pictures, spectra
+from crsdun.viewing.app import pictures, region_files, spectra
+from crsdun.viewing.app.jobs import fitting_weights
+from crsdun.viewing.app.open_scene import OpenScene
 from crsdun.viewing.app.payloads import finite, state_payload
+from crsdun.viewing.app.references import references as read_references
+from crsdun.viewing.app.regions import check_region
 from crsdun.viewing.app.requests import (
     AttentionRequest,
     DecodeRequest,
     OpenRequest,
     PictureRequest,
+    ReferencesRequest,
+    Region,
     SimulateRequest,
     SpectraRequest,
     Values,
@@ -40,6 +46,7 @@ from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
 PAGE = Path(__file__).parent / "page"
 CHART = Path(__file__).parent.parent / "templates" / "chart.js"  # which reports have too
 MOST_JSON = 1 << 20  # bytes of a request
+MOST_REGIONS_FILE = 1 << 23
 CHUNK = 1 << 18  # bytes of a download that are read at once
 
 
@@ -56,9 +63,14 @@ def routes() -> list[BaseRoute]:
         _limited("/api/value", value),
         _limited("/api/classes", classes),
         _post("/api/spectra", spectra_json, limited=True),
-        _limited("/api/spectra.csv", spectra_csv),
-        _limited("/api/attention", attention),
+        _post("/api/spectra.csv", spectra_csv, limited=True),
+        _post("/api/attention", attention, limited=True),
+        Route("/api/regions", read_regions, methods=["PUT"]),
+        _post("/api/regions.geojson", regions_geojson, limited=True),
+        _post("/api/regions.txt", regions_envi, limited=True),
+        _post("/api/references", references, limited=True),
         Route("/api/files/{name}", upload, methods=["PUT"]),
+        _post("/api/fit", fit, limited=True),
         _post("/api/open", open_scene, limited=True),
         _post("/api/decode", decode),
         _post("/api/simulate", simulate),
@@ -79,11 +91,12 @@ def _limited(path: str, function: Callable[[Request], Response]) -> Route:
 
 
 def _post(path: str, function: Callable[[Request, Values], Any], limited: bool = False) -> Route:
-    """A request with a JSON object; ``function`` returns the JSON value of the answer."""
+    """A request with a JSON object; ``function`` returns the answer, or the JSON value of it."""
 
     async def endpoint(request: Request) -> Response:
         work = partial(function, request, await _values(request))
-        return Json(await (_run(request, work) if limited else run_in_threadpool(work)))
+        answer = await (_run(request, work) if limited else run_in_threadpool(work))
+        return answer if isinstance(answer, Response) else Json(answer)
 
     return Route(path, endpoint, methods=["POST"])
 
@@ -107,12 +120,17 @@ class Json(Response):
 
 async def _values(request: Request) -> Values:
     """The JSON object of a request."""
-    body = b""
+    return Values(parse_json(await _body(request, MOST_JSON)))
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """What a request brings; raises an InputError where it is more than ``most`` bytes."""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_JSON:
-            raise InputError(f"the request is longer than {MOST_JSON} bytes")
-    return Values(parse_json(body))
+        if len(body) > most:
+            raise InputError(f"the request is longer than {most} bytes")
+    return bytes(body)
 
 
 async def input_error(request: Request, error: Exception) -> Response:
@@ -210,9 +228,9 @@ def value(request: Request) -> Response:
     return Json({"value": float(shown.values[top, left]), "text": shown.text})
 
 
-def attention(request: Request) -> Response:
+def attention(request: Request, values: Values) -> Response:
     scene = _workspace(request).current(_version(request))
-    return _picture(pictures.attention(scene, AttentionRequest.parse(Values(request.query_params))))
+    return _picture(pictures.attention(scene, AttentionRequest.parse(values)))
 
 
 def _picture(rendered: pictures.Picture) -> Response:
@@ -232,12 +250,46 @@ def spectra_json(request: Request, values: Values) -> list[dict[str, Any]]:
     return [{name: asdict(spectrum) for name, spectrum in region.items()} for region in regions]
 
 
-def spectra_csv(request: Request) -> Response:
-    query: dict[str, Any] = dict(request.query_params)
-    query["points"] = parse_json(query.get("points", "[]"))
+def spectra_csv(request: Request, values: Values) -> Response:
     scene = _workspace(request).current(_version(request))
-    text = spectra.spectra_csv(scene, SpectraRequest.parse(Values(query)))
-    return Response(text.encode("utf-8", "replace"), media_type="text/csv", headers=_attachment("spectra.csv"))
+    return _text(spectra.spectra_csv(scene, SpectraRequest.parse(values)), "text/csv", "spectra.csv")
+
+
+async def read_regions(request: Request) -> Response:
+    """The regions in a file, as points of requests."""
+    scene = _workspace(request).current(_version(request))
+    content = await _body(request, MOST_REGIONS_FILE)
+    regions = await _run(request, partial(region_files.read_regions, content, *scene.shape[1:]))
+    return Json([asdict(region) for region in regions])
+
+
+def regions_geojson(request: Request, values: Values) -> Response:
+    regions, _ = _regions(request, values)
+    return _text(region_files.to_geojson(regions), "application/geo+json", "regions.geojson")
+
+
+def regions_envi(request: Request, values: Values) -> Response:
+    regions, scene = _regions(request, values)
+    return _text(region_files.to_envi(regions, *scene.shape[1:]), "text/plain", "regions.txt")
+
+
+def _regions(request: Request, values: Values) -> tuple[tuple[Region, ...], OpenScene]:
+    scene = _workspace(request).current(_version(request))
+    regions = SpectraRequest.parse(values).points
+    for region in regions:
+        check_region(region, *scene.shape[1:])
+    return regions, scene
+
+
+def references(request: Request, values: Values) -> list[dict[str, Any]]:
+    workspace = _workspace(request)
+    scene = workspace.current(_version(request))
+    chosen = read_references(scene, workspace.libraries, ReferencesRequest.parse(values))
+    return [asdict(reference) for reference in chosen]
+
+
+def _text(text: str, kind: str, name: str) -> Response:
+    return Response(text.encode("utf-8", "replace"), media_type=kind, headers=_attachment(name))
 
 
 # -- doing ------------------------------------------------------------------------------------------------------
@@ -248,6 +300,11 @@ async def upload(request: Request) -> Response:
     announced = Values(request.headers).whole("content-length", None)
     path = await receive(request.path_params["name"], request.stream(), workspace.uploads, announced)
     return Json(asdict(await _run(request, partial(workspace.add_file, path))))
+
+
+def fit(request: Request, values: Values) -> dict[str, str | None]:
+    """For each of the shipped weights why they would not fit what would be opened; null where they would."""
+    return fitting_weights(_workspace(request).prepare(OpenRequest.parse(values)))
 
 
 def open_scene(request: Request, values: Values) -> dict[str, int]:

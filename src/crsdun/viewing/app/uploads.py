@@ -16,16 +16,18 @@ from typing import IO, Literal
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes import describe
+from crsdun.scenes import describe, read_spectral_library
 from crsdun.scenes.formats.envi import DATA_SUFFIXES as ENVI_SUFFIXES
 from crsdun.scenes.formats.pictures import pictures_in
-from crsdun.scenes.inspection import ArrayDescription, WeightsDescription
+from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription
+from crsdun.scenes.spectral_library import TABLES
 from crsdun.storage import HIDDEN
 from crsdun.viewing.app.wording import page_message
 
 MEGABYTE = 1 << 20
 SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
 SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data that belongs to a .hdr
+SUFFIXES |= set(TABLES)
 # What a file may unpack to, in multiples of the largest upload.
 UNPACKED = 4
 QUOTA = 4  # what a tab may store, in the same
@@ -45,6 +47,7 @@ class FileSummary:
         name: as the browser knows the file.
         is_weights: it holds a network instead of arrays.
         wavelengths: their number, the first and the last in nm; None where the file has none.
+        spectra: names of the spectra that it holds instead of arrays.
     """
 
     name: str
@@ -53,6 +56,7 @@ class FileSummary:
     is_weights: bool = False
     arrays: tuple[ArrayDescription, ...] = ()
     wavelengths: tuple[int, float, float] | None = None
+    spectra: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -93,7 +97,7 @@ async def receive(name: str, chunks: AsyncIterator[bytes], uploads: Uploads, ann
         raise InputError(
             f"{name or 'this'} is not a file that can be opened here",
             "expected .mat, .npy, .npz, .h5, .tif, .png, an "
-            "ENVI pair (.hdr with its data), or weights (.safetensors)",
+            "ENVI pair (.hdr with its data), spectra (.csv, .sli with its .hdr), or weights (.safetensors)",
         )
     too_large = InputError(
         f"{name} is larger than {uploads.limit / MEGABYTE:.0f} MB, the most this explorer takes",
@@ -129,7 +133,11 @@ def summarise(path: Path, limit: int) -> FileSummary:
         return FileSummary(path.name, format=suffix, is_weights=True)
     try:
         check_unpacked(path, limit * UNPACKED)
+        if suffix in TABLES:
+            return _summarise_library(path, "table")
         description = describe(path)
+        if isinstance(description, FileDescription) and "spectra_names" in description.metadata:
+            return _summarise_library(path, description.format)
     except (InputError, OSError, MemoryError) as error:
         return FileSummary(path.name, problem=page_message(error, [path.parent]))
     if isinstance(description, WeightsDescription):
@@ -137,6 +145,12 @@ def summarise(path: Path, limit: int) -> FileSummary:
     known = description.wavelengths
     wavelengths = (len(known), known[0], known[-1]) if known else None
     return FileSummary(path.name, description.format, arrays=description.arrays, wavelengths=wavelengths)
+
+
+def _summarise_library(path: Path, format: str) -> FileSummary:
+    library = read_spectral_library(path)
+    known = library.wavelengths
+    return FileSummary(path.name, format, wavelengths=(len(known), known[0], known[-1]), spectra=library.names)
 
 
 def check_unpacked(path: Path, limit: int) -> None:

@@ -17,8 +17,9 @@ from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.scenes.formats.pictures import is_scene_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
-from crsdun.viewing.app.jobs import Job, JobStatus, decode, open_network, simulate, summary
+from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, simulate, summary
 from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
+from crsdun.viewing.app.references import read_library
 from crsdun.viewing.app.requests import (
     ROLES,
     ArrayChoice,
@@ -70,6 +71,7 @@ class Workspace:
     Attributes:
         files: measurements, masks and scenes, by name.
         weights: networks, by name.
+        libraries: files of reference spectra, by name.
         summaries: of the files and weights that were added, by name.
         scene: what is open.
         version: grows whenever ``scene`` changes; requests name the version that they speak of.
@@ -91,6 +93,7 @@ class Workspace:
         self.uploads = Uploads(self.folder / "uploads", self.limit)
         self.files: dict[str, Path] = {}
         self.weights: dict[str, Path] = {}
+        self.libraries: dict[str, Path] = {}
         self.summaries: dict[str, FileSummary] = {}
         self.trials: list[Trial] = []
         self.scene: OpenScene | None = None
@@ -121,11 +124,11 @@ class Workspace:
                 for folder in result_folders[1:]:
                     scene.add_results(open_folder(folder))
                 self._show(scene)
-            elif self.files:
+            elif self._images():
                 self.open(OpenRequest(arrays=self.suggestions()))
         except (InputError, OSError) as error:
             self.problem = page_message(error, self.folders)
-        if self.scene is None and not self.files:
+        if self.scene is None and not self._images():
             self.open(OpenRequest(sample=next(iter(SAMPLES))))
 
     def add_file(self, path: Path) -> FileSummary:
@@ -146,6 +149,12 @@ class Workspace:
                 partner = self.files.get(name)
                 if partner is not None and known.problem and partner.stem == path.stem and partner != path:
                     self.summaries[name] = summarise(partner, self.limit)
+            # Of an ENVI pair the header alone: both files hold the same spectra.
+            self.libraries = {
+                name: self.files[name]
+                for name, known in self.summaries.items()
+                if known.spectra and not (name != (header := f"{Path(name).stem}.hdr") and header in self.files)
+            }
         return summary
 
     def suggestions(self) -> dict[str, ArrayChoice]:
@@ -173,10 +182,13 @@ class Workspace:
         Raises:
             InputError: they do not fit together; the message says what would.
         """
+        self._show(self.prepare(request))
+
+    def prepare(self, request: OpenRequest) -> OpenScene:
+        """What ``open`` would show; raises as it does."""
         if request.sample is not None:
             # As the paper's camera: a random mask and a step of 2.
-            self._show(simulate(read_sample(request.sample), SimulatedCamera()))
-            return
+            return simulate(read_sample(request.sample), SimulatedCamera())
         measurement, mask, truth, labels = (request.arrays.get(role) for role in ROLES)
         scene = None
         if truth is not None:
@@ -185,11 +197,10 @@ class Workspace:
         if measurement is not None:
             exposure = read_measurement(self._path(measurement), measurement.key, request.wavelengths)
             coded_aperture = None if mask is None else read_mask(self._path(mask), mask.key)
-            self._show(open_exposure(exposure, coded_aperture, scene, request))
-        elif scene is not None:
-            self._show(open_cube(scene))
-        else:
-            raise InputError("choose which array is the measurement, or which is a cube to look at")
+            return open_exposure(exposure, coded_aperture, scene, request)
+        if scene is not None:
+            return open_cube(scene)
+        raise InputError("choose which array is the measurement, or which is a cube to look at")
 
     def current(self, version: int | None) -> OpenScene:
         """What is open, for a request that speaks of this version of it.
@@ -214,6 +225,10 @@ class Workspace:
             else:
                 job.progress(job.done, job.total)  # raises if the job was cancelled
             self.scene, self.version = scene, self.version + 1
+
+    def _images(self) -> list[str]:
+        """The files that hold something to open, or were meant to: all but those of spectra."""
+        return [name for name in self.files if not self.summaries[name].spectra]
 
     def _array(self, choice: ArrayChoice) -> ArrayDescription:
         return next(array for array in self.summaries[choice.file].arrays if array.key == choice.key)
@@ -305,7 +320,8 @@ class Workspace:
         """Drop everything that was opened, uploaded or computed, and start afresh."""
         with self.lock:
             self.close()
-            open_network.cache_clear()
+            forget_networks()
+            read_library.cache_clear()
             self._start_empty()
             self.version += 1
             self.start()

@@ -43,7 +43,7 @@ function short(value) {
 // Draw lines into an svg.
 // lines: [{x, y, colour, dash, width, spread}]; y may hold null; the spread of the first line is shaded.
 // options: width, height, margins, label, vertical (of the y axis), strip [x, colour] of the light, mark (a place on the x axis), zero (begin at
-// 0), logarithmic.
+// 0), logarithmic, gaps (leave a gap where y is null, instead of a straight line over it).
 export function chart(svg, lines, options) {
   const {width = 560, height = 330, label = "", strip = null, mark = null, logarithmic = false} = options;
   const {left, right, top, bottom} = {left: 58, right: 22, top: 12, bottom: 44, ...options.margins};
@@ -90,16 +90,28 @@ export function chart(svg, lines, options) {
   }
   if (mark !== null) append(svg, "line", {class: "cursor", x1: px(mark), x2: px(mark), y1: top, y2: height - bottom});
   for (const line of lines) {
-    const known = line.x.map((x, k) => [x, line.y[k] === null ? null : scaled(line.y[k])]).filter(([, y]) => y !== null);
-    stroke(append(svg, "polyline", {points: points(known)}), line);
-    if (known.length < 3) {
-      for (const [x, y] of known) append(svg, "circle", {cx: px(x), cy: py(y), r: 4}).style.fill = line.colour;
+    const pairs = line.x.map((x, k) => [x, line.y[k] === null ? null : scaled(line.y[k])]);
+    for (const known of options.gaps ? runs(pairs) : [pairs.filter(([, y]) => y !== null)]) {
+      stroke(append(svg, "polyline", {points: points(known)}), line);
+      if (known.length < 3) {
+        for (const [x, y] of known) append(svg, "circle", {cx: px(x), cy: py(y), r: 4}).style.fill = line.colour;
+      }
     }
   }
   svg.place = event => {
     const box = svg.getBoundingClientRect();
     return x0 + ((event.clientX - box.left) / box.width * width - left) / (width - left - right) * (x1 - x0);
   };
+}
+
+// The parts of [x, y] pairs between those without a y.
+function runs(pairs) {
+  const parts = [[]];
+  for (const pair of pairs) {
+    if (pair[1] !== null) parts.at(-1).push(pair);
+    else if (parts.at(-1).length) parts.push([]);
+  }
+  return parts.filter(part => part.length);
 }
 
 // A short piece of a line, for a legend.

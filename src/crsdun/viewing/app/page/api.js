@@ -4,8 +4,8 @@ import { emit, setState, state } from "./state.js";
 
 let workspace = null;
 
-/** Send a request; a refusal is shown and thrown. */
-export async function request(path, options = {}) {
+/** Send a request; a refusal is thrown and, unless quiet, shown. */
+export async function request(path, { quiet = false, ...options } = {}) {
   let response;
   const headers = { "x-crsdun": "page", "x-crsdun-token": localStorage.getItem("token") ?? "",
     "x-crsdun-workspace": workspace ?? "", "x-crsdun-version": state?.version ?? 0 };
@@ -19,13 +19,16 @@ export async function request(path, options = {}) {
     const { error } = await response.json().catch(() => ({}));
     const text = error || "unexpected error; the terminal of crsdun app shows where";
     if (response.status === 409) emit("stale", text);
-    else notify(text, true);
+    else if (!quiet) notify(text, true);
     throw new Error(text);
   }
   return response;
 }
 
-export const post = async (path, body = {}) => (await request(path, { method: "POST", body: JSON.stringify(body) })).json();
+const send = (path, body, options) => request(path, { method: "POST", body: JSON.stringify(body), ...options });
+export const post = async (path, body = {}, options = {}) => (await send(path, body, options)).json();
+/** What the server answers with something other than JSON. */
+export const postForBlob = async (path, body) => (await send(path, body)).blob();
 
 /** An address with its query, for links and images, which send no headers. */
 export const address = (path, query) => `${path}?${new URLSearchParams({ ...query, workspace, version: state.version })}`;

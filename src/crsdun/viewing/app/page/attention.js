@@ -1,6 +1,7 @@
 // Where a network looks from the active point: both branches, at the stage of the slider.
-import { address } from "./api.js";
+import { postForBlob } from "./api.js";
 import { $, h } from "./dom.js";
+import { asked } from "./regions.js";
 import { on, preferred, state, view } from "./state.js";
 
 const MAPS = { association: "super-tokens it belongs to", attention: "super-tokens they attend to", sources: "pixels it receives from" };
@@ -17,11 +18,13 @@ function drawAttention() {
   const blocks = shown.blocks.map((block, index) => ({ ...block, index })).filter((block) => block.stage === stage);
   // The first block of a branch at each size.
   const first = [2, 1].flatMap((node) => ["cube", "class"].map((branch) => blocks.find((block) => block.node === node && block.branch === branch)));
-  const { top, left, height, width } = point;
   const figures = first.filter(Boolean).map((block) => {
     const caption = `${block.branch} branch, ${block.node === 1 ? "full size" : "half size"}`;
-    const src = address("/api/attention", { layer: shown.name, block: block.index, map: view.map, top, left, height, width });
-    const image = h("img", { src, alt: `${caption}: ${MAPS[view.map]}` });
+    const image = h("img", { alt: `${caption}: ${MAPS[view.map]}` });
+    postForBlob("/api/attention", { layer: shown.name, block: block.index, map: view.map, ...asked(point) }).then((blob) => {
+      image.src = URL.createObjectURL(blob);
+      image.onload = () => URL.revokeObjectURL(image.src);
+    }).catch(() => {});
     image.style.setProperty("--ratio", `${state.scene.width} / ${state.scene.height}`);
     return h("figure", {}, image, h("figcaption", {}, caption));
   });

@@ -2,6 +2,7 @@
 import { post, request } from "./api.js";
 import { $, h, isNumber, notify } from "./dom.js";
 import { lineStyle } from "./plots.js";
+import { openTyped } from "./files.js";
 import { refresh } from "./refresh.js";
 import { on, state, TRUTH } from "./state.js";
 
@@ -11,21 +12,31 @@ function options(select, groups) {
     h("optgroup", { label }, ...entries.map((entry) => h("option", { value: entry, selected: entry === before }, entry)))));
 }
 
+let fits = {}; // shipped weights → why they do not fit, null where they do
+let isChosen = false; // by a person
+
+/** The list of the methods, with the shipped weights where they fit or where they do not. */
 function drawMethods() {
-  const first = !$("method-name").options.length;
-  options($("method-name"), [["networks", state.weights], ["training-free", state.methods]]);
-  if (first) $("method-name").value = state.fitting ?? "gap-tv";
+  const judged = (wanted) => state.weights.filter((name) => name in fits && (fits[name] === null) === wanted);
+  const others = state.weights.filter((name) => !(name in fits));
+  options($("method-name"), [["networks that fit", judged(true)], ["networks", others], ["training-free", state.methods], ["networks that do not fit", judged(false)]]);
+  if (!isChosen) $("method-name").value = judged(true)[0] ?? "gap-tv";
   options($("engine"), [["computed by", state.engines]]);
   methodChanged();
 }
 
 function methodChanged() {
-  const network = state.weights.includes($("method-name").value);
+  const name = $("method-name").value, network = state.weights.includes(name);
   $("engine").disabled = !network;
   $("iterations").disabled = network;
-  $("add-gap-tv").disabled = $("method-name").value === "gap-tv";
+  $("add-gap-tv").disabled = name === "gap-tv";
+  const unfit = Object.keys(fits).filter((each) => fits[each] !== null && (each === name || !isChosen));
+  $("method-hint").textContent = unfit.map((each) => `${each} does not fit: ${fits[each]}.`).join(" ");
 }
-$("method-name").onchange = methodChanged;
+$("method-name").onchange = () => { isChosen = true; methodChanged(); };
+on("scene", () => { isChosen = false; });
+on("state", () => { fits = state.fits_of_weights; drawMethods(); drawResults(); });
+on("fits", (found) => { fits = found; drawMethods(); });
 
 /** The choice of the method, as a request names it. */
 export const method = () => ({
@@ -33,7 +44,13 @@ export const method = () => ({
   iterations: $("iterations").disabled ? "" : $("iterations").value.trim(),
 });
 
-$("decode-button").onclick = () => post("/api/decode", method()).then(watch).catch(() => {});
+$("decode-button").onclick = async () => {
+  try {
+    await openTyped(); // what is decoded is what the form says
+    await post("/api/decode", method());
+  } catch { return; }
+  watch();
+};
 $("cancel").onclick = () => post("/api/cancel").catch(() => {});
 
 export let running = false;
@@ -82,4 +99,3 @@ function drawResults() {
   $("decode-button").disabled = running || !state.scene?.detector;
 }
 
-on("state", () => { drawMethods(); drawResults(); });

@@ -23,7 +23,9 @@ export function notify(text, isError = false) {
 export const isNumber = (value) => typeof value === "number"; // NaN and infinity arrive as null
 export const fixed = (value, digits) => (value === undefined || value === null ? "–" : value.toFixed(digits));
 
-/** Offer what an address leads to as a file. */
-export function save(path, name) {
-  h("a", { href: path, download: name }).click();
+/** Offer a blob as a file. */
+export function save(blob, name) {
+  const href = URL.createObjectURL(blob);
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10000);
 }

@@ -2,11 +2,14 @@
 import { post, request } from "./api.js";
 import { short } from "./contrast.js";
 import { $, fixed, h, notify } from "./dom.js";
+import { setReferences } from "./references.js";
 import { refresh } from "./refresh.js";
-import { on, state } from "./state.js";
+import { loadRegions } from "./regions.js";
+import { emit, on, state, view } from "./state.js";
 import { showTab } from "./tabs.js";
 
 const ROLES = ["measurement", "mask", "truth", "labels"];
+const TYPING_MS = 400;
 
 async function upload(files) {
   let last = null;
@@ -15,16 +18,19 @@ async function upload(files) {
       notify(`${file.name} is larger than ${state.limit_mb} MB, the most this explorer takes; crop it, or set a larger upload limit when starting crsdun app`, true);
       return;
     }
+    if (/\.(geo)?json$/i.test(file.name)) { await loadRegions(file).catch(() => {}); continue; }
     notify(`${file.name} is being uploaded …`);
     try {
       last = await (await request(`/api/files/${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).json();
     } catch { await refresh(); return; }
   }
+  if (!last) return;
   await refresh();
-  if (last?.problem) { notify(last.problem, true); return; }
+  if (last.problem) { notify(last.problem, true); return; }
   const { measurement, mask, truth } = state.suggested;
   const isSuggested = Object.values(state.suggested).some((role) => role.file === last.name);
   if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);
+  else if (last.spectra.length) showLibrary(last);
   else if (isSuggested && ((measurement && mask) || (!measurement && truth))) await openChosen(); // nothing left to ask
   else notify(measurement ? "now add its mask" : "choose below which array is which");
 }
@@ -46,6 +52,7 @@ function drawFiles() {
       const notFinite = array.nan + array.inf ? `, ${array.nan + array.inf} NaN or infinite` : "";
       return h("li", {}, `${array.key}: ${array.shape.join("×")} ${array.dtype}${range}${notFinite}; looks like a ${array.looks_like}`);
     });
+    if (file.spectra.length) inside.push(h("li", {}, `${file.spectra.length} ${file.spectra.length === 1 ? "spectrum" : "spectra"}`));
     if (file.wavelengths) {
       const [count, first, last] = file.wavelengths;
       inside.push(h("li", {}, `wavelengths: ${count}, ${fixed(first, 0)} to ${fixed(last, 0)} nm`));
@@ -70,15 +77,49 @@ function drawFiles() {
   $("fits").replaceChildren(...(fits.length ? [h("span", {}, "Cameras that fit:"), ...fits] : []));
 }
 
-async function openChosen() {
+/** A library that has come: its spectrum is drawn where it has only one. */
+function showLibrary({ name, spectra }) {
+  const library = state.libraries.find((each) => each.replace(/\.\w+$/, "") === name.replace(/\.\w+$/, ""));
+  if (spectra.length === 1 && library && state.scene?.wavelengths) setReferences([...view.references, { file: library, index: 0 }]);
+  notify(`${name}: ${spectra.length} ${spectra.length === 1 ? "spectrum" : "spectra"} to draw beside those of the scene`);
+}
+
+/** What the form says is to be opened. */
+function chosen() {
   const body = {};
   for (const role of ROLES) {
     const { value } = $("roles").elements[role];
     if (value) body[role] = JSON.parse(value);
   }
   for (const name of ["step", "bands", "bits", "dark", "white", "wavelengths"]) body[name] = $("roles").elements[name].value.trim();
-  await opened(post("/api/open", body));
+  return body;
 }
+
+const openChosen = () => opened(post("/api/open", chosen()));
+
+let isTyped = false; // and not opened yet
+let timer = null;
+
+/** Which weights would fit what is typed, or why it cannot be opened. */
+async function judgeTyped() {
+  const body = chosen();
+  try {
+    const fits = await post("/api/fit", body, { quiet: true });
+    if (JSON.stringify(body) !== JSON.stringify(chosen())) return;
+    const texts = Object.entries(fits).map(([name, reason]) => (reason === null ? `${name} fits.` : `${name} does not fit: ${reason}.`));
+    $("typed").textContent = texts.join(" ");
+    if (state.scene?.from_files) emit("fits", fits);
+  } catch (error) { $("typed").textContent = error.message; }
+  $("typed").scrollIntoView({ block: "nearest" }); // it stands at the end of a long column
+}
+$("roles").oninput = () => {
+  isTyped = true;
+  clearTimeout(timer);
+  timer = setTimeout(judgeTyped, TYPING_MS);
+};
+
+/** Open what was typed and not opened yet, where what is open comes from this form. */
+export const openTyped = async () => { if (isTyped && state.scene?.from_files) await openChosen(); };
 $("roles").onsubmit = (event) => { event.preventDefault(); openChosen().catch(() => {}); };
 $("forget").onclick = () => $("forget-box").showModal();
 $("forget-all").onclick = async () => {
@@ -88,6 +129,9 @@ $("forget-all").onclick = async () => {
 
 async function opened(promise) {
   await promise;
+  clearTimeout(timer);
+  isTyped = false;
+  $("typed").textContent = "";
   await refresh();
   notify(state.scene ? `${state.scene.name} is open` : "");
 }

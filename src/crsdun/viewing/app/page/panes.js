@@ -1,9 +1,11 @@
 // The two pictures, with classes and marks over them.
 import { fetched } from "./api.js";
-import { drawScale, short } from "./contrast.js";
+import { drawScale } from "./contrast.js";
 import { showMap } from "./cursor.js";
-import { $, fixed, h, isNumber, save } from "./dom.js";
-import { emit, isMap, isPixel, layer, on, state, TRUTH, view } from "./state.js";
+import { $, fixed, h, isNumber } from "./dom.js";
+import { listen } from "./gestures.js";
+import { drawCross, drawRegions } from "./marks.js";
+import { emit, layer, on, state, TRUTH, view } from "./state.js";
 
 const ON_DETECTOR = ["measurement", "residual"];
 
@@ -16,15 +18,16 @@ class Pane {
     this.figures = h("span");
     this.canvas = h("canvas");
     this.over = h("canvas", { className: "over" });
-    this.marks = h("div");
-    this.stack = h("div", { className: "stack" }, this.canvas, this.over, this.marks);
+    this.regions = h("div");
+    this.cross = h("div");
+    this.stack = h("div", { className: "stack" }, this.canvas, this.over, this.regions, this.cross);
     this.nothing = h("div", { className: "nothing", hidden: true });
     this.box = h("div", { className: "view", tabIndex: 0 }, this.stack, this.nothing);
     this.box.setAttribute("role", "application");
     this.root = h("div", { className: "pane" }, h("div", { className: "title" }, this.select, this.figures), this.box);
     this.busy = false;
     new ResizeObserver(() => this.arrange()).observe(this.box);
-    this.listen();
+    listen(this);
   }
 
   /** Draw the current view; while a picture is on its way, only the latest request waits. */
@@ -125,75 +128,28 @@ class Pane {
     for (const [name, value] of Object.entries(place)) this.stack.style[name] = `${value}px`;
   }
 
+  /** Where a pointer is, in fractions of the picture from its upper left corner. */
+  fraction({ clientX, clientY }) {
+    const frame = this.stack.getBoundingClientRect();
+    return [(clientX - frame.left) / frame.width, (clientY - frame.top) / frame.height];
+  }
+
+  /** The same in pixels, [x, y]. */
+  vertex(event) {
+    const [across, down] = this.fraction(event);
+    return [across * this.canvas.width, down * this.canvas.height];
+  }
+
+  /** Pixels of the screen for each of the picture. */
+  scale() {
+    return this.stack.getBoundingClientRect().width / this.canvas.width;
+  }
+
   /** Row and column under the pointer; null outside. */
   pixel(event, evenOnDetector = false) {
-    const frame = this.stack.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - frame.left) / frame.width) * this.canvas.width);
-    const row = Math.floor(((event.clientY - frame.top) / frame.height) * this.canvas.height);
+    const [column, row] = this.vertex(event).map(Math.floor);
     const inside = row >= 0 && column >= 0 && row < this.canvas.height && column < this.canvas.width;
     return inside && (evenOnDetector || !this.flat) ? [row, column] : null;
-  }
-
-  listen() {
-    let from = null, start = null;
-    this.box.addEventListener("pointermove", (event) => {
-      if (event.shiftKey && start) {
-        const frame = this.stack.getBoundingClientRect();
-        view.centre = [start.centre[0] - (event.clientX - start.x) / frame.width,
-          start.centre[1] - (event.clientY - start.y) / frame.height];
-        panes.forEach((pane) => pane.arrange());
-        return;
-      }
-      const place = this.pixel(event, true);
-      if (place && (isMap() || this.flat)) this.showValue(...place);
-      const here = this.pixel(event);
-      if (!here) return;
-      view.cross = from && moved(from, here) ? boxOf(from, here) : { top: here[0], left: here[1], height: 1, width: 1 };
-      emit("cross");
-    });
-    this.box.addEventListener("pointerleave", () => { if (!from) { view.cross = null; emit("cross"); } });
-    this.box.addEventListener("pointerdown", (event) => {
-      start = { x: event.clientX, y: event.clientY, centre: [...view.centre] };
-      from = event.shiftKey ? null : this.pixel(event);
-      if (from) this.box.setPointerCapture(event.pointerId);
-    });
-    this.box.addEventListener("pointerup", (event) => {
-      const here = this.pixel(event) ?? (view.cross && [view.cross.top, view.cross.left]);
-      if (from && here) {
-        const isBox = view.cross && !isPixel(view.cross);
-        emit("keep", isBox ? view.cross : { top: here[0], left: here[1], height: 1, width: 1 });
-      }
-      from = start = null;
-    });
-    this.box.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const frame = this.stack.getBoundingClientRect();
-      const at = [(event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height];
-      zoom(event.deltaY < 0 ? 1.25 : 0.8, at);
-    }, { passive: false });
-    this.box.addEventListener("keydown", (event) => this.key(event));
-  }
-
-  key(event) {
-    const by = event.shiftKey ? 10 : 1;
-    const steps = { ArrowUp: [-by, 0], ArrowDown: [by, 0], ArrowLeft: [0, -by], ArrowRight: [0, by] };
-    if (event.key in steps && event.ctrlKey) {
-      view.centre = view.centre.map((value, axis) => Math.min(1, Math.max(0, value + (0.1 * Math.sign(steps[event.key][1 - axis])) / view.zoom)));
-      panes.forEach((pane) => pane.arrange());
-    } else if (event.key in steps && !this.flat && state.scene) {
-      const { height, width } = state.scene;
-      const { top, left } = view.cross ?? { top: height >> 1, left: width >> 1 };
-      const inside = (value, count) => Math.min(count - 1, Math.max(0, value));
-      const [down, right] = steps[event.key];
-      view.cross = { top: inside(top + down, height), left: inside(left + right, width), height: 1, width: 1 };
-      emit("cross");
-      if (isMap()) this.showValue(view.cross.top, view.cross.left);
-    } else if (event.key === "Enter" && view.cross) emit("keep", view.cross);
-    else if (event.key === "+" || event.key === "=") zoom(1.25, view.centre);
-    else if (event.key === "-") zoom(0.8, view.centre);
-    else if (event.key === "0") zoom(0, view.centre);
-    else return;
-    event.preventDefault();
   }
 
   /** The value of a map at a pixel; the truth, which has none, shows that of the picture beside it. */
@@ -202,42 +158,16 @@ class Pane {
     if (pane.box.dataset.shown) showMap(pane.box.dataset.shown, top, left);
   }
 
-  mark() {
-    this.marks.replaceChildren();
-    if (this.flat || !state.scene) return;
-    const { height, width } = state.scene;
-    const percent = (value, whole) => `${(100 * value) / whole}%`;
-    const place = (point, className, colour, badge) => {
-      const single = isPixel(point);
-      const at = single
-        ? { left: percent(point.left + 0.5, width), top: percent(point.top + 0.5, height) }
-        : { left: percent(point.left, width), top: percent(point.top, height),
-            width: percent(point.width, width), height: percent(point.height, height) };
-      const mark = h("div", { className: className || (single ? "mark pixel" : "mark box"), style: at });
-      if (colour) mark.style.borderColor = colour;
-      if (badge) mark.append(h("i", { style: { background: colour } }, badge));
-      this.marks.append(mark);
-    };
-    view.points.forEach((point, index) => place(point, null, point.colour, String(index + 1)));
-    if (view.cross) place(view.cross, isPixel(view.cross) ? "cross" : null, "#fff");
+  /** Mark the regions and the cross, or the cross alone. */
+  mark(crossAlone = false) {
+    const isScene = !this.flat && state.scene;
+    for (const element of [this.regions, this.cross]) if (!isScene) element.replaceChildren();
+    if (isScene && !crossAlone) drawRegions(this.regions);
+    if (isScene) drawCross(this.cross);
   }
 }
 
-const moved = (a, b) => Math.abs(a[0] - b[0]) + Math.abs(a[1] - b[1]) > 1;
-const boxOf = (a, b) => ({
-  top: Math.min(a[0], b[0]), left: Math.min(a[1], b[1]),
-  height: Math.abs(a[0] - b[0]) + 1, width: Math.abs(a[1] - b[1]) + 1,
-});
-
-function zoom(by, at) {
-  const before = view.zoom;
-  view.zoom = by ? Math.min(32, Math.max(1, view.zoom * by)) : 1;
-  const pull = 1 - before / view.zoom;
-  view.centre = view.zoom === 1 ? [0.5, 0.5] : view.centre.map((value, axis) => value + (at[axis] - value) * pull);
-  panes.forEach((pane) => pane.arrange());
-}
-
-const panes = [new Pane(0), new Pane(1)];
+export const panes = [new Pane(0), new Pane(1)];
 $("panes").append(...panes.map((pane) => pane.root));
 
 const stageQuery = (shown) => `layer=${encodeURIComponent(shown.name)}&stage=${Math.min(view.stage, shown.stages)}`;
@@ -268,7 +198,9 @@ on("view", () => {
   panes[1].root.hidden = view.count === 1;
   for (const pane of panes.slice(0, view.count)) pane.draw();
 });
-on("points cross", () => panes.slice(0, view.count).forEach((pane) => pane.mark()));
+on("points moving", () => panes.slice(0, view.count).forEach((pane) => pane.mark()));
+on("cross draft", () => panes.slice(0, view.count).forEach((pane) => pane.mark(true)));
+on("enlarged", () => panes.forEach((pane) => pane.arrange()));
 
 on("state", () => {
   const names = (state.scene?.layers ?? []).map((each) => each.name);
@@ -277,66 +209,3 @@ on("state", () => {
     select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === view.layers[index] }, name)));
   }
 });
-
-/** The pictures as they are seen, side by side: title, crop, classes, marks and scale. */
-function composite() {
-  const shown = panes.slice(0, view.count), ratio = Math.max(2, devicePixelRatio), gap = 10, line = 22;
-  const style = getComputedStyle(document.body), ink = style.color;
-  const { clientWidth: W, clientHeight: H } = shown[0].box;
-  const whole = h("canvas", { width: ratio * (shown.length * (W + gap) - gap), height: ratio * (H + 2 * line) });
-  const context = whole.getContext("2d");
-  context.scale(ratio, ratio);
-  Object.assign(context, { fillStyle: style.backgroundColor, imageSmoothingEnabled: false, font: "13px system-ui, sans-serif", textBaseline: "middle" });
-  context.fillRect(0, 0, whole.width, whole.height);
-  shown.forEach((pane, index) => {
-    const left = index * (W + gap);
-    context.fillStyle = ink;
-    context.fillText([view.layers[index], pane.figures.textContent].filter(Boolean).join(" · "), left, line / 2, W);
-    context.save();
-    context.beginPath();
-    context.rect(left, line, W, H);
-    context.clip();
-    context.translate(left, line);
-    const place = ["left", "top", "width", "height"].map((name) => parseFloat(pane.stack.style[name]));
-    context.drawImage(pane.canvas, ...place);
-    context.globalAlpha = view.opacity / 100;
-    context.drawImage(pane.over, ...place);
-    context.globalAlpha = 1;
-    if (!pane.flat) drawMarks(context, place);
-    context.restore();
-  });
-  const { legend } = shown.at(-1);
-  const limits = legend.low === null ? "" : `   ${short(legend.low)} … ${short(legend.high)}`;
-  const text = `${legend.text}${view.mode === "band" || view.mode === "difference" ? `, ${$("band-value").textContent}` : ""}${limits}`;
-  Object.assign(context, { fillStyle: ink, font: "12px system-ui, sans-serif" });
-  context.fillText(text, 0, H + 1.5 * line);
-  if (legend.low !== null) {
-    const start = context.measureText(text).width + 12, ramp = context.createLinearGradient(start, 0, start + 120, 0);
-    state.maps[legend.map].forEach((stop, index, { length }) => ramp.addColorStop(index / (length - 1), stop));
-    context.fillStyle = ramp;
-    context.fillRect(start, H + 1.5 * line - 5, 120, 10);
-  }
-  return whole;
-}
-
-function drawMarks(context, [left, top, width, height]) {
-  const { scene } = state;
-  view.points.forEach((point, index) => {
-    const x = left + (point.left / scene.width) * width, y = top + (point.top / scene.height) * height;
-    const [across, down] = [(point.width / scene.width) * width, (point.height / scene.height) * height];
-    Object.assign(context, { strokeStyle: point.colour, lineWidth: 2, fillStyle: point.colour, font: "700 12px system-ui, sans-serif" });
-    context.beginPath();
-    if (isPixel(point)) context.arc(x + across / 2, y + down / 2, 5, 0, 2 * Math.PI);
-    else context.rect(x, y, across, down);
-    context.stroke();
-    context.fillText(String(index + 1), x + across + 5, y - 5);
-  });
-}
-
-$("save-view").onclick = () => {
-  composite().toBlob((blob) => {
-    const link = URL.createObjectURL(blob);
-    save(link, `${[state.scene.name, ...view.layers.slice(0, view.count), view.mode].join("-")}.png`.replace(/[^\w.-]+/g, "_"));
-    setTimeout(() => URL.revokeObjectURL(link), 10000);
-  });
-};

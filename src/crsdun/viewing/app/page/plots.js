@@ -13,13 +13,16 @@ export function lineStyle(name, index) {
   return { colour: COLOURS[kind], dash: DASHES[kind], width: 1.8 };
 }
 
-/** Spectra over the bands of a scene; each line has a mean, perhaps a spread, and a style. A click calls `pick(band)`. */
+/** How a reference spectrum is drawn: thin, with long and short dashes. */
+export const referenceStyle = (index) => ({ colour: COLOURS[COLOURS.length - 1 - (index % COLOURS.length)], dash: "10 3 2 3 2 3", width: 1.5 });
+
+/** Spectra over the bands of a scene, or over an x of their own; each line has a mean, perhaps a spread, and a style. A click calls `pick(band)`. */
 export function spectraPlot(box, lines, scene, band, pick) {
   const svg = box.firstChild ?? append(box, "svg", { class: "chart", role: "img" });
   const axis = scene?.wavelengths ?? Array.from({ length: scene?.bands ?? 1 }, (_, index) => index + 1);
   svg.setAttribute("aria-label", lines.length ? `spectra of ${[...new Set(lines.map((line) => line.name))].join(", ")}` : "no spectrum yet");
-  chart(svg, lines.map((line) => ({ ...line, x: axis, y: line.mean })), {
-    width: box.clientWidth, height: box.clientHeight, margins: MARGINS, zero: true,
+  chart(svg, lines.map((line) => ({ x: axis, ...line, y: line.mean })), {
+    width: box.clientWidth, height: box.clientHeight, margins: MARGINS, zero: true, gaps: true,
     label: scene?.wavelengths ? "wavelength (nm)" : "band", vertical: "reflectance",
     strip: axis.map((x, index) => [x, scene?.lights[index] ?? "none"]),
     mark: scene ? axis[band] : null,

@@ -12,7 +12,7 @@ export async function refresh() {
   const { scene } = state;
   const isNew = scene && !(before && SAME.every((key) => String(before[key]) === String(scene[key])));
   if (isNew) {
-    Object.assign(view, { points: [], active: null, cross: null, zoom: 1, centre: [0.5, 0.5], band: Math.floor(scene.bands / 2) });
+    Object.assign(view, { points: [], active: null, cross: null, band: Math.floor(scene.bands / 2) });
     view.rgb = [5, 3, 1].map((sixth) => Math.floor((sixth * scene.bands) / 6));
     view.hidden = new Set(scene.classes[0]?.name === "background" ? [0] : []); // it would cover most scenes
   }
@@ -23,6 +23,7 @@ export async function refresh() {
   if (fresh.length || !names.includes(shown[1])) shown[1] = fresh[0] ?? names.find((name) => name !== TRUTH) ?? names[0] ?? TRUTH;
   if (fresh.length && !names.includes(TRUTH) && names.length > 1) shown[0] = names.find((name) => name !== shown[1]);
   if (fresh.length || isNew || !scene) Object.assign(view, { stage: stages(), count: names.length > 1 ? 2 : 1 });
+  view.swipe &&= view.count === 2;
   if (isNew) emit("scene");
   const drawn = emit("state");
   emit("view");

@@ -18,7 +18,7 @@ function drawSliders() {
   $("opacity-field").hidden = !(scene?.layers ?? []).some((each) => each.segments.includes(true));
   $("opacity").value = view.opacity;
   $("opacity-value").textContent = view.opacity ? `${view.opacity} % over the picture` : "hidden";
-  for (const button of $("count").children) button.setAttribute("aria-pressed", Number(button.dataset.count) === view.count);
+  for (const button of $("count").children) button.setAttribute("aria-pressed", Number(button.dataset.count) === view.count && ("swipe" in button.dataset) === view.swipe);
 }
 on("view", drawSliders);
 
@@ -44,7 +44,7 @@ $("stretch").onchange = () => change({ stretch: $("stretch").checked });
 $("band").oninput = () => setBand(Number($("band").value));
 $("stage").oninput = () => { change({ stage: Number($("stage").value) }); emit("stage"); };
 $("opacity").oninput = () => change({ opacity: Number($("opacity").value) });
-for (const button of $("count").children) button.onclick = () => change({ count: Number(button.dataset.count) });
+for (const button of $("count").children) button.onclick = () => change({ count: Number(button.dataset.count), swipe: "swipe" in button.dataset });
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=range]), select, textarea") || !state?.scene) return;

@@ -1,14 +1,13 @@
-// Points and boxes that are kept, and the spectra of these and under the pointer.
-import { address, post } from "./api.js";
+// The spectra of the regions that are kept, and under the pointer.
+import { post } from "./api.js";
 import { correlation, lineSample } from "./chart.js";
 import { showSpectra } from "./cursor.js";
-import { $, h, notify, save } from "./dom.js";
+import { $, h } from "./dom.js";
 import { lineStyle, spectraPlot } from "./plots.js";
+import { lines as references } from "./references.js";
+import { asked, placeOf } from "./regions.js";
 import { setBand } from "./sliders.js";
-import { emit, isMap, isPixel, on, state, TRUTH, view } from "./state.js";
-
-const POINT_COLOURS = ["#56b4e9", "#e69f00", "#2ec99a", "#f0e442", "#cc79a7", "#ff8c42", "#b3b3ff", "#c3f0b4"];
-const MOST_POINTS = 64;
+import { emit, isMap, on, state, TRUTH, view } from "./state.js";
 
 let kept = []; // spectra of every kept point
 let hovered = null; // the region under the pointer and its spectra
@@ -36,15 +35,25 @@ async function readHovered() {
   drawSpectrum();
 }
 
+let reading = false, changed = false;
+/** The spectra of what is kept, one request at a time. */
 async function readKept() {
-  kept = view.points.length ? await post("/api/spectra", { points: view.points, stage: view.stage }) : [];
+  changed = true;
+  if (reading) return;
+  reading = true;
+  try {
+    while (changed) {
+      changed = false;
+      kept = view.points.length ? await post("/api/spectra", { points: view.points.map(asked), stage: view.stage }) : [];
+    }
+  } finally { reading = false; }
   drawSpectrum();
 }
 
 on("scene", () => { hovered = null; });
 on("cross", readHovered);
 on("state stage points", readKept);
-on("active", drawSpectrum);
+on("active lines", drawSpectrum);
 on("view", drawPlot);
 
 // -- drawing ----------------------------------------------------------------------------------------------------
@@ -59,20 +68,27 @@ function drawSpectrum() {
     const style = lineStyle(name, index);
     return [{ ...style, ...(together && { colour: point.colour }), ...spectra[name], name }];
   }));
+  lines = [...lines, ...references];
   drawPlot();
   const first = shown[0];
   const truth = first?.spectra[TRUTH]?.mean;
-  const entries = together ? legend(shown) : lines;
+  const entries = together ? [...legend(shown), ...references] : lines;
   $("lines").replaceChildren(...entries.map((line) => {
-    const r = truth && line.mean && line.name !== TRUTH ? correlation(truth, line.mean) : undefined;
+    const r = truth && line.mean && line.name !== TRUTH && !line.x ? correlation(truth, line.mean) : undefined;
     const entry = h("div");
     lineSample(entry, line);
     entry.append(h("span", {}, line.name),
       ...(r === undefined ? [] : [h("span", { className: "r" }, `r = ${r === null ? "–" : r.toFixed(3)}`)]));
     return entry;
   }));
-  $("where").textContent = together ? "all points" : first ? rowsAndColumns(first.point) : "Move over a picture; click a pixel or draw a box to keep it.";
+  $("where").textContent = together ? "all regions" : first ? described(first) : "Move over a picture; click a pixel, or draw a box or a polygon, to keep it.";
   emit("spectrum", first?.spectra);
+}
+
+/** What a spectrum is of: the place, and of how many pixels it is the mean. */
+function described({ point, spectra }) {
+  const { pixels } = Object.values(spectra)[0];
+  return `${placeOf(point)}${pixels > 1 ? `, mean ± standard deviation of ${pixels.toLocaleString("en")} pixels` : ""}`;
 }
 
 /** Of several points: the colour of each, then the dashes of each layer. */
@@ -86,56 +102,3 @@ new ResizeObserver(() => { if (state) drawPlot(); }).observe($("plot"));
 function drawPlot() {
   spectraPlot($("plot"), lines, state.scene, view.band, setBand);
 }
-
-const rowsAndColumns = ({ top, left, height, width }) =>
-  height * width === 1 ? `row ${top}, column ${left}` : `rows ${top}–${top + height - 1}, columns ${left}–${left + width - 1}`;
-
-// -- keeping ----------------------------------------------------------------------------------------------------
-
-on("keep", (region) => {
-  const index = view.points.length;
-  if (index >= MOST_POINTS) { notify(`${MOST_POINTS} points are kept already; remove some first`, true); return; }
-  const kind = isPixel(region) ? "point" : "box";
-  const names = view.points.map((point) => point.name);
-  let count = index + 1;
-  while (names.includes(`${kind} ${count}`)) count++;
-  addPoint(region, `${kind} ${count}`);
-  emit("points");
-});
-
-/** Add a point or box to those that are kept. */
-export function addPoint(region, name) {
-  const index = view.points.length;
-  if (index >= MOST_POINTS) return;
-  view.points.push({ ...region, name, colour: POINT_COLOURS[index % POINT_COLOURS.length] });
-  view.active = index;
-}
-
-function remove(index) {
-  view.points.splice(index, 1);
-  view.active = view.points.length ? Math.min(view.active, view.points.length - 1) : null;
-  emit("points");
-}
-
-function drawPoints() {
-  $("points").replaceChildren(...view.points.map((point, index) => {
-    const badge = h("button", { className: "badge", type: "button", style: { background: point.colour },
-      onclick: () => { view.active = index; drawPoints(); emit("active"); } }, String(index + 1));
-    badge.setAttribute("aria-label", `show ${point.name}`);
-    const name = h("input", { value: point.name, maxLength: 80, oninput: () => { point.name = name.value; emit("active"); } });
-    name.setAttribute("aria-label", `name of point ${index + 1}`);
-    const size = isPixel(point) ? `${point.top}, ${point.left}` : `${point.height}×${point.width}`;
-    const button = h("button", { className: "remove", type: "button", onclick: () => remove(index) }, "✕");
-    button.setAttribute("aria-label", `remove ${point.name}`);
-    return h("li", { className: index === view.active ? "active" : "" }, badge, name, h("span", {}, size), button);
-  }));
-  for (const id of ["csv", "clear-points"]) $(id).disabled = !view.points.length;
-}
-on("state points", drawPoints);
-
-$("all-points").onchange = () => { view.all = $("all-points").checked; emit("active"); };
-$("clear-points").onclick = () => { Object.assign(view, { points: [], active: null }); emit("points"); };
-$("csv").onclick = () => {
-  const points = view.points.map(({ name, top, left, height, width }) => ({ name, top, left, height, width }));
-  save(address("/api/spectra.csv", { stage: view.stage, points: JSON.stringify(points) }), "spectra.csv");
-};

@@ -6,8 +6,9 @@ export let state = null; // as GET /api/state answered
 export const setState = (next) => { state = next; };
 
 export const view = {
-  mode: "colour", band: 0, rgb: [0, 0, 0], stretch: false, stage: 1, opacity: 0, count: 2, hidden: new Set(),
+  mode: "colour", band: 0, rgb: [0, 0, 0], stretch: false, stage: 1, opacity: 0, count: 2, swipe: false, split: 0.5, hidden: new Set(),
   low: null, high: null, colours: "", map: "association", layers: [TRUTH, TRUTH], points: [], active: null, cross: null, all: false, zoom: 1, centre: [0.5, 0.5],
+  tool: "point", draft: [], references: [],
 };
 
 export const layer = (name) => state.scene?.layers.find((each) => each.name === name);
@@ -17,13 +18,14 @@ export const preferred = () => [...view.layers.slice(0, view.count).reverse().ma
 export const bandName = (band) => (state.scene?.wavelengths ? `${state.scene.wavelengths[band].toFixed(1)} nm` : `band ${band + 1}`);
 /** Whether the pictures are maps of one value for each pixel, other than the bands. */
 export const isMap = () => !["colour", "false", "band"].includes(view.mode);
-export const isPixel = ({ height, width }) => height * width === 1;
+export const isPixel = ({ rings, height, width }) => !rings && height * width === 1;
 
 // Events: "state" the server's state is new · "scene" so is what is open (before "state") · "view" other pictures ·
-// "stage" another stage · "points" kept points changed · "active" another of them is shown · "cross" the cross moved ·
-// "keep" a point or box shall be kept · "spectrum" the spectrum of a region is shown · "mode" another
-// kind of picture is shown, whose values are others · "restored" the view is that of an address · "stale" a request spoke of
-// something that is no longer open.
+// "stage" another stage · "points" kept regions changed · "active" another of them is shown · "cross" the cross moved ·
+// "keep" a region shall be kept · "moving" one of them is being moved · "draft" the polygon that is being drawn changed ·
+// "spectrum" the spectrum of a region is shown · "references" other reference spectra are chosen · "lines" they were read · "mode" another kind of
+// picture is shown, whose values are others · "enlarged" the part of the pictures that is seen · "restored" the view is that
+// of an address · "fits" which weights fit was found out · "stale" a request spoke of something that is no longer open.
 const listeners = {};
 export function on(names, listener) {
   for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);

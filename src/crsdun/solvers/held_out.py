@@ -1,0 +1,97 @@
+"""What the detector pixels that a solver does not use tell: how good its estimate is, and how strong the noise.
+
+Legend: H, Wm measurement · y measurement (H,Wm) · A the camera · D = A Aᵀ 1.
+
+A few per cent of the pixels are held out. What these differ by from A x is their noise and the error of the
+prediction, so the regularisation with which they differ least is the best one, whatever the scene, the noise and the
+errors of the camera's model are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Detector pixels with less than this part of the mean of D hold no light of the scene.
+UNLIT = 1e-3
+# Where at least this part of all pixels has the largest value, the detector saturates; where more than MOST has it,
+# the scene is like that.
+PLATEAU, MOST = 1e-4, 0.05
+# A pixel's variance, relative to the mean: bright pixels are not trusted less than this.
+LARGEST_VARIANCE = 3.0
+# Fewer pixels than this tell nothing.
+FEWEST = 10
+
+
+def valid_pixels(y: Tensor, D: Tensor) -> Tensor:
+    """The detector pixels, bool (H,Wm), that say something about the scene: lit through the mask, not saturated."""
+    lit = UNLIT * D.mean() < D
+    brightest = y >= y.max()
+    saturated = max(PLATEAU, FEWEST / y.numel()) < float(brightest.float().mean()) < MOST
+    return lit & ~brightest if saturated else lit
+
+
+class HeldOut:
+    """The pixels that are held out, and what they told when they were last looked at.
+
+    Args:
+        y: (H,Wm), on the scale of the solver.
+        valid: the pixels that say something about the scene, bool (H,Wm).
+        part: of these, that is held out.
+        constant, slope: variance of the noise of a pixel and its rise per unit of y, where they are known; both None
+            finds them from the residuals.
+
+    Attributes:
+        held, used: the pixels held out, and the other valid ones, bool (H,Wm); all valid ones where there are too few.
+        error: mean square residual of the pixels held out.
+        noise: variance of the noise: pixels that are used are explained too well by about as much as the others are
+            explained too badly, so it is the geometric mean of both residuals.
+        variance: of each pixel relative to the mean, (H,Wm): a constant part, and one in proportion to the brightness
+            (shot noise, errors of the mask).
+    """
+
+    def __init__(
+        self, y: Tensor, valid: Tensor, part: float, constant: float | None = None, slope: float | None = None
+    ):
+        # Always the same pixels, so that results can be repeated.
+        chosen = torch.rand(y.shape, generator=torch.Generator().manual_seed(7041)).to(y.device) < part
+        chosen = valid & chosen
+        if int(chosen.sum()) < FEWEST:
+            chosen = torch.zeros_like(valid)
+        self.y, self.used = y, valid & ~chosen
+        self.held = chosen if chosen.any() else valid
+        self.known = None if constant is None and slope is None else (constant or 0.0, slope or 0.0)
+        self.variance = torch.ones_like(y)
+        self.error = self.noise = math.nan
+
+    def look(self, explained: Tensor) -> float:
+        """Compare y with what an estimate explains, A x, (H,Wm); returns ``error``."""
+        if not self.held.any():
+            self.error = self.noise = 0.0
+            return self.error
+        squares = (self.y - explained).square()
+        self.error = float(squares[self.held].mean())
+        self.noise = math.sqrt(self.error * float(squares[self.used].mean()))
+        constant, slope = self.known or _line(squares[self.held], explained[self.held].clamp(min=0))
+        variance = constant + slope * explained.clamp(min=0)
+        mean = variance[self.used].mean()
+        if mean > 0:
+            self.variance = (variance / mean).clamp(max=LARGEST_VARIANCE)
+        return self.error
+
+
+def _line(squares: Tensor, brightness: Tensor) -> tuple[float, float]:
+    """a, b ≥ 0 with a + b · brightness nearest to the squares, those of bright pixels counting less."""
+    mean = brightness.mean().clamp(min=torch.finfo(brightness.dtype).tiny)
+    weight = (0.3 + 0.7 * brightness / mean).square().reciprocal()
+    total, first, second = (float((weight * brightness**power).sum()) for power in range(3))
+    level, rise = float((weight * squares).sum()), float((weight * squares * brightness).sum())
+    determinant = total * second - first * first
+    if determinant <= 0:
+        return level / total, 0.0
+    a, b = (second * level - first * rise) / determinant, (total * rise - first * level) / determinant
+    if a < 0:
+        return 0.0, rise / second
+    return (level / total, 0.0) if b < 0 else (a, b)
