@@ -64,6 +64,15 @@ def parse_json(kind: Any, text: str | bytes, path: str | os.PathLike, remedy: st
         raise InputError(f"{path} was damaged or edited: {error.message}", remedy) from error
 
 
+def finite(value: Any) -> Any:
+    """A JSON value with None in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 class _Builder:
     """Builds values; ``root`` is the kind of the whole, whose keys are suggested in place of unknown ones."""
 
@@ -101,7 +110,8 @@ class _Builder:
                     return number
         elif origin is dict and (value is None or isinstance(value, dict)):
             inner = arguments[1]
-            return {str(name): self.build(inner, each, f"{key}.{name}") for name, each in (value or {}).items()}
+            before = f"{key}." if key else ""
+            return {str(name): self.build(inner, each, f"{before}{name}") for name, each in (value or {}).items()}
         elif kind is int and isinstance(value, int) and not isinstance(value, bool):
             if abs(value) <= LARGEST_INTEGER:
                 return value

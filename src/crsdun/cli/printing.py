@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.typed import finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,15 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:
     """Print a result for a program or for a person."""
-    print(json.dumps(values) if as_json else lines)
+    if as_json:
+        print_json(values)
+    else:
+        print(lines)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print a result for a program: JSON on one line, with null for numbers that are not finite."""
+    print(json.dumps(finite(values), allow_nan=False))
 
 
 def summary(result: Reconstruction, out: Path) -> dict[str, Any]:

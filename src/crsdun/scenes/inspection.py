@@ -7,14 +7,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
 from crsdun.scenes.formats import read_arrays
+from crsdun.typed import parse_json, typed
+
+OBJECTS_OF_JSON = 32  # bytes of Python's objects for a byte of JSON, at most: of "{}," for example
+MOST_AXES = 64  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -141,13 +146,25 @@ def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
         key=name,
         shape=array.shape,
         dtype=str(array.dtype),
-        min=values.min().item() if values.size else None,
-        max=values.max().item() if values.size else None,
+        min=_plain(values.min()) if values.size else None,
+        max=_plain(values.max()) if values.size else None,
         mean=float(values.mean(dtype=np.float64)) if values.size else None,
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
         looks_like=role_by_values(name, array),
     )
+
+
+def _plain(number: np.generic) -> float:
+    """A number of an array as one of Python, which has no long doubles."""
+    value = number.item()
+    return value if isinstance(value, int) else float(value)
+
+
+class StoredTensor(TypedDict):
+    """What the header of a .safetensors file says about a tensor."""
+
+    shape: list[int]
 
 
 def _describe_weights(path: Path) -> WeightsDescription:
@@ -157,17 +174,26 @@ def _describe_weights(path: Path) -> WeightsDescription:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
-        shapes = [tensor["shape"] for tensor in header.values()]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            check_budget(length * OBJECTS_OF_JSON, f"the header of {path}")
+            header = parse_json(dict[str, Any], file.read(length), path, "get it again")
+        metadata = typed(dict[str, str], header.pop("__metadata__", {}), "its header")
+        tensors = typed(dict[str, StoredTensor], header, "its header")
+        if any(len(tensor["shape"]) > MOST_AXES for tensor in tensors.values()):
+            raise ValueError(f"a tensor has more than {MOST_AXES} axes")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and str(path) in error.message:
+            raise
         raise InputError(f"{path} is not a complete .safetensors file ({error})", "get it again") from error
-    parameters = sum(math.prod(shape) for shape in shapes)
-    return WeightsDescription(path=path, tensors=len(shapes), parameters=parameters, metadata=metadata)
+    return WeightsDescription(
+        path=path,
+        tensors=len(tensors),
+        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
+        metadata={name: _json_or_text(text) for name, text in metadata.items()},
+    )
 
 
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -94,15 +93,6 @@ class StatePayload:
     trials: list[Trial]
     limit_mb: int
     maps: dict[str, list[str]]
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with None in place of NaN and infinities."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): finite(each) for key, each in value.items()}
-    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def state_payload(workspace: Workspace) -> StatePayload:

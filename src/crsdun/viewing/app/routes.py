@@ -21,8 +21,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
+from crsdun.typed import finite
 from crsdun.viewing.app import pictures, spectra
-from crsdun.viewing.app.payloads import finite, state_payload
+from crsdun.viewing.app.payloads import state_payload
 from crsdun.viewing.app.requests import (
     AttentionRequest,
     DecodeRequest,
