@@ -48,7 +48,11 @@ def test_so_does_that_of_a_group_around_it(groups):
     groups(
         2,
         "0::/machine/job/step\n",
-        {"machine": (200 * MEGABYTE, 50 * MEGABYTE, 0), "machine/job": ("max", 0, 0), "machine/job/step": ("max", 0, 0)},
+        {
+            "machine": (200 * MEGABYTE, 50 * MEGABYTE, 0),
+            "machine/job": ("max", 0, 0),
+            "machine/job/step": ("max", 0, 0),
+        },
     )
     assert available_memory() == 150 * MEGABYTE
 

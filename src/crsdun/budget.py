@@ -16,7 +16,12 @@ MEMINFO, STATUS, CGROUP = Path("/proc/meminfo"), Path("/proc/self/status"), Path
 # the limit, what is used, and the part of that which the kernel gives up when memory is needed.
 CGROUPS = {
     "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
-    "memory": (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "memory": (
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 }
 # Of the available memory for one object: converting, scaling and sorting it each make a copy.
 SHARE = 1 / 4

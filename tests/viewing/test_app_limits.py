@@ -402,11 +402,24 @@ def test_the_command_line_of_the_browser_holds_no_key(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(["--port", "99999"], "port 99999"), (["--host", "nonsense.invalid"], "is not an address")]
+    ("options", "words"),
+    [
+        ("--port=99999", "port 99999"),
+        ("--port=65536", "port 65536"),
+        ("--port=-1", "port -1"),
+        ("--host=nonsense.invalid", "is not an address"),
+        ("--host=203.0.113.1", "is not an address of this machine; choose another --host"),
+        ("--host=::zz", "is not an address"),
+        ("--host=", "is not an address"),
+        ("--limit=0", "1 to 1,000,000 MB"),
+        ("--limit=99999999999999999999", "1 to 1,000,000 MB"),
+    ],
 )
-def test_addresses_that_cannot_be(options, words, capsys):
-    assert main(["app", "--no-browser", *options]) == 2
-    assert words in capsys.readouterr().err
+def test_addresses_and_limits_that_cannot_be(options, words, capsys):
+    assert main(["app", "--no-browser", options]) == 2
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert printed.count("\n") == 1
 
 
 def test_downloads_are_whole_even_if_they_are_removed_meanwhile(tmp_path):

@@ -11,8 +11,9 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
-from crsdun.scenes.formats.hdf5 import open_hdf5
+from crsdun.scenes.formats.hdf5 import open_hdf5, size_in_hdf5
 from crsdun.scenes.formats.metadata import joined, separated
+from crsdun.storage import make_room
 
 DEEPEST = 8  # levels of structs in structs
 
@@ -36,7 +37,9 @@ def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
 def _leaves(path: Path, name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays in a variable: itself, or what its fields and cells hold; there, single numbers are left out."""
     if hasattr(value, "toarray"):
-        check_budget(math.prod(value.shape) * value.dtype.itemsize, f"the sparse array {name} of {path}, once filled,")
+        check_budget(
+            math.prod(value.shape) * value.dtype.itemsize, f"the sparse array {name} of {path}, once filled,"
+        )
         value = value.toarray()
     if not isinstance(value, np.ndarray) or depth > DEEPEST:
         return
@@ -62,8 +65,10 @@ def write_mat73(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     import h5py
 
     classes = {"float32": "single", "float64": "double", "bool": "logical"}
+    values = joined(arrays, metadata, "HWC")
+    make_room(path, size_in_hdf5(values))
     with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in joined(arrays, metadata, "HWC").items():
+        for name, value in values.items():
             is_text = isinstance(value, str)
             array = np.frombuffer(value.encode("utf-16-le"), "<u2") if is_text else value
             kind = "char" if is_text else classes.get(array.dtype.name, array.dtype.name)
