@@ -37,7 +37,10 @@ def typed(kind: Any, values: Any, whole: str, remedy: str = "") -> Any:
     Raises:
         InputError: a key is missing or unknown, or a value is of another type or not finite.
     """
-    return _Builder(kind, whole, remedy).build(kind, values, "")
+    built = _Builder(kind, whole, remedy).build(kind, values, "")
+    for key in _unwritable(values, ""):  # among what ``kind`` leaves open
+        raise InputError(f"{key or whole} holds half of a surrogate pair, which is not text", remedy)
+    return built
 
 
 def read_json(kind: Any, path: Path, remedy: str) -> Any:
@@ -166,6 +169,17 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
         yield before + name
         if is_dataclass(hint):
             yield from _keys(hint, f"{before}{name}.")
+
+
+def _unwritable(value: Any, key: str) -> Iterator[str]:
+    """The dotted keys of texts that cannot be written, at any depth."""
+    if isinstance(value, str) and not _is_unicode(value):
+        yield ascii(key)[1:-1]
+    in_list = enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, each in value.items() if isinstance(value, dict) else in_list:
+        inner = f"{key}.{name}" if key else str(name)
+        yield from _unwritable(name, inner)
+        yield from _unwritable(each, inner)
 
 
 def _is_unicode(text: str) -> bool:

@@ -120,9 +120,10 @@ def result_line(result: Reconstruction, out: Path) -> str:
         f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
         f"data residual {metrics['data_residual']:.2%}"
     )
-    if metrics.get("psnr_db") is not None:
-        ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
-        line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
+    formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
+    figures = [text.format(metrics[name]) for name, text in formats.items() if metrics.get(name) is not None]
+    if figures:
+        line += f"; {', '.join(figures)} ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
     if result.warning is not None:

@@ -72,6 +72,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
     from crsdun.methods import keep_freed_memory
+    from crsdun.provenance import command as command_line
     from crsdun.solvers import SOLVERS
     from crsdun.storage import check_folder
     from crsdun.viewing.result_folder import write_results
@@ -95,22 +96,32 @@ def run(options: argparse.Namespace) -> int:
         prepared = pipeline.read(options.measurement[0])
         with progress_bar("decoding") as progress:
             result = pipeline.decode(prepared, progress)
-        write_results(result, options.out, options.overwrite)
         lines = f"{result_line(result, options.out)}\nlook at {options.out / 'report.html'}"
+        write_results(result, options.out, options.overwrite)
         print_result(summary(result, options.out), lines, options.json)
         return 0
 
-    def read(item: tuple[Path, Path]) -> tuple[PreparedMeasurement, Path]:
+    made_by = command_line()
+
+    def read(item: tuple[Path, Path]) -> tuple[PreparedMeasurement | Reconstruction, Path]:
         file, out = item
-        check_folder(out, options.overwrite)
-        return pipeline.read(file), out
+        prepared = pipeline.read(file)
+        # A job that was interrupted goes on when it is run again.
+        before = None if options.overwrite else runtime.finished_before(out, prepared, made_by)
+        if before is None:
+            check_folder(out, options.overwrite)
+        return before or prepared, out
 
-    def decode(item: tuple[PreparedMeasurement, Path]) -> tuple[Reconstruction, Path]:
-        return pipeline.decode(item[0]), item[1]
+    def decode(item: tuple[PreparedMeasurement | Reconstruction, Path]) -> tuple[Reconstruction, Path, bool]:
+        is_new = not isinstance(item[0], runtime.Reconstruction)
+        return pipeline.decode(item[0]) if is_new else item[0], item[1], is_new
 
-    def write(item: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
-        write_results(*item, options.overwrite)
-        return summary(*item), result_line(*item)
+    def write(item: tuple[Reconstruction, Path, bool]) -> tuple[dict[str, Any], str]:
+        result, out, is_new = item
+        printed = summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
+        if is_new:
+            write_results(result, out, options.overwrite)
+        return printed
 
     outcomes = {}
     with progress_bar("decoding") as progress:

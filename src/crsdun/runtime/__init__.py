@@ -21,7 +21,7 @@ from crsdun.runtime.reconstruction import (
     list_methods,
     open_method,
 )
-from crsdun.runtime.result_files import METRICS, read_results, write_data
+from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "export",
     "find_measurements",
     "find_truth",
+    "finished_before",
     "list_methods",
     "match_bands",
     "open_engine",

@@ -142,13 +142,15 @@ def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> 
 def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
     finite = np.isfinite(array)
     values = array if finite.all() else array[finite]
+    with np.errstate(over="ignore"):  # long doubles go further than the doubles of a mean
+        mean = float(values.mean(dtype=np.float64)) if values.size else None
     return ArrayDescription(
         key=name,
         shape=array.shape,
         dtype=str(array.dtype),
         min=_plain(values.min()) if values.size else None,
         max=_plain(values.max()) if values.size else None,
-        mean=float(values.mean(dtype=np.float64)) if values.size else None,
+        mean=mean,
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
         looks_like=role_by_values(name, array),
@@ -158,7 +160,8 @@ def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
 def _plain(number: np.generic) -> float:
     """A number of an array as one of Python, which has no long doubles."""
     value = number.item()
-    return value if isinstance(value, int) else float(value)
+    with np.errstate(over="ignore"):
+        return value if isinstance(value, int) else float(value)
 
 
 class StoredTensor(TypedDict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
