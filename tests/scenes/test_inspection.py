@@ -112,5 +112,5 @@ def test_an_edited_header_of_weights_is_refused(tmp_path, header, words):
 def test_a_long_header_of_weights_is_compared_with_the_budget(tmp_path):
     text = b"{" + b" " * 1000 + b"}"
     (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-    with limited_to(10_000), pytest.raises(InputError, match="the header of .* GB of memory"):
+    with limited_to(10_000), pytest.raises(InputError, match=r"the header of .* GB of memory"):
         describe(tmp_path / "a.safetensors")

@@ -113,8 +113,10 @@ def run(options: argparse.Namespace) -> int:
         return before or prepared, out
 
     def decode(item: tuple[PreparedMeasurement | Reconstruction, Path]) -> tuple[Reconstruction, Path, bool]:
-        is_new = not isinstance(item[0], runtime.Reconstruction)
-        return pipeline.decode(item[0]) if is_new else item[0], item[1], is_new
+        prepared, out = item
+        if isinstance(prepared, runtime.Reconstruction):
+            return prepared, out, False
+        return pipeline.decode(prepared), out, True
 
     def write(item: tuple[Reconstruction, Path, bool]) -> tuple[dict[str, Any], str]:
         result, out, is_new = item
