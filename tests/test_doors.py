@@ -159,16 +159,17 @@ def test_an_unexpected_exception_is_a_line_and_with_traceback_more(capsys, monke
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_half_a_surrogate_pair_in_a_note_is_found_before_anything_is_made(capsys):
+def test_what_json_cannot_say_in_a_note_is_found_before_anything_is_made(capsys):
     frame, mask = np.random.default_rng(0).random((16, 28)), np.ones((16, 20))
-    for notes, place in (
-        ('{"provenance": {"camera": ["\\ud800"]}}', "provenance.camera.0"),
-        ('{"more": "\\ud800"}', "more"),
-        ('{"\\ud800": 1}', "ud800"),
+    for notes, problem in (
+        ('{"provenance": {"camera": ["\\ud800"]}}', "provenance.camera.0 holds half of a surrogate pair"),
+        ('{"more": "\\ud800"}', "more holds half of a surrogate pair"),
+        ('{"\\ud800": 1}', "ud800 holds half of a surrogate pair"),
+        ('{"provenance": {"gain": 1e400}}', "provenance.gain holds a number that is not finite"),
     ):
         np.savez("y.npz", y=frame, mask=mask, crsdun=notes)
         line = refuse(capsys, "reconstruct", "y.npz", "--bands", "5", "--iterations", "1", "--out", "out")
-        assert f"{place} holds half of a surrogate pair" in line
+        assert problem in line
 
 
 def test_one_file_of_a_batch_stops_no_other(capsys):

@@ -38,8 +38,8 @@ def typed(kind: Any, values: Any, whole: str, remedy: str = "") -> Any:
         InputError: a key is missing or unknown, or a value is of another type or not finite.
     """
     built = _Builder(kind, whole, remedy).build(kind, values, "")
-    for key in _unwritable(values, ""):  # among what ``kind`` leaves open
-        raise InputError(f"{key or whole} holds half of a surrogate pair, which is not text", remedy)
+    for key, what in _unwritable(values, ""):  # among what ``kind`` leaves open
+        raise InputError(f"{key or whole} holds {what}", remedy)
     return built
 
 
@@ -171,10 +171,12 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
             yield from _keys(hint, f"{before}{name}.")
 
 
-def _unwritable(value: Any, key: str) -> Iterator[str]:
-    """The dotted keys of texts that cannot be written, at any depth."""
+def _unwritable(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """What cannot be written as JSON, at any depth: its dotted key, and what it is."""
     if isinstance(value, str) and not _is_unicode(value):
-        yield ascii(key)[1:-1]
+        yield ascii(key)[1:-1], "half of a surrogate pair, which is not text"
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, "a number that is not finite"
     in_list = enumerate(value) if isinstance(value, list | tuple) else ()
     for name, each in value.items() if isinstance(value, dict) else in_list:
         inner = f"{key}.{name}" if key else str(name)
