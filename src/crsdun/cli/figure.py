@@ -60,7 +60,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import read_results
-    from crsdun.storage import atomic_files
+    from crsdun.storage import atomic_files, made_folder
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
 
     if options.out.name in ("", ".."):
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"{len(results)} folders need as many different --titles, not {', '.join(titles)}")
     first = results[0].scene
     truth = truth_from(options.truth, options.truth_key, results)
-    with atomic_files(paths, options.overwrite) as parts:
+    with made_folder(name.parent), atomic_files(paths, options.overwrite) as parts:
         paper_figure(
             {title: each.scene for title, each in zip(titles, results, strict=True)},
             results[0].measurement.frame,
