@@ -187,6 +187,23 @@ class TestBudget:
         with pytest.raises(InputError, match="cells within cells"):
             read(tmp_path / "a.mat")
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            lambda kind: matrix(DOUBLE, (1, 1), element(kind, bytes(8))),
+            lambda kind: matrix(DOUBLE | 0x800, (1, 1), element(UINT8, b"1") + element(kind, bytes(8))),
+            lambda kind: matrix(CELL, (1, 1), matrix(DOUBLE, (1, 1), element(kind, bytes(8)))),
+            lambda kind: matrix(kind, (1, 1), element(UINT8, b"1")),
+        ],
+        ids=["real", "imaginary", "within a cell", "class"],
+    )
+    @pytest.mark.parametrize("kind", [0, 19, 99, 200])
+    def test_kinds_that_do_not_exist_never_reach_scipy(self, read, tmp_path, content, kind):
+        """It would look for them behind the end of its table."""
+        write_matlab(tmp_path / "a.mat", content(kind))
+        with pytest.raises(InputError, match=r"there is no (kind|class)"):
+            read(tmp_path / "a.mat")
+
     def test_the_stated_shape_of_a_cell_counts(self, read, tmp_path):
         write_matlab(tmp_path / "a.mat", matrix(CELL, (1, 1_000_000_000), b""))
         with pytest.raises(InputError, match="8 GB of memory"):

@@ -104,9 +104,10 @@ def _check_npy_header(file: IO[bytes], size: int) -> None:
 INT32, MATRIX, COMPRESSED = 5, 14, 15  # kinds of elements
 # Bytes of a number as it is stored, by the kind of its element, and as MATLAB has it, by the class of its array:
 # doubles that are whole numbers are stored as bytes.
-STORED = {3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 17: 2, 18: 4}
+STORED = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}
 IN_MEMORY = {4: 4, 7: 4, 8: 1, 9: 1, 10: 2, 11: 2, 12: 4, 13: 4}
 CELL, STRUCT, OBJECT, SPARSE, NUMBERS, FUNCTION, OPAQUE = 1, 2, 3, 5, range(6, 16), 16, 17  # classes of arrays
+CLASSES = range(1, 18)
 COMPLEX = 0x800
 MOST_DESCRIBING = 4096  # bytes of the flags, the shape or the length of names of an array
 # Of an array within a cell or struct, however small, in Python: 240 to 680 were measured.
@@ -176,6 +177,8 @@ def _sizes_in_matrix(path: Path, file: IO[bytes], order: str) -> Iterator[int]:
             continue
         is_small = kind > 0xFFFF  # with its data in the tag
         kind, length = (kind & 0xFFFF, kind >> 16) if is_small else (kind, length)
+        if kind not in STORED:  # SciPy looks it up without asking whether it is there
+            raise ValueError(f"there is no kind {kind} of element")
         has_fields = part > 2 and flags & 0xFF in (STRUCT, OBJECT)
         numbers: list[int] = []
         if part < 2 or (has_fields and kind == INT32):
@@ -189,6 +192,8 @@ def _sizes_in_matrix(path: Path, file: IO[bytes], order: str) -> Iterator[int]:
 
         if part == 0:
             flags = numbers[0]
+            if flags & 0xFF not in CLASSES:
+                raise ValueError(f"there is no class {flags & 0xFF} of array")
             to_come[-1] = 1 if flags & 0xFF in (FUNCTION, OPAQUE) else 0
         elif part == 1:
             items = abs(math.prod(numbers))
@@ -202,11 +207,9 @@ def _sizes_in_matrix(path: Path, file: IO[bytes], order: str) -> Iterator[int]:
             to_come[-1] = items * (length // longest_name)
             yield 8 * to_come[-1]
         elif part > 2:
-            size = length // STORED.get(kind, 1) * IN_MEMORY.get(flags & 0xFF, 8)
-            if len(to_come) == 2 and flags & 0xFF in NUMBERS:
-                yield size * (2 if flags & COMPLEX else 1)
+            yield length // STORED[kind] * IN_MEMORY.get(flags & 0xFF, 8)
+            if len(to_come) == 2 and flags & 0xFF in NUMBERS and part == (4 if flags & COMPLEX else 3):
                 return
-            yield size
         part += 1
 
 
