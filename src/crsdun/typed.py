@@ -37,7 +37,10 @@ def typed(kind: Any, values: Any, whole: str, remedy: str = "") -> Any:
     Raises:
         InputError: a key is missing or unknown, or a value is of another type or not finite.
     """
-    return _Builder(kind, whole, remedy).build(kind, values, "")
+    built = _Builder(kind, whole, remedy).build(kind, values, "")
+    for key, what in _unwritable(values, ""):  # among what ``kind`` leaves open
+        raise InputError(f"{key or whole} holds {what}", remedy)
+    return built
 
 
 def written(parse: Callable[[Any], Any], expected: str) -> dict[str, Any]:
@@ -73,6 +76,15 @@ def parse_json(kind: Any, text: str | bytes, path: str | os.PathLike, remedy: st
         return typed(kind, values, "it")
     except InputError as error:
         raise InputError(f"{path} was damaged or edited: {error.message}", remedy) from error
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with None in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class _Builder:
@@ -117,7 +129,8 @@ class _Builder:
                     return number
         elif origin is dict and (value is None or isinstance(value, dict)):
             inner = arguments[1]
-            return {str(name): self.build(inner, each, f"{key}.{name}") for name, each in (value or {}).items()}
+            before = f"{key}." if key else ""
+            return {str(name): self.build(inner, each, f"{before}{name}") for name, each in (value or {}).items()}
         elif kind is int and isinstance(value, int) and not isinstance(value, bool):
             if abs(value) <= LARGEST_INTEGER:
                 return value
@@ -197,6 +210,19 @@ def _keys(kind: Any, before: str = "") -> Iterator[str]:
         yield before + name
         if is_dataclass(hint):
             yield from _keys(hint, f"{before}{name}.")
+
+
+def _unwritable(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """What cannot be written as JSON, at any depth: its dotted key, and what it is."""
+    if isinstance(value, str) and not _is_unicode(value):
+        yield ascii(key)[1:-1], "half of a surrogate pair, which is not text"
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, "a number that is not finite"
+    in_list = enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, each in value.items() if isinstance(value, dict) else in_list:
+        inner = f"{key}.{name}" if key else str(name)
+        yield from _unwritable(name, inner)
+        yield from _unwritable(each, inner)
 
 
 def _is_unicode(text: str) -> bool:

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -253,7 +254,7 @@ def test_a_folder_streams_through_past_a_broken_file(folder, capsys):
     assert captured.err.startswith("crsdun: many/broken.mat: ")
     assert captured.err.count("\n") == 1
     # What is there stays, and is told.
-    assert main([*MANY]) == 1
+    assert main([*MANY, "--iterations", "3"]) == 1
     assert capsys.readouterr().err.count("allow it with --overwrite") == 2
     assert main([*MANY[:1], "many/one.npz", "many/two.h5", *MANY[2:], "--overwrite"]) == 0
 
@@ -290,7 +291,21 @@ def test_an_interruption_of_many_leaves_whole_folders(folder, capsys, monkeypatc
     monkeypatch.setattr(Pipeline, "decode", interrupted)
     assert main([*MANY]) == 130
     assert os.listdir("out") == ["one"]
-    assert Path("out/one/record.json").is_file()
+    first = Path("out/one/record.json").read_bytes()
+    # Run again, it goes on.
+    monkeypatch.setattr(Pipeline, "decode", decode)
+    capsys.readouterr()
+    assert main([*MANY]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == "out/one: finished before"
+    assert captured.out.splitlines()[-1] == "2 of 3 measurements reconstructed"
+    assert captured.err.count("\n") == 1, "of the broken file"
+    assert Path("out/one/record.json").read_bytes() == first
+    # But not with what another measurement gave.
+    frame = read_measurement("many/one.npz")
+    write_measurement(replace(frame, frame=frame.frame[::-1]), "many/one.npz", overwrite=True)
+    assert main([*MANY]) == 1
+    assert "one exists already" in capsys.readouterr().err
 
 
 def test_many_that_cannot_be_meant(folder, capsys):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import html
 import os
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command
+from crsdun.cli.printing import notify
 from crsdun.errors import InputError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -40,18 +40,16 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.viewing.app.server import start
 
     keep_freed_memory()
-    if options.host not in LOCAL:
-        print(
-            f"crsdun: WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
-            "machine and see the files named on the command line, and the connection is not encrypted",
-            file=sys.stderr,
-        )
-
     links: list[str] = []
 
     def announce(link: str) -> None:
         links.append(link)
         first = len(links) == 1
+        if first and options.host not in LOCAL:
+            notify(
+                f"WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
+                "machine and see the files named on the command line, and the connection is not encrypted"
+            )
         text = f"open {link}\nCtrl-C ends it" if first else f"to look with another browser, open {link}"
         print(f'{{"link": "{link}"}}' if options.json else text, flush=True)
         if first and not options.no_browser and not options.json:

@@ -61,32 +61,29 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import read_results
-    from crsdun.storage import check_file, refusal
+    from crsdun.storage import atomic_files, made_folder
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
 
     if options.out.name in ("", ".."):
         raise InputError(f"{options.out} is a folder", "choose a name for the files with <out>")
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]
-    for path in paths:
-        check_file(path, options.overwrite)
     results = [read_results(folder) for folder in options.results]
     titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
     if len(set(titles)) != len(results):
         raise InputError(f"{len(results)} folders need as many different --titles, not {', '.join(titles)}")
     first = results[0].scene
-    try:
+    truth = truth_from(options, results)
+    with made_folder(name.parent), atomic_files(paths, options.overwrite) as parts:
         paper_figure(
             {title: each.scene for title, each in zip(titles, results, strict=True)},
             results[0].measurement.frame,
-            paths,
-            truth_from(options, results),
+            parts,
+            truth,
             None if options.bands is None else choose_bands(first, options.bands),
             options.box and [Box(*box) for box in options.box],
             options.pixel and [(row, column) for row, column in options.pixel],
         )
-    except OSError as error:
-        raise refusal(name, error) from error
     print_result({"figures": [str(path) for path in paths]}, f"look at {' and '.join(map(str, paths))}", options.json)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console
+from crsdun.cli.printing import console, print_json
 
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         file = find_weights(file)
     description = describe(file)
     if options.json:
-        print(json.dumps(description.to_json()))
+        print_json(description.to_json())
         return
     out = console()
     out.print(f"{description.path}: {description.format}", markup=False)

@@ -141,26 +141,38 @@ def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:
 def run_batch(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) -> int:
     """Reconstruct each exposure into a folder of its own, and draw a sheet over those of one file."""
     from crsdun import runtime
+    from crsdun.provenance import command as command_line
     from crsdun.viewing.result_folder import FrameSheet, write_results
 
     sheets: dict[tuple[Path, str], FrameSheet] = {}
 
-    def read(item: Item) -> tuple[PreparedMeasurement, Item]:
-        check_folder(options.out / item.name, options.overwrite)
-        return pipeline.read_item(item), item
+    made_by = command_line()
 
-    def decode(prepared: tuple[PreparedMeasurement, Item]) -> tuple[Reconstruction, Item]:
-        return pipeline.decode(prepared[0]), prepared[1]
-
-    def write(decoded: tuple[Reconstruction, Item]) -> tuple[dict[str, Any], str]:
-        result, item = decoded
+    def read(item: Item) -> tuple[PreparedMeasurement | Reconstruction, Item]:
         out = options.out / item.name
-        line = result_line(result, out)
-        write_results(result, out, options.overwrite)
+        prepared = pipeline.read_item(item)
+        # A job that was interrupted goes on when it is run again.
+        before = None if options.overwrite else runtime.finished_before(out, prepared, made_by)
+        if before is None:
+            check_folder(out, options.overwrite)
+        return before or prepared, item
+
+    def decode(read: tuple[PreparedMeasurement | Reconstruction, Item]) -> tuple[Reconstruction, Item, bool]:
+        prepared, item = read
+        if isinstance(prepared, runtime.Reconstruction):
+            return prepared, item, False
+        return pipeline.decode(prepared), item, True
+
+    def write(decoded: tuple[Reconstruction, Item, bool]) -> tuple[dict[str, Any], str]:
+        result, item, is_new = decoded
+        out = options.out / item.name
+        printed = summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
+        if is_new:
+            write_results(result, out, options.overwrite)
         if item.stack is not None:
             sheet = sheets.setdefault((item.file, sheet_name(item.stack)), FrameSheet(item.count))
             sheet.add(item.index, result)
-        return summary(result, out), line
+        return printed
 
     outcomes: dict[tuple[Path, str], Any] = {}
     with progress_bar("decoding") as progress:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.masks import RandomMask
@@ -81,7 +82,15 @@ class Exposure:
             camera: as returned by ``camera``, or a part of it.
             seed: of the noise: a number in place of the exposure's own seed, or the name of the scene, which is
                 combined with it, so that the noise does not depend on what was measured before.
+
+        Raises:
+            InputError: so many bands, so far apart, need more memory than the budget.
         """
+        check_budget(
+            4 * camera.bands * camera.height * camera.measurement_width,
+            f"an exposure of {camera.bands} bands, {camera.height}×{camera.measurement_width},",
+            "take fewer bands or a smaller step",
+        )
         frame = camera.forward(fill_missing(torch.as_tensor(cube)))
         if self.noise.silent:
             return frame

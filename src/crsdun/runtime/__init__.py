@@ -22,7 +22,7 @@ from crsdun.runtime.reconstruction import (
     list_methods,
     open_method,
 )
-from crsdun.runtime.result_files import METRICS, read_results, write_data
+from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "export",
     "find_measurements",
     "find_truth",
+    "finished_before",
     "fit_of_weights",
     "list_methods",
     "match_bands",

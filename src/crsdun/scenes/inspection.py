@@ -7,16 +7,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
 from crsdun.scenes.formats import ArrayFile, read_arrays
 from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.labels import read_legend
+from crsdun.typed import parse_json, typed
+
+OBJECTS_OF_JSON = 32  # bytes of Python's objects for a byte of JSON, at most: of "{}," for example
+MOST_AXES = 64  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -158,19 +163,17 @@ def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> 
 
 
 def _describe_array(name: str, array: np.ndarray, encoding: Encoding) -> ArrayDescription:
-    dtype = array.dtype
-    if dtype.kind == "f" and dtype.itemsize > 8:  # JSON holds doubles
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float64)
     finite = np.isfinite(array)
     values = array if finite.all() else array[finite]
+    with np.errstate(over="ignore"):  # long doubles go further than the doubles of a mean
+        mean = float(values.mean(dtype=np.float64)) if values.size else None
     return ArrayDescription(
         key=name,
         shape=array.shape,
-        dtype=str(dtype),
-        min=values.min().item() if values.size else None,
-        max=values.max().item() if values.size else None,
-        mean=_mean(values),
+        dtype=str(array.dtype),
+        min=_plain(values.min()) if values.size else None,
+        max=_plain(values.max()) if values.size else None,
+        mean=mean,
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
         looks_like=role_by_values(name, array),
@@ -178,11 +181,17 @@ def _describe_array(name: str, array: np.ndarray, encoding: Encoding) -> ArrayDe
     )
 
 
-def _mean(values: np.ndarray) -> float | None:
-    """None where there are no values, or their sum is too large."""
+def _plain(number: np.generic) -> float:
+    """A number of an array as one of Python, which has no long doubles."""
+    value = number.item()
     with np.errstate(over="ignore"):
-        mean = float(values.mean(dtype=np.float64)) if values.size else math.inf
-    return mean if math.isfinite(mean) else None
+        return value if isinstance(value, int) else float(value)
+
+
+class StoredTensor(TypedDict):
+    """What the header of a .safetensors file says about a tensor."""
+
+    shape: list[int]
 
 
 def _describe_weights(path: Path) -> WeightsDescription:
@@ -192,17 +201,26 @@ def _describe_weights(path: Path) -> WeightsDescription:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
-        shapes = [tensor["shape"] for tensor in header.values()]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            check_budget(length * OBJECTS_OF_JSON, f"the header of {path}")
+            header = parse_json(dict[str, Any], file.read(length), path, "get it again")
+        metadata = typed(dict[str, str], header.pop("__metadata__", {}), "its header")
+        tensors = typed(dict[str, StoredTensor], header, "its header")
+        if any(len(tensor["shape"]) > MOST_AXES for tensor in tensors.values()):
+            raise ValueError(f"a tensor has more than {MOST_AXES} axes")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and str(path) in error.message:
+            raise
         raise InputError(f"{path} is not a complete .safetensors file ({error})", "get it again") from error
-    parameters = sum(math.prod(shape) for shape in shapes)
-    return WeightsDescription(path=path, tensors=len(shapes), parameters=parameters, metadata=metadata)
+    return WeightsDescription(
+        path=path,
+        tensors=len(tensors),
+        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
+        metadata={name: _json_or_text(text) for name, text in metadata.items()},
+    )
 
 
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

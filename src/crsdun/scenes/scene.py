@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 
 UNLABELLED = -1
@@ -125,7 +127,8 @@ class Scene:
         A band between two others holds no data where one of them does not.
 
         Raises:
-            InputError: the scene has no wavelengths, or a requested band lies outside them.
+            InputError: the scene has no wavelengths, a requested band lies outside them, or so many bands need more
+                memory than the budget.
         """
         if self.wavelengths is None:
             raise InputError(
@@ -138,6 +141,11 @@ class Scene:
                 f"{self.name!r} covers {known[0]:g}–{known[-1]:g} nm, not {wanted.min():g}–{wanted.max():g} nm",
                 "choose bands inside that range",
             )
+        check_budget(
+            4 * len(wanted) * math.prod(self.cube.shape[1:]),
+            f"{self.name!r} on {len(wanted)} bands",
+            "take fewer bands",
+        )
         if len(known) == 1:
             return replace(self, cube=np.repeat(self.cube, len(wanted), axis=0), wavelengths=tuple(wanted))
         right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)

@@ -30,7 +30,7 @@ CONTROLS = {
     "overlap": "overlap of the tiles",
     "out": "temporary folder when starting crsdun app",
     "overwrite": "Forget everything",
-    "limit": "upload limit when starting crsdun app",
+    "limit": "the upload limit when starting crsdun app",
     "host": "address when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",
