@@ -17,6 +17,7 @@ from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure
 from crsdun.provenance import Record
 from crsdun.scenes import Scene
@@ -122,6 +123,7 @@ class SceneRow(_EveryScene, total=False):
     accuracy: float | None
     confusion: list[list[int]]
     voxels_without_data: int
+    warning: str
 
 
 class EvaluationRecord(Record, total=False):
@@ -163,7 +165,7 @@ class Evaluation:
         confusion: (N,N), pixels, true × estimated class; empty without classes.
         scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
             classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0; where the
-            scene lacks data, ``voxels_without_data``.
+            scene lacks data, ``voxels_without_data``; where its estimate should not be believed, ``warning``.
         record: how the figures were made.
     """
 
@@ -181,6 +183,11 @@ class Evaluation:
     def figures(self) -> dict[str, float | None]:
         """Of the last stage."""
         return self.stages[-1]
+
+    @property
+    def doubtful(self) -> list[SceneRow]:
+        """The scenes whose estimates should not be believed (``methods.verdict``)."""
+        return [row for row in self.scenes if "warning" in row]
 
     @property
     def missing(self) -> int:
@@ -235,6 +242,9 @@ def evaluate(
             names = class_names if result.run.estimate.logits else ()
             stages = [Score(options.protocol, names).to(options.device) for _ in result.run.estimate.cubes]
         rows[index] = _judge(result, stages)
+        doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
+        if doubt is not None:
+            rows[index]["warning"] = doubt
         del result  # or two scenes would be in memory during the next estimate
         if progress is not None:
             progress(done, len(share))
