@@ -250,7 +250,7 @@ def run(case: Case, folder: Path) -> tuple[str | None, str]:
     end = time.monotonic() + SECONDS
     while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)  # and the processes that it started
             os.waitpid(child, 0)
             return "hung", ""
         time.sleep(0.01)
@@ -266,6 +266,7 @@ def become(arguments: list[str], folder: Path) -> None:
     """Turn this process, a copy of one that has loaded everything, into a command; never returns."""
     code = 99
     try:
+        os.setsid()
         os.chdir(folder)
         for descriptor, name, flags in (
             (0, os.devnull, os.O_RDONLY),

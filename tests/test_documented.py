@@ -121,6 +121,7 @@ def write_measurements() -> None:
         write_measurement(measurement, path)
         write_scene(scene, f"scenes/{Path(path).stem}.npz")
     write_arrays("meas.mat", {"meas_real": measurement.frame}, {})
+    np.save("video.npy", np.stack([measurement.frame] * 3))
     counts = 64 + measurement.frame / BANDS * 4000
     for name, frame in (("frame", counts), ("dark", 0 * counts + 64), ("flat", 0 * counts + 4064)):
         Image.fromarray(frame.round().astype(np.uint16)).save(f"{name}.tif")

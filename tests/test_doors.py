@@ -1,5 +1,6 @@
 """What no input may do to the command line: a traceback, several lines, a result in spite of an error, a leftover."""
 
+import json
 import os
 import signal
 import subprocess
@@ -50,6 +51,8 @@ def folder(tmp_path, monkeypatch):
         "simulate scene.npz --out y.npz --wavelengths nbk7:0",
         "simulate scene.npz --out y.npz --wavelengths nbk7:100000000",
         "simulate scene.npz --out y.npz --wavelengths nbk7:²",
+        "simulate scene.npz --out y.npz --wavelengths 450-650:9999 --memory 0.1",
+        "simulate scene.npz --out y.npz --step 19999 --memory 0.01",
         "simulate scene.npz --out y.npz --step nan",
         "simulate scene.npz --out loop/y.npz",
         "simulate /dev/zero --out y.npz",
@@ -60,6 +63,8 @@ def folder(tmp_path, monkeypatch):
         "app --port 99999",
         "app --port -1",
         "app --limit 0",
+        "app --limit 99999999999999999999",
+        "bench --repetitions 99999999999999999999",
         "bench --repetitions 0",
         "figure nowhere --out .",
         "train /dev/zero",
@@ -109,6 +114,25 @@ def test_one_line_is_short_and_printable():
     assert len(one_line("x" * 10**6)) < 1100
 
 
+def test_long_doubles_and_what_is_not_finite_are_json(capsys):
+    most = np.finfo(np.longdouble).max
+    np.savez("long.npz", x=np.linspace(0, 1, 12, dtype=np.longdouble).reshape(3, 4), big=np.full((3, 4), most))
+    assert main(["info", "long.npz", "--json"]) == 0
+    x, big = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["arrays"]
+    assert (x["min"], x["max"], x["mean"]) == (0, 1, 0.5)
+    assert (big["min"], big["max"]) == (None, None)
+    assert main(["info", "long.npz"]) == 0
+
+
+def test_a_truth_of_zeros_has_fewer_figures(capsys):
+    np.savez("zeros.npz", cube=np.zeros((5, 16, 20)))
+    assert main(["simulate", "scene.npz", "--out", "y.npz"]) == 0
+    assert main(["reconstruct", "y.npz", "--iterations", "1", "--truth", "zeros.npz", "--out", "out"]) == 0
+    printed = capsys.readouterr().out
+    assert "dB" in printed
+    assert "SAM" not in printed
+
+
 def test_every_kind_of_error_is_a_line():
     assert error_line(InputError("no", "set <memory>")) == "no; set --memory GB"
     for error in (
@@ -133,6 +157,19 @@ def test_an_unexpected_exception_is_a_line_and_with_traceback_more(capsys, monke
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["info", "scene.npz", "--traceback"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_json_cannot_say_in_a_note_is_found_before_anything_is_made(capsys):
+    frame, mask = np.random.default_rng(0).random((16, 28)), np.ones((16, 20))
+    for notes, problem in (
+        ('{"provenance": {"camera": ["\\ud800"]}}', "provenance.camera.0 holds half of a surrogate pair"),
+        ('{"more": "\\ud800"}', "more holds half of a surrogate pair"),
+        ('{"\\ud800": 1}', "ud800 holds half of a surrogate pair"),
+        ('{"provenance": {"gain": 1e400}}', "provenance.gain holds a number that is not finite"),
+    ):
+        np.savez("y.npz", y=frame, mask=mask, crsdun=notes)
+        line = refuse(capsys, "reconstruct", "y.npz", "--bands", "5", "--iterations", "1", "--out", "out")
+        assert problem in line
 
 
 def test_one_file_of_a_batch_stops_no_other(capsys):

@@ -100,11 +100,14 @@ def test_a_network_of_ones_own_is_registered_by_kind_and_names():
         with pytest.raises(InputError, match="already a kind of network called 'mine'"):
             register_network("mine", Config, int)
         with pytest.raises(InputError, match="already a network called 'mstpp'"):
-            register_network("other", Config, object, {"mstpp": {}})
+            register_network("other", Config, object, {"other_{K}stg": {}, "mstpp": {}})
+        assert "other" not in KINDS
+        assert "other_{K}stg" not in NAMES
     finally:
         for kind in ("mine", "other"):
             KINDS.unregister(kind)
-        NAMES.unregister("mine_{K}stg")
+        for name in ("mine_{K}stg", "other_{K}stg"):
+            NAMES.unregister(name)
     with pytest.raises(InputError, match="no network called 'mine_3stg'"):
         create("mine_3stg", bands=4)
 

@@ -18,6 +18,7 @@ from crsdun.storage import (
     atomic_folder,
     check_file,
     check_folder,
+    make_room,
     write_bytes_durably,
     write_json,
     write_text,
@@ -240,6 +241,54 @@ def test_a_folder_that_appears_while_writing_is_not_replaced(tmp_path, overwrite
     with pytest.raises(InputError, match="did not create it" if overwrite else "in the meantime"):
         run(atomic_folder(tmp_path / "result", overwrite), write)
     assert contents(tmp_path) == {"result/thesis": "theirs"}
+
+
+def test_an_empty_folder_that_appears_while_writing_is_not_taken_over(tmp_path):
+    def write(part):
+        write_text(part / RECORD, "ours")
+        (tmp_path / "result").mkdir()
+
+    with pytest.raises(InputError, match="it has appeared in the meantime"):
+        run(atomic_folder(tmp_path / "result"), write)
+    assert list(tmp_path.iterdir()) == [tmp_path / "result"]
+    assert contents(tmp_path) == {}
+
+
+def test_a_place_that_was_taken_is_given_up_where_the_results_cannot_be_moved(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "rename", full_disk)
+    with pytest.raises(InputError, match="no space is left"):
+        write_result(tmp_path / "result", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_folders_that_were_made_go_with_an_error_unless_they_are_in_use(tmp_path, failure):
+    def write(part):
+        raise failure
+
+    with pytest.raises(InputError if isinstance(failure, OSError) else type(failure)):
+        run(atomic_folder(tmp_path / "a" / "b" / "result"), write)
+    assert list(tmp_path.iterdir()) == []
+
+    def write_beside(part):
+        (tmp_path / "a" / "theirs").write_text("theirs")
+        raise failure
+
+    with pytest.raises(InputError if isinstance(failure, OSError) else type(failure)):
+        run(atomic_folder(tmp_path / "a" / "b" / "result"), write_beside)
+    assert contents(tmp_path) == {"a/theirs": "theirs"}
+    assert not (tmp_path / "a" / "b").exists()
+
+
+def test_there_is_room_or_an_error(tmp_path, monkeypatch):
+    make_room(tmp_path / "a", 1000)
+    assert (tmp_path / "a").stat().st_size == 1000
+    with pytest.raises(OSError, match=r"space|large|argument"):
+        make_room(tmp_path / "a", 1 << 60)
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # not on every system
+    make_room(tmp_path / "b", 1000)
+    with pytest.raises(OSError, match="No space left"):
+        make_room(tmp_path / "b", 1 << 60)
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError(), KeyboardInterrupt()])

@@ -43,12 +43,17 @@ def made_by(command: Sequence[str]) -> Iterator[None]:
         _command.reset(token)
 
 
+def command() -> list[str]:
+    """The command that records name as what makes a result (``made_by``); empty outside of one."""
+    return list(_command.get())
+
+
 def record(**facts: Any) -> dict[str, Any]:
     """How a result was made, as plain JSON values: the given ``facts``, the command, the time and the versions."""
     return {
         "made_by": f"crsdun {__version__}",
         "when": now(),
-        "command": list(_command.get()),
+        "command": command(),
         **facts,
         "threads": threads(),
         "versions": versions(),

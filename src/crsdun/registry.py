@@ -35,10 +35,14 @@ class Registry(Mapping[str, T]):
         Raises:
             InputError: the name is taken.
         """
-        if self._rows.get(name, row) != row:
-            raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
+        self.check_free(name, row)
         self._rows[name] = row
         return row
+
+    def check_free(self, name: str, row: T) -> None:
+        """Raise an InputError if ``register`` would; for rows that belong together."""
+        if self._rows.get(name, row) != row:
+            raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
 
     def unregister(self, name: str) -> None:
         """Remove a row if it is there; for tests."""

@@ -10,14 +10,16 @@ import errno
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
@@ -40,24 +42,33 @@ def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None 
         InputError: the file exists and ``overwrite`` is off, its folder does not exist, or writing fails.
     """
     path = Path(path)
-    targets = [path] if companion is None else [path.with_suffix(companion), path]
-    for target in targets:
-        check_file(target, overwrite)
-    if not path.parent.is_dir():
-        raise InputError(f"could not write {path}: there is no folder {path.parent}", "create it first")
+    with atomic_files([path] if companion is None else [path.with_suffix(companion), path], overwrite) as parts:
+        yield parts[-1]
+
+
+@contextmanager
+def atomic_files(paths: Sequence[Path], overwrite: bool = True) -> Iterator[list[Path]]:
+    """As ``atomic_file``, for several files of one folder that appear together or not at all."""
+    for path in paths:
+        check_file(path, overwrite)
+    main = paths[-1]
     try:
-        with scratch_folder(path.parent) as folder:
-            yield folder / path.name
-            if companion is not None and overwrite:
-                path.unlink(missing_ok=True)  # never a new companion beside an old file
-            _move(folder, targets, overwrite)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        raise refusal(path, error) from error
+        with scratch_folder(main.parent) as folder:
+            yield [folder / path.name for path in paths]
+            if len(paths) > 1 and overwrite:
+                main.unlink(missing_ok=True)  # never a new companion beside an old file
+            _move(folder, paths, overwrite)
+    except (OSError, RuntimeError) as error:  # libraries report a full disk as either
+        if is_out_of_memory(error):
+            raise
+        raise refusal(main, error) from error
 
 
 def check_file(path: str | Path, overwrite: bool = False) -> None:
-    """Raise an InputError if a file may not be written because it exists already or is a folder."""
+    """Raise an InputError if a file may not be written: it exists already, is a folder, or has none to lie in."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"could not write {path}: there is no folder {path.parent}", "create it first")
     if path.is_dir() or not path.name:
         raise InputError(f"{path} is a folder", "choose another <out>")
     if path.exists() and not path.is_file():
@@ -101,6 +112,21 @@ def write_bytes_durably(path: str | Path, data: bytes, keep: str | Path | None =
         part.unlink(missing_ok=True)
 
 
+def make_room(path: Path, size: int) -> None:
+    """Take as much of the disk for a file as it will need, creating it if necessary.
+
+    For libraries that do not survive a disk that fills up while they write, HDF5 above all.
+
+    Raises:
+        OSError: there is not so much room.
+    """
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
 # -- folders ---------------------------------------------------------------------------------------------------
 
 
@@ -114,20 +140,28 @@ def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         InputError: as ``check_folder``, or writing fails (no space, no permission).
     """
     out = check_folder(out, overwrite)
+    was_there = out.exists()
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(out.parent) as hidden:
+        with made_folder(out.parent), scratch_folder(out.parent) as hidden:
             part, replaced = hidden / out.name, hidden / f"{HIDDEN}replaced"
             part.mkdir()
             yield part
+            claimed = False
             try:
                 if overwrite and out.exists():
                     check_folder(out, overwrite)  # another program may have created it in the meantime
                     out.rename(replaced)
+                elif not was_there and os.name == "posix":  # where a folder may be moved onto an empty one
+                    out.mkdir()  # fails if another program has made it
+                    claimed = True
                 part.rename(out)  # fails if another program has filled it
-            finally:
+            except OSError:
                 if replaced.exists() and not out.exists():
                     replaced.rename(out)
+                if claimed:
+                    with suppress(OSError):
+                        out.rmdir()
+                raise
     except (OSError, InputError) as error:
         # A function that writes into the folder may have raised an InputError that names the hidden folder.
         cause = error if isinstance(error, OSError) else error.__cause__
@@ -165,6 +199,28 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(f"{parent} is not a folder that can be written to", "choose another <out>")
     return out
+
+
+@contextmanager
+def made_folder(folder: str | Path) -> Iterator[None]:
+    """Make a folder, and those around it; if the block fails, what was made is removed unless it is in use.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(folder, error) from error
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 # -- scratch folders -------------------------------------------------------------------------------------------
@@ -258,7 +314,8 @@ def _take(descriptor: int) -> bool:
 
 def refusal(path: str | Path, error: Exception) -> InputError:
     """The operating system's error on writing ``path``, in the user's terms."""
-    code = getattr(error, "errno", None)
+    # NumPy counts what was written, and keeps the system's error to itself.
+    code = errno.ENOSPC if re.search(r"\d requested and \d+ written", str(error)) else getattr(error, "errno", None)
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
     if code == errno.ENOSPC:
         return InputError(f"could not write {path}: no space is left there", "free some, or choose another <out>")
@@ -272,7 +329,7 @@ def refusal(path: str | Path, error: Exception) -> InputError:
     )
 
 
-def _move(folder: Path, targets: list[Path], overwrite: bool) -> None:
+def _move(folder: Path, targets: Sequence[Path], overwrite: bool) -> None:
     """Move files that belong together from a folder to their targets; if one cannot be moved, none is left there."""
     for count, target in enumerate(targets):
         try:

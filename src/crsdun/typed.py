@@ -12,7 +12,7 @@ import json
 import math
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -37,7 +37,21 @@ def typed(kind: Any, values: Any, whole: str, remedy: str = "") -> Any:
     Raises:
         InputError: a key is missing or unknown, or a value is of another type or not finite.
     """
-    return _Builder(kind, whole, remedy).build(kind, values, "")
+    built = _Builder(kind, whole, remedy).build(kind, values, "")
+    for key, what in _unwritable(values, ""):  # among what ``kind`` leaves open
+        raise InputError(f"{key or whole} holds {what}", remedy)
+    return built
+
+
+def written(parse: Callable[[Any], Any], expected: str) -> dict[str, Any]:
+    """The ``metadata`` of a field of a dataclass whose value may be written in ways of its own.
+
+    Args:
+        parse: the written value → that of the field; a TypeError, ValueError or LookupError refuses it. A field that
+            has a default may be null as well.
+        expected: what may be written, for messages.
+    """
+    return {"parse": parse, "expected": expected}
 
 
 def read_json(kind: Any, path: Path, remedy: str) -> Any:
@@ -64,6 +78,15 @@ def parse_json(kind: Any, text: str | bytes, path: str | os.PathLike, remedy: st
         raise InputError(f"{path} was damaged or edited: {error.message}", remedy) from error
 
 
+def finite(value: Any) -> Any:
+    """A JSON value with None in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 class _Builder:
     """Builds values; ``root`` is the kind of the whole, whose keys are suggested in place of unknown ones."""
 
@@ -88,7 +111,12 @@ class _Builder:
             many = origin is list or arguments[-1] is Ellipsis
             if not isinstance(value, list | tuple) or not (many or len(value) == len(arguments)):
                 count = "a list of values" if many else f"{len(arguments)} values"
-                example = f", as in [{_EXAMPLES[arguments[0]]}]" if arguments[0] in _EXAMPLES else ""
+                key = key or self.whole
+                example = (
+                    f", as in [{_EXAMPLES[arguments[0]]}]"
+                    if arguments[0] in _EXAMPLES and (many or len(arguments) == 2)
+                    else ""
+                )
                 raise InputError(f"{key} takes {count}{example}, not {_short(value)}")
             kinds = arguments[:1] * len(value) if many else arguments
             # Places within a list of sections are worth naming, those within a list of numbers are not.
@@ -101,7 +129,8 @@ class _Builder:
                     return number
         elif origin is dict and (value is None or isinstance(value, dict)):
             inner = arguments[1]
-            return {str(name): self.build(inner, each, f"{key}.{name}") for name, each in (value or {}).items()}
+            before = f"{key}." if key else ""
+            return {str(name): self.build(inner, each, f"{before}{name}") for name, each in (value or {}).items()}
         elif kind is int and isinstance(value, int) and not isinstance(value, bool):
             if abs(value) <= LARGEST_INTEGER:
                 return value
@@ -116,7 +145,7 @@ class _Builder:
     def section(self, kind: Any, value: Any, key: str) -> Any:
         """A dataclass or TypedDict from the keys and values of one section."""
         before = f"{key}." if key else ""
-        hints = _hints(kind)
+        hints, ways = _hints(kind), _ways(kind)
         if not isinstance(value, dict):
             raise InputError(f"{key or self.whole} takes keys with values ({', '.join(hints)}), not {_short(value)}")
         if is_typeddict(kind):
@@ -129,8 +158,13 @@ class _Builder:
                     raise InputError(f"there is no key {key}", self.nearest(key, kind, before))
         for name in hints:
             if name in required and name not in value:
-                raise InputError(f"{self.whole} lacks {before}{name}", self.remedy)
-        built = {name: self.build(hint, value[name], before + name) for name, hint in hints.items() if name in value}
+                raise InputError(f"{self.whole} lacks {before}{name}", self.remedy or _expected(ways.get(name)))
+        built = {}
+        for name in (name for name in hints if name in value):
+            if name in ways and (value[name] is not None or name in required):
+                built[name] = _parsed(ways[name], value[name], before + name)
+            else:
+                built[name] = self.build(hints[name], value[name], before + name)
         return {**value, **built} if is_typeddict(kind) else kind(**built)
 
     def nearest(self, key: str, kind: Any, before: str) -> str:
@@ -139,6 +173,18 @@ class _Builder:
         same = [each for each in keys if each.split(".")[-1] == key.split(".")[-1]]
         near = same or difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
         return f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
+
+
+def _parsed(way: Mapping[str, Any], value: Any, key: str) -> Any:
+    try:
+        return way["parse"](value)
+    except (TypeError, ValueError, LookupError) as error:
+        why = f" ({error})" if isinstance(error, InputError) else ""
+        raise InputError(f"{key} cannot be {_short(value)}", _expected(way) + why) from error
+
+
+def _expected(way: Mapping[str, Any] | None) -> str:
+    return f"expected {way['expected']}" if way else ""
 
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
@@ -150,12 +196,33 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+@cache
+def _ways(kind: Any) -> dict[str, Mapping[str, Any]]:
+    """``written`` of the fields that have a way of their own."""
+    return (
+        {each.name: each.metadata for each in fields(kind) if "parse" in each.metadata} if is_dataclass(kind) else {}
+    )
+
+
 def _keys(kind: Any, before: str = "") -> Iterator[str]:
     """Every dotted key of a section, and of the sections in it."""
     for name, hint in _hints(kind).items():
         yield before + name
         if is_dataclass(hint):
             yield from _keys(hint, f"{before}{name}.")
+
+
+def _unwritable(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """What cannot be written as JSON, at any depth: its dotted key, and what it is."""
+    if isinstance(value, str) and not _is_unicode(value):
+        yield ascii(key)[1:-1], "half of a surrogate pair, which is not text"
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, "a number that is not finite"
+    in_list = enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, each in value.items() if isinstance(value, dict) else in_list:
+        inner = f"{key}.{name}" if key else str(name)
+        yield from _unwritable(name, inner)
+        yield from _unwritable(each, inner)
 
 
 def _is_unicode(text: str) -> bool:

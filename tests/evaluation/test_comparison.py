@@ -7,6 +7,7 @@ import pytest
 
 from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation, compare
+from crsdun.evaluation.evaluator import by_psnr
 
 SCENES = 40
 NAMES = ["background", "real pear", "fake pear"]
@@ -40,6 +41,16 @@ def made(shift=0.0, wrong=20, noise=0.0, **changes) -> Evaluation:
         record={},
     )
     return replace(evaluation, **changes)
+
+
+def test_scenes_without_a_psnr_come_before_the_worst():
+    scenes = made().scenes[:4]
+    scenes[2]["psnr_db"] = None  # of a truth of zeros
+    order = by_psnr(scenes)
+    assert order[0] == 2
+    assert [scenes[place]["psnr_db"] for place in order[1:]] == sorted(
+        scenes[place]["psnr_db"] for place in (0, 1, 3)
+    )
 
 
 def by_figure(a, b):

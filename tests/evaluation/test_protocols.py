@@ -63,6 +63,17 @@ def test_ssim_by_hand(protocol, border):
     assert cube_metrics(estimate, TRUTH, protocol)["ssim"] == pytest.approx(float(torch.stack(maps).mean()), abs=1e-5)
 
 
+def test_figures_of_whole_cubes_are_those_of_torchmetrics_bit_for_bit():
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+    estimate = TRUTH + 0.1 * torch.rand(TRUTH.shape, generator=generator)
+    found = cube_metrics(estimate, TRUTH, "crsdun")
+    assert found["psnr_db"] == peak_signal_noise_ratio(estimate, TRUTH, data_range=1.0, dim=(0, 1, 2)).item()
+    ssim = structural_similarity_index_measure(estimate[None], TRUTH[None], data_range=1.0)
+    assert found["ssim"] == cube_metrics(estimate, TRUTH, "float")["ssim"] == ssim.item()
+    assert found["rmse"] == (estimate - TRUTH).square().mean().sqrt().item()
+
+
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(InputError, match="no protocol 'uint8'; there are crsdun, mst, float"):
         get_protocol("uint8")

@@ -70,9 +70,10 @@ def test_without_classes_there_is_no_table_of_them(tmp_path):
 def test_what_is_no_evaluation_is_refused(tmp_path):
     with pytest.raises(InputError, match="crsdun evaluate makes one"):
         read_evaluation(tmp_path)
-    (tmp_path / "other.json").write_text(json.dumps({"a": 1}))
-    with pytest.raises(InputError, match="lacks method"):
-        read_evaluation(tmp_path / "other.json")
+    for values, words in (({"a": 1}, "there is no key a"), ({}, "lacks method")):
+        (tmp_path / "other.json").write_text(json.dumps(values))
+        with pytest.raises(InputError, match=words):
+            read_evaluation(tmp_path / "other.json")
     (tmp_path / "other.json").write_text("[1, 2")
     with pytest.raises(InputError, match="does not hold JSON"):
         read_evaluation(tmp_path / "other.json")

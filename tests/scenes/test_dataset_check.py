@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crsdun import cli
 from crsdun.errors import InputError
 from crsdun.scenes import dataset_check
 from crsdun.scenes.dataset_check import check_set, compare_manifest, write_manifest
@@ -75,7 +76,7 @@ def test_everything_wrong_is_found_in_one_run(copy):
         f"{names[0]} has no label map",
         f"{names[1]} has no cube",
         f"{names[2]} has no cube (visible_28/{names[2]}.npy holds (32, 32, 27), expected 28, 34 or 204 bands)",
-        f"{names[3]}.npy holds 2 NaN or infinite values",
+        f"{names[3]}.npy: the cube of '{names[3]}' holds 1 infinite value;",
         f"{names[4]}.png holds the unknown colour [255, 255, 255] at row 30, column 31;",
         f"{names[5]}.png has 20×32 pixels but its cube 32×32",
         f"{names[6]}.png begins like PNG but cannot be read",
@@ -85,7 +86,7 @@ def test_everything_wrong_is_found_in_one_run(copy):
     assert len(check.problems) == 8
     # Files of incomplete scenes are hashed as well.
     assert len(check.hashes) == 2 * 13 + 2 - 2
-    assert check.splits["train"].not_finite + check.splits["validation"].not_finite == 2
+    assert check.splits["train"].missing + check.splits["validation"].missing == 1
 
 
 def test_wrong_orientation_of_all_is_reported_once(copy):
@@ -95,6 +96,70 @@ def test_wrong_orientation_of_all_is_reported_once(copy):
     assert len(check.problems) == 1
     assert "the labels look as if the cubes were transposed; transpose (true or false)" in check.problems[0]
     assert check.splits["test"].orientations == {"transposed": 3}
+
+
+TURNS = {
+    "mirrored": lambda cube: cube[:, ::-1],
+    "upside down": lambda cube: cube[::-1],
+    "transposed": lambda cube: np.swapaxes(cube, 0, 1),
+    "turned by 180°": lambda cube: cube[::-1, ::-1],
+}
+
+
+def turn(copy, count):
+    """Turn the cubes of the first scenes, each in another way."""
+    for name, change in zip(names_of(count), TURNS.values(), strict=False):
+        path = copy / "visible_28" / f"{name}.npy"
+        np.save(path, change(np.load(path)))
+
+
+def test_one_or_two_cubes_that_are_turned_are_wrong(copy):
+    turn(copy, 2)
+    check = check_set(copy)
+    assert sorted(check.problems) == sorted(
+        f"{copy / 'visible_28' / name}.npy is {turned} relative to its labels; turn it, or leave the scene out"
+        for name, turned in zip(names_of(2), TURNS, strict=False)
+    )
+    assert not any("look turned" in note for note in check.notes)
+
+
+def test_orientations_that_contradict_each_other_are_a_note(copy, capsys):
+    turn(copy, 4)
+    check = check_set(copy)
+    assert check.problems == ()
+    assert (
+        "4 of 13 cubes look turned relative to their labels, but not all in one way: probably their pictures change "
+        "little at the borders of classes" in check.notes
+    )
+    assert cli.main(["data", "check", str(copy)]) == 0
+    assert "note: 4 of 13 cubes look turned" in capsys.readouterr().out
+
+
+def test_pictures_that_say_nothing_of_their_labels_are_not_called_turned(copy):
+    """Good tiles whose classes hardly differ, one of which fits better by chance when it is turned."""
+    for index, name in enumerate(names_of(13)):
+        texture = np.random.default_rng(index).random((SIZE, SIZE)) * np.linspace(1, 0.1, SIZE)
+        np.save(copy / "visible_28" / f"{name}.npy", np.tile(0.2 + 0.6 * texture[..., None], 28))
+    check = check_set(copy)
+    assert check.splits["test"].orientations["turned by 90° to the left"] == 1
+    assert check.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "share", "wrong"), [(">u2", 0.01, True), ("u2", 0.0005, False), ("u1", 0.01, False)]
+)
+def test_saturated_values(tmp_path, dtype, share, wrong):
+    """Of 16 bits, where they have lost their light; of 8 bits white often is the largest value."""
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    path = tmp_path / "cubes" / "tree_3.npy"
+    largest = np.iinfo(dtype).max
+    counts = np.clip(np.load(path) * 0.7 * largest, 0, largest - 1).astype(dtype)
+    counts.reshape(-1)[: round(share * counts.size)] = largest
+    np.save(path, counts)
+    problems = check_set(write_yaml(tmp_path)).problems
+    expected = f"{path}: 1.0% of the values are saturated; expose for less, or crop them"
+    assert problems == ((expected,) if wrong else ())
 
 
 def test_your_own_folder(tmp_path):
@@ -124,7 +189,7 @@ def test_classes_that_never_occur_are_noted(tmp_path):
     write_labels(tmp_path)
     classes = [{"name": n, "colour": [i, i, i]} for i, n in enumerate(("soil", "moss"))]
     classes += [{"name": "leaf", "colour": "#008000"}, {"name": "fruit", "colour": "#c00000"}]
-    assert check_set(write_yaml(tmp_path, classes=classes)).notes == ("no pixel is moss",)
+    assert check_set(write_yaml(tmp_path, classes=classes, background=True)).notes == ("no pixel is moss",)
 
 
 def test_manifests(copy, tmp_path):

@@ -321,7 +321,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name, content, exp
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_arrays(tmp_path / "nowhere.mat")
-    with pytest.raises(InputError, match="is a folder or a device"):
+    with pytest.raises(InputError, match="is a folder without a picture for each band; name a file"):
         read_arrays(tmp_path)
 
 

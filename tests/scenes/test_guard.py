@@ -10,10 +10,30 @@ import pytest
 
 from crsdun.budget import limited_to
 from crsdun.errors import InputError
-from crsdun.scenes.formats import open_arrays, read_arrays
+from crsdun.scenes.formats import guard, open_arrays, read_arrays
 
 h5py = pytest.importorskip("h5py")
 MEGABYTE = 1 << 20
+
+# Of MATLAB v5: kinds of elements, and classes of arrays.
+UINT8, INT32, UINT32, MATRIX = 2, 5, 6, 14
+CELL, DOUBLE = 1, 6
+
+
+def element(kind, data, length=None):
+    stated = len(data) if length is None else length
+    return struct.pack("<II", kind, stated) + data + bytes(-len(data) % 8)
+
+
+def matrix(kind, shape, content, length=None):
+    flags, sides = struct.pack("<II", kind, 0), struct.pack(f"<{len(shape)}i", *shape)
+    return element(MATRIX, element(UINT32, flags) + element(INT32, sides) + element(1, b"") + content, length)
+
+
+def write_matlab(path, *matrices):
+    """Compressed, with a header."""
+    data = b"".join(element(15, zlib.compress(each)) for each in matrices)
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + data)
 
 
 @pytest.fixture(params=[open_arrays, read_arrays])
@@ -126,6 +146,110 @@ class TestBudget:
 
         savemat(tmp_path / "a.mat", {"zeros": np.zeros(2 * MEGABYTE, np.uint8)}, do_compression=True)
         self.refused(read, tmp_path / "a.mat")
+
+    def test_whole_numbers_of_matlab_count_as_the_doubles_that_they_become(self, read, tmp_path):
+        from scipy.io import savemat
+
+        write_matlab(tmp_path / "a.mat", matrix(DOUBLE, (1, MEGABYTE // 4), element(UINT8, bytes(MEGABYTE // 4))))
+        self.refused(read, tmp_path / "a.mat")
+        savemat(tmp_path / "a.mat", {"counts": np.zeros(MEGABYTE // 4, np.uint8)}, do_compression=True)
+        with limited_to(MEGABYTE):
+            assert read(tmp_path / "a.mat").arrays["counts"].size == MEGABYTE // 4
+
+    @pytest.mark.parametrize("kind", ["cell", "struct"])
+    def test_arrays_in_cells_and_structs_count_with_what_python_adds_to_them(self, read, tmp_path, kind):
+        from scipy.io import savemat
+
+        cells = np.empty((1, 20_000), object)
+        cells.fill(np.zeros((0, 0)))
+        content = np.zeros((1, 20_000), [("a", object)]) if kind == "struct" else cells
+        if kind == "struct":
+            content["a"] = cells
+        savemat(tmp_path / "a.mat", {"x": content}, do_compression=True)
+        assert (tmp_path / "a.mat").stat().st_size < 10_000
+        with limited_to(4 * MEGABYTE), pytest.raises(InputError, match="GB of memory"):
+            read(tmp_path / "a.mat")
+
+    def test_one_large_array_in_a_struct_is_read(self, read, tmp_path):
+        from scipy.io import savemat
+
+        inside = {"cube": np.ones((50, 50, 30)), "name": "a", "parts": np.array([np.ones(3), "b"], object)}
+        savemat(tmp_path / "a.mat", {"scene": inside}, do_compression=True)
+        with limited_to(MEGABYTE):
+            assert read(tmp_path / "a.mat").arrays["scene/cube"].shape == (50, 50, 30)
+
+    @pytest.mark.parametrize("length", [None, 8])  # of each matrix; or a lie
+    def test_cells_thousands_of_levels_deep_are_refused(self, read, tmp_path, length):
+        content = matrix(DOUBLE, (1, 1), element(UINT8, b"1"))
+        for _ in range(5000):  # which SciPy does not survive
+            content = matrix(CELL, (1, 1), content, length)
+        write_matlab(tmp_path / "a.mat", content)
+        with pytest.raises(InputError, match="cells within cells"):
+            read(tmp_path / "a.mat")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            lambda kind: matrix(DOUBLE, (1, 1), element(kind, bytes(8))),
+            lambda kind: matrix(DOUBLE | 0x800, (1, 1), element(UINT8, b"1") + element(kind, bytes(8))),
+            lambda kind: matrix(CELL, (1, 1), matrix(DOUBLE, (1, 1), element(kind, bytes(8)))),
+            lambda kind: matrix(kind, (1, 1), element(UINT8, b"1")),
+        ],
+        ids=["real", "imaginary", "within a cell", "class"],
+    )
+    @pytest.mark.parametrize("kind", [0, 19, 99, 200])
+    def test_kinds_that_do_not_exist_never_reach_scipy(self, read, tmp_path, content, kind):
+        """It would look for them behind the end of its table."""
+        write_matlab(tmp_path / "a.mat", content(kind))
+        with pytest.raises(InputError, match=r"there is no (kind|class)"):
+            read(tmp_path / "a.mat")
+
+    def test_the_stated_shape_of_a_cell_counts(self, read, tmp_path):
+        write_matlab(tmp_path / "a.mat", matrix(CELL, (1, 1_000_000_000), b""))
+        with pytest.raises(InputError, match="8 GB of memory"):
+            read(tmp_path / "a.mat")
+
+    def test_matlab_v4_has_no_tags(self, read, tmp_path):
+        from scipy.io import savemat
+
+        savemat(tmp_path / "a.mat", {"cube": np.full((100, 100), np.pi)}, format="4")
+        with limited_to(MEGABYTE):
+            assert read(tmp_path / "a.mat").arrays["cube"].shape == (100, 100)
+
+    def test_hdf5_whose_chunks_are_larger_than_the_data(self, read, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            chunks = {"chunks": (100, 100, 100), "maxshape": (None, None, None)}
+            file.create_dataset("cube", (4, 5, 6), "f4", compression="gzip", **chunks)
+        self.refused(read, tmp_path / "a.h5")
+
+    @pytest.mark.parametrize("listed", [True, False], ids=["listed", "one by one"])
+    def test_hdf5_whose_chunk_inflates_beyond_its_size(self, read, tmp_path, monkeypatch, listed):
+        if not listed:  # as older releases of HDF5 have it
+            monkeypatch.setattr(guard, "hasattr", lambda *_: False, raising=False)
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            cube = file.create_dataset("cube", (4, 5, 6), "f4", chunks=(4, 5, 6), compression="gzip", shuffle=True)
+            cube.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(2 * MEGABYTE)))
+        self.refused(read, tmp_path / "a.h5")
+
+    def test_hdf5_that_is_compressed_twice(self, read, tmp_path):
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((4, 5, 6))
+        properties.set_deflate(9)
+        properties.set_deflate(9)
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            space = h5py.h5s.create_simple((4, 5, 6))
+            h5py.h5d.create(file.id, b"cube", h5py.h5t.NATIVE_FLOAT, space, properties)
+        self.refused(read, tmp_path / "a.h5", "compressed more than once")
+
+    @pytest.mark.parametrize("compression", ["gzip", "lzf", None])
+    def test_compressed_hdf5_is_read(self, read, tmp_path, compression):
+        cube = np.random.default_rng(0).random((10, 40, 50), np.float32)
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            settings = {"shuffle": True, "fletcher32": True, "chunks": (5, 20, 25)}
+            file.create_dataset("cube", data=cube, compression=compression, **settings)
+            file.create_dataset("packed", data=np.arange(1000), scaleoffset=0, compression="gzip")
+        with limited_to(MEGABYTE):
+            np.testing.assert_array_equal(read(tmp_path / "a.h5").arrays["cube"][:, :, :], cube)
 
     def test_a_tiff_whose_strip_inflates_beyond_its_page(self, read, tmp_path):
         tifffile = pytest.importorskip("tifffile")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crsdun.budget import limited_to
 from crsdun.errors import InputError
 from crsdun.scenes import describe
 from crsdun.scenes.inspection import cameras_that_fit
@@ -42,12 +43,12 @@ def test_describe(tmp_path):
     assert meas.mean == pytest.approx(frame[np.isfinite(frame)].mean())
     assert file.fitting_cameras(meas) == [(7, 1), (4, 2), (3, 3), (2, 6)]
     plain = json.loads(json.dumps(file.to_json()))
-    assert list(plain) == ["path", "format", "arrays", "wavelengths", "metadata"]
+    assert list(plain) == ["path", "format", "arrays", "wavelengths", "metadata", "label_notes"]
     assert plain["wavelengths"] == {"first": 400, "last": 600, "number": 3}
     assert plain["arrays"][1]["fitting_cameras"][1] == {"bands": 4, "step": 2}
     assert plain["arrays"][2] == {
         "key": "mask", "shape": [6, 5], "dtype": "float32", "min": 0, "max": pytest.approx(29 / 30),
-        "mean": pytest.approx(14.5 / 30), "nan": 0, "inf": 0, "looks_like": "mask",
+        "mean": pytest.approx(14.5 / 30), "nan": 0, "inf": 0, "looks_like": "mask", "encoding": {},
     }  # fmt: skip
 
 
@@ -87,3 +88,29 @@ def test_describe_weights(tmp_path):
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real captures are not at {REAL}")
 def test_a_real_capture():
     assert describe(REAL / "scene5.mat").arrays[0].looks_like == "measurement"
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"a": {"shape": ["x" * 1000, 1_000_000]}}, "a.shape takes a whole number"),
+        ({"a": {"shape": 5}}, "a.shape takes a list"),
+        ({"a": {}}, "lacks a.shape"),
+        ({"a": [1]}, "a takes keys with values"),
+        ({"a": {"shape": [2**62] * 100}}, "more than 64 axes"),
+        ({"__metadata__": {"x": 5}}, "x takes text"),
+        ([1], "takes keys with values"),
+    ],
+)
+def test_an_edited_header_of_weights_is_refused(tmp_path, header, words):
+    text = json.dumps(header).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(InputError, match=words):
+        describe(tmp_path / "a.safetensors")
+
+
+def test_a_long_header_of_weights_is_compared_with_the_budget(tmp_path):
+    text = b"{" + b" " * 1000 + b"}"
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with limited_to(10_000), pytest.raises(InputError, match=r"the header of .* GB of memory"):
+        describe(tmp_path / "a.safetensors")

@@ -13,7 +13,7 @@ CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
     ("details", "expected"),
     [
         ({"cube": CUBE[0]}, "shape"),
-        ({"cube": np.full((3, 4, 5), np.nan)}, "60 NaN"),
+        ({"cube": np.full((3, 4, 5), -np.inf)}, "60 infinite values; put NaN where there is no data"),
         ({"wavelengths": (400, 500)}, "3 bands but 2 wavelengths"),
         ({"wavelengths": (400, 600, 500)}, "do not ascend"),
         ({"classes": np.zeros((5, 4), int)}, "transposed"),

@@ -7,7 +7,7 @@ import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
-from crsdun.training.losses import Balance, CubeErrors, LossConfig, root, stage_losses
+from crsdun.training.losses import Balance, CubeErrors, LossConfig, Targets, root, stage_losses
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -46,19 +46,21 @@ def test_unlabelled_pixels_do_not_count():
 def test_shares_of_a_batch_add_up_to_its_losses():
     classes = CLASSES.clone()
     classes[0, :3] = IGNORED  # far fewer labels in the first share than in the second
-    whole = stage_losses(Estimate(CUBES, LOGITS), TRUTH, classes)
+    whole = stage_losses(Estimate(CUBES, LOGITS), Targets.alone(TRUTH, classes))
     parts = [
         stage_losses(
             Estimate([x[i : i + 1] for x in CUBES], [theta[i : i + 1] for theta in LOGITS]),
-            TRUTH[i : i + 1],
-            classes[i : i + 1],
-            labelled=(classes != IGNORED).sum(),
-            share=0.5,
+            Targets(TRUTH[i : i + 1], classes[i : i + 1], (classes != IGNORED).sum(), 0, share=0.5),
         )
         for i in range(2)
     ]
     for which in range(2):
         torch.testing.assert_close(parts[0][which] + parts[1][which], whole[which])
+
+
+def test_the_mean_is_that_of_torch_bit_for_bit_where_all_is_known():
+    mse, _ = stage_losses(Estimate(CUBES), Targets(TRUTH, CLASSES, torch.tensor(40), 0, share=1 / 3))
+    assert mse.tolist() == [(1 / 3 * torch.nn.functional.mse_loss(x, TRUTH)).item() for x in CUBES]
 
 
 def test_learnt_balance_starts_where_the_fixed_one_stands_and_finds_the_uncertainties():

@@ -268,7 +268,7 @@ def test_too_large_is_said(visitor):
     packed = io.BytesIO()
     np.savez_compressed(packed, cube=np.zeros((1, 6000, 6000), np.uint8))
     assert packed.tell() < 1 << 20
-    assert "unpacks to 34 MB" in refused_file(visitor, "bomb.npz", packed.getvalue())
+    assert "needs 0.036 GB of memory" in refused_file(visitor, "bomb.npz", packed.getvalue())
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.mat", "a.tif", "a.png", "a.npz"])
@@ -290,16 +290,17 @@ def test_what_unpacks_to_too_much_is_found_before_it_is_read(tmp_path, name):
     else:
         np.savez_compressed(path, x=array)
     assert path.stat().st_size < 100_000
-    uploads.check_unpacked(path, 16_000_000)
-    with pytest.raises(crsdun.InputError, match="unpacks to"):
-        uploads.check_unpacked(path, 2_000_000)
+    assert not uploads.summarise(path, 25_000_000 // uploads.UNPACKED).problem
+    problem = uploads.summarise(path, 2_000_000 // uploads.UNPACKED).problem
+    assert "GB of memory, more than the 0.002 GB allowed" in problem
+    assert "allow more with the upload limit" in problem
 
 
 def test_a_file_reads_no_other_file(tmp_path):
     (tmp_path / "secret").write_bytes(bytes(64))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", (8, 8), "u1", external=[(str(tmp_path / "secret"), 0, 64)])
-    assert "is stored in another file" in uploads.summarise(tmp_path / "a.h5", 1 << 20).problem
+    assert "refers to another file" in uploads.summarise(tmp_path / "a.h5", 1 << 20).problem
 
 
 def test_messages_know_no_options(visitor, given):

@@ -11,6 +11,7 @@ import time
 import webbrowser
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -23,6 +24,7 @@ from crsdun.cli import main
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
+from crsdun.scenes.formats import guard, table
 from crsdun.viewing.app import routes, server, spectra, uploads
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
@@ -202,29 +204,35 @@ def entry_claims_too_much(path):
         archive.write(path.with_suffix(".npy"), "cube.npy")
 
 
+def nothing_is_read(monkeypatch):
+    formats = [replace(format, open=lambda path: pytest.fail("it was read")) for format in table.FORMATS]
+    monkeypatch.setattr(table, "FORMATS", formats)
+    monkeypatch.setattr(table, "MAT5", formats[0])
+
+
 @pytest.mark.parametrize(
     ("name", "write", "words"),
     [
-        ("a.mat", mat_of_cells, "unpacks to"),
-        ("a.mat", mat_of_a_struct, "unpacks to"),
-        ("a.safetensors", weights_with_text_in_a_shape, "not of whole numbers"),
-        ("a.h5", deep_groups, "too many groups"),
-        ("a.h5", external_link, "stored in another file"),
-        ("a.npy", claims_too_much, "unpacks to"),
-        ("a.npz", entry_claims_too_much, "unpacks to"),
+        ("a.mat", mat_of_cells, "GB of memory"),
+        ("a.mat", mat_of_a_struct, "GB of memory"),
+        ("a.safetensors", weights_with_text_in_a_shape, "a whole number"),
+        ("a.h5", deep_groups, "groups within groups"),
+        ("a.h5", external_link, "refers to another file"),
+        ("a.npy", claims_too_much, "damaged"),
+        ("a.npz", entry_claims_too_much, "damaged"),
     ],
 )
 def test_what_would_take_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch, name, write, words):
     write(tmp_path / name)
     assert (tmp_path / name).stat().st_size < 4_000_000
-    monkeypatch.setattr(uploads, "describe", lambda path: pytest.fail("it was read"))
+    nothing_is_read(monkeypatch)
     assert words in uploads.summarise(tmp_path / name, 4_000_000).problem
 
 
 def test_a_check_that_fails_refuses(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros(3))
-    monkeypatch.setattr(uploads, "_unpacked", lambda *_: {}["no such type"])
-    monkeypatch.setattr(uploads, "describe", lambda path: pytest.fail("it was read"))
+    monkeypatch.setitem(guard.CHECKS, "NumPy .npy", lambda *_: {}["no such type"])
+    nothing_is_read(monkeypatch)
     assert "damaged or incomplete" in uploads.summarise(tmp_path / "a.npy", 1 << 20).problem
 
 
@@ -234,7 +242,7 @@ def test_a_file_with_a_problem_cannot_be_opened(visitor):
     visitor.put("bomb.npz", packed.getvalue())
     for role in ("truth", "measurement"):
         body = json.dumps({role: {"file": "bomb.npz", "key": "cube"}})
-        assert "unpacks to 34 MB" in visitor.refused("POST", "/api/open", body)
+        assert "needs 0.036 GB of memory" in visitor.refused("POST", "/api/open", body)
     body = json.dumps({"measurement": {"file": "y.npz"}, "bands": 10**9})
     assert visitor.refused("POST", "/api/open", body) == "bands must lie between 1 and 10000"
 
@@ -339,7 +347,7 @@ def test_a_removed_file_locks_nobody_out(given, tmp_path):
         assert visitor.state()["scene"]["name"]
         visitor.post("/api/forget")
         (problem,) = (file["problem"] for file in visitor.state()["files"] if file["name"] == "gone.npy")
-        assert "No such file" in problem
+        assert "there is no file gone.npy" in problem
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------
@@ -398,11 +406,24 @@ def test_the_command_line_of_the_browser_holds_no_key(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(["--port", "99999"], "port 99999"), (["--host", "nonsense.invalid"], "is not an address")]
+    ("options", "words"),
+    [
+        ("--port=99999", "port 99999"),
+        ("--port=65536", "port 65536"),
+        ("--port=-1", "port -1"),
+        ("--host=nonsense.invalid", "is not an address"),
+        ("--host=203.0.113.1", "is not an address of this machine; choose another --host"),
+        ("--host=::zz", "is not an address"),
+        ("--host=", "is not an address"),
+        ("--limit=0", "1 to 1,000,000 MB"),
+        ("--limit=99999999999999999999", "1 to 1,000,000 MB"),
+    ],
 )
-def test_addresses_that_cannot_be(options, words, capsys):
-    assert main(["app", "--no-browser", *options]) == 2
-    assert words in capsys.readouterr().err
+def test_addresses_and_limits_that_cannot_be(options, words, capsys):
+    assert main(["app", "--no-browser", options]) == 2
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert printed.count("\n") == 1
 
 
 def test_downloads_are_whole_even_if_they_are_removed_meanwhile(tmp_path):

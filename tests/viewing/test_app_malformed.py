@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crsdun.scenes import Scene, write_scene
-from crsdun.viewing.app.payloads import finite
+from crsdun.typed import finite
 from crsdun.viewing.app.routes import Json, routes
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import scene

@@ -105,7 +105,7 @@ def test_no_visible_band_is_refused_with_the_remedy():
     [
         (np.ones((2, 2)), (500, 600), "D65", "shape"),
         (np.ones((2, 2, 2)), (500,), "D65", "2 bands but 1"),
-        (np.full((1, 2, 2), np.nan), (500,), "D65", "NaN"),
+        (np.full((1, 2, 2), np.inf), (500,), "D65", "4 infinite values"),
         (np.ones((1, 2, 2)), (500,), "candle", "illuminant"),
     ],
 )

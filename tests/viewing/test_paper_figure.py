@@ -9,6 +9,7 @@ import torch
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
 from crsdun.scenes import Scene
+from crsdun.viewing.colour import NO_DATA
 from crsdun.viewing.paper_figure import PROTOCOL, Box, choose_bands, choose_boxes, paper_figure
 from crsdun.viewing.sheet import Sheet
 from tests.viewing.reports import WAVELENGTHS, png_pixels, small_reconstruction
@@ -64,6 +65,22 @@ def test_the_psnr_is_that_of_the_protocol(tmp_path, monkeypatch):
     estimate = torch.from_numpy(RESULT.scene.cube)
     psnr = [cube_metrics(estimate[part], truth[part], PROTOCOL)["psnr_db"] for part in (slice(None), slice(2, 3))]
     assert written == ["100.00 dB", f"{psnr[0]:.2f} dB", "100.00 dB", f"{psnr[1]:.2f} dB"]
+
+
+def test_a_class_map_of_another_legend_is_not_drawn(tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(Sheet, "write", lambda sheet, x, middle, text, *style, **properties: texts.append(text))
+    other = replace(RESULT.truth, class_names=("oak", "elm"))
+    paper_figure({"net": RESULT.scene}, FRAME, [tmp_path / "f.png"], other)
+    assert texts.count("none") == 1
+    assert not {"oak", "elm"} & set(texts)
+
+
+def test_a_truth_that_lacks_data(tmp_path):
+    cube = RESULT.truth.cube.copy()
+    cube[:, 5:12, 5:12] = np.nan
+    pixels = draw(tmp_path / "f.png", truth=replace(RESULT.truth, cube=cube))
+    assert (pixels == NO_DATA).all(-1).sum() > 1000
 
 
 def test_bands_by_wavelength_or_number():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import html
 import os
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command
+from crsdun.cli.printing import notify
 from crsdun.errors import InputError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -20,7 +20,11 @@ def add(commands: Commands) -> None:
     """The command and its options."""
     app = command(commands, "app", run, "Look at measurements, cubes, spectra and classes in the browser.")
     app.add_argument(
-        "files", type=Path, nargs="*", help="measurements, masks, scenes, weights; or folders of crsdun reconstruct"
+        "files",
+        type=Path,
+        nargs="*",
+        help="measurements, masks, scenes (also folders with a picture for each band), weights; or folders of crsdun "
+        "reconstruct",
     )
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, here only)")
     app.add_argument("--port", type=int, default=8628, help="port to listen on; 0 for any free one (default: 8628)")
@@ -36,18 +40,16 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.viewing.app.server import start
 
     keep_freed_memory()
-    if options.host not in LOCAL:
-        print(
-            f"crsdun: WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
-            "machine and see the files named on the command line, and the connection is not encrypted",
-            file=sys.stderr,
-        )
-
     links: list[str] = []
 
     def announce(link: str) -> None:
         links.append(link)
         first = len(links) == 1
+        if first and options.host not in LOCAL:
+            notify(
+                f"WARNING: listening on {options.host}: whoever reaches it and has the link can compute on this "
+                "machine and see the files named on the command line, and the connection is not encrypted"
+            )
         text = f"open {link}\nCtrl-C ends it" if first else f"to look with another browser, open {link}"
         print(f'{{"link": "{link}"}}' if options.json else text, flush=True)
         if first and not options.no_browser and not options.json:

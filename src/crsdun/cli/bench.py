@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar
 
 if TYPE_CHECKING:
     from crsdun.experiments.bench import Benchmark
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out is not None:
         write_json(options.out, measured.plain())
     if options.json:
-        print(json.dumps(measured.plain()))
+        print_json(measured.plain())
     else:
         print_benchmark(measured)
 

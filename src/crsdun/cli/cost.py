@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
             if progress is not None:
                 progress(done, len(names))
     if options.json:
-        print(json.dumps({"rows": [each.plain() for each in costs]}))
+        print_json({"rows": [each.plain() for each in costs]})
     else:
         print_costs(costs)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import console, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar
 
 if TYPE_CHECKING:
     from crsdun.scenes.dataset_check import Check, SplitStatistics
@@ -51,7 +50,7 @@ def run_check(options: argparse.Namespace) -> int:
     elif manifest is not None:
         dataset_check.write_manifest(check.hashes, manifest)
     if options.json:
-        print(json.dumps(check.to_json() | {"manifest": differences}))
+        print_json(check.to_json() | {"manifest": differences})
     else:
         print_check(check)
         out = console()
@@ -70,7 +69,7 @@ def run_make(options: argparse.Namespace) -> None:
     with progress_bar("produce") as progress:
         written = make_produce(options.out, options.overwrite, progress)
     if options.json:
-        print(json.dumps(written.to_json()))
+        print_json(written.to_json())
     else:
         print_written(written)
 
@@ -126,7 +125,7 @@ def counted(counts: Counter[str]) -> str:
 
 
 def value_range(statistics: SplitStatistics) -> str:
-    if statistics.values == statistics.not_finite:
+    if statistics.low > statistics.high:
         return "–"
     return f"{statistics.low:.4g} … {statistics.high:.4g}"
 
@@ -138,7 +137,7 @@ ROWS = {
     "stored as": lambda statistics: counted(statistics.types),
     "values": value_range,
     "above 1": lambda statistics: f"{statistics.above_one / statistics.values:.1%}" if statistics.values else "–",
-    "NaN or infinite": lambda statistics: str(statistics.not_finite),
+    "without data": lambda statistics: str(statistics.missing),
     "label maps": lambda statistics: counted(statistics.labels),
     "orientation": lambda statistics: counted(statistics.orientations),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from crsdun.cli.options import (
     solver_options,
     solver_settings,
 )
-from crsdun.cli.printing import console, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar
 
 if TYPE_CHECKING:
     from crsdun.evaluation import Evaluation
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         evaluation = evaluation_run.evaluate(progress)
     evaluation_run.write(evaluation, options.out, options.overwrite)
     if options.json:
-        print(json.dumps({"out": str(options.out), "method": evaluation.method, **evaluation.figures}))
+        print_json({"out": str(options.out), "method": evaluation.method, **evaluation.figures})
     else:
         print_evaluation(evaluation, options.out)
 

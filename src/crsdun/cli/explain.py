@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from crsdun.cli.options import (
     overwrite_option,
     pipeline_from,
 )
-from crsdun.cli.printing import console
+from crsdun.cli.printing import console, print_json
 
 if TYPE_CHECKING:
     from crsdun.runtime import Explanation, RegionAttention
@@ -91,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         write_json(folder / RECORD, explanation.record)
         write_json(folder / "explanation.json", figures)
     if options.json:
-        print(json.dumps({"out": str(options.out), "method": network.name, **figures}))
+        print_json({"out": str(options.out), "method": network.name, **figures})
     else:
         print_explanation(explanation, ["stages.png", *map(picture_name, regions)], options.out)
 
@@ -125,6 +124,8 @@ def print_explanation(explanation: Explanation, pictures: list[str], out: Path) 
             table.add_row(label, *("–" if value is None else form.format(value) for value in values))
     printed = console()
     printed.print(table)
+    if explanation.class_note:
+        printed.print(explanation.class_note, markup=False)
     if not explanation.blocks:
         printed.print("this network has no cross-aggregation, so where it looks cannot be shown")
     for each in pictures:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.options import Commands, array_options, command, overwrite_option
 from crsdun.cli.printing import print_result
 from crsdun.errors import InputError
 
@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
     )
     figure.add_argument("--truth", type=Path, help="file of the true scene (default: from the folders)")
     figure.add_argument("--truth-key", help="name of the true cube in its file")
+    array_options(figure, "the true cube")
     figure.add_argument("--titles", nargs="+", help="titles of the methods, in the order of their folders")
     figure.add_argument(
         "--bands",
@@ -60,32 +61,29 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import read_results
-    from crsdun.storage import check_file, refusal
+    from crsdun.storage import atomic_files, made_folder
     from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
 
     if options.out.name in ("", ".."):
         raise InputError(f"{options.out} is a folder", "choose a name for the files with <out>")
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]
-    for path in paths:
-        check_file(path, options.overwrite)
     results = [read_results(folder) for folder in options.results]
     titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
     if len(set(titles)) != len(results):
         raise InputError(f"{len(results)} folders need as many different --titles, not {', '.join(titles)}")
     first = results[0].scene
-    try:
+    truth = truth_from(options, results)
+    with made_folder(name.parent), atomic_files(paths, options.overwrite) as parts:
         paper_figure(
             {title: each.scene for title, each in zip(titles, results, strict=True)},
             results[0].measurement.frame,
-            paths,
-            truth_from(options.truth, options.truth_key, results),
+            parts,
+            truth,
             None if options.bands is None else choose_bands(first, options.bands),
             options.box and [Box(*box) for box in options.box],
             options.pixel and [(row, column) for row, column in options.pixel],
         )
-    except OSError as error:
-        raise refusal(name, error) from error
     print_result({"figures": [str(path) for path in paths]}, f"look at {' and '.join(map(str, paths))}", options.json)
 
 
@@ -94,13 +92,12 @@ def titles_of(folders: list[Path], methods: list[str]) -> list[str]:
     return methods if len(set(methods)) == len(methods) else [folder.resolve().name for folder in folders]
 
 
-def truth_from(path: Path | None, key: str | None, results: list[Reconstruction]) -> Scene | None:
+def truth_from(options: argparse.Namespace, results: list[Reconstruction]) -> Scene | None:
     """The true scene on the bands of the results: from its file, or from the first folder that has one."""
+    from crsdun.runtime import match_bands
     from crsdun.scenes import read_scene
 
-    if path is None:
+    if options.truth is None:
         return next((each.truth for each in results if each.truth is not None), None)
-    truth, wanted = read_scene(path, key), results[0].scene.wavelengths
-    if wanted and truth.wavelengths and truth.wavelengths != wanted:
-        truth = truth.resampled(wanted)
-    return truth
+    truth = read_scene(options.truth, options.truth_key, axes=options.axes, divisor=options.divisor)
+    return match_bands(results[0].camera, truth)

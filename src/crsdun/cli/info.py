@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console
+from crsdun.cli.printing import console, print_json
 
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
+
+MOST_NUMBERS = 8  # of a list in one line
 
 
 def add(commands: Commands) -> None:
     """The command and its options."""
     info = command(commands, "info", run, "Show what a file holds: arrays, ranges, wavelengths, fitting cameras.")
-    info.add_argument("file", type=Path, help="a file, or the name of weights that come with crsdun")
+    info.add_argument(
+        "file",
+        type=Path,
+        help="a file, a folder with one picture for each band, or the name of weights that come with crsdun",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         file = find_weights(file)
     description = describe(file)
     if options.json:
-        print(json.dumps(description.to_json()))
+        print_json(description.to_json())
         return
     out = console()
     out.print(f"{description.path}: {description.format}", markup=False)
@@ -54,13 +60,35 @@ def print_arrays(file: FileDescription) -> None:
         table.add_row(array.key, shape, array.dtype, *numbers, not_finite, array.looks_like)
     out.print(table)
     for array in file.arrays:
+        if array.encoding:
+            out.print(f"{array.key}, stated by the file and applied: {stated(array.encoding)}", markup=False)
+    for array in file.arrays:
         cameras = file.fitting_cameras(array)[:6] if array.looks_like == "measurement" else []
         if cameras:
             scene = "behind its mask" if file.first("mask") else "if the scene is square"
             fits = ", ".join(f"{bands} bands at step {step}" for bands, step in cameras)
             out.print(f"{array.key}, {scene}: {fits}", markup=False)
+    for note in file.label_notes:
+        out.print(note, markup=False)
     if file.wavelength_problem:
         out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
     elif file.wavelengths:
         first, last = file.wavelengths[0], file.wavelengths[-1]
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")
+    elif file.first("cube"):
+        out.print("wavelengths: not stated; commands take them as --wavelengths, such as 400-700:31 for CAVE")
+
+
+def stated(encoding: dict[str, Any]) -> str:
+    """What a file states about the numbers of an array, in one line; long lists only by their ends."""
+    parts = []
+    for name, value in encoding.items():
+        values = value if isinstance(value, list) else [value]
+        numbers = [
+            "any" if each is None else f"{each:.9g}" if isinstance(each, float) else str(each) for each in values
+        ]
+        numbers = numbers[:1] if len(set(numbers)) == 1 else numbers
+        if len(numbers) > MOST_NUMBERS:
+            numbers = [numbers[0], "…", numbers[-1], f"({len(numbers)} of them)"]
+        parts.append(f"{name.replace('_', ' ')} {' '.join(numbers)}")
+    return ", ".join(parts)

@@ -73,10 +73,11 @@ def solver_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def array_options(command: argparse.ArgumentParser, array: str) -> None:
+def array_options(command: argparse.ArgumentParser, array: str, more: str = "") -> None:
     """How a stored cube is read where its file leaves that open."""
     command.add_argument(
-        "--axes", help=f"axes of {array} in its file, where they are unclear: hwc (height, width, bands), chw or hcw"
+        "--axes",
+        help=f"axes of {array} in its file, where they are unclear: hwc (height, width, bands), chw or hcw{more}",
     )
     command.add_argument(
         "--divisor", type=float, help=f"what the stored numbers of {array} are divided by, such as 10000 or 4095"
@@ -86,6 +87,9 @@ def array_options(command: argparse.ArgumentParser, array: str) -> None:
 def measurement_options(command: argparse.ArgumentParser) -> None:
     """How a measurement is read: its camera, its scale, its truth."""
     command.add_argument("--key", help="name of the exposure in its file, if the file holds several arrays")
+    command.add_argument(
+        "--frame", type=int, help="number of the exposure, from 1, in a file that holds several (default: all)"
+    )
     command.add_argument("--mask", type=Path, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
@@ -103,7 +107,10 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
         "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
     )
     command.add_argument("--truth-key", help="name of the true cube in its file")
-    array_options(command, "the true cube")
+    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
+    command.add_argument(
+        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
+    )
     device_option(command)
 
 
@@ -173,23 +180,40 @@ def pipeline_from(
 ) -> Pipeline:
     """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
     from crsdun.runtime import Pipeline, Preparation
-    from crsdun.scenes import read_mask
+    from crsdun.scenes import read_mask_and_scale
+    from crsdun.scenes.array_roles import are_of_exposures
 
-    given = ("key", "bands", "wavelengths", "step", "offsets", "bits", "exposure", "truth_key", "axes", "divisor")
+    given = ("key", "frame", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
+    given_of_truth = ("truth_key", "axes", "divisor", "unlabelled")
+    mask, divisor = None, 1.0
+    if options.mask is not None:
+        axes = None if are_of_exposures(options.axes) else options.axes
+        mask, divisor = read_mask_and_scale(options.mask, options.mask_key, axes)
     preparation = Preparation(
-        mask=None if options.mask is None else read_mask(options.mask, options.mask_key, options.axes),
+        mask=mask,
+        mask_divisor=divisor,
         dark=frame_from(options.dark),
         white=frame_from(options.white),
-        **{name: getattr(options, name) for name in given},
+        **{name: getattr(options, name) for name in (*given, *given_of_truth)},
     )
     return Pipeline(method, preparation, options.truth, run_options, engine, notify)
 
 
 def frame_from(value: Any) -> Any:
-    """A calibration frame from its file, or the level as it is."""
-    from crsdun.scenes import read_measurement
+    """A calibration frame from its file, the mean of a stack of them, or the level as it is."""
+    import numpy as np
 
-    return read_measurement(value).frame if isinstance(value, Path) else value
+    from crsdun.scenes import open_exposures
+
+    if not isinstance(value, Path):
+        return value
+    exposures = open_exposures(value)
+    if len(exposures) == 1:
+        return exposures[0].frame
+    total = np.zeros(exposures.frames.shape[1:])
+    for exposure in exposures:
+        total += exposure.frame
+    return (total / len(exposures)).astype(np.float32)
 
 
 def device_from(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.typed import finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,15 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:
     """Print a result for a program or for a person."""
-    print(json.dumps(values) if as_json else lines)
+    if as_json:
+        print_json(values)
+    else:
+        print(lines)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print a result for a program: JSON on one line, with null for numbers that are not finite."""
+    print(json.dumps(finite(values), allow_nan=False))
 
 
 def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
@@ -111,11 +120,16 @@ def result_line(result: Reconstruction, out: Path) -> str:
         f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
         f"data residual {metrics['data_residual']:.2%}"
     )
-    if metrics.get("psnr_db") is not None:
-        ssim = "" if metrics["ssim"] is None else f", SSIM {metrics['ssim']:.3f}"
-        line += f"; PSNR {metrics['psnr_db']:.2f} dB{ssim}, SAM {metrics['sam_deg']:.2f}° ({metrics['protocol']})"
+    formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
+    figures = [text.format(metrics[name]) for name, text in formats.items() if metrics.get(name) is not None]
+    if figures:
+        line += f"; {', '.join(figures)} ({metrics['protocol']})"
     if metrics.get("miou_present") is not None:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
+    if "voxels_without_data" in metrics:
+        line += f"; {metrics['voxels_without_data']} voxels of the truth hold no data and count nowhere"
+    if "class_note" in metrics:
+        line += f"; {metrics['class_note']}"
     if result.warning is not None:
         line += f"\nWARNING: do not rely on this result: {result.warning}"
     return line

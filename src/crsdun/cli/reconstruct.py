@@ -18,10 +18,11 @@ from crsdun.cli.options import (
 )
 from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
 from crsdun.errors import InputError
+from crsdun.storage import check_file, check_folder
 
 if TYPE_CHECKING:
     from crsdun.methods import RunOptions
-    from crsdun.runtime import PreparedMeasurement, Reconstruction
+    from crsdun.runtime import Batch, Item, Pipeline, PreparedMeasurement, Reconstruction
 
 AUTO = "auto"  # weights that fit, or a solver
 
@@ -89,13 +90,10 @@ def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
-    from crsdun.storage import check_folder
-    from crsdun.viewing.result_folder import write_results
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
     if many is not None:
-        runtime.check_parent(options.out)
-        runtime.check_truth_folder(options.truth)
+        check_places(options)
     keep_freed_memory()
     run_options = run_options_from(options)
     settings = solver_settings(options)
@@ -107,36 +105,95 @@ def run(options: argparse.Namespace) -> int:
         name = options.weights or chosen or runtime.DEFAULT_SOLVER
         method = runtime.open_method(name, run_options.device, options.engine, options.step, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
-    if many is None:
-        check_folder(options.out, options.overwrite)
-        prepared = pipeline.read(options.measurement[0])
-        with progress_bar("decoding") as progress:
-            result = pipeline.decode(prepared, progress)
-        write_results(result, options.out, options.overwrite)
-        lines = f"{result_line(result, options.out)}\nlook at {options.out / 'report.html'}"
-        print_result(summary(result, options.out), lines, options.json)
-        return 0
+    if many is not None:
+        return run_batch(options, pipeline, runtime.Batch(many, pipeline.preparation.open, options.frame))
+    (file,) = options.measurement
+    exposures = pipeline.preparation.open(file)
+    if len(exposures) == 1 or options.frame is not None:
+        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
+    check_places(options)
+    check_file(options.out / sheet_name(file.stem), options.overwrite)
+    return run_batch(options, pipeline, runtime.Batch({file.stem: file}, lambda _: exposures))
 
-    def read(item: tuple[Path, Path]) -> tuple[PreparedMeasurement, Path]:
-        file, out = item
-        check_folder(out, options.overwrite)
-        return pipeline.read(file), out
 
-    def decode(item: tuple[PreparedMeasurement, Path]) -> tuple[Reconstruction, Path]:
-        return pipeline.decode(item[0]), item[1]
+def check_places(options: argparse.Namespace) -> None:
+    """Raise an InputError if results or truths of many measurements cannot lie where the options say."""
+    from crsdun import runtime
 
-    def write(item: tuple[Reconstruction, Path]) -> tuple[dict[str, Any], str]:
-        write_results(*item, options.overwrite)
-        return summary(*item), result_line(*item)
+    runtime.check_parent(options.out)
+    runtime.check_truth_folder(options.truth)
 
-    outcomes = {}
+
+def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:
+    """Reconstruct one exposure into the folder for the results."""
+    from crsdun.viewing.result_folder import write_results
+
+    check_folder(options.out, options.overwrite)
+    prepared = pipeline.read_item(item)
     with progress_bar("decoding") as progress:
-        items = [(file, options.out / name) for name, file in many.items()]
-        for (file, out), outcome in runtime.stream(items, read, decode, write):
-            outcomes[file, out.name] = outcome
+        result = pipeline.decode(prepared, progress)
+    lines = f"{result_line(result, options.out)}\nlook at {options.out / 'report.html'}"
+    write_results(result, options.out, options.overwrite)
+    print_result(summary(result, options.out), lines, options.json)
+    return 0
+
+
+def run_batch(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) -> int:
+    """Reconstruct each exposure into a folder of its own, and draw a sheet over those of one file."""
+    from crsdun import runtime
+    from crsdun.provenance import command as command_line
+    from crsdun.viewing.result_folder import FrameSheet, write_results
+
+    sheets: dict[tuple[Path, str], FrameSheet] = {}
+
+    made_by = command_line()
+
+    def read(item: Item) -> tuple[PreparedMeasurement | Reconstruction, Item]:
+        out = options.out / item.name
+        prepared = pipeline.read_item(item)
+        # A job that was interrupted goes on when it is run again.
+        before = None if options.overwrite else runtime.finished_before(out, prepared, made_by)
+        if before is None:
+            check_folder(out, options.overwrite)
+        return before or prepared, item
+
+    def decode(read: tuple[PreparedMeasurement | Reconstruction, Item]) -> tuple[Reconstruction, Item, bool]:
+        prepared, item = read
+        if isinstance(prepared, runtime.Reconstruction):
+            return prepared, item, False
+        return pipeline.decode(prepared), item, True
+
+    def write(decoded: tuple[Reconstruction, Item, bool]) -> tuple[dict[str, Any], str]:
+        result, item, is_new = decoded
+        out = options.out / item.name
+        printed = summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
+        if is_new:
+            write_results(result, out, options.overwrite)
+        if item.stack is not None:
+            sheet = sheets.setdefault((item.file, sheet_name(item.stack)), FrameSheet(item.count))
+            sheet.add(item.index, result)
+        return printed
+
+    outcomes: dict[tuple[Path, str], Any] = {}
+    with progress_bar("decoding") as progress:
+        for item, outcome in runtime.stream(batch, read, decode, write):
+            outcomes[item.file, item.name] = outcome
             if progress is not None:
-                progress(len(outcomes), len(items))
-    return print_outcomes(outcomes, options.json)
+                progress(len(outcomes), batch.total)
+    drawn = []
+    for (file, name), sheet in sheets.items():
+        try:
+            sheet.write(options.out / name, options.overwrite)
+        except InputError as error:
+            outcomes[file, name] = error
+        else:
+            drawn.append(options.out / name)
+    return print_outcomes(outcomes, drawn, options.json)
+
+
+def sheet_name(stack: str) -> str:
+    """The name of the sheet over the exposures of one file."""
+    return f"{stack}.png"
 
 
 def run_options_from(options: argparse.Namespace) -> RunOptions:
@@ -149,7 +206,7 @@ def run_options_from(options: argparse.Namespace) -> RunOptions:
     return RunOptions(device_from(options.device), options.precision, tiles)
 
 
-def print_outcomes(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:
+def print_outcomes(outcomes: dict[tuple[Path, str], Any], sheets: list[Path], as_json: bool) -> int:
     """Print the result of each (file, name), and failures on standard error; returns the exit code."""
     results, failed, lines = [], [], []
     for (file, name), outcome in outcomes.items():
@@ -159,7 +216,9 @@ def print_outcomes(outcomes: dict[tuple[Path, str], Any], as_json: bool) -> int:
             results.append({"name": name, "file": str(file), **outcome[0]})
             lines.append(outcome[1])
     lines.append(f"{len(results)} of {len(outcomes)} measurements reconstructed")
-    print_result({"results": results, "failed": failed}, "\n".join(lines), as_json)
+    lines += [f"look at {sheet}" for sheet in sheets]
+    values = {"results": results, "failed": failed, "sheets": [str(sheet) for sheet in sheets]}
+    print_result(values, "\n".join(lines), as_json)
     for failure in failed:
         notify(f"{failure['file']}: {failure['reason']}")
     return 1 if failed else 0

@@ -16,7 +16,7 @@ from crsdun.cli.options import (
     exposure_options,
     overwrite_option,
 )
-from crsdun.cli.printing import print_result
+from crsdun.cli.printing import notify, print_result
 from crsdun.errors import InputError
 from crsdun.optics import nbk7_wavelengths
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """The command and its options."""
     simulate = command(commands, "simulate", run, "Measure a known scene with a simulated camera.")
-    simulate.add_argument("scene", help="file of the scene, or indian-pines (28 bands, nbk7)")
+    simulate.add_argument(
+        "scene",
+        help="file of the scene, folder with one PNG or TIFF for each band (CAVE), or indian-pines (28 bands, nbk7)",
+    )
     simulate.add_argument("--key", help="name of the cube in its file")
     array_options(simulate, "the cube")
     camera_options(simulate)
@@ -45,6 +48,11 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.scenes import write_measurement
 
     scene = scene_from(options)
+    if scene.wavelengths is None:
+        notify(
+            f"{scene.name} states no wavelengths, which weights and true colours need: give them with --wavelengths, "
+            f"such as 400-700:{scene.bands}"
+        )
     exposure = exposure_from(options, options.step, binomial_bits=options.binomial_bits, bits=options.bits)
     measurement = simulate(scene, exposure)
     write_measurement(measurement, options.out, options.overwrite)
@@ -58,10 +66,17 @@ def run(options: argparse.Namespace) -> None:
         "min": low,
         "max": high,
     }
+    if scene.missing:
+        values |= {"voxels_without_data": scene.missing, "incomplete_pixels": measurement.incomplete}
     line = (
         f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name} at step {exposure.step:g}, "
         f"values {low:.3g} to {high:.3g}, stored with its mask"
     )
+    if scene.missing:
+        line += (
+            f"; {scene.missing} of {scene.cube.size} voxels hold no data and send no light, which "
+            f"{measurement.incomplete} of {rows * columns} pixels lack"
+        )
     print_result(values, line, options.json)
 
 

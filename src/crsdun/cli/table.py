@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import notify
+from crsdun.cli.printing import notify, print_json
 from crsdun.cli.train import is_first_process, observing
 
 
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         made = make_table(table, configs, observer=observer)
     if is_first_process():
         if options.json:
-            print(json.dumps({"out": table.out, **made.plain()}))
+            print_json({"out": table.out, **made.plain()})
         elif made.rows:
             print(as_markdown(made))
         if made.stopped:

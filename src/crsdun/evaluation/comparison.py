@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.evaluation.evaluator import Evaluation
+from crsdun.evaluation.evaluator import Evaluation, SceneRow, figure_of
 from crsdun.evaluation.metrics import class_figures
 
 RESAMPLES = 10_000
@@ -90,7 +89,7 @@ def check_comparable(a: Evaluation, b: Evaluation) -> None:
 
 def _of_cubes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Comparison]:
     for figure in SCENE_FIGURES:
-        values = [[row[figure] for row in each.scenes] for each in (a, b)]
+        values = [[figure_of(row, figure) for row in each.scenes] for each in (a, b)]
         if None in values[0] or None in values[1]:
             continue
         of_a, of_b = torch.tensor(values, dtype=torch.float64)
@@ -100,7 +99,7 @@ def _of_cubes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Compari
 def _of_classes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Comparison]:
     if not (a.confusion and b.confusion):
         return
-    names: Sequence[str] = a.data["class_names"]
+    names = a.data["class_names"] or []
     matrices = [_matrices(each.scenes, len(names)) for each in (a, b)]
     whole = [class_figures(each.sum(0), names) for each in matrices]
     # A few hundred resamples at a time: the memory for all at once grows with the square of the classes.
@@ -114,7 +113,7 @@ def _of_classes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Compa
             yield _comparison(figure, whole[0][figure], whole[1][figure], of_b - of_a)
 
 
-def _matrices(scenes: Sequence[dict[str, Any]], classes: int) -> Tensor:
+def _matrices(scenes: Sequence[SceneRow], classes: int) -> Tensor:
     """The confusion matrices of all scenes, (S,N,N); zeros for a scene without labels."""
     matrices = torch.zeros(len(scenes), classes, classes, dtype=torch.float64)
     for matrix, row in zip(matrices, scenes, strict=True):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
 from torch import Tensor, distributed
 
 from crsdun import provenance
 from crsdun.errors import InputError
+from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.optics import Exposure
+from crsdun.provenance import Record
 from crsdun.scenes import Scene
 
 if TYPE_CHECKING:
@@ -57,6 +60,95 @@ class SceneResult:
     run: MethodRun
 
 
+class EvaluatedData(TypedDict):
+    """The set of scenes; ``fingerprint`` is the SHA-256 of the hashes of everything in it."""
+
+    name: str
+    bands: int
+    wavelengths_nm: list[float] | None
+    class_names: list[str] | None
+    fingerprint: str
+
+
+class DescribedNoise(TypedDict, total=False):
+    """Of the detector, and its seed; empty if there is none."""
+
+    photons: float
+    read_sigma: float
+    bits: int
+    binomial_bits: int
+    seed: int
+
+
+class _DescribedMask(TypedDict):
+    """``step`` or ``offsets`` is there as well."""
+
+    mask: str
+    noise: DescribedNoise
+
+
+class DescribedCamera(_DescribedMask, total=False):
+    step: float
+    offsets: list[float]
+
+
+# A class, and its figures.
+ClassRow = TypedDict(
+    "ClassRow",
+    {
+        "class": int,
+        "name": str,
+        "pixels": float,
+        "iou": float | None,
+        "f1": float | None,
+        "precision": float | None,
+        "recall": float | None,
+    },
+)
+
+
+class _EveryScene(TypedDict):
+    name: str
+    seconds: float
+    data_residual: float
+    psnr_db: float | None
+
+
+class SceneRow(_EveryScene, total=False):
+    ssim: float | None
+    sam_deg: float | None
+    rmse: float | None
+    miou_present: float | None
+    accuracy: float | None
+    confusion: list[list[int]]
+    voxels_without_data: int
+
+
+class EvaluationRecord(Record, total=False):
+    """How the figures were made; ``weights`` is the file of the method's, and its hash."""
+
+    seconds: float
+    settings: dict[str, Any]
+    device: str
+    processes: int
+    weights: dict[str, Any]
+
+
+def figure_of(row: SceneRow | ClassRow, name: str) -> Any:
+    """A figure of a scene or a class by its name; None if it has none."""
+    return cast(Mapping[str, Any], row).get(name)
+
+
+def by_psnr(scenes: Sequence[SceneRow]) -> list[int]:
+    """Places of the scenes, from the worst PSNR to the best; those that have none come first."""
+
+    def key(place: int) -> float:
+        psnr = scenes[place]["psnr_db"]
+        return -math.inf if psnr is None else psnr
+
+    return sorted(range(len(scenes)), key=key)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How good a method is on a split, as plain JSON values.
@@ -64,31 +156,36 @@ class Evaluation:
     Attributes:
         method: its name.
         protocol: in ``PROTOCOLS``.
-        data: ``name`` of the set, ``bands``, ``wavelengths_nm``, ``class_names``, ``fingerprint`` (SHA-256 of the
-            hashes of everything in it).
+        data: the set.
         camera: as ``Exposure.described``.
         stages: the figures over all scenes (``Score.compute``) of each stage, first to last; the last is the result.
         classes: for each class its number, name and ``class_scores`` in the last stage; empty without classes.
         confusion: (N,N), pixels, true × estimated class; empty without classes.
         scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
-            classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0.
+            classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0; where the
+            scene lacks data, ``voxels_without_data``.
         record: how the figures were made.
     """
 
     method: str
     protocol: str
-    data: dict[str, Any]
-    camera: dict[str, Any]
-    stages: list[dict[str, Any]]
-    classes: list[dict[str, Any]]
+    data: EvaluatedData
+    camera: DescribedCamera
+    stages: list[dict[str, float | None]]
+    classes: list[ClassRow]
     confusion: list[list[int]]
-    scenes: list[dict[str, Any]]
-    record: dict[str, Any]
+    scenes: list[SceneRow]
+    record: EvaluationRecord
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, float | None]:
         """Of the last stage."""
         return self.stages[-1]
+
+    @property
+    def missing(self) -> int:
+        """The number of voxels of all scenes that hold no data and count nowhere."""
+        return sum(row.get("voxels_without_data", 0) for row in self.scenes)
 
 
 # Most classes do not occur in a single scene, so the paper's mean over all classes is meaningless there.
@@ -130,7 +227,7 @@ def evaluate(
 
     share = range(rank, count, processes)
     stages: list[Score] = []
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, SceneRow] = {}
     start = time.perf_counter()
     for done, index in enumerate(share, start=1):
         result = evaluate_scene(method, scenes, index, exposure, options.device)
@@ -151,20 +248,23 @@ def evaluate(
         data={
             "name": scenes.name,
             "bands": scenes.bands,
-            "wavelengths_nm": scenes.wavelengths,
-            "class_names": scenes.class_names,
+            "wavelengths_nm": None if scenes.wavelengths is None else list(scenes.wavelengths),
+            "class_names": None if scenes.class_names is None else list(scenes.class_names),
             "fingerprint": provenance.fingerprint(scenes.hashes()),
         },
-        camera=exposure.described(),
+        camera=cast(DescribedCamera, exposure.described()),
         stages=[figures for figures, _ in pooled],
         classes=_class_rows(confusion, stages[-1].class_names),
         confusion=confusion.tolist(),
         scenes=[rows[index] for index in sorted(rows)],
-        record=provenance.record(
-            seconds=round(time.perf_counter() - start, 2),
-            settings=method.settings,
-            device=str(options.device),
-            processes=processes,
+        record=cast(
+            EvaluationRecord,
+            provenance.record(
+                seconds=round(time.perf_counter() - start, 2),
+                settings=method.settings,
+                device=str(options.device),
+                processes=processes,
+            ),
         ),
     )
 
@@ -180,14 +280,9 @@ def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str
     if not scenes.class_names or not method.class_count:
         return ()
     remedy = "use weights for these classes, or compare only the cubes with <cubes_only>"
-    if len(scenes.class_names) != method.class_count:
-        raise InputError(
-            f"these weights know {method.class_count} classes but {scenes.name} has {len(scenes.class_names)}", remedy
-        )
-    trained = method.card.class_names
-    if trained is not None and trained != scenes.class_names:
-        ours, theirs = next(pair for pair in zip(trained, scenes.class_names, strict=True) if pair[0] != pair[1])
-        raise InputError(f"{theirs!r} of {scenes.name} has the place of {ours!r} in these weights", remedy)
+    difference = legend_difference(method.card.class_names, method.class_count, scenes.class_names, scenes.name)
+    if difference is not None:
+        raise InputError(difference, remedy)
     return scenes.class_names
 
 
@@ -209,7 +304,7 @@ def evaluate_scene(
     return SceneResult(name, scene, frame, run)
 
 
-def _judge(result: SceneResult, stages: Sequence[Score]) -> dict[str, Any]:
+def _judge(result: SceneResult, stages: Sequence[Score]) -> SceneRow:
     """Add a scene to the scores of all stages, and return its own row."""
     truth = torch.from_numpy(result.scene.cube)
     classes = None if result.scene.classes is None else torch.from_numpy(result.scene.classes)
@@ -218,18 +313,21 @@ def _judge(result: SceneResult, stages: Sequence[Score]) -> dict[str, Any]:
             figures, confusion = score(x[0], truth, None if theta is None else theta[0], classes)
     row = {"name": result.name, "seconds": round(result.run.seconds, 4), "data_residual": result.run.residual}
     row |= {name: value for name, value in figures.items() if name in SCENE_FIGURES}
+    if result.scene.missing:
+        row["voxels_without_data"] = result.scene.missing
     if "accuracy" in figures:
         row["confusion"] = [[*place, int(confusion[tuple(place)])] for place in confusion.nonzero().tolist()]
-    return row
+    return cast(SceneRow, row)
 
 
-def _class_rows(confusion: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def _class_rows(confusion: Tensor, class_names: Sequence[str]) -> list[ClassRow]:
     columns = {name: values.tolist() for name, values in class_scores(confusion).items()}
     columns["pixels"] = confusion.sum(1).tolist()
-    return [
+    rows = (
         {"class": place, "name": name, **{column: values[place] for column, values in columns.items()}}
         for place, name in enumerate(class_names)
-    ]
+    )
+    return [cast(ClassRow, row) for row in rows]
 
 
 def _rank_and_size() -> tuple[int, int]:
@@ -239,7 +337,7 @@ def _rank_and_size() -> tuple[int, int]:
     return 0, 1
 
 
-def _of_all_processes(rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+def _of_all_processes(rows: dict[int, SceneRow]) -> dict[int, SceneRow]:
     _, processes = _rank_and_size()
     if processes == 1:
         return rows

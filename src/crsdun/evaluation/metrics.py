@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.evaluation.protocols import get_protocol
+from crsdun.evaluation.protocols import get_protocol, missing_voxels
 
 # Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
 IOU_SMOOTHING = 1e-4
@@ -25,16 +25,20 @@ CALIBRATION_BINS = 15
 def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> dict[str, Any]:
     """PSNR, SSIM, SAM and RMSE of one cube against the truth.
 
+    Voxels where the truth holds no data count nowhere: PSNR and RMSE are over the others (``Protocol.psnr``), SSIM
+    over windows that touch none of them (``Protocol.ssim``), SAM over pixels with data in every band.
+
     Args:
-        estimate, truth: (C,H,W), reflectance with a range of 1; neither is clipped.
+        estimate, truth: (C,H,W), reflectance with a range of 1; neither is clipped. The truth is NaN where it holds
+            no data.
         protocol: a name in ``PROTOCOLS``; it decides on ``psnr_db`` and ``ssim``.
 
     Returns:
-        ``psnr_db`` · ``ssim`` (None if the scene is smaller than its kernel) · ``sam_deg`` the mean spectral angle
-        over pixels whose true spectrum is not black (None if all are) · ``rmse`` · ``protocol``.
+        ``psnr_db`` · ``ssim`` (None if no window of its kernel fits) · ``sam_deg`` the mean spectral angle over
+        pixels whose true spectrum is not black (None if there are none) · ``rmse`` · ``protocol``.
 
     Raises:
-        InputError: the shapes differ, or there is no such protocol.
+        InputError: the shapes differ, the truth holds no data at all, or there is no such protocol.
     """
     if estimate.shape != truth.shape:
         raise InputError(
@@ -43,12 +47,14 @@ def cube_metrics(estimate: Tensor, truth: Tensor, protocol: str = "crsdun") -> d
             "crop or resample the truth to the camera's bands and size",
         )
     rules = get_protocol(protocol)
-    angles = spectral_angles(estimate, truth)[truth.norm(dim=0) > 0]
+    angles = spectral_angles(estimate, truth)[truth.norm(dim=0) > 0]  # NaN is not above 0
+    missing = missing_voxels(truth)
+    errors = estimate - truth if missing is None else (estimate - truth)[~missing]
     return {
         "psnr_db": rules.psnr(estimate, truth),
         "ssim": rules.ssim(estimate, truth),
         "sam_deg": float(angles.mean()) if angles.numel() else None,
-        "rmse": float((estimate - truth).square().mean().sqrt()),
+        "rmse": float(errors.square().mean().sqrt()),
         "protocol": protocol,
     }
 

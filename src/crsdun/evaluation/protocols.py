@@ -36,28 +36,73 @@ class Protocol:
     description: str
 
     def psnr(self, estimate: Tensor, truth: Tensor) -> float:
-        """Peak signal-to-noise ratio of two cubes (C,H,W) in dB, at most ``HIGHEST_PSNR`` in each term."""
+        """Peak signal-to-noise ratio of two cubes (C,H,W) in dB, at most ``HIGHEST_PSNR`` in each term.
+
+        Voxels where the truth is NaN are left out: of the whole cube, or of each band, and a band without any other
+        from the mean over bands.
+
+        Raises:
+            InputError: the truth holds no data at all.
+        """
         from torchmetrics.functional.image import peak_signal_noise_ratio
 
         if self.levels is not None:
             estimate, truth = (estimate * self.levels).round(), (truth * self.levels).round()
-        axes = (1, 2) if self.per_band else (0, 1, 2)
-        ratio = peak_signal_noise_ratio(estimate, truth, data_range=self.peak, dim=axes, reduction="none")
+        missing = missing_voxels(truth)
+        if missing is None:
+            axes = (1, 2) if self.per_band else (0, 1, 2)
+            ratio = peak_signal_noise_ratio(estimate, truth, data_range=self.peak, dim=axes, reduction="none")
+        else:
+            parts = [*zip(estimate, truth, ~missing, strict=True)] if self.per_band else [(estimate, truth, ~missing)]
+            pairs = [(x[known], true[known]) for x, true, known in parts if known.any()]
+            ratio = torch.stack([peak_signal_noise_ratio(*pair, data_range=self.peak) for pair in pairs])
         return float(ratio.clamp(max=HIGHEST_PSNR).mean())
 
     def ssim(self, estimate: Tensor, truth: Tensor) -> float | None:
-        """Structural similarity with data range 1, mean over bands; None for cubes smaller than its kernel."""
+        """Structural similarity with data range 1, mean over bands; None for cubes smaller than its kernel.
+
+        Windows that touch a voxel where the truth is NaN are left out, and bands without any other from the mean;
+        None if none remains.
+
+        Raises:
+            InputError: the truth holds no data at all.
+        """
         if min(truth.shape[-2:]) < SSIM_KERNEL:
             return None
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-        if not self.zero_border:
+        border = SSIM_KERNEL // 2
+        missing = missing_voxels(truth)
+        if missing is not None:
+            touched = F.max_pool2d(missing.to(estimate.dtype), SSIM_KERNEL, stride=1, padding=border) > 0
+            estimate, truth = estimate.masked_fill(missing, 0), truth.masked_fill(missing, 0)
+        if not self.zero_border and missing is None:
             similarity = structural_similarity_index_measure(estimate[None], truth[None], data_range=1.0)
             return float(torch.as_tensor(similarity))
-        border = SSIM_KERNEL // 2
-        estimate, truth = (F.pad(cube, 4 * [border])[None] for cube in (estimate, truth))
+        padding = border if self.zero_border else 0
+        estimate, truth = (F.pad(cube, 4 * [padding])[None] for cube in (estimate, truth))
         _, everywhere = structural_similarity_index_measure(estimate, truth, data_range=1.0, return_full_image=True)
-        return float(everywhere[..., border:-border, border:-border].mean())
+        height, width = everywhere.shape[-2:]
+        everywhere = everywhere[..., padding : height - padding, padding : width - padding]
+        if missing is None:
+            return float(everywhere.mean())
+        bands = zip(everywhere[0], ~touched, strict=True)
+        means = [band[untouched].mean() for band, untouched in bands if untouched.any()]
+        return float(torch.stack(means).mean()) if means else None
+
+
+def missing_voxels(truth: Tensor) -> Tensor | None:
+    """Where a true cube (C,H,W) holds no data (NaN), bool; None where it does everywhere.
+
+    Raises:
+        InputError: it holds no data at all.
+    """
+    missing = truth.isnan()
+    if not bool(missing.any()):
+        return None
+    if bool(missing.all()):
+        raise InputError("the truth holds no data", "compare with a scene that does")
+    return missing
 
 
 PROTOCOLS = {

@@ -20,7 +20,6 @@ from crsdun.evaluation.metrics import (
 
 if TYPE_CHECKING:
     from crsdun.methods import MethodRun
-    from crsdun.optics import ModelCard
     from crsdun.scenes import Scene
 
 CUBE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
@@ -101,27 +100,23 @@ def _plain(value: float) -> float | None:
 RECONSTRUCTION_CLASS_FIGURES = ("miou", "miou_present", "accuracy")
 
 
-def judge(run: MethodRun, truth: Scene | None, card: ModelCard, protocol: str = "crsdun") -> list[dict[str, Any]]:
+def judge(run: MethodRun, truth: Scene | None, protocol: str = "crsdun") -> list[dict[str, Any]]:
     """The figures of every stage of a run on one scene, first to last.
 
-    Always ``data_residual``; with a true scene on the same bands those of ``cube_metrics``; and if its classes are
-    those of the card (unless one of them has no names) ``miou``, ``miou_present`` and ``accuracy``.
+    Always ``data_residual``; with a true scene on the same bands those of ``cube_metrics``, where it lacks data also
+    ``voxels_without_data``; and if it has classes, which must be the method's (``comparable_truth``), ``miou``,
+    ``miou_present`` and ``accuracy``.
     """
     rows: list[dict[str, Any]] = []
     for residual, (x, theta) in zip(run.residuals, run.estimate.stages, strict=True):
         rows.append({"data_residual": residual})
         if truth is None:
             continue
-        classes = None
-        if theta is not None and truth.classes is not None and same_classes(card, truth):
-            classes = torch.from_numpy(truth.classes)
+        classes = None if theta is None or truth.classes is None else torch.from_numpy(truth.classes)
         score = Score(protocol, classes=0 if classes is None or theta is None else theta.shape[1]).to(x.device)
         figures, _ = score(x[0], torch.from_numpy(truth.cube), None if theta is None else theta[0], classes)
         rows[-1] |= {name: figures[name] for name in CUBE_FIGURES} | {"protocol": protocol}
         rows[-1] |= {name: figures[name] for name in RECONSTRUCTION_CLASS_FIGURES if name in figures}
+        if truth.missing:
+            rows[-1]["voxels_without_data"] = truth.missing
     return rows
-
-
-def same_classes(card: ModelCard, truth: Scene) -> bool:
-    """Whether weights and a true scene have the same class names, or one of them has none."""
-    return None in (card.class_names, truth.class_names) or card.class_names == truth.class_names

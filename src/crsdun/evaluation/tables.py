@@ -4,98 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import Evaluation
 from crsdun.evaluation.protocols import PROTOCOLS
-from crsdun.provenance import Record
 from crsdun.storage import atomic_file, write_text
 from crsdun.typed import read_json
 
 FILE = "evaluation.json"
-
-
-# -- what is stored --------------------------------------------------------------------------------------------
-
-
-class StoredData(TypedDict):
-    name: str
-    bands: int
-    wavelengths_nm: list[float] | None
-    class_names: list[str] | None
-    fingerprint: str
-
-
-class StoredNoise(TypedDict, total=False):
-    """Of the detector, and its seed; empty if there is none."""
-
-    photons: float
-    read_sigma: float
-    bits: int
-    binomial_bits: int
-    seed: int
-
-
-class StoredCamera(TypedDict):
-    """``step`` or ``offsets`` is there as well."""
-
-    mask: str
-    noise: StoredNoise
-
-
-class StoredDispersion(StoredCamera, total=False):
-    step: float
-    offsets: list[float]
-
-
-# A class, and its figures.
-StoredClass = TypedDict(
-    "StoredClass",
-    {
-        "class": int,
-        "name": str,
-        "pixels": float,
-        "iou": float | None,
-        "f1": float | None,
-        "precision": float | None,
-        "recall": float | None,
-    },
-)
-
-
-class StoredSceneName(TypedDict):
-    name: str
-    seconds: float
-    data_residual: float
-    psnr_db: float | None
-
-
-class StoredScene(StoredSceneName, total=False):
-    ssim: float | None
-    sam_deg: float | None
-    rmse: float | None
-    miou_present: float | None
-    accuracy: float | None
-    confusion: list[list[int]]
-
-
-class StoredEvaluation(TypedDict):
-    """``evaluation.json``: the fields of ``Evaluation``."""
-
-    method: str
-    protocol: str
-    data: StoredData
-    camera: StoredDispersion
-    stages: list[dict[str, float | None]]
-    classes: list[StoredClass]
-    confusion: list[list[int]]
-    scenes: list[StoredScene]
-    record: Record
 
 
 @dataclass(frozen=True)
@@ -149,7 +70,7 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``evaluation.json``, ``scenes.csv``, ``classes.csv`` (if there are classes), ``table.md`` and
     ``table.tex`` into an existing folder."""
     write_text(folder / FILE, _lines_of_json(asdict(evaluation)))
-    scenes = [{name: row[name] for name in row if name != "confusion"} for row in evaluation.scenes]
+    scenes = [{name: value for name, value in row.items() if name != "confusion"} for row in evaluation.scenes]
     write_csv(folder / "scenes.csv", scenes)
     if evaluation.classes:
         write_csv(folder / "classes.csv", evaluation.classes)
@@ -168,27 +89,26 @@ def read_evaluation(path: str | Path) -> Evaluation:
     path = path / FILE if path.is_dir() else path
     remedy = "give a folder as crsdun evaluate wrote it"
     try:
-        values = read_json(StoredEvaluation, path, remedy)
+        evaluation: Evaluation = read_json(Evaluation, path, remedy)
     except OSError as error:
         raise InputError(f"there is no evaluation {path}", "crsdun evaluate makes one") from error
-    unknown = sorted(values.keys() - StoredEvaluation.__annotations__.keys())
-    problem = f"there is no key {unknown[0]}" if unknown else _inconsistency(values)
+    problem = _inconsistency(evaluation)
     if problem:
         raise InputError(f"{path} was damaged or edited: {problem}", remedy)
-    return Evaluation(**values)
+    return evaluation
 
 
-def _inconsistency(values: StoredEvaluation) -> str | None:
+def _inconsistency(evaluation: Evaluation) -> str | None:
     """What contradicts what in an evaluation; None if nothing does."""
-    count = len(values["classes"])
-    columns = [len(row) for row in values["confusion"]]
-    pixels = [place for scene in values["scenes"] for place in scene.get("confusion", ())]
-    names = values["data"]["class_names"]
+    count = len(evaluation.classes)
+    columns = [len(row) for row in evaluation.confusion]
+    pixels = [place for scene in evaluation.scenes for place in scene.get("confusion", ())]
+    names = evaluation.data["class_names"]
     for holds, problem in (
-        (values["protocol"] in PROTOCOLS, f"there is no protocol {values['protocol']!r}"),
-        (values["stages"], "stages is empty"),
-        (values["scenes"], "scenes is empty"),
-        ([row["class"] for row in values["classes"]] == list(range(count)), "classes are not numbered from 0 on"),
+        (evaluation.protocol in PROTOCOLS, f"there is no protocol {evaluation.protocol!r}"),
+        (evaluation.stages, "stages is empty"),
+        (evaluation.scenes, "scenes is empty"),
+        ([row["class"] for row in evaluation.classes] == list(range(count)), "classes are not numbered from 0 on"),
         (columns == [count] * count, f"confusion is not {count}×{count}"),
         (not count or (names is not None and len(names) == count), "data.class_names are not those of classes"),
         (
@@ -219,8 +139,9 @@ def caption(evaluation: Evaluation) -> str:
         or "none"
     )
     dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
+    missing = f" ({evaluation.missing} voxels without data left out)" if evaluation.missing else ""
     return (
-        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}, mask {camera['mask']}, "
+        f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}{missing}, mask {camera['mask']}, "
         f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
     )
 
@@ -239,7 +160,7 @@ def _lines_of_json(values: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a table whose rows may lack some of its columns."""
     # Scenes without labels have fewer figures than the others.
     columns = list(dict.fromkeys(column for row in rows for column in row))

@@ -35,6 +35,7 @@ from crsdun.version import __version__
 BANDS, CLASSES = ProblemSize().bands, ProblemSize().classes
 
 STATUS = Path("/proc/self/status")
+MOST_REPETITIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ class Benchmark:
 
 def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Progress | None = None) -> Benchmark:
     """Measure all cases. Networks for other engines are exported first, which takes minutes."""
-    if repetitions < 1:
-        raise InputError(f"the number of repetitions must be 1 or more, not {repetitions}")
+    if not 1 <= repetitions <= MOST_REPETITIONS:
+        raise InputError(f"the number of repetitions must be 1 to {MOST_REPETITIONS:,}, not {repetitions}")
     keep_freed_memory()
     with scratch_folder() as folder:
         return _benchmark(cases, repetitions, progress, folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
+from crsdun.evaluation.evaluator import by_psnr, figure_of
 from crsdun.methods import Method, Progress
 from crsdun.networks import find_weights
 from crsdun.optics import Exposure
@@ -57,7 +58,7 @@ class EvaluationRun:
     def sheet_row(self, title: str, index: int, evaluation: Evaluation) -> ContactSheetRow:
         """A row of the contact sheet; its scene is estimated again, since all estimates would not fit into memory."""
         row = evaluation.scenes[index]
-        figures = "   ".join(figure.text(row[name]) for name, figure in FIGURES.items() if name in row)
+        figures = "   ".join(figure.text(figure_of(row, name)) for name, figure in FIGURES.items() if name in row)
         result = evaluate_scene(self.method, self.scenes, index, self.exposure, self.options.device)
         estimate = result.run.scene(result.name, self.method.card)
         if not evaluation.confusion:
@@ -73,7 +74,7 @@ def weights_file(weights: str) -> dict[str, Any] | None:
 
 def worst_median_best(evaluation: Evaluation) -> dict[str, int]:
     """Indices of these scenes by PSNR; fewer than three scenes have no median."""
-    order = sorted(range(len(evaluation.scenes)), key=lambda index: evaluation.scenes[index]["psnr_db"])
+    order = by_psnr(evaluation.scenes)
     if len(order) < 3:
         return dict(zip(("worst", "best"), order, strict=False))
     return {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}

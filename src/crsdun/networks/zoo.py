@@ -72,11 +72,16 @@ def register_network(
         names: pattern → settings, as in ``NAMES``; None for the kind itself with the default settings.
 
     Raises:
-        InputError: the kind or a name is taken.
+        InputError: the kind or a name is taken; then nothing is registered.
     """
-    KINDS.register(kind, NetworkKind(config, build))
-    for name, settings in ({kind: {}} if names is None else names).items():
-        NAMES.register(name, (kind, settings))
+    row = NetworkKind(config, build)
+    rows = {name: (kind, settings) for name, settings in ({kind: {}} if names is None else names).items()}
+    KINDS.check_free(kind, row)
+    for name, named in rows.items():
+        NAMES.check_free(name, named)
+    KINDS.register(kind, row)
+    for name, named in rows.items():
+        NAMES.register(name, named)
 
 
 # The ablations of CRSDUN, as suffixes of its name (``crsdun_3stg_baseline1``): first two separate branches, then

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.masks import RandomMask
@@ -75,14 +76,22 @@ class Exposure:
         return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
 
     def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
-        """The exposure of a cube (C,H,W): (H,Wm), on the CPU.
+        """The exposure of a cube (C,H,W): (H,Wm), on the CPU. Voxels without data (NaN) send no light.
 
         Args:
             camera: as returned by ``camera``, or a part of it.
             seed: of the noise: a number in place of the exposure's own seed, or the name of the scene, which is
                 combined with it, so that the noise does not depend on what was measured before.
+
+        Raises:
+            InputError: so many bands, so far apart, need more memory than the budget.
         """
-        frame = camera.forward(torch.as_tensor(cube))
+        check_budget(
+            4 * camera.bands * camera.height * camera.measurement_width,
+            f"an exposure of {camera.bands} bands, {camera.height}×{camera.measurement_width},",
+            "take fewer bands or a smaller step",
+        )
+        frame = camera.forward(fill_missing(torch.as_tensor(cube)))
         if self.noise.silent:
             return frame
         if seed is None:
@@ -91,6 +100,18 @@ class Exposure:
             digest = hashlib.sha256(f"{self.seed} {seed}".encode()).digest()
             seed = int.from_bytes(digest[:7], "little")
         return self.noise(frame, camera.bands, torch.Generator().manual_seed(seed))
+
+    def complete_pixels(self, valid: np.ndarray | None, camera: CassiCamera) -> np.ndarray | None:
+        """Where the detector (H,Wm) received all of a scene's light, bool; None where it did everywhere.
+
+        Args:
+            valid: (C,H,W) bool, which voxels of the scene hold data; None if all do.
+            camera: as returned by ``camera``, or a part of it.
+        """
+        if valid is None:
+            return None
+        lost: np.ndarray = camera.forward(torch.from_numpy(~valid).float()).numpy()
+        return lost == 0
 
     def sized(self, height: int, width: int) -> Exposure:
         """The same with a random mask fixed at this size, so that all crops see parts of one mask."""
@@ -107,3 +128,9 @@ class Exposure:
         noise |= {"seed": self.seed} if noise else {}
         dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
         return {"mask": mask, **dispersion, "noise": noise}
+
+
+def fill_missing(cube: Tensor) -> Tensor:
+    """A cube with 0 in place of NaN; itself where there is none."""
+    missing = cube.isnan()
+    return cube.masked_fill(missing, 0) if bool(missing.any()) else cube

@@ -1,6 +1,6 @@
 """From measurement files to results, for any number of frames of any size."""
 
-from crsdun.runtime.batch import check_parent, check_truth_folder, find_measurements, find_truth, stream
+from crsdun.runtime.batch import Batch, Item, check_parent, check_truth_folder, find_measurements, find_truth, stream
 from crsdun.runtime.engines import Engine, open_engine
 from crsdun.runtime.explanation import (
     AttentionMaps,
@@ -22,16 +22,18 @@ from crsdun.runtime.reconstruction import (
     list_methods,
     open_method,
 )
-from crsdun.runtime.result_files import METRICS, read_results, write_data
+from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
     "DEFAULT_SOLVER",
     "METRICS",
     "AttentionMaps",
+    "Batch",
     "CrossAggregationRecord",
     "Engine",
     "Explanation",
+    "Item",
     "Pipeline",
     "Preparation",
     "PreparedMeasurement",
@@ -46,6 +48,7 @@ __all__ = [
     "export",
     "find_measurements",
     "find_truth",
+    "finished_before",
     "fit_of_weights",
     "list_methods",
     "match_bands",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crsdun.errors import InputError
+from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES
+from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
 from crsdun.storage import RECORD
 
 
@@ -59,24 +62,105 @@ def readable(folder: Path) -> list[Path]:
     return sorted(file for file in files if not file.name.startswith("."))
 
 
+@dataclass(frozen=True)
+class Item:
+    """One exposure of many.
+
+    Attributes:
+        name: of its results.
+        file: that holds it.
+        exposures: of that file, or why it could not be opened.
+        index: of this one, from 0.
+        stack: name of the results of all exposures of the file; None where it holds one.
+    """
+
+    name: str
+    file: Path
+    exposures: Exposures | Exception
+    index: int = 0
+    stack: str | None = None
+
+    @property
+    def count(self) -> int:
+        """How many exposures the file holds."""
+        return 1 if isinstance(self.exposures, Exception) else len(self.exposures)
+
+    @property
+    def truth(self) -> str:
+        """The stem that the file of its truth has."""
+        return self.file.stem if self.stack is None else self.name
+
+    def read(self) -> Measurement:
+        """
+        Raises:
+            Exception: why the file could not be opened.
+            InputError: as ``Exposures.one``.
+        """
+        if isinstance(self.exposures, Exception):
+            raise self.exposures
+        return self.exposures.one(self.index + 1)
+
+
+@dataclass
+class Batch:
+    """The exposures of many files, opened one after the other as they are iterated over.
+
+    Attributes:
+        files: by the name of their results.
+        open: a file → its exposures.
+        frame: number of the exposure that is taken of each file, from 1; None takes all.
+        total: how many exposures there are, as far as is known.
+    """
+
+    files: Mapping[str, Path]
+    open: Callable[[Path], Exposures]
+    frame: int | None = None
+
+    def __post_init__(self) -> None:
+        self.total = len(self.files)
+
+    def __iter__(self) -> Iterator[Item]:
+        for name, file in self.files.items():
+            try:
+                exposures = self.open(file)
+            except Exception as error:  # the other files are not affected
+                yield Item(name, file, error)
+                continue
+            if self.frame is not None or len(exposures) == 1:
+                yield Item(name, file, exposures, (self.frame or 1) - 1)
+                continue
+            self.total += len(exposures) - 1
+            for index in range(len(exposures)):
+                yield Item(exposures.name_of(index, name), file, exposures, index, name)
+
+
 def check_truth_folder(truth: Path | None) -> None:
     """Raise an InputError if the truth of many measurements is not a folder."""
-    if truth is not None and not truth.is_dir():
-        raise InputError(f"{truth} is not a folder", "set <truth> to a folder with one file for each measurement")
+    if truth is not None and (not truth.is_dir() or is_scene_folder(truth)):
+        what = "one scene" if truth.is_dir() else "not a folder"
+        raise InputError(f"{truth} is {what}", "set <truth> to a folder with one file for each measurement")
 
 
-def find_truth(measurement: Path, truth: Path) -> Path:
-    """The file of the truth: ``truth`` itself, or the file in that folder with the measurement's stem.
+def find_truth(measurement: Path, truth: Path, stem: str | None = None) -> Path:
+    """The file of the truth: ``truth`` itself, or what has the measurement's stem, or ``stem``, in that folder.
+
+    That may be a folder with a picture for each band, and so may ``truth`` itself.
 
     Raises:
         InputError: the folder has none or several.
     """
     if not truth.is_dir():
         return truth
-    files = [file for file in readable(truth) if file.stem == measurement.stem and not file.samefile(measurement)]
+    stem = stem or measurement.stem
+    folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
+    files = [file for file in (*readable(truth), *folders) if file.stem == stem]
+    files = [file for file in files if not file.samefile(measurement)]
+    if not files and pictures_in(truth):
+        return truth
     if len(files) != 1:
-        names = " and ".join(file.name for file in files) or f"no {measurement.stem}.*"
-        raise InputError(f"{truth} holds {names}", f"expected one file with the truth of {measurement.name}")
+        of = measurement.name if stem == measurement.stem else stem
+        names = " and ".join(file.name for file in files) or f"no {stem}.*"
+        raise InputError(f"{truth} holds {names}", f"expected one file with the truth of {of}")
     return files[0]
 
 
@@ -89,50 +173,52 @@ def check_parent(out: Path) -> None:
 
 
 def stream(
-    items: Sequence[Any],
+    items: Iterable[Any],
     read: Callable[[Any], Any],
     compute: Callable[[Any], Any],
     write: Callable[[Any], Any],
 ) -> Iterator[tuple[Any, Any]]:
     """``write(compute(read(item)))`` for every item; a failure takes the place of the result.
 
-    While one item is computed, the next is read and the previous result is written; nothing else is in memory. Only
-    an interruption ends the stream, once the current write is complete.
+    While one item is computed, the next is taken and read and the previous result is written; nothing else is in
+    memory. Only an interruption ends the stream, once the current write is complete.
 
     Yields:
         (item, what ``write`` returned, or the exception that one of the three raised), in order.
     """
+    waiting = iter(items)
+
+    def advance() -> tuple[Any, Any]:
+        item = next(waiting, _END)
+        return item, None if item is _END else _attempt(read, item)
+
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(read, items[0]) if items else None
+        ahead = reader.submit(advance)
         behind: tuple[Any, Future] | None = None
-        for following, item in enumerate(items, 1):
-            assert ahead is not None
-            prepared, ahead = _outcome(ahead), None
-            if following < len(items):
-                ahead = reader.submit(read, items[following])
-            if not isinstance(prepared, Exception):
-                try:
-                    prepared = compute(prepared)
-                except Exception as failure:  # whatever it is, the other items are not affected
-                    prepared = failure
+        while (following := ahead.result())[0] is not _END:
+            item, prepared = following
+            del following
+            ahead = reader.submit(advance)
+            prepared = _attempt(compute, prepared)
             if behind is not None:
-                yield behind[0], _outcome(behind[1])
-            behind = item, writer.submit(_unless_failed, write, prepared)
+                yield behind[0], behind[1].result()
+            behind = item, writer.submit(_attempt, write, prepared)
             del prepared
         if behind is not None:
-            yield behind[0], _outcome(behind[1])
+            yield behind[0], behind[1].result()
 
 
-def _outcome(future: Future) -> Any:
-    """The result of a thread, or its failure."""
+_END = object()
+
+
+def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
+    """The result of a step, or the failure of it or of the step before; whatever it is, the others go on."""
+    if isinstance(value, Exception):
+        return value
     try:
-        return future.result()
+        return step(value)
     except Exception as failure:
         return failure
-
-
-def _unless_failed(write: Callable[[Any], Any], result: Any) -> Any:
-    return result if isinstance(result, Exception) else write(result)
 
 
 def _is_pattern(path: str | Path) -> bool:

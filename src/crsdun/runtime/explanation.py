@@ -25,6 +25,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
+from crsdun.evaluation.legends import comparable_truth
 from crsdun.methods import Method, RunOptions, run_method
 from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
@@ -184,12 +185,14 @@ class Explanation:
         blocks: of cross-aggregation, in the order of computation; empty if the network has none.
         truth: the true scene on the camera's bands, if it was given.
         record: how it was made, as plain JSON values.
+        class_note: where classes of the truth were not compared, or only by their numbers, why.
     """
 
     stages: tuple[StageEstimate, ...]
     blocks: tuple[CrossAggregationRecord, ...]
     truth: Scene | None
     record: dict[str, Any]
+    class_note: str | None = None
 
     @property
     def answer(self) -> Scene:
@@ -260,7 +263,7 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
 
     if not method.inspectable:
         raise InputError(f"{method.name} shows nothing of what it computes inside", "explain weights (.safetensors)")
-    truth = prepared.truth_for(method.fit(prepared.camera))
+    truth, class_note = comparable_truth(prepared.truth_for(method.fit(prepared.camera)), method)
     camera = prepared.camera
     options = replace(options or RunOptions(), keep_stages=True)
     frame = torch.from_numpy(prepared.measurement.frame)
@@ -268,7 +271,7 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
         run = run_method(method, frame, camera, options)
 
     stages, answer = [], run.estimate
-    for k, (figures, (x, theta)) in enumerate(zip(judge(run, truth, method.card), answer.stages, strict=True)):
+    for k, (figures, (x, theta)) in enumerate(zip(judge(run, truth), answer.stages, strict=True)):
         own: dict[str, Any] = {
             name: figures[name] for name in ("data_residual", "psnr_db", "miou") if name in figures
         }
@@ -278,7 +281,7 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
                 own["same_class_as_answer"] = float((theta.argmax(1) == answer.classes).float().mean())
         scene = run.scene(f"{prepared.measurement.name}, stage {k + 1}", method.card, stage=k)
         stages.append(StageEstimate(scene, own))
-    return Explanation(tuple(stages), tuple(blocks), truth, record_of(run, method, prepared, options))
+    return Explanation(tuple(stages), tuple(blocks), truth, record_of(run, method, prepared, options), class_note)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import multiprocessing
 import warnings
@@ -21,7 +22,7 @@ from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
 from crsdun.runtime.optional_libraries import library
-from crsdun.storage import atomic_file
+from crsdun.storage import atomic_file, check_file
 
 # Format → its suffix, and the libraries that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -87,23 +88,27 @@ def export(
     exported = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
     header = WeightsHeader.of(network, export=exported).to_json()
     companion = ".bin" if format == "openvino" else None
-    with atomic_file(path, overwrite, companion) as partial, _quiet():
+    check_file(path, overwrite)  # before what takes a minute
+    with _quiet():
         program = trace(network, camera)
         if progress:
             progress(2, STEPS)
-        if format == "torch":
-            torch.export.save(program, partial, extra_files={HEADER: header})
-        else:
-            graph = to_onnx(program)
-            if progress:
-                progress(3, STEPS)
-            graph.model.metadata_props[HEADER] = header
-            graph.save(partial.with_suffix(".onnx"))
-        if format == "openvino":
-            openvino = library("openvino")
-            # Through the ONNX file, not through convert_model, which reports to Intel. The metadata comes along.
-            model = openvino.Core().read_model(partial.with_suffix(".onnx"))
-            openvino.save_model(model, partial, compress_to_fp16=False)
+        graph = None if format == "torch" else to_onnx(program)
+        if progress:
+            progress(3, STEPS)
+        with atomic_file(path, overwrite, companion) as partial:
+            if graph is None:
+                whole = io.BytesIO()  # on a full disk PyTorch would abort the process
+                torch.export.save(program, whole, extra_files={HEADER: header})
+                partial.write_bytes(whole.getbuffer())
+            else:
+                graph.model.metadata_props[HEADER] = header
+                graph.save(partial.with_suffix(".onnx"))
+            if format == "openvino":
+                openvino = library("openvino")
+                # Through the ONNX file, not through convert_model, which reports to Intel. The metadata comes along.
+                model = openvino.Core().read_model(partial.with_suffix(".onnx"))
+                openvino.save_model(model, partial, compress_to_fp16=False)
     return exported
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
-from crsdun.runtime.batch import find_truth
+from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_mask, read_measurement
+from crsdun.scenes import Measurement, Scene, read_mask_and_scale
+from crsdun.scenes.measurement import MASK_DIVISOR
 
 
 def reconstruct(
@@ -47,10 +48,10 @@ def reconstruct(
         raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
     if isinstance(mask, str | Path):
-        mask = read_mask(mask)
+        mask, settings["mask_divisor"] = read_mask_and_scale(mask)
     preparation = Preparation(mask=mask, **settings)
     if isinstance(measurement, str | Path):
-        measurement = read_measurement(measurement, preparation.key, preparation.wavelengths)
+        measurement = preparation.open(measurement).one(preparation.frame)
     elif not isinstance(measurement, Measurement):
         measurement = Measurement(np.asarray(measurement))
     if isinstance(truth, str | Path):
@@ -94,11 +95,21 @@ class Pipeline:
         """A measurement from its file, with its truth; errors as ``Preparation.read``."""
         return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
 
+    def read_item(self, item: Item) -> PreparedMeasurement:
+        """The same for one of many; of a stack, the truth has the name of its results."""
+        measurement, truth = item.read(), None
+        if self.truth is not None:
+            truth = self.preparation.read_truth(find_truth(item.file, self.truth, item.truth))
+        return self.preparation.prepare(measurement, truth)
+
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
         """The reconstruction, in tiles if there is not enough memory for the whole frame.
 
         If chosen weights give a cube that should not be believed (``verdict``), the solver decodes again.
         """
+        divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
+        if divisor is not None:
+            self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
         if self.method is not None:
             return self.run(prepared, self.method, progress)
         method = self.choose(prepared)

@@ -10,7 +10,9 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, check_height, describe_fits, normalise_frame
-from crsdun.scenes import Measurement, Scene, read_measurement, read_scene
+from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
+from crsdun.scenes.array_roles import are_of_exposures
+from crsdun.scenes.measurement import MASK_DIVISOR
 
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
@@ -35,7 +37,9 @@ class Preparation:
 
     Attributes:
         key: name of the exposure in its file.
+        frame: number of the exposure, from 1, in files that hold several.
         mask: (H,W) or (C,H,W).
+        mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
@@ -45,11 +49,15 @@ class Preparation:
         bits: bit depth of the camera, if there is no white reference.
         exposure: exposure time relative to that of the white reference.
         truth_key: name of the true cube in its file.
-        axes, divisor: of the true cube in its file, see ``read_scene``.
+        axes: of the true cube in its file, see ``read_scene``; or of a stack of exposures, see ``open_exposures``.
+        divisor: of the true cube in its file.
+        unlabelled: of its class map.
     """
 
     key: str | None = None
+    frame: int | None = None
     mask: np.ndarray | None = None
+    mask_divisor: float = 1.0
     bands: int | None = None
     wavelengths: tuple[float, ...] | None = None
     step: float | None = None
@@ -61,6 +69,7 @@ class Preparation:
     truth_key: str | None = None
     axes: str | None = None
     divisor: float | None = None
+    unlabelled: int | None = None
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
@@ -68,15 +77,41 @@ class Preparation:
         Raises:
             InputError: the contents of the files do not fit together; the message says what would.
         """
-        measurement = read_measurement(file, self.key, self.wavelengths)
+        measurement = self.open(file).one(self.frame)
         return self.prepare(measurement, None if truth is None else self.read_truth(truth))
+
+    def open(self, file: str | Path) -> Exposures:
+        """The exposures in a file, whose frames are read when they are asked for.
+
+        Raises:
+            InputError: as ``open_exposures``; several do not fit the camera; or they look like a cube: as many as
+                bands, or no measurements of this camera, and nothing says what they are.
+        """
+        size = None if self.mask is None else self.mask.shape[-2:]
+        axes = self.axes if are_of_exposures(self.axes) else None
+        exposures = open_exposures(file, self.key, self.wavelengths, size, axes)
+        if len(exposures) > 1:  # what is wrong with all is said once
+            frame = np.zeros(exposures.frames.shape[1:], np.uint8)
+            outline = Measurement(frame, exposures.wavelengths, exposures.mask, exposures.step)
+            try:
+                bands = self.camera_for(outline).bands
+            except InputError as error:
+                raise (exposures.as_cube() if exposures.doubtful else error) from error
+            if exposures.doubtful and bands == len(exposures):
+                raise exposures.as_cube()
+        return replace(exposures, doubtful=False)
 
     def read_truth(self, file: str | Path) -> Scene:
         """The true scene; errors as in ``read_scene``."""
-        return read_scene(file, self.truth_key, axes=self.axes, divisor=self.divisor)
+        axes = None if are_of_exposures(self.axes) else self.axes
+        return read_scene(file, self.truth_key, axes=axes, divisor=self.divisor, unlabelled=self.unlabelled)
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
+        if self.mask is not None:  # which takes the place of one beside the exposure
+            changes = {name: each for name, each in measurement.provenance.items() if name != MASK_DIVISOR}
+            changes |= {} if self.mask_divisor == 1 else {MASK_DIVISOR: self.mask_divisor}
+            measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement)
         return PreparedMeasurement(self.to_measurement_scale(measurement, camera.bands), camera, truth)
 
@@ -183,7 +218,7 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
     """The true scene as this camera samples it.
 
     Raises:
-        InputError: it has another size, or other bands and does not know its wavelengths.
+        InputError: it has another size, other bands and does not know its wavelengths, or too little data on these.
     """
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     if truth.bands == camera.bands and None in (
@@ -193,6 +228,7 @@ def match_bands(camera: CassiCamera, truth: Scene) -> Scene:
         truth = replace(truth, wavelengths=ascending)
     if ascending and truth.wavelengths and ascending != truth.wavelengths:
         truth = truth.resampled(ascending)
+        truth.check_data()
     expected = (camera.bands, camera.height, camera.width)
     if truth.cube.shape != expected:
         raise InputError(

@@ -11,6 +11,7 @@ import torch
 
 from crsdun import provenance
 from crsdun.errors import InputError
+from crsdun.evaluation.legends import comparable_truth
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.methods.run import check_scale
 from crsdun.networks import pretrained_weights, read_header
@@ -38,8 +39,9 @@ class Reconstruction:
         measurement: the exposure, as a measurement on the scale of y = A x.
         camera: that took it, as completed by the method.
         scene: the estimate, with wavelengths, and with classes if the method segments.
-        truth: the true scene on the camera's bands, if it was given.
-        metrics: of the scene, as in ``evaluation.score.judge``; and if it should not be believed, ``warning``, why.
+        truth: the true scene on the camera's bands, if it was given; without classes of another legend.
+        metrics: of the scene, as in ``evaluation.score.judge``; ``class_note``, where classes of the truth were not
+            compared, or only by their numbers; and if the scene should not be believed, ``warning``, why.
         record: how it was made, as plain JSON values.
         stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
             they were requested.
@@ -156,7 +158,8 @@ def decode(
 
     Args:
         prepared: measurement, camera and, for the metrics, the true scene, which is resampled to the camera's bands
-            if the wavelengths of both are known.
+            if the wavelengths of both are known; its classes are compared if they are the method's
+            (``evaluation.legends.comparable_truth``).
         method: from ``open_method``, or any other.
         options, progress: as in ``run_method``.
 
@@ -166,12 +169,12 @@ def decode(
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
     options = options or RunOptions()
-    truth = prepared.truth_for(method.fit(prepared.camera))
+    truth, class_note = comparable_truth(prepared.truth_for(method.fit(prepared.camera)), method)
     frame = torch.from_numpy(prepared.measurement.frame)
     run = run_method(method, frame, prepared.camera, options, progress)
-    figures = judge(run, truth, method.card)
-    doubt = find_doubt(run, method, frame, options)
-    metrics = figures[-1] if doubt is None else {**figures[-1], "warning": doubt}
+    figures = judge(run, truth)
+    lines = {"class_note": class_note, "warning": find_doubt(run, method, frame, options)}
+    metrics = figures[-1] | {name: line for name, line in lines.items() if line is not None}
     record = record_of(run, method, prepared, options)
     scene = run.scene(prepared.measurement.name, method.card)
     scene.provenance.update(method=method.name, made_by=record["made_by"], measurement=record["measurement"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,6 +12,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera
 from crsdun.provenance import Record
+from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
 from crsdun.storage import RECORD, write_json
@@ -57,6 +59,8 @@ class StoredMetrics(StoredResidual, total=False):
     miou_present: float | None
     accuracy: float | None
     protocol: str
+    voxels_without_data: int
+    class_note: str
 
 
 def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
@@ -79,6 +83,22 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
         write_scene(result.truth, folder / "truth.npz")
     write_json(folder / METRICS, result.metrics)
     write_json(folder / RECORD, {**result.record, **record})
+
+
+def finished_before(folder: Path, prepared: PreparedMeasurement, command: Sequence[str]) -> Reconstruction | None:
+    """The reconstruction in a folder, if the same command made it from the same measurement; otherwise None."""
+    try:
+        result = read_results(folder)
+    except InputError:
+        return None
+    measurement, camera = prepared.measurement, prepared.camera
+    is_same = (
+        result.record["command"] == list(command)
+        and np.array_equal(result.measurement.frame, measurement.frame)
+        and np.array_equal(result.camera.mask, camera.mask)
+        and result.camera.offsets == camera.offsets
+    )
+    return result if is_same else None
 
 
 def read_results(folder: str | Path) -> Reconstruction:

@@ -11,6 +11,8 @@ from crsdun.scenes import Measurement, Scene
 def simulate(scene: Scene, exposure: Exposure) -> Measurement:
     """One exposure of a scene, together with everything about its camera.
 
+    Voxels without data send no light; ``valid`` of the measurement says where that light would have arrived.
+
     Raises:
         InputError: the mask is smaller than the scene or calibrated for another number of bands.
     """
@@ -23,4 +25,5 @@ def simulate(scene: Scene, exposure: Exposure) -> Measurement:
         step=camera.step,
         name=scene.name,
         provenance={"simulated_from": {"name": scene.name, **scene.provenance}, "noise": noise},
+        valid=exposure.complete_pixels(scene.valid, camera),
     )

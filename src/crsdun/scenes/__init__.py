@@ -4,8 +4,8 @@ from crsdun.scenes.catalog import open_set, register_dataset
 from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription, describe
-from crsdun.scenes.mask_io import parse_mask, read_mask
-from crsdun.scenes.measurement import Measurement, read_measurement, write_measurement
+from crsdun.scenes.mask_io import parse_mask, read_mask, read_mask_and_scale
+from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
@@ -16,6 +16,7 @@ __all__ = [
     "UNLABELLED",
     "ArrayDescription",
     "ArrayFile",
+    "Exposures",
     "FileDescription",
     "Measurement",
     "Scene",
@@ -25,10 +26,12 @@ __all__ = [
     "describe",
     "indian_pines",
     "open_arrays",
+    "open_exposures",
     "open_set",
     "parse_mask",
     "read_arrays",
     "read_mask",
+    "read_mask_and_scale",
     "read_measurement",
     "read_scene",
     "read_spectral_library",

@@ -10,7 +10,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes.formats import ArrayFile
-from crsdun.scenes.formats.encoding import Encoding
+from crsdun.scenes.formats.array_file import LazyArray
 
 # Role of an array: how many axes it may have, what they are, and the names that the field gives it.
 ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
@@ -22,11 +22,14 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "measurement": ((2,), "(height, width)", ("measurement", "meas_real", "meas", "y", "frame")),
     "mask": ((2, 3), "(height, width), or with bands", ("mask", "coded_aperture")),
     "class map": ((2,), "(height, width)", ("classes", "class_map", "labels", "label", "gt", "ground_truth")),
+    # Of a measurement: where it received all light.
+    "valid pixels": ((2,), "(height, width)", ("valid",)),
     # The mask as each band sees it on the detector; a camera makes it from the mask.
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
 }
 # Orders of height, width and bands; the first axis is taken for the bands only where the others are this much longer.
 AXES = ("HWC", "CHW", "HCW", "WHC", "CWH", "WCH")
+STACK_AXES = ("THW", "HWT")  # of exposures, one after the other
 CLEARLY_SHORTER = 1.5
 LARGEST_NO_DATA = -900.0
 HINTS = {
@@ -44,26 +47,13 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
     Raises:
         InputError: there is no such array, its shape does not suit the role, or there are several.
     """
-    dimensions, shape, names = ROLES[role]
-    if key is not None and key not in file.arrays:
-        raise InputError(f"{file.path} has no array {key!r}", f"it holds {file.contents}")
-    arrays = {name: _squeezed(array, dimensions) for name, array in file.arrays.items() if key is None or name == key}
-    candidates = {name: array for name, array in arrays.items() if array.ndim in dimensions}
-    if key is None:
-        candidates = {n: array for n, array in candidates.items() if role_by_name(n, array) in (role, None)}
-        known = [name for name in candidates if role_by_name(name, candidates[name]) == role]
-        known.sort(key=lambda name: names.index(_last_part(name)))
-        candidates = {name: candidates[name] for name in known[:1]} or candidates
+    dimensions, shape, _ = ROLES[role]
+    arrays = _squeezed_arrays(file, dimensions, key)
+    candidates = _candidates(arrays, role, dimensions, key)
     if len(candidates) == 1:
         return next(iter(candidates.items()))
     if candidates:
         raise InputError(f"{file.path} holds several arrays: {file.contents}", f"choose the {role} with <key>")
-    stack = next((n for n, array in arrays.items() if array.ndim == 3 and _last_part(n) in names), None)
-    if role == "measurement" and stack is not None:
-        raise InputError(
-            f"{file.path} holds {arrays[stack].shape} as {stack}: several exposures, or a cube",
-            "save each exposure as a file of its own, and give all files, or their folder",
-        )
     first = next(iter(arrays.values()))
     choose = "choose one of these with <key>" if len(arrays) > 1 else ""
     raise InputError(
@@ -71,6 +61,39 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
         f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}",
         HINTS.get((role, first.ndim), choose),
     )
+
+
+def find_exposures(file: ArrayFile, key: str | None = None) -> tuple[str, np.ndarray]:
+    """Name and array of one exposure, (H,Wm), or where there is none, of a stack of them with its axes as stored.
+
+    Raises:
+        InputError: as ``find_array``.
+    """
+    arrays = _squeezed_arrays(file, (2,), key)
+    if not _candidates(arrays, "measurement", (2,), key):
+        stacks = _candidates(arrays, "measurement", (3,), key)
+        if len(stacks) == 1:
+            return next(iter(stacks.items()))
+    return find_array(file, "measurement", key)
+
+
+def _squeezed_arrays(file: ArrayFile, dimensions: tuple[int, ...], key: str | None) -> dict[str, np.ndarray]:
+    if key is not None and key not in file.arrays:
+        raise InputError(f"{file.path} has no array {key!r}", f"it holds {file.contents}")
+    return {name: _squeezed(array, dimensions) for name, array in file.arrays.items() if key is None or name == key}
+
+
+def _candidates(
+    arrays: dict[str, np.ndarray], role: str, dimensions: tuple[int, ...], key: str | None
+) -> dict[str, np.ndarray]:
+    """The arrays that may have a role: the one with the first of its names, or those whose name says nothing else."""
+    candidates = {name: array for name, array in arrays.items() if array.ndim in dimensions}
+    if key is not None:
+        return candidates
+    names = ROLES[role][2]
+    candidates = {n: array for n, array in candidates.items() if role_by_name(n, array) in (role, None)}
+    known = sorted((n for n in candidates if _last_part(n) in names), key=lambda n: names.index(_last_part(n)))
+    return {name: candidates[name] for name in known[:1]} or candidates
 
 
 def role_by_name(name: str, array: np.ndarray) -> str | None:
@@ -88,7 +111,7 @@ def role_by_values(name: str, array: np.ndarray) -> str:
         return role
     array = _squeezed(array, (2,))  # a single band is a picture
     if array.ndim == 3:
-        return "cube"
+        return "exposures" if is_called_measurement(name) else "cube"
     if array.ndim != 2 or 1 in array.shape:
         return "other"
     if ((array == array.min()) | (array == array.max())).all():
@@ -118,17 +141,8 @@ def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float]
     pictures = {other.shape for other in file.arrays.values() if other.ndim == 2 and 1 not in other.shape}
     beside = [axis for axis in range(3) if shape[:axis] + shape[axis + 1 :] in pictures]
     candidates = [axis for axis in matching if axis in beside] or matching or beside
-    shortest = [axis for axis in range(3) if shape[axis] == min(shape)]
-    different = [axis for axis in (0, 2) if shape.count(shape[axis]) == 1 and len(set(shape)) == 2]
-    if len(candidates) == 1:
-        axis = candidates[0]
-    elif file.metadata.get("pages"):
-        axis = 0
-    elif len(different) == 1:
-        axis = different[0]
-    elif shortest == [2] or (shortest == [0] and min(shape[1:]) >= CLEARLY_SHORTER * shape[0]):
-        axis = shortest[0]
-    else:
+    axis = _first_axis(shape, file, candidates)
+    if axis is None:
         first, last = (f"{shape[0]} bands of {shape[1]}×{shape[2]}", f"{shape[2]} bands of {shape[0]}×{shape[1]}")
         raise InputError(
             f"the shape {shape} of the array in {file.path} does not reveal which axis holds the bands",
@@ -137,34 +151,68 @@ def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float]
     return np.moveaxis(array, axis, 0)
 
 
-def with_axes(file: ArrayFile, axes: str | None) -> ArrayFile:
+def frames_first(array: np.ndarray, file: ArrayFile, mask_size: tuple[int, ...] | None) -> np.ndarray:
+    """A stack of exposures of ``file`` as (T,H,Wm), whichever end of its shape counts them.
+
+    The file or the user may say so, as for ``bands_first``. Otherwise it is the axis without which the rows are those
+    of the mask, and the columns at least as many; then as for bands.
+
+    Args:
+        mask_size: (H,W) of the mask; None where it is unknown.
+
+    Raises:
+        InputError: none of these decides it.
+    """
+    axes, shape = str(file.metadata.get("axes")).replace("C", "T"), array.shape
+    if axes in STACK_AXES:
+        return np.moveaxis(array, axes.index("T"), 0)
+    fitting = []
+    if mask_size is not None:
+        frames = {0: shape[1:], 2: shape[:2]}
+        fitting = [axis for axis, (H, W) in frames.items() if mask_size[0] == H and mask_size[1] <= W]
+    axis = _first_axis(shape, file, fitting)
+    if axis is None:
+        first, last = (f"{shape[0]} of {shape[1]}×{shape[2]}", f"{shape[2]} of {shape[0]}×{shape[1]}")
+        mask = "set <mask>, or " if mask_size is None else ""
+        raise InputError(
+            f"the shape {shape} of the array in {file.path} does not reveal which axis counts the exposures",
+            f"{mask}set <axes> to thw for {first}, or to hwt for {last}",
+        )
+    return np.moveaxis(array, axis, 0)
+
+
+def _first_axis(shape: tuple[int, ...], file: ArrayFile, candidates: list[int]) -> int | None:
+    """Which axis counts bands or exposures: the only candidate, the pages of a TIFF, or the one that is shortest."""
+    shortest = [axis for axis in range(3) if shape[axis] == min(shape)]
+    different = [axis for axis in (0, 2) if shape.count(shape[axis]) == 1 and len(set(shape)) == 2]
+    if len(candidates) == 1:
+        return candidates[0]
+    if file.metadata.get("pages"):
+        return 0
+    if len(different) == 1:
+        return different[0]
+    if shortest == [2] or (shortest == [0] and min(shape[1:]) >= CLEARLY_SHORTER * shape[0]):
+        return shortest[0]
+    return None
+
+
+def with_axes(file: ArrayFile, axes: str | None, known: tuple[str, ...] = AXES) -> ArrayFile:
     """The file with the meaning of the axes of its 3-D arrays, such as "hwc"; None leaves it to the file.
 
     Raises:
-        InputError: these are not the letters H, W and C.
+        InputError: these axes are not among the ``known``.
     """
     if axes is None:
         return file
-    if axes.upper() not in AXES:
-        raise InputError(f"{axes!r} does not name three axes", "set <axes> to hwc (height, width, bands), chw or hcw")
+    if axes.upper() not in known:
+        expected = "hwc (height, width, bands), chw or hcw" if known is AXES else "thw (exposures first) or hwt"
+        raise InputError(f"{axes!r} does not name three axes", f"set <axes> to {expected}")
     return replace(file, metadata={**file.metadata, "axes": axes.upper()})
 
 
-def grey(file: ArrayFile) -> ArrayFile:
-    """A picture in shades of grey as (H,W), however it was stored; any other file as it is.
-
-    Raises:
-        InputError: the picture has colours.
-    """
-    if "palette" in file.metadata:
-        picture = np.asarray(file.metadata["palette"], dtype=np.uint8)[file.arrays["image"]]
-    elif file.metadata.get("colour"):
-        picture = file.arrays["image"]
-    else:
-        return file
-    if (picture != picture[..., :1]).any():
-        raise InputError(f"{file.path} is a colour picture", "save it in shades of grey")
-    return replace(file, arrays={"image": picture[..., 0]})
+def are_of_exposures(axes: str | None) -> bool:
+    """Whether axes that a person names, such as "thw", are those of a stack of exposures rather than of a cube."""
+    return axes is not None and "T" in axes.upper()
 
 
 def unit_range(
@@ -172,16 +220,17 @@ def unit_range(
 ) -> tuple[np.ndarray, float]:
     """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
-    The encoding that the file states for the array ``name`` is applied. They are divided by ``divisor``, or by the
-    file's own scale factor; without either, 8- and 16-bit integers by the largest value of their type, and
-    floating-point numbers stay as they are.
+    The encoding that the file states for the array ``name`` is applied, with ``divisor`` in place of its own; where
+    there is neither, 8- and 16-bit integers are divided by the largest value of their type, and floating-point
+    numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
     """
-    encoding = file.encodings.get(name, Encoding())
-    scale = divisor or (1.0 if encoding.has_scale else file.metadata.get("scale", 1.0))
-    if scale == 1 and divisor is None and not encoding.has_scale and array.dtype.kind in "iu":
+    encoding, scale = file.encoding(name), divisor or 1.0
+    if divisor is not None:
+        encoding = replace(encoding, divisor=1.0)
+    elif not encoding.has_scale and array.dtype.kind in "iu":
         if array.itemsize > 2:
             raise InputError(
                 f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
@@ -201,8 +250,7 @@ def doubts(
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Only ``bands`` count.
     """
-    encoding = file.encodings.get(name, Encoding())
-    stated = encoding.has_scale or file.metadata.get("scale", 1.0) != 1
+    encoding = file.encoding(name)
     values = encoding.decode(array)[bands]
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -211,7 +259,7 @@ def doubts(
     if low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
         return f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
-    if array.dtype.kind in "iu" and array.itemsize == 2 and not stated and 255 < high < 2**14:
+    if array.dtype.kind in "iu" and array.itemsize == 2 and not encoding.has_scale and 255 < high < 2**14:
         return (
             f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
             f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
@@ -234,7 +282,14 @@ def ascending_bands(
     return cube[order], tuple(wavelengths[band] for band in order)
 
 
+def is_called_measurement(name: str) -> bool:
+    """Whether this is a name that the field gives a measurement."""
+    return _last_part(name) in ROLES["measurement"][2]
+
+
 def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
+    if isinstance(array, LazyArray) and min(dimensions) < 3 and 1 in (array.shape[0], array.shape[-1]):
+        array = array[:, :, :]
     while array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     return array

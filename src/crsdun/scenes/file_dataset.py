@@ -16,7 +16,7 @@ from crsdun.errors import InputError, UnitError
 from crsdun.provenance import sha256_of
 from crsdun.scenes.array_roles import ascending_bands, bands_first, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, open_arrays
-from crsdun.scenes.formats.encoding import Encoding
+from crsdun.scenes.formats.pictures import pictures_in
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
 from crsdun.scenes.scene import Scene, window
@@ -75,7 +75,7 @@ class FileSchema:
         """
         file = with_axes(open_arrays(path), self.axes)
         name, stored = find_array(file, "cube", self.cube_key)
-        if not all(file.encodings.get(name, Encoding()).good_bands):
+        if not all(file.encoding(name).good_bands):
             raise InputError(f"{path} marks bands as bad", "take them out of the file, or delete the mark")
         cube = bands_first(stored, file, range(self.bands))
         if cube.shape[0] != self.bands:
@@ -110,14 +110,14 @@ class FileSchema:
             InputError: the map cannot be read, is not as large as the cube (``size``), or holds an unknown code.
         """
         assert self.label_codes is not None
-        codes = read_codes(path, self.label_codes, self.labels_key, self.palette)
+        codes, stated = read_codes(path, self.label_codes, self.labels_key, self.palette, self.class_names)
         if codes.shape[:2] != size:
             transposed = "; it is transposed" if codes.shape[1::-1] == size else ""
             raise InputError(
                 f"{path} has {codes.shape[0]}×{codes.shape[1]} pixels but its cube {size[0]}×{size[1]}{transposed}",
                 "replace the one that is wrong",
             )
-        return classes_of(codes[rows, columns], self.label_codes, path, (rows.start or 0, columns.start or 0))
+        return classes_of(codes[rows, columns], stated, path, (rows.start or 0, columns.start or 0))
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,9 @@ class DatasetIndex:
 
     def files(self, split: str) -> tuple[Path, ...]:
         """Every file of a split that exists, each once."""
-        paths = (path for scene in self.splits[split] for path in (scene.cube, scene.labels))
-        return tuple(dict.fromkeys(path for path in paths if path is not None and path.is_file()))
+        paths = [path for scene in self.splits[split] for path in (scene.cube, scene.labels) if path is not None]
+        files = (file for path in paths for file in (pictures_in(path) if path.is_dir() else [path]))
+        return tuple(dict.fromkeys(file for file in files if file.is_file()))
 
     def hashes(self, files: Iterable[Path]) -> dict[str, str]:
         """SHA-256 of files, by their name relative to the root."""

@@ -2,11 +2,15 @@
 
 =============  ====================================================================================================
 cubes          pattern of the cubes' files, relative to the YAML, with ``{name}`` for what differs from scene to
-               scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads.
+               scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads, also a folder with a picture
+               for each band: ``{name}_ms/{name}_ms``.
 labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. Without it,
                ``labels_key`` names the map in the cube's file; without both, the scenes are not labelled.
 classes        names, background first; or for each ``{name, colour, value}``: ``colour``, [red, green, blue] or
-               "#rrggbb", in label pictures, and ``value`` in maps of numbers (default: position in this list).
+               "#rrggbb", in label pictures, and ``value`` in maps of numbers (default: position in this list). One
+               called "unlabelled" or "unclassified" is none (``labels.read_legend``).
+background     false where the first class is one like the others, which mIoU counts: an empty background then comes
+               before it (default: found out, and said by ``crsdun data check``).
 unlabelled     the value or colour of pixels whose class is unknown; losses and metrics leave them out.
 splits         ``train``, ``validation`` and ``test``: each a list of names or patterns (``field_*``), or each a
                share of the scenes (0.7), drawn with ``seed``.
@@ -28,9 +32,8 @@ A YAML with the key ``fvgnet`` names the folder of a copy of FVgNET instead, wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from glob import escape, glob
 from pathlib import Path
@@ -40,12 +43,59 @@ from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
-from crsdun.scenes.fvgnet import index_fvgnet
-from crsdun.scenes.labels import LabelCodes, palette_of
+from crsdun.scenes.fvgnet import VALIDATION_SHARE, index_fvgnet
+from crsdun.scenes.labels import LabelCodes, Legend, palette_of, read_legend
 from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS
+from crsdun.typed import typed, written
 
 Colour = tuple[int, int, int]
+
+
+# -- the values of keys -----------------------------------------------------------------------------------------
+
+
+def _pattern(value: Any) -> str:
+    if "{name}" not in typed(str, value, "a pattern"):
+        raise ValueError
+    return value
+
+
+def _positive(value: Any) -> float:
+    number: float = typed(float, value, "a number")
+    if not number > 0:
+        raise ValueError
+    return number
+
+
+def _share(value: Any) -> float:
+    if not _positive(value) < 1:
+        raise ValueError
+    return _positive(value)
+
+
+def _wavelengths(value: Any) -> tuple[float, ...]:
+    if isinstance(value, list):
+        value = ",".join(str(_positive(each)) for each in value)
+    return parse_wavelengths(typed(str, value, "the wavelengths"))
+
+
+def _colour(value: Any) -> Colour:
+    if isinstance(value, str):
+        if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+            raise ValueError
+        value = list(bytes.fromhex(value[1:]))
+    colour: Colour = typed(tuple[int, int, int], value, "a colour")
+    if not all(0 <= each <= 255 for each in colour):
+        raise ValueError
+    return colour
+
+
+def _code(value: Any) -> int | Colour:
+    return typed(int, value, "a value") if isinstance(value, int) else _colour(value)
+
+
+A_COLOUR = "a colour, [red, green, blue] of 0..255 or '#rrggbb'"
 
 
 @dataclass(frozen=True)
@@ -53,29 +103,81 @@ class ClassEntry:
     """One class: its name, and the colour or value that stands for it in label maps."""
 
     name: str
-    colour: Colour | None = None
+    colour: Colour | None = field(default=None, metadata=written(_colour, A_COLOUR))
     value: int | None = None
+
+
+def _classes(value: Any) -> tuple[ClassEntry, ...]:
+    entries = tuple(
+        typed(ClassEntry, each if isinstance(each, dict) else {"name": each}, "a class")
+        for each in typed(list[Any], value, "the classes")
+    )
+    if not entries:
+        raise ValueError
+    if len({entry.name for entry in entries}) < len(entries):
+        raise InputError("two classes have the same name")
+    return entries
+
+
+def _split_lists(value: Any) -> dict[str, tuple[str, ...] | float]:
+    if not isinstance(value, dict) or not value or not set(value) <= set(SPLITS):
+        raise TypeError
+    if all(isinstance(entry, (int, float)) for entry in value.values()):
+        shares: dict[str, tuple[str, ...] | float] = {split: _positive(entry) for split, entry in value.items()}
+        if sum(value.values()) > 1 + 1e-9:
+            raise InputError("the shares add up to more than 1")
+        return shares
+    return {
+        split: tuple(typed(list[str], [entry] if isinstance(entry, str) else entry, split))
+        for split, entry in value.items()
+    }
+
+
+LABELS = "a pattern such as labels/{name}.png"
+CLASSES = "a list of different names, or of {name: leaf, colour: [0, 128, 0], value: 1}"
+IN_NM = "a list in nm, 400-700:31, nbk7 or kaist"
+SPLIT_LISTS = (
+    "train, validation and test, each a list of names or patterns (in quotes where YAML takes them for something "
+    "else), or each a share of the scenes"
+)
 
 
 @dataclass(frozen=True)
 class FolderConfig:
     """The contents of the YAML; see the module."""
 
-    cubes: str
-    splits: Mapping[str, tuple[str, ...] | float]
-    labels: str | None = None
-    classes: tuple[ClassEntry, ...] = ()
-    unlabelled: int | Colour | None = None
+    cubes: str = field(metadata=written(_pattern, "a pattern such as cubes/{name}.npy"))
+    splits: Mapping[str, tuple[str, ...] | float] = field(metadata=written(_split_lists, SPLIT_LISTS))
+    labels: str | None = field(default=None, metadata=written(_pattern, LABELS))
+    classes: tuple[ClassEntry, ...] = field(default=(), metadata=written(_classes, CLASSES))
+    background: bool | None = None
+    unlabelled: int | Colour | None = field(default=None, metadata=written(_code, f"a whole number or {A_COLOUR}"))
     seed: int = 0
-    wavelengths: tuple[float, ...] | None = None
+    wavelengths: tuple[float, ...] | None = field(default=None, metadata=written(_wavelengths, IN_NM))
     bands: int | None = None
-    resample: tuple[float, ...] | None = None
-    divisor: float | None = None
+    resample: tuple[float, ...] | None = field(default=None, metadata=written(_wavelengths, IN_NM))
+    divisor: float | None = field(default=None, metadata=written(_positive, "a number above 0"))
     transpose: bool = False
     cube_key: str | None = None
     labels_key: str | None = None
     axes: str | None = None
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class FvgnetConfig:
+    """The contents of a YAML that names a copy of FVgNET, by its folder relative to the YAML."""
+
+    fvgnet: str
+    validation: float = field(
+        default=VALIDATION_SHARE, metadata=written(_share, "a share of the training list, such as 0.1")
+    )
+    seed: int = 0
+    transpose: bool | None = None
+    real_fake: tuple[int, int] = (1, 2)
+
+
+# -- the scenes --------------------------------------------------------------------------------------------------
 
 
 def index_folder(path: str | Path) -> DatasetIndex:
@@ -86,21 +188,23 @@ def index_folder(path: str | Path) -> DatasetIndex:
     """
     path = Path(path)
     values = _read_yaml(path)
-    if "fvgnet" in values:
-        settings = _typed(path, values, {name: KEYS[name] for name in ("seed", "transpose")} | FVGNET_KEYS)
-        return index_fvgnet(path.parent / settings.pop("fvgnet"), **settings)
-    typed = _typed(path, values, KEYS)
-    for key in ("cubes", "splits"):
-        if key not in typed:
-            raise InputError(f"{path} lacks the key {key}", f"expected {KEYS[key][1]}")
-    config = FolderConfig(**typed)
+    try:
+        if "fvgnet" in values:
+            copy = asdict(typed(FvgnetConfig, values, "it"))
+            return index_fvgnet(path.parent / copy.pop("fvgnet"), **copy)
+        config: FolderConfig = typed(FolderConfig, values, "it")
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.remedy) from error
 
     root, problems = path.parent, list[str]()
     cubes = _find_cubes(path, config.cubes)
-    label_codes = _label_codes(path, config)
+    legend = _legend(path, config)
+    label_codes = None if legend is None else _label_codes(path, config, legend)
     wavelengths = config.wavelengths or open_arrays(next(iter(cubes.values()))).wavelengths
     if wavelengths is None and config.bands is None:
-        raise InputError("the files of the cubes hold no wavelengths", f"give wavelengths or bands in {path}")
+        raise InputError(
+            "the files of the cubes hold no wavelengths", f"give wavelengths, such as 400-700:31, or bands in {path}"
+        )
     scenes = {}
     for name, cube in cubes.items():
         labels = cube if config.labels_key else None
@@ -121,20 +225,20 @@ def index_folder(path: str | Path) -> DatasetIndex:
             bands=len(wavelengths) if wavelengths else config.bands or 0,
             wavelengths=wavelengths,
             label_codes=label_codes,
-            class_names=tuple(entry.name for entry in config.classes) or None,
-            colours=tuple(entry.colour for entry in config.classes if entry.colour) or None,
+            class_names=None if legend is None else legend.names,
+            colours=None if legend is None else _colours(config, legend),
             resample=config.resample,
             transposed=config.transpose,
             divisor=config.divisor,
             cube_key=config.cube_key,
             labels_key=config.labels_key,
             axes=config.axes,
-            palette=next((palette_of(files.labels) for files in scenes.values() if files.labels), None),
+            palette=_first_palette(config, [files.labels for files in scenes.values() if files.labels]),
         ),
         splits={split: tuple(scenes[name] for name in names) for split, names in splits.items()},
         lists=(path,),
         problems=tuple(problems),
-        notes=(f"in no split: {', '.join(unused)}",) if unused else (),
+        notes=(*((f"in no split: {', '.join(unused)}",) if unused else ()), *(legend.notes if legend else ())),
     )
 
 
@@ -151,38 +255,62 @@ def _find_cubes(path: Path, pattern: str) -> dict[str, Path]:
     return cubes
 
 
-def _label_codes(path: Path, config: FolderConfig) -> LabelCodes | None:
+def _legend(path: Path, config: FolderConfig) -> Legend | None:
+    """What the classes of the YAML mean; None without labels."""
     if not config.classes:
         if config.labels or config.labels_key:
-            raise InputError(f"{path} gives labels but no classes", f"expected {KEYS['classes'][1]}")
+            raise InputError(f"{path} gives labels but no classes", f"expected {CLASSES}")
         return None
     if not config.labels and not config.labels_key:
-        raise InputError(f"{path} gives classes but no labels", f"expected {KEYS['labels'][1]} as labels")
+        raise InputError(f"{path} gives classes but no labels", f"expected {LABELS} as labels")
     colours = [entry.colour for entry in config.classes]
     if None in colours and any(colours):
         name = config.classes[colours.index(None)].name
         raise InputError(f"{path} gives some classes a colour but not {name!r}", "give all of them one, or none")
+    try:
+        return read_legend([entry.name for entry in config.classes], config.background)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.remedy) from error
+
+
+def _label_codes(path: Path, config: FolderConfig, legend: Legend) -> LabelCodes:
     codes: list[tuple[tuple[int, ...], int]] = []
-    for index, entry in enumerate(config.classes):
-        codes.append(((index if entry.value is None else entry.value,), index))
+    for index, (entry, number) in enumerate(zip(config.classes, legend.numbers, strict=True)):
+        codes.append(((index if entry.value is None else entry.value,), number))
         if entry.colour is not None:
-            codes.append((entry.colour, index))
+            codes.append((entry.colour, number))
     if config.unlabelled is not None:
         single = isinstance(config.unlabelled, int)
         codes.append(((config.unlabelled,) if single else config.unlabelled, UNLABELLED))  # type: ignore[arg-type]
     label_codes: LabelCodes = {}
-    for code, index in codes:
-        if code in label_codes:
+    for code, number in codes:
+        if code in label_codes and not label_codes[code] == number == UNLABELLED:
             first, second = (
-                "unlabelled" if each < 0 else config.classes[each].name for each in (label_codes[code], index)
+                "unlabelled" if each == UNLABELLED else legend.names[each] for each in (label_codes[code], number)
             )
             shown = code[0] if len(code) == 1 else code
             raise InputError(
                 f"{path}: {shown} stands for {first!r} and for {second!r}",
                 "give each class its own colour or value",
             )
-        label_codes[code] = index
+        label_codes[code] = number
     return label_codes
+
+
+def _colours(config: FolderConfig, legend: Legend) -> tuple[Colour, ...] | None:
+    """Of the classes; the darkest unused grey for a background that the legend adds. None where none are given."""
+    own = {n: e.colour for e, n in zip(config.classes, legend.numbers, strict=True) if e.colour and n != UNLABELLED}
+    if not own:
+        return None
+    greys = ((level, level, level) for level in range(256) if (level, level, level) not in own.values())
+    return tuple(own[number] if number in own else next(greys) for number in range(len(legend.names)))
+
+
+def _first_palette(config: FolderConfig, labels: list[Path]) -> tuple[tuple[int, ...], ...] | None:
+    """The palette that all label maps must share where their indices are the codes; None without any."""
+    if any(entry.colour for entry in config.classes):
+        return None
+    return next(filter(None, map(palette_of, labels)), None)
 
 
 def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict[str, list[str]]:
@@ -207,9 +335,6 @@ def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict
     return splits
 
 
-# -- the values of keys -----------------------------------------------------------------------------------------
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
@@ -222,140 +347,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys", "expected lines such as cubes: cubes/{name}.npy")
     return values
-
-
-def _typed(path: Path, values: dict[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The values of a YAML in the types of their keys."""
-    typed = {}
-    for key, value in values.items():
-        if key not in keys:
-            close = get_close_matches(str(key), keys, 1)
-            meant = f"did you mean {close[0]}? There are" if close else "there are"
-            raise InputError(f"{path} has the unknown key {key!r}", f"{meant} {', '.join(keys)}")
-        parse, expected = keys[key]
-        try:
-            typed[key] = parse(value)
-        except (TypeError, ValueError, LookupError) as error:
-            why = f" ({error})" if isinstance(error, InputError) else ""
-            raise InputError(f"{path} has {key}: {value!r}", f"expected {expected}{why}") from error
-    return typed
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _pattern(value: Any) -> str:
-    if "{name}" not in _text(value):
-        raise ValueError
-    return value
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _positive(value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise TypeError
-    return value
-
-
-def _share(value: Any) -> float:
-    if not _positive(value) < 1:
-        raise ValueError
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _wavelengths(value: Any) -> tuple[float, ...]:
-    if isinstance(value, list):
-        value = ",".join(str(_positive(each)) for each in value)
-    return parse_wavelengths(_text(value))
-
-
-def _colour(value: Any) -> Colour:
-    if isinstance(value, str):
-        if not re.fullmatch("#[0-9a-fA-F]{6}", value):
-            raise ValueError
-        value = list(bytes.fromhex(value[1:]))
-    red, green, blue = (_integer(each) for each in value)
-    if not all(0 <= each <= 255 for each in (red, green, blue)):
-        raise ValueError
-    return red, green, blue
-
-
-def _code(value: Any) -> int | Colour:
-    return _integer(value) if isinstance(value, int) else _colour(value)
-
-
-def _classes(value: Any) -> tuple[ClassEntry, ...]:
-    if not isinstance(value, list) or not value:
-        raise TypeError
-    entries = []
-    for each in value:
-        if isinstance(each, dict):
-            parsers: dict[str, Callable[[Any], Any]] = {"name": _text, "colour": _colour, "value": _integer}
-            entries.append(ClassEntry(**{key: parsers[key](entry) for key, entry in each.items()}))
-        else:
-            entries.append(ClassEntry(_text(each)))
-    if len({entry.name for entry in entries}) < len(entries):
-        raise InputError("two classes have the same name")
-    return tuple(entries)
-
-
-def _split_lists(value: Any) -> dict[str, tuple[str, ...] | float]:
-    if not isinstance(value, dict) or not value or not set(value) <= set(SPLITS):
-        raise TypeError
-    if all(isinstance(entry, (int, float)) for entry in value.values()):
-        shares: dict[str, tuple[str, ...] | float] = {
-            split: float(_positive(entry)) for split, entry in value.items()
-        }
-        if sum(value.values()) > 1 + 1e-9:
-            raise InputError("the shares add up to more than 1")
-        return shares
-    return {
-        split: (_text(entry),) if isinstance(entry, str) else tuple(_text(name) for name in entry)
-        for split, entry in value.items()
-    }
-
-
-Key = tuple[Callable[[Any], Any], str]
-KEYS: dict[str, Key] = {
-    "cubes": (_pattern, "a pattern such as cubes/{name}.npy"),
-    "labels": (_pattern, "a pattern such as labels/{name}.png"),
-    "classes": (_classes, "a list of different names, or of {name: leaf, colour: [0, 128, 0], value: 1}"),
-    "unlabelled": (_code, "a whole number or a colour [red, green, blue] of 0..255"),
-    "splits": (
-        _split_lists,
-        "train, validation and test, each a list of names or patterns (in quotes where YAML takes them for "
-        "something else), or each a share of the scenes",
-    ),
-    "seed": (_integer, "a whole number"),
-    "wavelengths": (_wavelengths, "a list in nm, 400-700:31, nbk7 or kaist"),
-    "bands": (_integer, "a whole number"),
-    "resample": (_wavelengths, "a list in nm, 400-700:31, nbk7 or kaist"),
-    "divisor": (_positive, "a number above 0"),
-    "transpose": (_flag, "true or false"),
-    "cube_key": (_text, "the name of an array"),
-    "labels_key": (_text, "the name of an array"),
-    "axes": (_text, "hwc (height, width, bands), chw or hcw"),
-    "name": (_text, "a name"),
-}
-FVGNET_KEYS: dict[str, Key] = {
-    "fvgnet": (_text, "the folder of the copy, relative to this file"),
-    "validation": (_share, "a share of the training list, such as 0.1"),
-    "real_fake": (
-        lambda value: (_integer(value[0]), _integer(value[1])),
-        "[1, 2]: the codes of real and of fake objects in the second channel of the label maps",
-    ),
-}

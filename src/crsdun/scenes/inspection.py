@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
-from crsdun.scenes.formats import read_arrays
+from crsdun.scenes.formats import ArrayFile, read_arrays
+from crsdun.scenes.formats.encoding import Encoding
+from crsdun.scenes.labels import read_legend
+from crsdun.typed import parse_json, typed
+
+OBJECTS_OF_JSON = 32  # bytes of Python's objects for a byte of JSON, at most: of "{}," for example
+MOST_AXES = 64  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class ArrayDescription:
         min, max, mean: of the finite values; None where there are none.
         nan, inf: how many values are not finite.
         looks_like: its probable role, see ``array_roles.role_by_values``.
+        encoding: what the file states about its numbers, as ``Encoding.summary``; empty where it states nothing.
+            It is applied wherever the array is used, but not to ``min``, ``max`` and ``mean``.
     """
 
     key: str
@@ -36,6 +45,7 @@ class ArrayDescription:
     nan: int
     inf: int
     looks_like: str
+    encoding: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class FileDescription:
         wavelengths: centres of the bands in nm, in the order of the file; None where it has none, or a problem.
         wavelength_problem: why its wavelengths cannot be used; None where they can.
         metadata: everything else, as plain JSON values.
+        label_notes: what its labels mean, one line each; empty without a class map.
     """
 
     path: Path
@@ -54,6 +65,7 @@ class FileDescription:
     wavelengths: tuple[float, ...] | None
     wavelength_problem: str | None
     metadata: dict[str, Any]
+    label_notes: tuple[str, ...] = ()
 
     def first(self, role: str) -> ArrayDescription | None:
         """The first array that looks like ``role``."""
@@ -85,6 +97,7 @@ class FileDescription:
             "arrays": arrays,
             "wavelengths": wavelengths,
             "metadata": self.metadata,
+            "label_notes": list(self.label_notes),
         }
 
 
@@ -120,8 +133,23 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
     except UnitError as error:
         problem = str(error)
     metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
-    arrays = tuple(_describe_array(name, array) for name, array in file.arrays.items())
-    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata)
+    arrays = tuple(_describe_array(name, array, file.encoding(name)) for name, array in file.arrays.items())
+    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata, _label_notes(file, arrays))
+
+
+def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[str, ...]:
+    """What the numbers of a class map mean: by the names in the file, or that it says nothing of 0."""
+    names = file.metadata.get("class_names")
+    if names:
+        legend = read_legend(names)
+        listed = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+        return (f"labels stand for {listed}", *legend.notes)
+    return tuple(
+        f"{array.key} holds labels of {array.min} to {array.max} without names: 0 is taken for the background; if it "
+        "marks an unknown class, set unlabelled to 0"
+        for array in arrays
+        if array.looks_like == "class map"
+    )
 
 
 def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> list[tuple[int, int]]:
@@ -134,20 +162,36 @@ def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> 
     return fitting_cameras(rows if mask is None else mask[-1 if len(mask) == 2 else 1], columns)
 
 
-def _describe_array(name: str, array: np.ndarray) -> ArrayDescription:
+def _describe_array(name: str, array: np.ndarray, encoding: Encoding) -> ArrayDescription:
     finite = np.isfinite(array)
     values = array if finite.all() else array[finite]
+    with np.errstate(over="ignore"):  # long doubles go further than the doubles of a mean
+        mean = float(values.mean(dtype=np.float64)) if values.size else None
     return ArrayDescription(
         key=name,
         shape=array.shape,
         dtype=str(array.dtype),
-        min=values.min().item() if values.size else None,
-        max=values.max().item() if values.size else None,
-        mean=float(values.mean(dtype=np.float64)) if values.size else None,
+        min=_plain(values.min()) if values.size else None,
+        max=_plain(values.max()) if values.size else None,
+        mean=mean,
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
         looks_like=role_by_values(name, array),
+        encoding=encoding.summary(),
     )
+
+
+def _plain(number: np.generic) -> float:
+    """A number of an array as one of Python, which has no long doubles."""
+    value = number.item()
+    with np.errstate(over="ignore"):
+        return value if isinstance(value, int) else float(value)
+
+
+class StoredTensor(TypedDict):
+    """What the header of a .safetensors file says about a tensor."""
+
+    shape: list[int]
 
 
 def _describe_weights(path: Path) -> WeightsDescription:
@@ -157,17 +201,26 @@ def _describe_weights(path: Path) -> WeightsDescription:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        metadata = {name: _json_or_text(text) for name, text in header.pop("__metadata__", {}).items()}
-        shapes = [tensor["shape"] for tensor in header.values()]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            check_budget(length * OBJECTS_OF_JSON, f"the header of {path}")
+            header = parse_json(dict[str, Any], file.read(length), path, "get it again")
+        metadata = typed(dict[str, str], header.pop("__metadata__", {}), "its header")
+        tensors = typed(dict[str, StoredTensor], header, "its header")
+        if any(len(tensor["shape"]) > MOST_AXES for tensor in tensors.values()):
+            raise ValueError(f"a tensor has more than {MOST_AXES} axes")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and str(path) in error.message:
+            raise
         raise InputError(f"{path} is not a complete .safetensors file ({error})", "get it again") from error
-    parameters = sum(math.prod(shape) for shape in shapes)
-    return WeightsDescription(path=path, tensors=len(shapes), parameters=parameters, metadata=metadata)
+    return WeightsDescription(
+        path=path,
+        tensors=len(tensors),
+        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
+        metadata={name: _json_or_text(text) for name, text in metadata.items()},
+    )
 
 
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

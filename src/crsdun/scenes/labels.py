@@ -2,17 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import find_array
-from crsdun.scenes.formats import open_arrays
+from crsdun.scenes.formats import ArrayFile, open_arrays
+from crsdun.scenes.scene import UNLABELLED
 
 # The code of a pixel in a label map, (value,) or (red, green, blue) or any other tuple of channels → its class.
 LabelCodes = dict[tuple[int, ...], int]
 CODE_NAMES = {1: "value", 2: "pair", 3: "colour"}
+# What a legend calls pixels whose class is unknown, and those of no class in particular.
+UNLABELLED_NAMES = (
+    "unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "unclassified", "unassigned", "ignore",
+)  # fmt: skip
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the names of classes in a file or a list mean.
+
+    Attributes:
+        names: of the classes, background first.
+        numbers: for each of the names that were given its class, ``UNLABELLED`` for one that stands for none.
+        notes: what a user should know, one line each.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a legend says by this name that the class of a pixel is unknown (``UNLABELLED_NAMES``)."""
+    return " ".join(name.casefold().replace("_", " ").split()) in UNLABELLED_NAMES
+
+
+def read_legend(given: Sequence[str], background: bool | None = None) -> Legend:
+    """The classes that names stand for, which are numbered from 0 on.
+
+    Names that say that a class is unknown (``is_unlabelled``) are no classes. The first of the others is the
+    background, which mIoU leaves out; unless ``unlabelled`` stood before it, as in remote sensing: class 0 is then
+    what is called background, and empty where nothing is.
+
+    Args:
+        background: whether the first class is the background; None finds out.
+
+    Raises:
+        InputError: there is no background, but a class is called so.
+    """
+    classes = [name for name in given if not is_unlabelled(name)]
+    stated = BACKGROUND in classes
+    if background is False and stated:
+        raise InputError(f"there is no background, but a class is called {BACKGROUND!r}", "set background to true")
+    notes = [f"{name!r} stands for no class: such pixels are unlabelled" for name in given if is_unlabelled(name)]
+    leading = not classes or background is False or (background is None and is_unlabelled(given[0]))
+    if leading:
+        classes = [BACKGROUND, *(name for name in classes if name != BACKGROUND)]
+        if not stated:
+            notes.append("there is no background: class 0 is empty, and all others count")
+    elif background is None and classes[0] != BACKGROUND:
+        notes.append(
+            f"{classes[0]!r} is taken for the background, which mIoU leaves out; if it is a class like the others, "
+            "set background to false"
+        )
+    places = iter(range(int(leading), len(classes)))
+    numbers = tuple(
+        UNLABELLED if is_unlabelled(name) else 0 if leading and name == BACKGROUND else next(places) for name in given
+    )
+    return Legend(tuple(classes), numbers, tuple(notes))
 
 
 def read_codes(
@@ -20,18 +83,21 @@ def read_codes(
     label_codes: LabelCodes,
     key: str | None = None,
     expected_palette: tuple[tuple[int, ...], ...] | None = None,
-) -> np.ndarray:
+    class_names: Sequence[str] | None = None,
+) -> tuple[np.ndarray, LabelCodes]:
     """The codes of a label map as they are stored, (H,W,K): a value (K = 1), a pair (2) or a colour (3) per pixel.
 
-    Of a .png with a palette these are its colours where ``label_codes`` has colours, else its indices.
+    Returned with what they stand for: ``label_codes``, and values that the file itself calls unlabelled. Of a .png
+    with a palette the codes are its colours where ``label_codes`` has colours, else its indices.
 
     Args:
         key: name of the map in a file with several arrays.
         expected_palette: the colours that indices must have, where the indices are the codes.
+        class_names: of the classes in ``label_codes``; names that the file gives its values must be the same.
 
     Raises:
-        InputError: the file cannot be read, holds no integers, another kind of codes than ``label_codes``, or
-            indices of other colours than ``expected_palette``.
+        InputError: the file cannot be read, holds no integers, another kind of codes than ``label_codes``, indices of
+            other colours than ``expected_palette``, or values of other names than ``class_names``.
     """
     file = open_arrays(path)
     if expected_palette is not None and 3 not in {len(code) for code in label_codes}:
@@ -66,11 +132,36 @@ def read_codes(
         )
     if codes.dtype.kind == "f" and not (np.isfinite(codes).all() and (codes == np.round(codes)).all()):
         raise InputError(f"{path} holds fractions or NaN", "a label map needs integers")
-    return codes.astype(np.int64)
+    codes = codes.astype(np.int64)
+    if codes.shape[-1] == 1 and class_names is not None:
+        label_codes = _with_stated(file, np.unique(codes).tolist(), label_codes, class_names)
+    return codes, label_codes
+
+
+def _with_stated(
+    file: ArrayFile, values: list[int], label_codes: LabelCodes, class_names: Sequence[str]
+) -> LabelCodes:
+    """The codes with those among ``values`` that the file calls unlabelled, after its names were compared."""
+    stated = dict(label_codes)
+    names = dict(enumerate(file.metadata.get("class_names") or ()))
+    for value in (value for value in values if value in names):
+        name, number = names[value], label_codes.get((value,), UNLABELLED)
+        if is_unlabelled(name) and number == UNLABELLED:
+            stated[value,] = UNLABELLED
+        elif number != UNLABELLED and name.strip().casefold() != class_names[number].strip().casefold():
+            raise InputError(
+                f"{file.path} calls {value} {name!r} but the data set {class_names[number]!r}",
+                f"set unlabelled to {value} in the .yaml and give each class its value"
+                if is_unlabelled(name)
+                else "list the classes in the order of the file, or give each its value",
+            )
+    return stated
 
 
 def palette_of(path: Path) -> tuple[tuple[int, ...], ...] | None:
     """The palette of a label map; None where it has none, or cannot be read."""
+    if path.suffix.lower() != ".png":  # the only format that has some
+        return None
     try:
         palette = open_arrays(path).metadata.get("palette")
     except InputError:  # reported where the map is needed
@@ -108,7 +199,8 @@ def classes_of(
         raise InputError(
             f"{path} holds the unknown {CODE_NAMES[channels]} {code} at row {row + origin[0]}, column "
             f"{column + origin[1]}{others}{count}",
-            "correct the map or its classes",
+            "correct the map or its classes"
+            + (", or set unlabelled to it in the .yaml if it marks an unknown class" if channels == 1 else ""),
         )
     return np.array(list(known.values()), dtype=np.int64)[nearest]
 

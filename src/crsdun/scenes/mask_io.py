@@ -10,8 +10,9 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.optics.masks import RandomMask
-from crsdun.scenes.array_roles import bands_first, find_array, grey, with_axes
+from crsdun.scenes.array_roles import bands_first, find_array, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays
+from crsdun.scenes.formats.pictures import grey
 
 # The noise of a calibration may exceed an open pixel by this much.
 ABOVE_ONE = 1.05
@@ -35,7 +36,14 @@ def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomM
 
 
 def read_mask(path: str | Path, key: str | None = None, axes: str | None = None) -> np.ndarray:
-    """A coded aperture from any file that ``read_arrays`` reads.
+    """The mask alone of ``read_mask_and_scale``."""
+    return read_mask_and_scale(path, key, axes)[0]
+
+
+def read_mask_and_scale(
+    path: str | Path, key: str | None = None, axes: str | None = None
+) -> tuple[np.ndarray, float]:
+    """A coded aperture from any file that ``read_arrays`` reads, and what its numbers were divided by.
 
     Args:
         key: name of the mask in its file; None takes the one with a known name, or the only candidate.
@@ -48,17 +56,16 @@ def read_mask(path: str | Path, key: str | None = None, axes: str | None = None)
         InputError: the file cannot be read, does not reveal which array is the mask, or is a colour picture.
     """
     file = with_axes(grey(read_arrays(path)), axes)
-    _, mask = find_array(file, "mask", key)
-    return transmission(mask, file, file.wavelengths)[0]
+    name, _ = find_array(file, "mask", key)
+    return transmission(name, file, file.wavelengths)
 
 
-def transmission(
-    stored: np.ndarray, file: ArrayFile, wavelengths: Sequence[float] | None
-) -> tuple[np.ndarray, float]:
-    """The numbers that ``file`` stores for a mask as transmissions, and what they were divided by.
+def transmission(name: str, file: ArrayFile, wavelengths: Sequence[float] | None) -> tuple[np.ndarray, float]:
+    """The numbers that ``file`` stores for the mask ``name`` as transmissions, and what they were divided by.
 
-    The values decide it, not their type: nothing above 1 is a transmission already; two values, 0 and v, are closed
-    and open; whole numbers fill the smallest range of 2, 4, 8, 10, 12, 14 or 16 bits that holds them.
+    First the encoding that the file states is applied. Then the values decide, not their type: nothing above 1 is a
+    transmission already; two values, 0 and v, are closed and open; whole numbers fill the smallest range of 2, 4, 8,
+    10, 12, 14 or 16 bits that holds them.
 
     Returns:
         (H,W) or (C,H,W) float32.
@@ -66,9 +73,10 @@ def transmission(
     Raises:
         InputError: there are other numbers above 1, or the bands of a 3-D mask cannot be found.
     """
+    _, stored = find_array(file, "mask", name)
     if stored.ndim == 3:
         stored = bands_first(stored, file, wavelengths)
-    values = np.ascontiguousarray(stored, dtype=np.float32) / np.float32(file.metadata.get("scale", 1))
+    values = np.ascontiguousarray(file.encoding(name).decode(stored), dtype=np.float32)
     high = float(values.max())
     if not high > ABOVE_ONE:  # NaN is for the camera to refuse
         return values, 1.0

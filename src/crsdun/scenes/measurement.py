@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import find_array, grey, role_by_name
-from crsdun.scenes.formats import read_arrays, write_arrays
+from crsdun.scenes.array_roles import (
+    STACK_AXES,
+    find_exposures,
+    frames_first,
+    is_called_measurement,
+    role_by_name,
+    with_axes,
+)
+from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_arrays
+from crsdun.scenes.formats.pictures import grey
 from crsdun.scenes.mask_io import transmission
+
+# In a provenance: what the numbers of the mask were divided by.
+MASK_DIVISOR = "mask_divided_by"
 
 
 @dataclass(frozen=True)
@@ -27,9 +39,11 @@ class Measurement:
         step: dispersion in pixels per band; None where unknown.
         name: what to call the measurement in tables and pictures.
         provenance: where the measurement came from and what was done to it.
+        valid: (H,Wm) bool, which pixels received all of the scene's light; the others lack that of voxels without
+            data, which a simulation takes for black. None where all did.
 
     Raises:
-        InputError: the frame is not 2-D, or holds NaN or infinity.
+        InputError: the frame is not 2-D, or holds NaN or infinity, or ``valid`` has another shape.
     """
 
     frame: np.ndarray
@@ -38,6 +52,7 @@ class Measurement:
     step: float | None = None
     name: str = "measurement"
     provenance: dict[str, Any] = field(default_factory=dict)
+    valid: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 2 or 0 in self.frame.shape:
@@ -56,46 +71,169 @@ class Measurement:
             object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
         if self.mask is not None:
             object.__setattr__(self, "mask", np.ascontiguousarray(self.mask, dtype=np.float32))
+        if self.valid is not None:
+            if self.valid.shape != self.frame.shape:
+                raise InputError(
+                    f"the map of valid pixels of {self.name!r} has shape {self.valid.shape}, its frame "
+                    f"{self.frame.shape}",
+                    "give both the same size",
+                )
+            object.__setattr__(self, "valid", np.ascontiguousarray(self.valid, dtype=bool))
+
+    @property
+    def incomplete(self) -> int:
+        """The number of pixels that lack light of voxels without data."""
+        return 0 if self.valid is None else self.valid.size - int(self.valid.sum())
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """The exposures in one file, each read when it is asked for.
+
+    Attributes:
+        file: that holds them.
+        array: name of the exposure, or of the stack of exposures.
+        frames: (T,H,Wm) as stored; of .npy, ENVI, HDF5 and .mat v7.3 they are still in the file.
+        wavelengths, mask: as of each ``Measurement``.
+        mask_divisor: what the numbers of the mask were divided by.
+        doubtful: whether they may as well be the bands of a cube.
+    """
+
+    file: ArrayFile
+    array: str
+    frames: Any
+    wavelengths: tuple[float, ...] | None
+    mask: np.ndarray | None
+    mask_divisor: float
+    doubtful: bool
+
+    @property
+    def step(self) -> float | None:
+        """Dispersion in pixels per band; None where unknown."""
+        return self.file.metadata.get("step")
+
+    def __len__(self) -> int:
+        return self.frames.shape[0]
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Measurement:
+        """
+        Raises:
+            InputError: the frame is too large, or holds NaN or infinity.
+        """
+        file, count = self.file, len(self)
+        index = range(count)[index]
+        stored = self.frames[index : index + 1, :, :]
+        check_budget(stored.size * stored.dtype.itemsize, f"a frame of {file.path}")
+        frame = file.encoding(self.array).decode(np.array(stored[0], stored.dtype.newbyteorder("=")))
+        origin = {"file": file.path.name, "format": file.format, "array": self.array}
+        provenance = {**file.metadata.get("provenance", origin), **file.encoding(self.array).summary()}
+        provenance.pop(MASK_DIVISOR, None)  # an earlier reading; our own files hold transmissions
+        if self.mask_divisor != 1:
+            provenance[MASK_DIVISOR] = self.mask_divisor
+        if count > 1:
+            provenance |= {"frame": index + 1, "frames": count}
+        return Measurement(
+            frame,
+            wavelengths=self.wavelengths,
+            mask=self.mask,
+            step=self.step,
+            name=self.name_of(index, file.metadata.get("name", file.path.stem)),
+            provenance=provenance,
+            valid=next((each for name, each in file.arrays.items() if _is_validity(name, each, frame)), None),
+        )
+
+    def name_of(self, index: int, name: str) -> str:
+        """What to call an exposure of a file called ``name``: as the file, with the number from 1 in a stack."""
+        return name if len(self) == 1 else f"{name}_{index + 1:0{len(str(len(self)))}d}"
+
+    def one(self, number: int | None = None) -> Measurement:
+        """The exposure with this number from 1; None takes the only one.
+
+        Raises:
+            InputError: there are several and none is named, or there is none with this number.
+        """
+        if self.doubtful:
+            raise self.as_cube()
+        count = len(self)
+        if number is None and count > 1:
+            raise InputError(f"{self.file.path} holds {count} exposures", f"choose one of 1 to {count} with <frame>")
+        if number is not None and not 1 <= number <= count:
+            raise InputError(
+                f"{self.file.path} has no frame {number}", f"expected 1 to {count}" if count > 1 else "omit <frame>"
+            )
+        return self[0 if number is None else number - 1]
+
+    def as_cube(self) -> InputError:
+        """The error where these are probably no exposures."""
+        count, rows, columns = self.frames.shape
+        shape = self.file.arrays[self.array].shape
+        axes = "thw" if shape[0] == count else "hwt"
+        return InputError(
+            f"{self.file.path} holds no measurement (height, width) but {self.array} {shape}; it looks like a cube",
+            f"crsdun simulate makes a measurement of it; if these are {count} exposures of {rows}×{columns}, set "
+            f"<axes> to {axes}",
+        )
+
+
+def open_exposures(
+    path: str | Path,
+    key: str | None = None,
+    wavelengths: Sequence[float] | None = None,
+    mask_size: tuple[int, ...] | None = None,
+    axes: str | None = None,
+) -> Exposures:
+    """The exposures in any file that ``read_arrays`` reads, with the mask and the camera that our files keep.
+
+    Gains, offsets and no-data values that the file states are applied; the provenance records them.
+
+    Args:
+        key: name of the frame or stack; None takes the one with a known name (meas_real, meas, y …), or the only one.
+        wavelengths: of the camera's bands in nm, None takes those in the file.
+        mask_size: (H,W) of the mask; None takes that in the file.
+        axes: of a stack, "thw" or "hwt"; None finds out (``frames_first``).
+
+    Raises:
+        InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture.
+    """
+    file = grey(open_arrays(path))
+    name, stored = find_exposures(file, key)
+    wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
+    mask, divisor = None, 1.0
+    masks = [other for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask"]
+    if masks:
+        mask, divisor = transmission(masks[0], in_memory(file, masks[:1]), wavelengths)
+        mask_size = mask_size or mask.shape[-2:]
+    doubtful = stored.ndim == 3 and axes is None and not is_called_measurement(name)
+    if stored.ndim == 3:
+        stored = frames_first(stored, with_axes(file, axes, STACK_AXES), mask_size)
+    else:
+        stored = stored[None]
+    return Exposures(file, name, stored, wavelengths, mask, divisor, doubtful)
 
 
 def read_measurement(
     path: str | Path, key: str | None = None, wavelengths: Sequence[float] | None = None
 ) -> Measurement:
-    """A measurement from any file that ``read_arrays`` reads, with the mask and the camera that our files keep.
-
-    Args:
-        key: name of the frame; None takes the one with a known name (meas_real, meas, y …), or the only 2-D array.
-        wavelengths: of the camera's bands in nm, None takes those in the file.
+    """The measurement in a file, see ``open_exposures``.
 
     Raises:
-        InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture,
-            or holds NaN or infinity.
+        InputError: as there, or the file holds several, or NaN or infinity.
     """
-    file = grey(read_arrays(path))
-    name, frame = find_array(file, "measurement", key)
-    wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
-    others = (array for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask")
-    mask = next(others, None)
-    provenance = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
-    if mask is not None:
-        mask, divisor = transmission(mask, file, wavelengths)
-        if divisor != 1:
-            provenance = {**provenance, "mask_divided_by": divisor}
-    return Measurement(
-        frame,
-        wavelengths=wavelengths,
-        mask=mask,
-        step=file.metadata.get("step"),
-        name=file.metadata.get("name", file.path.stem),
-        provenance=provenance,
-    )
+    return open_exposures(path, key, wavelengths).one()
+
+
+def _is_validity(name: str, array: np.ndarray, frame: np.ndarray) -> bool:
+    return role_by_name(name, array) == "valid pixels" and array.shape == frame.shape
 
 
 def write_measurement(measurement: Measurement, path: str | Path, overwrite: bool = False) -> None:
     """Write a measurement in the format of the suffix; ``read_measurement`` returns it.
 
-    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr leave out the mask, .npy
-    everything but the frame.
+    .npz, .mat, .h5 and .tif hold everything. .png (counts of uint8 or uint16) and .hdr leave out the mask and
+    the map of valid pixels, .npy everything but the frame.
 
     Raises:
         InputError: the suffix is unknown, the frame for a .png is not uint8 or uint16, the file exists, or the disk
@@ -104,6 +242,8 @@ def write_measurement(measurement: Measurement, path: str | Path, overwrite: boo
     arrays = {"measurement": measurement.frame}
     if measurement.mask is not None:
         arrays["mask"] = measurement.mask
+    if measurement.valid is not None:
+        arrays["valid"] = measurement.valid.astype(np.uint8)
     metadata = {
         "name": measurement.name,
         "provenance": measurement.provenance,

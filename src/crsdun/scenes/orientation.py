@@ -27,7 +27,7 @@ def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]
     """How much more a picture changes between neighbouring pixels of different classes than between any neighbours.
 
     Args:
-        picture: (H,W), such as the mean over the bands.
+        picture: (H,W), such as the mean over the bands; steps from and to NaN do not count.
         classes: (H,W) integers.
 
     Returns:
@@ -42,8 +42,9 @@ def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]
         if turned.shape != classes.shape:
             continue
         steps = [np.abs(np.diff(turned, axis=axis)) for axis in (0, 1)]
-        over = np.concatenate([step[border] for step, border in zip(steps, borders, strict=True)])
-        everywhere = np.concatenate([step.ravel() for step in steps])
+        known = [~np.isnan(step) for step in steps]
+        over = np.concatenate([s[border & k] for s, border, k in zip(steps, borders, known, strict=True)])
+        everywhere = np.concatenate([step[k] for step, k in zip(steps, known, strict=True)])
         if over.size and everywhere.any():
             contrasts[name] = float(over.mean() / everywhere.mean())
     return contrasts

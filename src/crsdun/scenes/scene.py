@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.errors import InputError
 
 UNLABELLED = -1
+# A scene that lacks a larger share of its voxels is not compared: what is left would no longer be that scene.
+MOST_MISSING = 0.5
 
 
 def window(name: str, size: tuple[int, int], top: int, left: int, height: int, width: int) -> tuple[slice, slice]:
@@ -32,15 +36,17 @@ class Scene:
     """What every loader returns and every writer takes.
 
     Attributes:
-        cube: (C,H,W) float32, reflectance or radiance, usually 0..1.
+        cube: (C,H,W) float32, reflectance or radiance, usually 0..1; NaN where there is no data.
         wavelengths: centre of each band in nm, ascending, length C; None where unknown.
-        classes: (H,W) integer class of each pixel, 0..N−1, ``UNLABELLED`` (−1) where unknown; or None.
+        classes: (H,W) integer class of each pixel, 0..N−1, ``UNLABELLED`` (−1) where unknown, as it is where no band
+            holds data; or None.
         class_names: name of each class, length N; or None.
         name: what to call the scene in tables and pictures.
         provenance: where the scene came from and what was done to it (file, source, licence, resampling …).
+        valid: (C,H,W) bool, where the cube holds data; None where it does everywhere.
 
     Raises:
-        InputError: shapes or lengths disagree, or the cube holds NaN or infinity.
+        InputError: shapes or lengths disagree, or the cube holds infinite values.
     """
 
     cube: np.ndarray
@@ -49,15 +55,21 @@ class Scene:
     class_names: tuple[str, ...] | None = None
     name: str = "scene"
     provenance: dict[str, Any] = field(default_factory=dict)
+    valid: np.ndarray | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.cube.ndim != 3 or 0 in self.cube.shape:
             raise InputError(f"a cube has the shape (bands, height, width), not {self.cube.shape}")
         # A read-only memory map is copied here: tensors share memory with the arrays they are made of.
         object.__setattr__(self, "cube", np.require(self.cube, np.float32, ["C", "W", "E"]))
-        if not np.isfinite(self.cube).all():
-            count = int((~np.isfinite(self.cube)).sum())
-            raise InputError(f"the cube of {self.name!r} holds {count} NaN or infinite values", "replace them first")
+        finite = np.isfinite(self.cube)
+        object.__setattr__(self, "valid", None if finite.all() else finite)
+        infinite = self.missing - int(np.isnan(self.cube).sum()) if self.missing else 0
+        if infinite:
+            raise InputError(
+                f"the cube of {self.name!r} holds {infinite} infinite value{'s' if infinite > 1 else ''}",
+                "put NaN where there is no data",
+            )
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", tuple(float(value) for value in self.wavelengths))
             if len(self.wavelengths) != self.bands:
@@ -76,6 +88,33 @@ class Scene:
                 )
             if not np.issubdtype(self.classes.dtype, np.integer):
                 raise InputError(f"a class map holds integers, not {self.classes.dtype}")
+            if self.valid is not None:
+                empty = ~self.valid.any(axis=0)
+                object.__setattr__(self, "classes", np.where(empty, UNLABELLED, self.classes.astype(np.int64)))
+
+    @property
+    def missing(self) -> int:
+        """The number of voxels without data."""
+        return 0 if self.valid is None else self.valid.size - int(self.valid.sum())
+
+    def check_data(self) -> None:
+        """Raise an InputError if so much is missing that the rest no longer stands for the scene.
+
+        That is a whole band, or more than half of the voxels (``MOST_MISSING``).
+        """
+        if self.valid is None:
+            return
+        empty = np.flatnonzero(~self.valid.reshape(self.bands, -1).any(axis=1))
+        if 0 < len(empty) < self.bands:
+            known = self.wavelengths
+            first = f"band {empty[0] + 1}" if known is None else f"the band at {known[empty[0]]:g} nm"
+            more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+            raise InputError(
+                f"in {self.name!r} {first}{more} holds no data anywhere", "take such bands out of the file"
+            )
+        share = self.missing / self.valid.size
+        if share > MOST_MISSING:
+            raise InputError(f"{share:.0%} of {self.name!r} holds no data", "crop it to the part that does")
 
     @property
     def bands(self) -> int:
@@ -85,23 +124,37 @@ class Scene:
     def resampled(self, wavelengths: tuple[float, ...]) -> Scene:
         """The same scene on other bands (nm), by linear interpolation of each pixel's spectrum.
 
+        A band between two others holds no data where one of them does not.
+
         Raises:
-            InputError: the scene has no wavelengths, or a requested band lies outside them.
+            InputError: the scene has no wavelengths, a requested band lies outside them, or so many bands need more
+                memory than the budget.
         """
         if self.wavelengths is None:
-            raise InputError(f"{self.name!r} has no wavelengths, so it cannot be resampled", "give them first")
+            raise InputError(
+                f"{self.name!r} has no wavelengths, so it cannot be resampled",
+                f"give them with <wavelengths>, such as 400-700:{self.bands}",
+            )
         known, wanted = np.asarray(self.wavelengths), np.asarray(wavelengths, dtype=np.float64)
         if wanted.min() < known[0] - 1 or wanted.max() > known[-1] + 1:
             raise InputError(
                 f"{self.name!r} covers {known[0]:g}–{known[-1]:g} nm, not {wanted.min():g}–{wanted.max():g} nm",
                 "choose bands inside that range",
             )
+        check_budget(
+            4 * len(wanted) * math.prod(self.cube.shape[1:]),
+            f"{self.name!r} on {len(wanted)} bands",
+            "take fewer bands",
+        )
         if len(known) == 1:
             return replace(self, cube=np.repeat(self.cube, len(wanted), axis=0), wavelengths=tuple(wanted))
         right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)
         weight = np.clip((wanted - known[right - 1]) / (known[right] - known[right - 1]), 0, 1)
         weight = weight.astype(np.float32)[:, None, None]
-        cube = self.cube[right - 1] * (1 - weight) + self.cube[right] * weight
+        below, above = self.cube[right - 1] * (1 - weight), self.cube[right] * weight
+        if self.valid is not None:  # a neighbour without weight need not have data
+            below, above = np.where(weight == 1, 0, below), np.where(weight == 0, 0, above)
+        cube = below + above
         provenance = {**self.provenance, "resampled_from_nm": [float(known[0]), float(known[-1]), len(known)]}
         return replace(self, cube=cube, wavelengths=tuple(float(value) for value in wanted), provenance=provenance)
 

@@ -11,8 +11,8 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
-from crsdun.scenes.formats.encoding import Encoding
-from crsdun.scenes.scene import Scene
+from crsdun.scenes.labels import Legend, read_legend
+from crsdun.scenes.scene import UNLABELLED, Scene
 
 
 def read_scene(
@@ -23,12 +23,14 @@ def read_scene(
     classes_key: str | None = None,
     axes: str | None = None,
     divisor: float | None = None,
+    unlabelled: int | None = None,
 ) -> Scene:
     """A scene from any file that ``read_arrays`` reads.
 
     The bands may be the last axis, as in nearly all files of the field, or the first (see ``bands_first``).
     Gains and offsets that the file states are applied, 8- and 16-bit integers without them divided by the largest
     value of their type, bands marked bad left out, and the bands sorted by wavelength; the provenance records it.
+    Voxels without data, as the file states, or NaN, are NaN in the scene.
 
     Args:
         key: name of the cube; None takes the only 3-D array or the one with a known name (img_expand, cube …).
@@ -37,15 +39,17 @@ def read_scene(
         classes_key: name of the class map in its file.
         axes: of the stored cube, such as "hwc"; None finds out.
         divisor: what stored numbers are divided by, instead of what the file states or their type suggests.
+        unlabelled: label of pixels whose class is unknown; they become −1, as do those of a class that the file calls
+            so (``labels.read_legend``). None where there are no others.
 
     Raises:
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
-            its scale; or a part of the cube holds no data.
+            its scale; or too much of the cube holds no data (``Scene.check_data``).
     """
     file = with_axes(read_arrays(path), axes)
     name, stored = find_array(file, "cube", key)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
-    encoding = file.encodings.get(name, Encoding())
+    encoding = file.encoding(name)
     stored = bands_first(stored, file, known)
     cube, scale = unit_range(stored, file, name, divisor)
     bands: list[int] | slice = slice(None)
@@ -60,11 +64,6 @@ def read_scene(
     doubt = None if divisor else doubts(stored, file, name, bands)
     if doubt is not None:
         raise InputError(*doubt)
-    missing = int(np.isnan(cube).sum())
-    if missing and (encoding.no_data or "valid_range" in changes):
-        raise InputError(
-            f"{missing} of {cube.size} values in {file.path} are no data, as it states", "crop or fill them first"
-        )
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
         stored_order = known
         cube, known = ascending_bands(cube, known)
@@ -78,17 +77,23 @@ def read_scene(
         changes["classes"] = class_file.path.name
     elif "classes" in file.arrays and file.arrays["classes"].shape == cube.shape[1:]:
         class_map = _class_map(file, "classes")
-    class_names = class_file.metadata.get("class_names")
+    given = class_file.metadata.get("class_names")
+    legend = read_legend(given) if given else None
+    if class_map is not None:
+        class_map = class_map if unlabelled is None else np.where(class_map == unlabelled, UNLABELLED, class_map)
+        class_map = class_map if legend is None else _by_legend(class_map, legend, class_file)
 
     origin = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
-    return Scene(
+    scene = Scene(
         cube,
         wavelengths=known,
         classes=class_map,
-        class_names=class_names and tuple(class_names),
+        class_names=None if legend is None else legend.names,
         name=file.metadata.get("name", file.path.stem),
         provenance={**origin, **changes},
     )
+    scene.check_data()
+    return scene
 
 
 def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_version: str | None = None) -> None:
@@ -115,6 +120,18 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
         "wavelength_units": "Nanometers",
     }
     write_arrays(path, arrays, metadata, overwrite, mat_version)
+
+
+def _by_legend(labels: np.ndarray, legend: Legend, file: ArrayFile) -> np.ndarray:
+    """The classes of a map whose numbers count the names of its legend."""
+    if legend.numbers == tuple(range(len(legend.names))):
+        return labels
+    if labels.max() >= len(legend.numbers) or labels.min() < UNLABELLED:
+        raise InputError(
+            f"{file.path} holds labels of {labels.min()} to {labels.max()} but {len(legend.numbers)} class names",
+            "correct the one that is wrong",
+        )
+    return np.array([*legend.numbers, UNLABELLED])[labels]  # −1 takes the last
 
 
 def _class_map(file: ArrayFile, key: str | None) -> np.ndarray:

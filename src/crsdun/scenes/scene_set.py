@@ -32,9 +32,15 @@ class SceneSet(ABC):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Scene:
-        """A whole scene; its classes are ``UNLABELLED`` (−1) where unknown."""
+        """A whole scene; its classes are ``UNLABELLED`` (−1) where unknown.
+
+        Raises:
+            InputError: as ``crop`` and ``Scene.check_data``.
+        """
         height, width = self.size(index)
-        return self.crop(index, 0, 0, height, width)
+        scene = self.crop(index, 0, 0, height, width)
+        scene.check_data()
+        return scene
 
     @property
     @abstractmethod

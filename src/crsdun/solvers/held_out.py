@@ -44,7 +44,7 @@ class HeldOut:
             finds them from the residuals.
 
     Attributes:
-        held, used: the pixels held out, and the other valid ones, bool (H,Wm); all valid ones where there are too few.
+        held, used: the pixels held out, and the other valid ones, bool (H,Wm); where these are few, both are all.
         error: mean square residual of the pixels held out.
         noise: variance of the noise: pixels that are used are explained too well by about as much as the others are
             explained too badly, so it is the geometric mean of both residuals.

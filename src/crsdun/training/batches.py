@@ -36,7 +36,7 @@ class Batch:
     Attributes:
         step: counted from 0.
         names: of the scenes.
-        cube: x, (B,C,H,W).
+        cube: x, (B,C,H,W), NaN where there is no data.
         classes: (B,H,W) int64, ``IGNORED`` where unknown.
         measurement: y, (B,H,Wm).
         camera: that took them.

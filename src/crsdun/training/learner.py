@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from crsdun.methods import Method
 from crsdun.networks import Network, TwoStageNetwork
 from crsdun.optics import Estimate
+from crsdun.optics.exposure import fill_missing
 from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
-from crsdun.training.losses import CUBE_LOSSES, IGNORED, Balance, CubeErrors, stage_losses
+from crsdun.training.losses import CUBE_LOSSES, Balance, CubeErrors, Targets, known_counts, stage_losses
 from crsdun.training.phases import Phase, phases_of
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -31,12 +32,14 @@ class StepFigures:
         loss: that is minimised.
         mse, ce: of every stage that has them in this phase.
         gradient_norm: before clipping.
+        missing: voxels of the batch without data, which the loss leaves out.
     """
 
     loss: float
     mse: list[float]
     ce: list[float]
     gradient_norm: float
+    missing: int = 0
 
     @property
     def finite(self) -> bool:
@@ -99,7 +102,7 @@ class Learner:
         if phase.learns == "reconstruction":
             return system.reconstruction(batch.measurement, batch.camera)
         if phase.clean:
-            return Estimate([], system.segmenter(batch.cube).logits)
+            return Estimate([], system.segmenter(fill_missing(batch.cube)).logits)
         with torch.no_grad(), system.reconstruction.inference():  # a validation leaves every part in training
             cubes = system.reconstruction(batch.measurement, batch.camera).cubes
         return Estimate(cubes, system.segmenter(cubes[-1]).logits)
@@ -107,14 +110,14 @@ class Learner:
     def learn(self, batch: Batch) -> StepFigures:
         """Take one step. If its figures are not finite, nothing changes."""
         settings, processes = self.config.optimiser, self.processes
-        share = 1 / processes.count
-        labelled = processes.sum((batch.classes != IGNORED).sum())
+        labelled, missing = processes.sum(known_counts(batch.cube, batch.classes))
+        targets = Targets(batch.cube, batch.classes, labelled, int(missing), 1 / processes.count)
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
-            mse, ce = stage_losses(estimate, batch.cube, batch.classes, labelled, share)
-        errors = CubeErrors(estimate.cubes, batch.cube, mse, processes.sum(mse), share)
-        loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, share)
+            mse, ce = stage_losses(estimate, targets)
+        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share)
+        loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, targets.share)
 
         self.optimiser.zero_grad()
         loss.backward()
@@ -122,7 +125,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip or math.inf)
 
         total, *stages = processes.sum(torch.cat([loss[None], mse, ce]).detach()).tolist()
-        figures = StepFigures(total, stages[: len(mse)], stages[len(mse) :], norm.item())
+        figures = StepFigures(total, stages[: len(mse)], stages[len(mse) :], norm.item(), targets.missing)
         if figures.finite:
             for group in self.optimiser.param_groups:
                 group["lr"] = self.rate(batch.step)

@@ -136,6 +136,7 @@ class TrainingRun:
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
         self.figures: dict[str, float | None] = {}
         self.last_notice = time.monotonic()
+        self.said_missing = False
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
@@ -177,6 +178,7 @@ class TrainingRun:
                 if log and self.due(config.log_every):
                     log.step(self.row(figures, now - step_began))
                 self.show(figures.loss, (now - began) / (self.step - first))
+                self.say_missing(figures.missing, batch.cube.numel() * self.processes.count)
                 if self.due(config.validation.every):
                     self.validate(log)
                 entered = self.enter_next_phase()
@@ -294,6 +296,15 @@ class TrainingRun:
             minutes = math.ceil((self.config.steps - self.step) * seconds_each / 60)
             left = f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
             self.observer.notify(f"step {self.step} of {self.config.steps}, loss {loss:.4g}, {left} left")
+
+    def say_missing(self, missing: int, voxels: int) -> None:
+        """Notify once that scenes lack data."""
+        if missing and not self.said_missing:
+            self.said_missing = True
+            self.observer.notify(
+                f"step {self.step} of {self.config.steps}: {missing} of the {voxels} voxels of this batch hold no "
+                "data; losses and metrics leave such voxels out"
+            )
 
     def row(self, figures: StepFigures, seconds: float) -> dict[str, Any]:
         """A row of the log."""

@@ -11,7 +11,7 @@ Legend: B batch · C bands · N classes · K stages · H, W scene · x cube · �
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -51,37 +51,76 @@ def joint_loss(estimate: Estimate, cube: Tensor, classes: Tensor, loss: LossConf
 
     Args:
         estimate: of a network, all K stages.
-        cube: the true x, (B,C,H,W).
+        cube: the true x, (B,C,H,W), NaN where there is no data.
         classes: the true classes, (B,H,W) int64, 0..N−1 and ``IGNORED`` where unknown.
         loss: its terms and their weights; a learnt balance counts as the fixed one it starts from.
 
     Returns:
-        A scalar: MSE is the mean over all elements, CE the mean over all labelled pixels without class weights
-        (0 where no pixel is labelled).
+        A scalar: MSE is the mean over all elements with data, CE the mean over all labelled pixels without class
+        weights (0 where no pixel is labelled).
 
     Raises:
         InputError: there is no cube loss of that name.
     """
     loss = loss or LossConfig()
-    mse, ce = stage_losses(estimate, cube, classes)
-    errors = CubeErrors(estimate.cubes, cube, mse, mse)
+    targets = Targets.alone(cube, classes)
+    mse, ce = stage_losses(estimate, targets)
+    errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse)
     return Balance(replace(loss, balance="fixed"))(CUBE_LOSSES.find(loss.cube)(errors), ce)
 
 
-def stage_losses(
-    estimate: Estimate, cube: Tensor, classes: Tensor, labelled: Tensor | None = None, share: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """MSE(x_k, x) and CE(θ_k, class) of every stage that has them, (K,) at most; arguments as ``joint_loss``.
+@dataclass(frozen=True)
+class Targets:
+    """What the estimates of a batch are compared with, and how much of it is known.
+
+    Attributes:
+        cube, classes: as in ``joint_loss``, of the samples of this process.
+        labelled: number of labelled pixels, a scalar; of the whole batch where several processes share it.
+        missing: number of voxels without data, of the whole batch as well.
+        share: of the batch that this process holds.
+    """
+
+    cube: Tensor
+    classes: Tensor
+    labelled: Tensor
+    missing: int
+    share: float = 1.0
+
+    @classmethod
+    def alone(cls, cube: Tensor, classes: Tensor) -> Targets:
+        """Of a batch that no other process shares."""
+        labelled, missing = known_counts(cube, classes)
+        return cls(cube, classes, labelled, int(missing))
+
+    @property
+    def weight(self) -> float:
+        """Of a mean over all elements, to make it one over those with data; 1 where all have."""
+        elements = self.cube.numel() / self.share
+        return elements / max(elements - self.missing, 1)
+
+    def compared(self, cubes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Estimated cubes and the true one, (B,C,H,W) each; both are 0 where there is no data."""
+        if not self.missing:
+            return list(cubes), self.cube
+        missing = self.cube.isnan()
+        return [x.masked_fill(missing, 0) for x in cubes], self.cube.masked_fill(missing, 0)
+
+
+def known_counts(cube: Tensor, classes: Tensor) -> Tensor:
+    """The number of labelled pixels of a batch and of its voxels without data, (2,) int64."""
+    return torch.stack([(classes != IGNORED).sum(), cube.isnan().sum()])
+
+
+def stage_losses(estimate: Estimate, targets: Targets) -> tuple[Tensor, Tensor]:
+    """MSE(x_k, x) and CE(θ_k, class) of every stage that has them, (K,) at most.
 
     A reconstruction network has no class maps; a two-stage system has one, of its last cube.
-    Where several processes share a batch, each passes the number of labelled pixels of the whole batch and its own
-    share of the elements: the losses of all processes then add up to those of the batch.
+    Where several processes share a batch, the losses of all add up to those of the batch.
     """
-    if labelled is None:
-        labelled = (classes != IGNORED).sum()
-    mse = [share * F.mse_loss(x, cube) for x in estimate.cubes]
+    cubes, cube = targets.compared(estimate.cubes)
+    mse = [targets.share * targets.weight * F.mse_loss(x, cube) for x in cubes]
     ce = [
-        F.cross_entropy(theta, classes, ignore_index=IGNORED, reduction="sum") / labelled.clamp(min=1)
+        F.cross_entropy(theta, targets.classes, ignore_index=IGNORED, reduction="sum") / targets.labelled.clamp(min=1)
         for theta in estimate.logits
     ]
     none = cube.new_zeros(0)
@@ -94,7 +133,7 @@ class CubeErrors:
 
     Attributes:
         cubes: estimates of the samples of this process, (B,C,H,W) each.
-        truth: the true cubes, (B,C,H,W).
+        truth: the true cubes, (B,C,H,W). Estimates and truth are 0 where there is no data.
         mse: this process's share of the MSE of each stage, (K,).
         whole_mse: the MSE over the whole batch, (K,), without gradient.
         share: of the batch that this process holds; what a loss returns must add up over the processes.

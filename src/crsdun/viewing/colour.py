@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 VISIBLE = (360.0, 780.0)  # nm
 BRIGHT_PERCENTILE = 99.5
 STRETCH_PERCENTILES = (1.0, 99.0)
+NO_DATA = 128  # red, green and blue of pixels without data: a neutral grey
 
 
 def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
     """The best picture of a scene that its bands allow, and a line that says what it shows.
 
     True colour where there are bands at the blue end (≤ 500 nm), at the red end (600–780 nm) and at least three
-    visible ones; otherwise, or where the wavelengths are unknown, three evenly spaced bands in false colour.
+    visible ones; otherwise, or where the wavelengths are unknown, three evenly spaced bands in false colour. As in
+    all pictures, pixels without data in a band that is shown are grey (``NO_DATA``).
 
     Args:
         scene: to show.
@@ -84,13 +86,15 @@ def cube_to_srgb(
         (H, W, 3) uint8.
 
     Raises:
-        InputError: no band is visible, counts disagree, the cube holds NaN, or the illuminant is unknown.
+        InputError: no band is visible, counts disagree, the cube holds infinite values, or the illuminant is unknown.
     """
     light = _linear_rgb(cube, wavelengths, illuminant)
     if exposure is None:
         exposure = _expose(light) if normalise else 1.0
     # Looks up the light at which each of the 255 steps begins: the same as encoding every pixel, and much faster.
-    return np.searchsorted(_srgb_steps(), light * np.float32(exposure), side="right").astype(np.uint8)
+    image = np.searchsorted(_srgb_steps(), light * np.float32(exposure), side="right").astype(np.uint8)
+    image[np.isnan(light).any(-1)] = NO_DATA
+    return image
 
 
 def auto_exposure(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str = "D65") -> float:
@@ -114,7 +118,7 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
         (H, W, 3) uint8.
 
     Raises:
-        InputError: not three bands of this cube, or the cube holds NaN.
+        InputError: not three bands of this cube, or the cube holds infinite values.
     """
     check_cube(cube)
     if len(bands) != 3 or not all(0 <= band < len(cube) for band in bands):
@@ -122,7 +126,9 @@ def false_colour(cube: np.ndarray, bands: Sequence[int], like: np.ndarray | None
             f"false colour needs three bands of 0..{len(cube) - 1} as red, green and blue, not {tuple(bands)}"
         )
     reference = cube if like is None else like
-    return np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
+    image = np.stack([_stretch(cube[band], reference[band]) for band in bands], axis=-1)
+    image[np.isnan(cube[list(bands)]).any(0)] = NO_DATA
+    return image
 
 
 def spread_bands(count: int) -> tuple[int, int, int]:
@@ -225,7 +231,9 @@ def _linear_rgb(cube: np.ndarray, wavelengths: Sequence[float], illuminant: str)
 
 
 def _expose(light: np.ndarray) -> float:
-    brightest = light.max(-1)
+    brightest = with_data(light.max(-1))
+    if not brightest.size:
+        return 1.0
     # "lower" leaves out a single hot pixel even of a very small picture.
     level = np.percentile(brightest, BRIGHT_PERCENTILE, method="lower")
     if level <= 0:
@@ -239,7 +247,13 @@ def _reaches_across_the_visible(wavelengths: Sequence[float]) -> bool:
 
 
 def _stretch(band: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """(H, W) of any scale as uint8, over the percentiles of ``like``; flat light is mid grey, no light black."""
+    """(H, W) of any scale as uint8, over the percentiles of ``like``; flat light is mid grey, no light black.
+
+    What stands where there is no data is up to the caller.
+    """
+    band, like = np.nan_to_num(band), with_data(like)
+    if not like.size:
+        return np.zeros(band.shape, np.uint8)
     low, high = np.percentile(like, STRETCH_PERCENTILES)
     if high <= low:
         low, high = float(like.min()), float(like.max())
@@ -248,13 +262,17 @@ def _stretch(band: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip((band - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
+def with_data(values: np.ndarray) -> np.ndarray:
+    """All values but NaN, in one row; as they are where there is none."""
+    missing = np.isnan(values)
+    return values[~missing] if missing.any() else values
+
+
 def check_cube(cube: np.ndarray, wavelengths: Sequence[float] | None = None) -> None:
-    """Raise an InputError unless this is a finite cube (C,H,W), with as many wavelengths as bands if any."""
+    """Raise an InputError unless this is a cube (C,H,W) without infinite values, with a wavelength for each band."""
     if cube.ndim != 3 or 0 in cube.shape:
         raise InputError(f"a cube has the shape (bands, height, width), not {cube.shape}")
-    if not np.isfinite(cube).all():
-        raise InputError(
-            f"the cube holds {int((~np.isfinite(cube)).sum())} NaN or infinite values", "replace them first"
-        )
+    if np.isinf(cube).any():
+        raise InputError(f"the cube holds {int(np.isinf(cube).sum())} infinite values", "replace them first")
     if wavelengths is not None and len(wavelengths) != len(cube):
         raise InputError(f"the cube has {len(cube)} bands but {len(wavelengths)} wavelengths", "give one for each")

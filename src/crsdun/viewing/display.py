@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crsdun.viewing.colour import wavelength_to_rgb
+from crsdun.viewing.colour import NO_DATA, wavelength_to_rgb, with_data
 
 COLOUR_MAP = "magma"  # of maps, from dark to bright; told apart by colour-blind eyes
 GAMMA = 1.6  # of single bands, which would be too dark on a linear scale
@@ -14,20 +14,29 @@ HIGH_PERCENTILE = 99.8  # so that a few extreme pixels do not decide on the scal
 
 
 def upper_limit(values: np.ndarray) -> float:
-    """The value from which on a band is white and a map has its last colour: the 99.8th percentile."""
-    return float(np.percentile(values, HIGH_PERCENTILE))
+    """The value from which on a band is white and a map has its last colour: the 99.8th percentile of all but NaN."""
+    known = with_data(values)
+    return float(np.percentile(known, HIGH_PERCENTILE)) if known.size else 1.0
 
 
 def error_map(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """RMSE over bands of two cubes (C,H,W), (H,W)."""
-    error: np.ndarray = np.sqrt(np.square(estimate - truth).mean(0))
-    return error
+    """RMSE over bands of two cubes (C,H,W), (H,W); over those where both hold data, NaN where there are none."""
+    squares = np.square(estimate - truth)
+    missing = np.isnan(squares)
+    if not missing.any():
+        error: np.ndarray = np.sqrt(squares.mean(0))
+        return error
+    counts = (~missing).sum(0)
+    return np.sqrt(np.where(counts > 0, np.nansum(squares, 0) / np.maximum(counts, 1), np.nan)).astype(squares.dtype)
 
 
 def band_picture(band: np.ndarray, white: float, black: float = 0.0, tint: np.ndarray | None = None) -> np.ndarray:
     """A band (H,W) between two of its values, as a picture (H,W) uint8, or (H,W,3) in the colour ``tint`` (0..1)."""
-    level = np.clip((band - black) / (white - black if white > black else 1), 0, 1) ** (1 / GAMMA)
-    return np.rint(255 * (level if tint is None else level[..., None] * tint)).astype(np.uint8)
+    missing = np.isnan(band)
+    level = np.clip((np.nan_to_num(band) - black) / (white - black if white > black else 1), 0, 1) ** (1 / GAMMA)
+    image = np.rint(255 * (level if tint is None else level[..., None] * tint)).astype(np.uint8)
+    image[missing] = NO_DATA
+    return image
 
 
 def band_tint(wavelengths: Sequence[float] | None, band: int) -> np.ndarray:

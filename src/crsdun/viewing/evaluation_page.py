@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, Evaluation, compare, read_evaluation
+from crsdun.evaluation.evaluator import ClassRow, SceneRow, by_psnr, figure_of
 from crsdun.evaluation.metrics import authenticity_pairs
 from crsdun.evaluation.tables import FILE, caption, shown
 from crsdun.training.run_log import RECORD as RUN
@@ -213,7 +214,7 @@ def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> Eval
     for number, figures in enumerate(evaluation.stages, start=1):
         cells = [FIGURES[name].number(figures.get(name)) for name in names]
         stages.append(Row("answer" if number == last else f"stage {number}", cells))
-    order = sorted(evaluation.scenes, key=lambda row: row["psnr_db"], reverse=True)
+    order = [evaluation.scenes[place] for place in reversed(by_psnr(evaluation.scenes))]
     columns = [name for name in FIGURES if any(name in row for row in order)]
     few = len(order) <= 2 * EXTREMES
     return EvaluationReport(
@@ -233,10 +234,10 @@ def _evaluation_report(folder: Path, title: str, evaluation: Evaluation) -> Eval
     )
 
 
-def _scene_table(scenes: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+def _scene_table(scenes: Sequence[SceneRow], columns: Sequence[str]) -> Table:
     rows = []
     for scene in scenes:
-        cells = [FIGURES[name].number(scene.get(name)) for name in columns]
+        cells = [FIGURES[name].number(figure_of(scene, name)) for name in columns]
         rows.append(Row(scene["name"], [*cells, f"{100 * scene['data_residual']:.2f}", f"{scene['seconds']:.2f}"]))
     return Table(["scene", *(FIGURES[name].label for name in columns), "data residual (%)", "seconds"], rows)
 
@@ -244,7 +245,7 @@ def _scene_table(scenes: Sequence[dict[str, Any]], columns: Sequence[str]) -> Ta
 def _class_table(evaluation: Evaluation) -> Table:
     rows = []
     for row in evaluation.classes:
-        scores = [_percentage(row[name] if row["pixels"] else None) for name in CLASS_SCORES]
+        scores = [_percentage(figure_of(row, name) if row["pixels"] else None) for name in CLASS_SCORES]
         rows.append(Row(row["name"], [f"{int(row['pixels']):,}", *scores], _colour(row)))
     return Table(["class", "pixels", *(f"{label} (%)" for label in CLASS_SCORES.values())], rows)
 
@@ -253,7 +254,7 @@ def _percentage(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
-def _colour(row: dict[str, Any]) -> str:
+def _colour(row: ClassRow) -> str:
     return css_colour(class_colours(row["class"] + 1)[-1])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from crsdun.errors import InputError
-from crsdun.viewing.colour import check_cube
+from crsdun.viewing.colour import check_cube, with_data
 from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.sheet import STYLE, Sheet, fit_box, is_map, number_badge, resize, shorten, text_width
@@ -76,7 +76,7 @@ def band_sheet(
         2 * margin + columns * (width + gap) - gap, 2 * margin + rows * (height + header + gap) - gap, dark=True
     )
     white = upper_limit(cube[bands])
-    black = min(float(np.percentile(cube[bands], 0.5)), white / 4)  # an evenly bright cube stays bright
+    black = min(float(np.nanpercentile(cube[bands], 0.5)), white / 4)  # an evenly bright cube stays bright
     for place, band in enumerate(bands):
         row, column = divmod(place, columns)
         left, top = margin + column * (width + gap), margin + row * (height + header + gap)
@@ -197,10 +197,11 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
             raise InputError(
                 f"the panel {panel.title!r} has shape {panel.image.shape}", "expected (H,W), (H,W,3) or (H,W,4)"
             )
-        if not np.isfinite(panel.image).all():
-            raise InputError(f"the panel {panel.title!r} holds NaN or infinite values", "replace them first")
+        if np.isinf(panel.image).any():
+            raise InputError(f"the panel {panel.title!r} holds infinite values", "replace them first")
     maps = [panel.image for panel in panels if is_map(panel.image)]
-    limits = min([0.0, *(float(values.min()) for values in maps)]), max(map(upper_limit, maps), default=1.0)
+    lowest = min((float(with_data(values).min(initial=0)) for values in maps), default=0.0)
+    limits = lowest, max(map(upper_limit, maps), default=1.0)
 
     height = panels[0].image.shape[0]
     height = min(640, height * max(1, -(-320 // height)))  # a whole multiple of a small picture's

@@ -45,7 +45,7 @@ def choose_boxes(cube: np.ndarray, count: int = 2) -> list[Box]:
     """Squares of a fifth of the scene's side where a cube (C,H,W) has most detail; they do not overlap."""
     H, W = cube.shape[1:]
     side = max(1, min(H, W) // 5)
-    light = cube.mean(0)
+    light = np.nan_to_num(cube).mean(0)
     steps = [np.diff(light, axis=axis, append=light.take([-1], axis)) for axis in (0, 1)]
     detail = uniform_filter(np.hypot(*steps), size=side, mode="constant")
     half = side // 2
@@ -90,6 +90,8 @@ def paper_figure(
 ) -> None:
     """Draw the figure: scene, measurement and spectra; bands with PSNR and enlarged boxes; class maps if any.
 
+    Class maps have the legend of the first scene that names its classes; scenes with another one show none.
+
     Args:
         estimates: of one scene, by the name above their column.
         frame: the measurement, (H,Wm).
@@ -131,7 +133,10 @@ def paper_figure(
     row_height = height + line + gap
     with_classes = any(scene.classes is not None for scene in estimates.values())
     class_names = next((scene.class_names for scene in scenes.values() if scene.class_names), None)
-    entries = classes_present([scene.classes for scene in scenes.values()], class_names) if with_classes else []
+    maps = {  # colours mean nothing under the legend of others
+        name: scene.classes if scene.class_names in (None, class_names) else None for name, scene in scenes.items()
+    }
+    entries = classes_present(maps.values(), class_names) if with_classes else []
     legend = Legend(entries, across - LABEL, STYLE.small)
     first_row = margin + HEADER + 58
     class_row = first_row + len(bands) * row_height
@@ -159,9 +164,9 @@ def paper_figure(
             _draw_enlarged(sheet, image, boxes, left + width + SEAM, top, box_width, height)
     if with_classes:
         sheet.write(margin, class_row + height / 2, "classes", STYLE.text, weight="bold")
-        for left, scene in zip(lefts, scenes.values(), strict=True):
-            if scene.classes is not None:
-                sheet.show(class_picture(scene.classes), left, class_row, width, height)
+        for left, classes in zip(lefts, maps.values(), strict=True):
+            if classes is not None:
+                sheet.show(class_picture(classes), left, class_row, width, height)
             else:
                 sheet.write(left + width / 2, class_row + height / 2, "none", STYLE.small, STYLE.faint, "center")
         legend.draw(sheet, lefts[0], class_row + height + gap + 3)

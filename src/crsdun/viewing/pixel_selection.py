@@ -16,8 +16,8 @@ MIN_DISTANCE = 0.15  # of the picture's side; nearer points lose in proportion
 def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
     """Pixels with spectra as different as possible, the same ones every time.
 
-    Of the smoothed pixels that are bright, lie in even surroundings and keep away from the border, each next point
-    is the one whose spectral shape is farthest from all points before it.
+    Of the smoothed pixels that are bright, lie in even surroundings and keep away from the border and from pixels
+    without data, each next point is the one whose spectral shape is farthest from all points before it.
 
     Args:
         cube: (C,H,W), any scale.
@@ -33,8 +33,9 @@ def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
     if count < 1:
         raise InputError(f"choose at least one point, not {count}")
     H, W = cube.shape[1:]
-    smooth = uniform_filter(np.asarray(cube, dtype=np.float32), size=(0, SMOOTHING, SMOOTHING), mode="nearest")
-    rows, columns = _candidates(smooth, count)
+    light = np.nan_to_num(np.asarray(cube, dtype=np.float32))
+    smooth = uniform_filter(light, size=(0, SMOOTHING, SMOOTHING), mode="nearest")
+    rows, columns = _candidates(smooth, ~np.isnan(cube).any(0), count)
 
     spectra = smooth[:, rows, columns].T  # (P, C)
     length = np.linalg.norm(spectra, axis=1, keepdims=True)
@@ -54,8 +55,11 @@ def select_pixels(cube: np.ndarray, count: int = 4) -> list[tuple[int, int]]:
     return [(int(rows[index]), int(columns[index])) for index in chosen]
 
 
-def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of bright pixels in even surroundings away from the border; of all if these are too few."""
+def _candidates(smooth: np.ndarray, valid: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of bright pixels in even surroundings away from the border; of all if these are too few.
+
+    ``valid`` (H,W) says where a pixel has data in all bands; only if none has, others are taken.
+    """
     H, W = smooth.shape[1:]
     brightness = smooth.mean(0)
     window = {"size": 2 * SMOOTHING - 1, "mode": "nearest"}
@@ -64,9 +68,10 @@ def _candidates(smooth: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
     inside = np.zeros((H, W), dtype=bool)
     margin_y, margin_x = (max(SMOOTHING, side // 16) for side in (H, W))
     inside[margin_y : H - margin_y, margin_x : W - margin_x] = True
+    inside &= minimum_filter(valid, SMOOTHING)
     bright = inside & (brightness > 0.25 * np.percentile(brightness, 98))
     even = bright & (unevenness <= np.quantile(unevenness[bright], EVEN_SHARE)) if bright.any() else bright
-    for allowed in (even, bright, inside, np.ones_like(inside)):
+    for allowed in (even, bright, inside, valid if valid.any() else np.ones_like(inside)):
         if allowed.sum() >= 4 * count:
             break
     rows, columns = np.nonzero(allowed)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from crsdun.runtime import Reconstruction, write_data
-from crsdun.storage import atomic_folder, write_text
+from crsdun.scenes import Scene
+from crsdun.storage import atomic_file, atomic_folder, write_text
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.display import error_map
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
 from crsdun.viewing.pages import PAGE
 from crsdun.viewing.pixel_selection import select_pixels
 from crsdun.viewing.result_page import result_page
+
+MOST_FRAMES, FRAME_SIDE = 30, 320  # on a sheet, and pixels
 
 
 def write_results(result: Reconstruction, out: str | Path, overwrite: bool = False) -> None:
@@ -41,6 +47,36 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
         places = [list(map(int, point)) for point in points]
         write_data(result, folder, picture=description, spectra_at_row_column=places)
         write_text(folder / PAGE, result_page(result))
+
+
+class FrameSheet:
+    """One sheet over the exposures of a file, drawn at the end; only small pictures are kept until then.
+
+    Args:
+        count: how many exposures there are; of more than ``MOST_FRAMES`` some are left out, evenly.
+    """
+
+    def __init__(self, count: int):
+        shown = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round()
+        self.shown = {int(index) for index in shown}
+        self.panels: dict[int, Panel] = {}
+        self._like: Scene | None = None  # all are exposed like the first
+
+    def add(self, index: int, result: Reconstruction) -> None:
+        """The result of an exposure, ``index`` from 0."""
+        if index not in self.shown:
+            return
+        self._like = self._like or result.scene
+        image = Image.fromarray(picture(result.scene, like=self._like)[0])
+        image.thumbnail((FRAME_SIDE, FRAME_SIDE), Image.Resampling.BOX)
+        psnr, residual = result.metrics.get("psnr_db"), result.metrics["data_residual"]
+        subtitle = f"residual {residual:.2%}" if psnr is None else f"{psnr:.2f} dB"
+        self.panels[index] = Panel(f"frame {index + 1}", np.asarray(image), subtitle)
+
+    def write(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the sheet, a PNG; errors as ``atomic_file``."""
+        with atomic_file(path, overwrite) as part:
+            comparison([self.panels[index] for index in sorted(self.panels)], part)
 
 
 def overview(result: Reconstruction) -> list[Panel]:

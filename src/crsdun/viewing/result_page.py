@@ -16,7 +16,7 @@ from PIL import Image
 from crsdun.evaluation.metrics import class_scores, confusion_matrix
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
-from crsdun.viewing.colour import css_colour, measurement_picture, picture, wavelength_to_rgb
+from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
 from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, upper_limit
 from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
 from crsdun.viewing.palette import class_picture, classes_present
@@ -24,6 +24,7 @@ from crsdun.viewing.pixel_selection import select_pixels
 
 BANDS_ROOM = 1_700_000  # bytes for the pictures of all bands; spectra get the rest
 BAND_SIDES = (640, 512, 384, 320, 256, 192, 128, 96, 64, 32)  # px, the first that fits
+NONE = 65535  # the step of a spectrum where there is no data
 BAND_QUALITY = 75  # of their lossy pictures
 
 
@@ -82,11 +83,14 @@ def result_page(result: Reconstruction) -> str:
         tiles=_tiles(result),
         protocol=result.metrics.get("protocol"),
         warning=result.warning,
+        missing=result.metrics.get("voxels_without_data"),
+        class_note=result.metrics.get("class_note"),
         classes=classes,
         error=error,
         frame=picture_url(measurement_picture(frame)),
         frame_range=(float(frame.min()), float(frame.max())),
         frame_size=frame.shape,
+        incomplete=result.measurement.incomplete,
         mask=picture_url(_mask_picture(result)),
         camera=result.camera,
         truth=truth,
@@ -129,9 +133,10 @@ def _band_url(band: np.ndarray, white: float, side: int) -> str:
 
 
 def _spectra(scenes: Mapping[str, Scene], room: int) -> dict[str, Any]:
-    """The cubes in 65 536 steps from ``low`` on, pixel by pixel (row, column, band), as base64 of uint16.
+    """The cubes in 65 535 steps from ``low`` on, pixel by pixel (row, column, band), as base64 of uint16.
 
-    Squares of ``factor`` pixels are averaged, as few as fit into ``room`` bytes.
+    ``none`` stands where there is no data. Squares of ``factor`` pixels are averaged, as few as fit into ``room``
+    bytes.
     """
     C, H, W = scenes["estimate"].cube.shape
 
@@ -141,15 +146,16 @@ def _spectra(scenes: Mapping[str, Scene], room: int) -> dict[str, Any]:
 
     factor = next((factor for factor in range(1, max(H, W)) if size(factor) <= room), max(H, W))
     cubes = {name: _averaged(scene.cube, factor) for name, scene in scenes.items()}
-    low = min(float(cube.min()) for cube in cubes.values())
-    high = max(float(cube.max()) for cube in cubes.values())
-    step = (high - low) / 65535 or 1.0
+    low = min(float(np.nanmin(cube)) for cube in cubes.values())
+    high = max(float(np.nanmax(cube)) for cube in cubes.values())
+    step = (high - low) / (NONE - 1) or 1.0
     values: dict[str, Any] = {}
     for name, cube in cubes.items():
         steps = np.rint((cube.astype(np.float64) - low) / step).transpose(1, 2, 0)
+        steps = np.where(np.isnan(steps), NONE, steps)
         values[name] = base64.b64encode(np.ascontiguousarray(steps, dtype="<u2").tobytes()).decode()
     height, width = cubes["estimate"].shape[1:]
-    return {**values, "factor": factor, "height": height, "width": width, "low": low, "step": step}
+    return {**values, "factor": factor, "height": height, "width": width, "low": low, "step": step, "none": NONE}
 
 
 def _averaged(cube: np.ndarray, factor: int) -> np.ndarray:
@@ -214,8 +220,9 @@ def _error_picture(scene: Scene, truth: Scene) -> ErrorPicture:
     error = error_map(scene.cube, truth.cube)
     limit = upper_limit(error) or 1.0
     colours = np.rint(255 * colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
-    levels = np.rint(255 * np.clip(error / limit, 0, 1)).astype(np.uint8)
-    return ErrorPicture(picture_url(colours[levels]), exact_url(colours[None]), limit)
+    picture = colours[np.rint(255 * np.clip(np.nan_to_num(error) / limit, 0, 1)).astype(np.uint8)]
+    picture[np.isnan(error)] = NO_DATA
+    return ErrorPicture(picture_url(picture), exact_url(colours[None]), limit)
 
 
 def _mask_picture(result: Reconstruction) -> np.ndarray:

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -24,6 +24,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from crsdun.viewing.colour import NO_DATA
 from crsdun.viewing.display import COLOUR_MAP
 from crsdun.viewing.palette import ClassEntry
 
@@ -86,7 +87,8 @@ class Sheet:
         shape: tuple[int, int] | None = None,
         limits: tuple[float, float] = (0, 1),
     ) -> Axes:
-        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats with its colour bar on the right.
+        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats with its colour bar on the right,
+        grey where it is NaN.
 
         Args:
             shape: (rows, columns) that the axes count from 0 at the upper left corner; None counts the image's own
@@ -98,7 +100,7 @@ class Sheet:
         axes = self.axes(left, top, width, height)
         axes.imshow(
             resize(image, self.sharpness * width, self.sharpness * height),
-            cmap=COLOUR_MAP if is_map(image) else "gray",
+            cmap=colormaps[COLOUR_MAP].with_extremes(bad=(NO_DATA / 255,) * 3) if is_map(image) else "gray",
             vmin=low,
             vmax=high if high > low else low + 1,
             interpolation="nearest",

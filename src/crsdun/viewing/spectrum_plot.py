@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 
 from crsdun.errors import InputError
-from crsdun.viewing.colour import VISIBLE, wavelength_to_rgb
+from crsdun.viewing.colour import VISIBLE, wavelength_to_rgb, with_data
 from crsdun.viewing.sheet import DPI, STYLE, font, number_badge, style_ticks, text_width
 
 TRUTH = "truth"  # the name of the spectrum that the others are compared with
@@ -35,8 +35,8 @@ def plot_spectra(
     """Spectra of one numbered pixel, with a legend above the curves and the colour of the light on the axis.
 
     Args:
-        spectra: (C,) by name. ``truth``, or a single one, is drawn solid, the others dashed with their correlation
-            coefficient r with the truth in the legend.
+        spectra: (C,) by name, with gaps where they are NaN. ``truth``, or a single one, is drawn solid, the others
+            dashed with their correlation coefficient r with the truth in the legend.
         wavelengths: nm, in any order; None numbers the bands from 1.
         number: of the pixel.
         labelled: whether the axis of wavelengths has tick labels and a title.
@@ -75,7 +75,8 @@ def _draw_lines(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray])
 
 
 def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray], width: float, height: float) -> None:
-    lowest, highest = min(0.0, *(v.min() for v in spectra.values())), max(v.max() for v in spectra.values())
+    known = with_data(np.concatenate([*spectra.values()]))
+    lowest, highest = min(0.0, float(known.min(initial=0))), float(known.max(initial=-np.inf))
     highest = highest if highest > lowest else lowest + 1
     widest = max(text_width(str(line.get_label()), STYLE.small) for line in axes.get_lines())
     columns = 2 if len(spectra) > 3 and 2 * (widest + 55) < width - 34 else 1
@@ -119,7 +120,11 @@ def _draw_light(axes: Axes) -> None:
 
 
 def _correlation(estimate: np.ndarray, truth: np.ndarray) -> float | None:
-    """Pearson's r of two spectra (C,), or None where one of them is flat."""
+    """Pearson's r of two spectra (C,), over the bands where both hold data, or None where one of them is flat."""
+    known = ~np.isnan(estimate) & ~np.isnan(truth)
+    estimate, truth = estimate[known], truth[known]
+    if not known.any():
+        return None
     a, b = (np.asarray(values, dtype=np.float64) - np.mean(values, dtype=np.float64) for values in (estimate, truth))
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / length if length > 1e-12 else None

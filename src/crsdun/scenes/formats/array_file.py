@@ -28,8 +28,7 @@ class ArrayFile:
         format: name of its format.
         arrays: numeric arrays by name, in the order of the file; a format without names calls its array "image".
         metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
-            of 3-D arrays; "colour" and "palette" of pictures; "scale", what numbers are divided by; and what our
-            own writers put there.
+            of 3-D arrays; "colour" and "palette" of pictures; and what our own writers put there.
         encodings: what the file states about the numbers of an array, by its name.
     """
 
@@ -70,6 +69,10 @@ class ArrayFile:
             f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} without a unit",
             "add the unit to the file, or give the wavelengths in nm with <wavelengths>",
         )
+
+    def encoding(self, name: str) -> Encoding:
+        """What the file states about the numbers of an array."""
+        return self.encodings.get(name, Encoding())
 
     @property
     def contents(self) -> str:

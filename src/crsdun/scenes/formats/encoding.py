@@ -1,4 +1,4 @@
-"""How a file stores physical values as numbers: gain, offset, no-data values, bands marked bad."""
+"""How a file stores physical values as numbers: gain, offset, divisor, no-data values, bands marked bad."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from crsdun.errors import InputError
+
 PerBand = tuple[float, ...]  # one number, or one for each band of the file
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a file states about the numbers of one array; value = gain · number + offset.
+    """What a file states about the numbers of one array; value = gain · number + offset, or number / divisor.
 
     Attributes:
         gain, offset: one number for the whole array, or one for each band; empty where the file states none.
+        divisor: of files that state neither; 1 where the file states none.
         no_data: numbers that stand for "no data"; NaN always does.
         valid_range: smallest and largest number that is data.
         good_bands: for each band of the file, whether it may be used; empty where all may.
@@ -25,6 +28,7 @@ class Encoding:
 
     gain: PerBand = ()
     offset: PerBand = ()
+    divisor: float = 1.0
     no_data: PerBand = ()
     valid_range: tuple[float, float] = (-math.inf, math.inf)
     good_bands: tuple[bool, ...] = ()
@@ -32,12 +36,15 @@ class Encoding:
     @property
     def has_scale(self) -> bool:
         """Whether the file states what its numbers mean; otherwise their type has to."""
-        return bool(self.gain or self.offset)
+        return bool(self.gain or self.offset) or self.divisor != 1
 
     def decode(self, stored: np.ndarray) -> np.ndarray:
-        """Stored numbers (C,H,W) as values: NaN where there is no data, everything else scaled.
+        """Stored numbers, (C,H,W) or (H,W), as values: NaN where there is no data, everything else scaled.
 
         Arrays that need neither are returned as they are, in their own type; others become float32.
+
+        Raises:
+            InputError: there is not one gain or offset for each band.
         """
         low, high = self.valid_range
         missing = np.zeros(stored.shape, bool)
@@ -53,6 +60,8 @@ class Encoding:
             values *= _along_bands(self.gain, values)
         if self.offset:
             values += _along_bands(self.offset, values)
+        if self.divisor != 1:
+            values /= self.divisor
         values[missing] = np.nan
         return values.astype(np.float32)
 
@@ -63,6 +72,8 @@ class Encoding:
             numbers = getattr(self, name)
             if numbers:
                 values[name] = [str(number) if not math.isfinite(number) else number for number in numbers]
+        if self.divisor != 1:
+            values["divided_by"] = self.divisor
         if any(math.isfinite(limit) for limit in self.valid_range):
             values["valid_range"] = [limit if math.isfinite(limit) else None for limit in self.valid_range]
         if not all(self.good_bands):
@@ -80,15 +91,18 @@ def encoding_from(
         parse: a field's value → its numbers.
     """
     numbers = {
-        attribute: tuple(number for field in fields_of if field in fields for number in parse(fields[field]))
+        attribute: tuple(float(number) for field in fields_of if field in fields for number in parse(fields[field]))
         for attribute, fields_of in names.items()
     }
     low = numbers.get("valid_min", ()) or numbers.get("valid_range", ())[:1] or (-math.inf,)
     high = numbers.get("valid_max", ()) or numbers.get("valid_range", ())[1:2] or (math.inf,)
     gain, offset = numbers.get("gain", ()), numbers.get("offset", ())
+    gain, offset = () if set(gain) <= {1.0} else gain, () if set(offset) <= {0.0} else offset
+    divisor = numbers.get("divisor", ())[:1]
     return Encoding(
-        gain=() if set(gain) <= {1.0} else gain,
-        offset=() if set(offset) <= {0.0} else offset,
+        gain,
+        offset,
+        divisor=1.0 if gain or offset or not divisor or divisor[0] in (0, math.inf) else divisor[0],
         no_data=tuple(dict.fromkeys(numbers.get("no_data", ()))),
         valid_range=(low[0], high[0]),
         good_bands=tuple(number != 0 for number in numbers.get("good_bands", ())),
@@ -98,6 +112,9 @@ def encoding_from(
 def _along_bands(numbers: PerBand, cube: np.ndarray) -> np.ndarray | float:
     if len(numbers) == 1:
         return numbers[0]
-    if len(numbers) != len(cube):
-        raise ValueError(f"{len(numbers)} gains or offsets for {len(cube)} bands")
+    bands = len(cube) if cube.ndim == 3 else 1
+    if len(numbers) != bands:
+        raise InputError(
+            f"the file states {len(numbers)} gains or offsets for {bands} bands", "correct them in its header"
+        )
     return np.reshape(numbers, (-1, *[1] * (cube.ndim - 1)))

@@ -20,6 +20,7 @@ INTERLEAVES = {"bip": "HWC", "bil": "HCW", "bsq": "CHW"}
 FIELDS: dict[str, tuple[str, ...]] = {
     "gain": ("data gain values",),
     "offset": ("data offset values",),
+    "divisor": ("reflectance scale factor",),
     "no_data": ("data ignore value",),
     "good_bands": ("bbl",),
 }
@@ -55,8 +56,6 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
         metadata["spectra_names"] = [name.strip() for name in fields["spectra names"].split(",")]
     if "class names" in fields:
         metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
-    if float(fields.get("reflectance scale factor", 1)) != 1:
-        metadata["scale"] = float(fields["reflectance scale factor"])
     metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
     data: np.ndarray = np.memmap(
         _data_file(header) if header == path else path,

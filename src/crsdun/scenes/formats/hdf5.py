@@ -10,7 +10,9 @@ import numpy as np
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
 from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
+from crsdun.storage import make_room
 
+HDF5_OVERHEAD = 8192  # bytes for each data set, and for the file
 # Of CF and netCDF.
 ATTRIBUTES = {
     "gain": ("scale_factor",),
@@ -65,9 +67,17 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
 def write_hdf5(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     import h5py
 
+    values = joined(arrays, metadata, "CHW")
+    make_room(path, size_in_hdf5(values))
     with h5py.File(path, "w") as file:
-        for name, value in joined(arrays, metadata, "CHW").items():
+        for name, value in values.items():
             file.create_dataset(name, data=value)
+
+
+def size_in_hdf5(values: dict[str, Any]) -> int:
+    """No less than the size in bytes of a file that will hold these arrays and texts."""
+    sizes = [4 * len(value) if isinstance(value, str) else value.nbytes for value in values.values()]
+    return sum(sizes) + HDF5_OVERHEAD * (len(sizes) + 1)
 
 
 HDF5 = Format("HDF5", (b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), open_hdf5, write_hdf5)

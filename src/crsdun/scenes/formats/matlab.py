@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from crsdun.budget import check_budget
 from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
-from crsdun.scenes.formats.hdf5 import open_hdf5
+from crsdun.scenes.formats.hdf5 import open_hdf5, size_in_hdf5
 from crsdun.scenes.formats.metadata import joined, separated
+from crsdun.storage import make_room
 
-# Elements of a sparse array once it is filled; levels of structs in structs.
-LARGEST_SPARSE, DEEPEST = 2**28, 8
+DEEPEST = 8  # levels of structs in structs
 
 
 def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
@@ -28,26 +29,27 @@ def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
             name: value
             for variable, content in variables.items()
             if not variable.startswith("__")
-            for name, value in _leaves(variable, content)
+            for name, value in _leaves(path, variable, content)
         }
     )
 
 
-def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+def _leaves(path: Path, name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays in a variable: itself, or what its fields and cells hold; there, single numbers are left out."""
     if hasattr(value, "toarray"):
-        if math.prod(value.shape) > LARGEST_SPARSE:
-            raise ValueError(f"the sparse array {name} has {math.prod(value.shape)} elements")
+        check_budget(
+            math.prod(value.shape) * value.dtype.itemsize, f"the sparse array {name} of {path}, once filled,"
+        )
         value = value.toarray()
     if not isinstance(value, np.ndarray) or depth > DEEPEST:
         return
     if value.dtype.names:
         for field in value.dtype.names:
             for content in value[field].flat:
-                yield from _leaves(f"{name}/{field}", content, depth + 1)
+                yield from _leaves(path, f"{name}/{field}", content, depth + 1)
     elif value.dtype == object:
         for place, content in enumerate(value.flat):
-            yield from _leaves(name if value.size == 1 else f"{name}/{place + 1}", content, depth + 1)
+            yield from _leaves(path, name if value.size == 1 else f"{name}/{place + 1}", content, depth + 1)
     elif depth == 0 or value.size > 1:
         yield name, value
 
@@ -63,8 +65,10 @@ def write_mat73(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     import h5py
 
     classes = {"float32": "single", "float64": "double", "bool": "logical"}
+    values = joined(arrays, metadata, "HWC")
+    make_room(path, size_in_hdf5(values))
     with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in joined(arrays, metadata, "HWC").items():
+        for name, value in values.items():
             is_text = isinstance(value, str)
             array = np.frombuffer(value.encode("utf-16-le"), "<u2") if is_text else value
             kind = "char" if is_text else classes.get(array.dtype.name, array.dtype.name)

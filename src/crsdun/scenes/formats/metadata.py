@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -75,14 +76,21 @@ def to_json(metadata: Metadata) -> str:
 def json_object(text: str) -> Metadata:
     """The object that a text holds as JSON; empty where it is any other text.
 
+    Numbers that JSON does not have, such as NaN or 1e400, come as text.
+
     Raises:
         InputError: an entry that our own files have is of another type.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=str, parse_float=_finite_or_text)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):
         return {}
     notes: Metadata = typed(Notes, value, "it")
     return {name: each for name, each in notes.items() if name not in ("palette", "colour")}  # of pictures alone
+
+
+def _finite_or_text(number: str) -> float | str:
+    value = float(number)
+    return value if math.isfinite(value) else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
+from crsdun.scenes.formats.pictures import open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
 from crsdun.storage import atomic_file
@@ -31,14 +33,24 @@ def read_arrays(path: str | Path) -> ArrayFile:
 
     MATLAB .mat v5 and v7.3 (in MATLAB's axis order), NumPy .npy and .npz, HDF5 (nested data sets as
     "group/name"), ENVI (the header, or the data file beside it), TIFF (pages are bands) and PNG. Pickled
-    objects are never opened.
+    objects are never opened. A folder with one PNG or TIFF for each band is a cube.
 
     Raises:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
     """
     file = open_arrays(path)
-    check_budget(sum(array.size * array.dtype.itemsize for array in file.arrays.values()), f"what {path} contains")
-    return replace(file, arrays={name: _in_memory(array) for name, array in file.arrays.items()})
+    return in_memory(file, list(file.arrays))
+
+
+def in_memory(file: ArrayFile, names: Sequence[str]) -> ArrayFile:
+    """A file that was opened, with these of its arrays read.
+
+    Raises:
+        InputError: they are too large, or their part of the file is damaged.
+    """
+    chosen = {name: file.arrays[name] for name in names}
+    check_budget(sum(array.size * array.dtype.itemsize for array in chosen.values()), f"what {file.path} contains")
+    return replace(file, arrays={**file.arrays, **{name: _in_memory(array) for name, array in chosen.items()}})
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
@@ -51,6 +63,8 @@ def open_arrays(path: str | Path) -> ArrayFile:
         InputError: as ``read_arrays``.
     """
     path = Path(path)
+    if path.is_dir():
+        return open_folder(path, open_arrays, SUFFIXES)
     format = _recognised(path)
     try:
         with warnings.catch_warnings():
@@ -120,7 +134,7 @@ def _recognised(path: Path) -> Format:
     if not path.exists():
         raise InputError(f"there is no file {path}", "check the name and the folder")
     if not path.is_file():
-        raise InputError(f"{path} is a folder or a device", "name a file")
+        raise InputError(f"{path} is a device", "name a file")
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -19,7 +19,7 @@ from crsdun.scenes.produce.rendering import ONE, SIZE, VERSION, Rendering, rende
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, pairs
 from crsdun.scenes.scene import Scene, window
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.storage import atomic_file, check_file
+from crsdun.storage import atomic_files, made_folder, make_room
 
 SCENES = {"train": 256, "validation": 25, "test": 50}
 
@@ -29,6 +29,7 @@ SOURCE = (
 )
 
 MAKE = "crsdun data make produce"
+ROOM_FOR_THE_REST = 1 << 20  # bytes of a file of a split besides its cubes and classes
 
 
 class _Produce(SceneSet):
@@ -185,7 +186,7 @@ def make_produce(
 
     A file holds ``cubes`` (n,C,H,W) uint16 (value / attribute ``one`` = reflectance), ``classes`` (n,H,W) uint8,
     ``illuminants`` (n,) uint8, ``wavelengths`` (C,) in nm, and in its attributes benchmark, version, split, class
-    names, names of the illuminants and the hash of the split. It appears once it is complete and verified.
+    names, names of the illuminants and the hash of the split. All appear once they are complete and verified.
 
     Args:
         out: the folder, created if necessary.
@@ -193,19 +194,16 @@ def make_produce(
         progress: called with the number of scenes done and of all scenes.
 
     Raises:
-        InputError: a file exists, or this machine renders other bytes than the benchmark's.
+        InputError: a file exists, this machine renders other bytes than the benchmark's, or writing fails.
     """
     paths = {split: Path(out) / file_name(split) for split in SCENES}
-    for path in paths.values():
-        check_file(path, overwrite)
-    Path(out).mkdir(parents=True, exist_ok=True)
     before = 0
-    for split, path in paths.items():
-        with atomic_file(path, overwrite) as part:
+    with made_folder(out), atomic_files(list(paths.values()), overwrite) as parts:
+        for split, part in zip(paths, parts, strict=True):
             for done in _write(part, split):
                 if progress is not None:
                     progress(before + done, sum(SCENES.values()))
-        before += SCENES[split]
+            before += SCENES[split]
     written = {
         path.name: StoredSplit(path.stat().st_size, SCENES[split], split_hash(split)) for split, path in paths.items()
     }
@@ -217,16 +215,26 @@ def _write(path: Path, split: str) -> Iterator[int]:
     import h5py
 
     count, bands = SCENES[split], len(pairs()["wavelengths"])
+    make_room(path, count * SIZE * SIZE * (2 * bands + 1) + ROOM_FOR_THE_REST)
+    at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)  # each data set has its place before it is filled
+    at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    at_once.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
         # A crop reads little more than its part. Compression would save a quarter and make crops ten times slower.
-        cubes = file.create_dataset("cubes", (count, bands, SIZE, SIZE), "u2", chunks=(1, bands, 32, 32))
-        classes = file.create_dataset("classes", (count, SIZE, SIZE), "u1", chunks=(1, SIZE, SIZE))
+        cubes = file.create_dataset(
+            "cubes", (count, bands, SIZE, SIZE), "u2", chunks=(1, bands, 32, 32), dcpl=at_once
+        )
+        classes = file.create_dataset(
+            "classes", (count, SIZE, SIZE), "u1", chunks=(1, SIZE, SIZE), dcpl=at_once.copy()
+        )
         illuminants = file.create_dataset("illuminants", (count,), "u1")
         file["wavelengths"] = pairs()["wavelengths"]
         file.attrs.update(
             benchmark="Produce-23", version=VERSION, split=split, one=ONE, class_names=CLASS_NAMES,
             illuminant_names=ILLUMINANTS, sha256=split_hash(split), source=SOURCE,
         )  # fmt: skip
+        file.flush()
+        make_room(path, path.stat().st_size)  # again: opening it has emptied it
         for index in range(count):
             scene = verified(split, index)
             cubes[index], classes[index] = scene.cube, scene.classes

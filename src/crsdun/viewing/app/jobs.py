@@ -25,7 +25,7 @@ from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
 from crsdun.solvers import SOLVERS
-from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of
+from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of, missing_note
 from crsdun.viewing.app.requests import DecodeRequest, SimulatedCamera
 from crsdun.viewing.app.wording import page_message
 
@@ -228,7 +228,7 @@ def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | None = 
     measurement = runtime.simulate(scene, Exposure(real_mask, step, noise=noise, seed=settings.seed))
     # Decoding assumes the unshifted mask; a scene without wavelengths still fixes the number of bands.
     camera = Preparation(mask=mask, bands=scene.bands, step=step).camera_for(measurement)
-    simulated = OpenScene(scene.name, scene.wavelengths, measurement, camera, scene)
+    simulated = OpenScene(scene.name, scene.wavelengths, measurement, camera, scene, notes=missing_note(scene))
     if down or right:
         simulated.notes.append(f"the mask lies {down:+g} rows, {right:+g} columns off from where decoding assumes it")
     return simulated

@@ -111,13 +111,25 @@ class OpenScene:
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
 
     def with_layers(self, layers: Sequence[Layer]) -> OpenScene:
-        """The same scene with more layers, and what the weights of the first one know where the files say less."""
-        known = self if layers[0].result is None else layers[0].result.scene
+        """The same scene with more layers, and what the weights of the first one know where the files say less.
+
+        A truth whose classes have another legend than the weights loses them.
+        """
+        result = layers[0].result
+        known = self if result is None else result.scene
+        truth, layers_before, class_names, notes = self.truth, self.layers, self.class_names, self.notes
+        if result is not None and "class_note" in result.metrics and result.truth is not None:
+            notes = [*dict.fromkeys([*notes, result.metrics["class_note"]])]
+            if result.truth.classes is None:
+                truth, class_names = result.truth, known.class_names
+                layers_before = {name: layer for name, layer in layers_before.items() if name != TRUTH}
         return replace(
             self,
-            layers={**self.layers, **{each.name: each for each in layers}},
+            truth=truth,
+            layers={**layers_before, **{each.name: each for each in layers}},
             wavelengths=self.wavelengths or known.wavelengths,
-            class_names=self.class_names or known.class_names,
+            class_names=class_names or known.class_names,
+            notes=notes,
         )
 
     def add_results(self, other: OpenScene) -> None:
@@ -165,13 +177,21 @@ def open_exposure(
         truth = runtime.match_bands(camera, truth)
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     known = ascending or (truth.wavelengths if truth is not None else None)
-    return OpenScene(measurement.name, known, measurement, camera, truth, from_files=True)
+    return OpenScene(measurement.name, known, measurement, camera, truth, notes=missing_note(truth), from_files=True)
 
 
 def open_cube(scene: Scene) -> OpenScene:
     """A cube to look at or to simulate a measurement of."""
     note = "a cube without a measurement: look at it, or simulate its measurement"
-    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=[note], from_files=True)
+    notes = [note, *missing_note(scene)]
+    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=notes, from_files=True)
+
+
+def missing_note(scene: Scene | None) -> list[str]:
+    """What to say of voxels without data."""
+    if scene is None or not scene.missing:
+        return []
+    return [f"{scene.missing} voxels hold no data: they are grey, send no light in a simulation and count nowhere"]
 
 
 def open_folder(folder: Path) -> OpenScene:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
@@ -97,15 +95,6 @@ class StatePayload:
     trials: list[Trial]
     limit_mb: int
     maps: dict[str, list[str]]
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with None in place of NaN and infinities."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): finite(each) for key, each in value.items()}
-    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def state_payload(workspace: Workspace) -> StatePayload:

@@ -16,7 +16,7 @@ from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
 from crsdun.viewing.app.regions import check_region, inside
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
-from crsdun.viewing.colour import css_colour, false_colour, picture
+from crsdun.viewing.colour import NO_DATA, css_colour, false_colour, picture
 from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
 from crsdun.viewing.display import error_map, upper_limit
 
@@ -85,7 +85,12 @@ class ValueMap:
         differ = most - least > 1e-12 * max(abs(least), abs(most))
         counts, _ = np.histogram(sample, BINS, (least, most if differ else least + max(1.0, abs(least))))
         legend = Legend(self.text, low, high, colours, least, most, tuple(counts.tolist()))
-        return Picture(np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8), legend, colours)
+        image = np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8)
+        if finite.all():
+            return Picture(image, legend, colours)
+        image = np.array(_palette(colours), np.uint8).reshape(-1, 3)[image]
+        image[~finite] = NO_DATA
+        return Picture(image, legend)
 
 
 def render(scene: OpenScene, request: PictureRequest) -> Picture:

@@ -21,10 +21,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
+from crsdun.typed import finite
 from crsdun.viewing.app import pictures, region_files, spectra
 from crsdun.viewing.app.jobs import fitting_weights
 from crsdun.viewing.app.open_scene import OpenScene
-from crsdun.viewing.app.payloads import finite, state_payload
+from crsdun.viewing.app.payloads import state_payload
 from crsdun.viewing.app.references import references as read_references
 from crsdun.viewing.app.regions import check_region
 from crsdun.viewing.app.requests import (

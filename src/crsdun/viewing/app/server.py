@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import sys
@@ -29,6 +30,7 @@ from crsdun.viewing.app.workspace_store import WorkspaceStore
 
 # Pictures, spectra and files that are worked on at once: each may need several times the memory of its cube.
 MOST_AT_ONCE = 2
+LARGEST_LIMIT_MB = 1_000_000  # of an upload, which has to fit on the disk
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def start(paths: Sequence[Path], host: str, port: int, limit_mb: int, announce: 
             raise InputError(f"there is no file or folder {path}", "check the name")
         if path.is_dir():
             read_results(path)
-    if limit_mb < 1:
-        raise InputError(f"a limit of {limit_mb} MB lets nothing in", "set <limit> to at least 1 MB")
+    if not 1 <= limit_mb <= LARGEST_LIMIT_MB:
+        raise InputError(f"the limit is 1 to {LARGEST_LIMIT_MB:,} MB, not {limit_mb}", "set another <limit>")
     resolved = tuple(path.resolve() for path in paths)
     _serve(ServerConfig(host, port, resolved, limit_mb * MEGABYTE, announce=announce))
 
@@ -128,16 +130,19 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address or the port cannot be had.
     """
+    unknown = InputError(f"{host!r} is not an address of this machine", "choose another <host>")
+    if not host:
+        raise unknown
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except (socket.gaierror, UnicodeError) as error:
+    except (OSError, UnicodeError, OverflowError) as error:
         listener.close()
-        raise InputError(f"{host!r} is not an address of this machine", "choose another <host>") from error
-    except (OSError, OverflowError) as error:
-        listener.close()
+        nowhere = isinstance(error, socket.gaierror | UnicodeError)
+        if nowhere or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            raise unknown from error
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot listen on {host}, port {port} ({reason})", "choose another <port>") from error
     return listener

@@ -12,6 +12,7 @@ from crsdun.errors import InputError
 # with the command that has it.
 CONTROLS = {
     "mask": "a mask",
+    "frame": "the frame of crsdun reconstruct",
     "mask_key": "the choice of arrays",
     "key": "the choice of arrays",
     "bits": "the bit depth",
@@ -29,7 +30,7 @@ CONTROLS = {
     "overlap": "overlap of the tiles",
     "out": "temporary folder when starting crsdun app",
     "overwrite": "Forget everything",
-    "limit": "upload limit when starting crsdun app",
+    "limit": "the upload limit when starting crsdun app",
     "host": "address when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",

@@ -14,6 +14,7 @@ from pathlib import Path
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
+from crsdun.scenes.formats.pictures import is_scene_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
 from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, simulate, summary
@@ -113,9 +114,9 @@ class Workspace:
     def start(self) -> None:
         """Open what was named on the command line, or else a sample."""
         self.weights |= pretrained_weights()
-        result_folders = [path for path in self.paths if path.is_dir()]
+        result_folders = [path for path in self.paths if path.is_dir() and not is_scene_folder(path)]
         for path in self.paths:
-            if not path.is_dir():
+            if path not in result_folders:
                 self.add_file(path)
         try:
             if result_folders:

@@ -22,7 +22,8 @@ const cubes = Object.fromEntries(names.map(name => [name, unpacked(spectra[name]
 function spectrum(name, row, column) {
   const y = Math.floor(row / spectra.factor), x = Math.floor(column / spectra.factor);
   const start = (y * spectra.width + x) * C;
-  return Array.from(cubes[name].subarray(start, start + C), step => spectra.low + spectra.step * step);
+  const steps = cubes[name].subarray(start, start + C);
+  return Array.from(steps, step => step === spectra.none ? null : spectra.low + spectra.step * step);  // null: no data
 }
 
 // -- pictures ---------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ function drawTable() {
     cell(row, estimate[state.band].toFixed(decimals));
     if (truth) {
       const r = correlation(estimate, truth);
-      cell(row, truth[state.band].toFixed(decimals));
+      cell(row, truth[state.band] === null ? "–" : truth[state.band].toFixed(decimals));
       cell(row, r === null ? "–" : r.toFixed(3));
     }
     const remove = document.createElement("button");
@@ -236,7 +237,7 @@ function csv() {
   const lines = [["point", "row", "column", "cube", ...axis.map(x => (wavelengths ? `${x} nm` : `band ${x}`))].map(field)];
   for (const point of state.points) {
     for (const name of names) {
-      const values = spectrum(name, point.row, point.column).map(value => value.toPrecision(6));
+      const values = spectrum(name, point.row, point.column).map(value => value === null ? "" : value.toPrecision(6));
       lines.push([field(point.name), point.row, point.column, name, ...values]);
     }
   }

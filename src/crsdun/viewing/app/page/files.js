@@ -15,7 +15,7 @@ async function upload(files) {
   let last = null;
   for (const file of files) {
     if (file.size > state.limit_mb * 1048576) {
-      notify(`${file.name} is larger than ${state.limit_mb} MB, the most this explorer takes; crop it, or set a larger upload limit when starting crsdun app`, true);
+      notify(`${file.name} is larger than ${state.limit_mb} MB, the most this explorer takes; crop it, or raise the upload limit when starting crsdun app`, true);
       return;
     }
     if (/\.(geo)?json$/i.test(file.name)) { await loadRegions(file).catch(() => {}); continue; }

@@ -1,0 +1,174 @@
+"""What a file states about its numbers holds for every array in it: cube, exposure and mask."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from crsdun.cli import main
+from crsdun.errors import InputError
+from crsdun.runtime import Pipeline, Preparation
+from crsdun.scenes import describe, read_mask, read_mask_and_scale, read_measurement, read_scene
+from crsdun.solvers import GapTv
+
+H, W, C = 6, 8, 4
+FRAME = np.random.default_rng(0).random((H, W + 2 * (C - 1)))
+MASK = np.random.default_rng(1).random((H, W))
+MASK[0, 0] = 1
+
+
+def write_hdf5(path, stored, name, **attributes):
+    with h5py.File(path, "w") as file:
+        file[name] = stored
+        file[name].attrs.update(attributes)
+    return path
+
+
+def write_envi(path, stored, *more):
+    stored.astype(np.int16).tofile(path.with_suffix(".img"))
+    rows, columns = stored.shape
+    header = ["ENVI", f"samples = {columns}", f"lines = {rows}", "bands = 1", "data type = 2", "interleave = bsq"]
+    path.write_text("\n".join([*header, *more]))
+    return path
+
+
+def write_tiff(path, stored, scale, no_data="-1"):
+    items = f'<GDALMetadata><Item name="SCALE" sample="0" role="scale">{scale}</Item></GDALMetadata>'
+    tags = [(42112, "s", 0, items, True), (42113, "s", 0, no_data, True)]
+    tifffile.imwrite(path, stored, photometric="minisblack", metadata=None, extratags=tags)
+    return path
+
+
+def write_each(folder, values, name, missing=()):
+    """The values in 1/10 000 in each format that can state its encoding, without data where ``missing``."""
+    stored = np.round(values * 10000).astype(np.int16)
+    for row, column in missing:
+        stored[row, column] = -1
+    return [
+        write_hdf5(folder / f"{name}.h5", stored, name, scale_factor=1e-4, _FillValue=np.int16(-1)),
+        write_hdf5(folder / f"{name}-range.h5", stored, name, scale_factor=1e-4, valid_range=[0, 10000]),
+        write_envi(folder / f"{name}.hdr", stored, "data gain values = {0.0001}", "data ignore value = -1"),
+        write_envi(
+            folder / f"{name}-factor.hdr", stored, "reflectance scale factor = 10000", "data ignore value = -1"
+        ),
+        write_tiff(folder / f"{name}.tif", stored, 1e-4),
+    ]
+
+
+def test_exposures(tmp_path):
+    for path in write_each(tmp_path, FRAME, "meas"):
+        measurement = read_measurement(path)
+        np.testing.assert_allclose(measurement.frame, FRAME, atol=6e-5)
+        assert {"gain", "divided_by"} & measurement.provenance.keys()
+    for path in write_each(tmp_path, FRAME, "meas", missing=[(1, 2), (3, 4)]):
+        with pytest.raises(InputError, match="holds 2 NaN or infinite values, the first at row 1, column 2"):
+            read_measurement(path)
+
+
+def test_counts_of_a_file_that_states_nothing_stay_counts(tmp_path):
+    path = write_hdf5(tmp_path / "meas.h5", np.full((H, W), 7, np.uint16), "meas", _FillValue=np.uint16(9))
+    assert read_measurement(path).frame.dtype == np.uint16
+
+
+def test_masks(tmp_path):
+    for path in write_each(tmp_path, MASK, "mask"):
+        np.testing.assert_allclose(read_mask(path), MASK, atol=6e-5)
+
+
+def test_masks_of_each_band_and_beside_an_exposure(tmp_path):
+    masks = np.stack([MASK * (band + 1) / C for band in range(C)])
+    with h5py.File(tmp_path / "both.h5", "w") as file:
+        file["meas"] = FRAME
+        file["mask"] = np.round(masks * 200).astype(np.uint8)
+        file["mask"].attrs["scale_factor"] = 0.005
+    np.testing.assert_allclose(read_measurement(tmp_path / "both.h5").mask, masks, atol=3e-3)
+    np.testing.assert_allclose(read_mask(tmp_path / "both.h5"), masks, atol=3e-3)
+
+
+def test_a_gain_for_every_band_needs_every_band(tmp_path):
+    path = write_envi(tmp_path / "a.hdr", MASK * 100, "data gain values = {1, 2, 3}")
+    with pytest.raises(InputError, match="states 3 gains or offsets for 1 bands; correct them in its header"):
+        read_measurement(path)
+    with pytest.raises(InputError, match="3 gains or offsets"):
+        read_mask(path)
+
+
+def test_a_divisor_of_the_user_takes_the_place_of_that_of_the_file(tmp_path):
+    stored = np.round(np.stack([MASK] * 3) * 10000).astype(np.int16)
+    header = ["ENVI", f"samples = {W}", f"lines = {H}", "bands = 3", "data type = 2", "interleave = bsq"]
+    stored.tofile(tmp_path / "c.img")
+    (tmp_path / "c.hdr").write_text("\n".join([*header, "reflectance scale factor = 10000"]))
+    scene = read_scene(tmp_path / "c.hdr")
+    np.testing.assert_allclose(scene.cube, stored / 10000, rtol=1e-6)
+    assert scene.provenance["divided_by"] == 10000
+    scene = read_scene(tmp_path / "c.hdr", divisor=5000)
+    np.testing.assert_allclose(scene.cube, stored / 5000, rtol=1e-6)
+    assert scene.provenance["divided_by"] == 5000
+
+
+# -- said ------------------------------------------------------------------------------------------------------
+
+
+def test_info_shows_what_a_file_states(tmp_path, capsys):
+    paths = write_each(tmp_path, FRAME, "meas")
+    shown = []
+    for path in paths:
+        assert main(["info", str(path)]) == 0
+        shown += [line for line in capsys.readouterr().out.splitlines() if "stated by the file" in line]
+    assert shown == [
+        "meas, stated by the file and applied: gain 0.0001, no data -1",
+        "meas, stated by the file and applied: gain 0.0001, valid range 0 10000",
+        "image, stated by the file and applied: gain 0.0001, no data -1",
+        "image, stated by the file and applied: no data -1, divided by 10000",
+        "image, stated by the file and applied: gain 0.0001, no data -1",
+    ]
+    assert main(["info", str(paths[0]), "--json"]) == 0
+    (array,) = json.loads(capsys.readouterr().out)["arrays"]
+    assert array["encoding"] == {"gain": [0.0001], "no_data": [-1.0]}
+    assert array["max"] > 1  # as stored
+
+
+def test_the_scale_of_a_mask_is_said_wherever_it_lies(tmp_path):
+    np.save(tmp_path / "mask.npy", (MASK > 0.5) * 255.0)
+    np.save(tmp_path / "y.npy", FRAME)
+    np.savez(tmp_path / "both.npz", meas=FRAME, mask=(MASK > 0.5) * 255.0)
+    mask, divisor = read_mask_and_scale(tmp_path / "mask.npy")
+    results = []
+    for name, given in (("y.npy", {"mask": mask, "mask_divisor": divisor}), ("both.npz", {})):
+        lines = []
+        pipeline = Pipeline(GapTv(iterations=1), Preparation(**given), notify=lines.append)
+        results.append(pipeline.decode(pipeline.read(tmp_path / name)))
+        assert lines == ["the mask is read as transmission: its numbers divided by 255"]
+        assert results[-1].record["measurement"]["mask_divided_by"] == 255
+    np.testing.assert_array_equal(results[0].scene.cube, results[1].scene.cube)
+    lines = []
+    pipeline = Pipeline(GapTv(iterations=1), Preparation(mask=MASK), notify=lines.append)
+    assert "mask_divided_by" not in pipeline.decode(pipeline.read(tmp_path / "both.npz")).record["measurement"]
+    assert lines == []
+
+
+def test_info_of_numbers_that_json_does_not_have(tmp_path, capsys):
+    arrays = {
+        "long": np.array([[1.5, 2.5], [3.5, 4.5]], np.longdouble),
+        "beyond": np.full((2, 3), np.longdouble("1e4000")),
+        "large": np.full((2, 3), 1.7e308),
+        "half": np.ones((2, 3), np.float16),
+        "unsigned": np.array([[2**63]], np.uint64),
+        "complex": np.ones((2, 3), np.complex64),
+    }
+    np.savez(tmp_path / "odd.npz", **arrays, crsdun='{"provenance": {"a": NaN, "b": 1e400}}')
+    assert main(["info", str(tmp_path / "odd.npz"), "--json"]) == 0
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    described = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    found = {array["key"]: array for array in described["arrays"]}
+    assert "complex" not in found
+    assert (found["long"]["min"], found["long"]["max"], found["long"]["mean"]) == (1.5, 4.5, 3.0)
+    assert found["unsigned"]["max"] == 2**63
+    assert found["large"]["mean"] is None
+    assert described["metadata"]["provenance"] == {"a": "NaN", "b": "1e400"}
+    assert describe(tmp_path / "odd.npz").arrays[0].dtype == str(np.dtype(np.longdouble))
