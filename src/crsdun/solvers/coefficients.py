@@ -3,16 +3,16 @@
 Legend: C bands · r images · H, W scene · Wm measurement width · x cube (C,H,W) · u images (r,H,W) · y measurement
 (H,Wm) · A the camera · m mean spectrum (C,) · B basis (C,r) · v variance of each detector pixel (H,Wm).
 
-    x = m + B (u − ½)
+    x = m + B (u − ½) + rest
 
-The images lie in about 0..1, the first with a standard deviation of 1/6 and the others with less. Each is in the unit
-in which the errors of an estimate are about as large as in the others: they fall along the components as the square
-root of the standard deviation.
+The rest, in weaker components, stays as it was estimated. The images lie in about 0..1, the first with a standard
+deviation of 1/6 and the others with less. Each is in the unit in which the errors of an estimate are about as large
+as in the others: they fall along the components as the square root of the standard deviation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,11 +35,13 @@ class Coefficients:
         camera: that sees the scene.
         mean: m, (C,).
         basis: B, (C,r), orthogonal columns, strongest first.
+        rest: of the estimate, (C,H,W), orthogonal to B.
     """
 
     camera: CassiCamera
     mean: Tensor
     basis: Tensor
+    rest: Tensor
 
     @classmethod
     def of(cls, cube: Tensor, most: int, camera: CassiCamera) -> Coefficients:
@@ -55,7 +57,9 @@ class Coefficients:
         # Either direction of a component is as good; most spectra are positive.
         sign = torch.where(vectors.sum(0) < 0, -1, 1)
         unit = RANGE * (deviation * deviation[:1]).sqrt()
-        return cls(camera, mean.to(cube.dtype), (vectors * sign * unit).to(cube.dtype))
+        mean, basis = mean.to(cube.dtype), (vectors * sign * unit).to(cube.dtype)
+        without = cls(camera, mean, basis, torch.zeros_like(cube))
+        return replace(without, rest=cube - without.cube(without.images(cube)))
 
     def images(self, cube: Tensor) -> Tensor:
         """u, the coefficients of x."""
@@ -64,7 +68,7 @@ class Coefficients:
 
     def cube(self, images: Tensor) -> Tensor:
         """x, the cube of u."""
-        return torch.tensordot(self.basis, images - 0.5, 1) + self.mean[:, None, None]
+        return torch.tensordot(self.basis, images - 0.5, 1) + self.mean[:, None, None] + self.rest
 
     def explained(self, images: Tensor) -> Tensor:
         """A x, what the camera sees of u."""
