@@ -35,6 +35,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 # σ of the estimate of LR-TV: it grows with what its held-out detector pixels reveal, and is FIRM where they reveal
 # nothing, since some errors no pixel sees. At each turn it falls by FALL. Half or twice as much changes little.
 FIRM, TOLD, FALL = 0.01, 1.0, 0.85
+# Held-out pixels that are explained to this part of the light, root mean square, speak against nothing: no model of a
+# camera is more exact.
+TRUSTED = 0.01
 # Even without noise the components that are left out remain unexplained; relative to the root mean square of y.
 LEAST_NOISE = 1e-3
 # The images are mirrored in another way at each turn, so that what the denoiser prefers cannot add up.
@@ -133,7 +136,7 @@ class Pnp(Solver):
             report(turn + 1)
         pixels.look(coefficients.explained(coefficients.towards(u, y, used, sigma)))
         held_out = math.sqrt(pixels.error) / unit
-        if held_out > fit.held_out:
+        if held_out > max(fit.held_out, TRUSTED):
             return x, fit
         u = coefficients.towards(u, y, torch.where(valid, variance, torch.inf), sigma)
         return coefficients.cube(u).clamp_(min=0), replace(fit, held_out=held_out)
