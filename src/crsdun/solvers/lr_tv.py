@@ -37,8 +37,9 @@ from crsdun.solvers.total_variation import TotalVariation
 FIRST, FIRST_EPSILON, LOCAL, SEARCH = 20, 0.05, 40, 60
 # Components are found anew, and the pixels held out looked at, every so many iterations.
 EVERY_TURN, EVERY_LOOK = 10, 5
-# τ has fallen too far when the error of the pixels held out exceeds the least by this factor for the third time.
-WORSE, PATIENCE = 1.003, 3
+# τ has fallen too far when the error of the pixels held out exceeds the least by this factor in this part of all
+# looks: the slower τ falls, the longer may the error rise and fall again.
+WORSE, PATIENCE = 1.003, 0.08
 # ε is never less than this, relative to the mean of D.
 LEAST_EPSILON = 1e-3
 # ℓ = (1 + 1/q)/(1 + g/(q ḡ)), with g the mean length of the differences in a square of this many pixels.
@@ -208,6 +209,7 @@ class _Strength:
         self.last = self.end - self.final  # the search must be over
         self.value, self.settled = 0.0, False
         self.least, self.worse = math.inf, 0
+        self.patience = PATIENCE * (self.last - FIRST) / EVERY_LOOK
         self.best, self.best_value, self.noise = math.inf, 0.0, math.nan
 
     def update(self, k: int, pixels: HeldOut) -> None:
@@ -219,7 +221,7 @@ class _Strength:
                 self.best, self.best_value, self.worse, self.noise = pixels.error, self.value, 0, pixels.noise
             elif pixels.error > WORSE * self.best:
                 self.worse += 1
-            self.settled = self.worse >= PATIENCE or k >= self.last
+            self.settled = self.worse >= self.patience or k >= self.last
         if self.settled:
             self.value, self.end = self.best_value, min(self.end, k + self.final)
         else:
