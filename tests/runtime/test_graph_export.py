@@ -191,7 +191,7 @@ def test_a_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
     there = tmp_path / "there.pt2"
     there.write_text("old")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(graph_export, "trace", lambda *_: None)
