@@ -1,41 +1,65 @@
-"""``crsdun table``: several systems, trained and evaluated under one budget."""
+"""``crsdun table``: several systems under one budget, or all methods that need no training."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from crsdun.cli.options import Commands, command
+from crsdun.cli.options import Commands, command, device_from
 from crsdun.cli.printing import notify, print_json
 from crsdun.cli.train import is_first_process, observing
+
+SOLVERS = "solvers"  # in place of a file
 
 
 def add(commands: Commands) -> None:
     """The command and its options."""
     table = command(
-        commands, "table", run, "Train and evaluate several systems under one budget, or resume an interrupted table."
+        commands,
+        "table",
+        run,
+        "Train and evaluate several systems under one budget, or compare the methods that need no training; an "
+        "interrupted table is resumed.",
     )
-    table.add_argument("config", type=Path, help="a .yaml file such as configs/table_main_small.yaml")
+    table.add_argument(
+        "config",
+        help="solvers (every method that needs no training, such as lr-tv and gap-tv, and the shipped weights), or a "
+        ".yaml file such as configs/table_main_small.yaml",
+    )
     table.add_argument(
         "change", nargs="*", metavar="key=value", help="change a setting, such as steps=200, scenes=5 or minutes=60"
+    )
+    table.add_argument(
+        "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; what is done is kept)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    from crsdun.experiments.tables import as_markdown, load_table, make_table
+    from crsdun.experiments import solver_table, tables
     from crsdun.methods import keep_freed_memory
 
-    table, configs = load_table(options.config, options.change)
     keep_freed_memory()
-    with observing(table.title) as observer:
-        made = make_table(table, configs, observer=observer)
+    made: tables.Table | solver_table.SolverTable
+    if options.config == SOLVERS:
+        settings = solver_table.load_solver_table(options.change)
+        out = settings.out
+        with observing(solver_table.TITLE) as observer:
+            made = solver_table.make_solver_table(settings, options.rows, observer, device_from("auto"))
+        text = solver_table.as_markdown(made)
+    else:
+        table, configs = tables.load_table(Path(options.config), options.change)
+        out = table.out
+        selected = {name: configs[name] for name in tables.chosen(configs, options.rows)}
+        with observing(table.title) as observer:
+            made = tables.make_table(table, selected, observer=observer)
+        text = tables.as_markdown(made)
     if is_first_process():
         if options.json:
-            print_json({"out": table.out, **made.plain()})
+            print_json({"out": out, **made.plain()})
         elif made.rows:
-            print(as_markdown(made))
+            print(text)
         if made.stopped:
-            notify(f"{table.out}: stopped; the same command goes on")
+            notify(f"{out}: stopped; the same command goes on")
     if made.stopped == "signal":
         return 130
     return 1 if any(row.failure for row in made.rows) else 0

@@ -17,9 +17,11 @@ from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure
 from crsdun.provenance import Record
 from crsdun.scenes import Scene
+from crsdun.typed import finite
 
 if TYPE_CHECKING:
     from crsdun.evaluation.score import Score
@@ -122,16 +124,25 @@ class SceneRow(_EveryScene, total=False):
     accuracy: float | None
     confusion: list[list[int]]
     voxels_without_data: int
+    held_out: float | None
+    noise: float | None
+    warning: str
 
 
 class EvaluationRecord(Record, total=False):
-    """How the figures were made; ``weights`` is the file of the method's, and its hash."""
+    """How the figures were made; ``weights`` is the file of the method's, and its hash.
+
+    ``peak_mb`` and ``processor_seconds`` are what the method takes for the first scene, the memory above what is
+    ready to run (``experiments.bench.RunCost``).
+    """
 
     seconds: float
     settings: dict[str, Any]
     device: str
     processes: int
     weights: dict[str, Any]
+    peak_mb: float | None
+    processor_seconds: float | None
 
 
 def figure_of(row: SceneRow | ClassRow, name: str) -> Any:
@@ -163,7 +174,8 @@ class Evaluation:
         confusion: (N,N), pixels, true × estimated class; empty without classes.
         scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
             classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0; where the
-            scene lacks data, ``voxels_without_data``.
+            scene lacks data, ``voxels_without_data``; where the method knows them, ``held_out`` and ``noise``
+            (``optics.Fit``); where its estimate should not be believed, ``warning``.
         record: how the figures were made.
     """
 
@@ -181,6 +193,11 @@ class Evaluation:
     def figures(self) -> dict[str, float | None]:
         """Of the last stage."""
         return self.stages[-1]
+
+    @property
+    def doubtful(self) -> list[SceneRow]:
+        """The scenes whose estimates should not be believed (``methods.verdict``)."""
+        return [row for row in self.scenes if "warning" in row]
 
     @property
     def missing(self) -> int:
@@ -235,6 +252,9 @@ def evaluate(
             names = class_names if result.run.estimate.logits else ()
             stages = [Score(options.protocol, names).to(options.device) for _ in result.run.estimate.cubes]
         rows[index] = _judge(result, stages)
+        doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
+        if doubt is not None:
+            rows[index]["warning"] = doubt
         del result  # or two scenes would be in memory during the next estimate
         if progress is not None:
             progress(done, len(share))
@@ -313,6 +333,8 @@ def _judge(result: SceneResult, stages: Sequence[Score]) -> SceneRow:
             figures, confusion = score(x[0], truth, None if theta is None else theta[0], classes)
     row = {"name": result.name, "seconds": round(result.run.seconds, 4), "data_residual": result.run.residual}
     row |= {name: value for name, value in figures.items() if name in SCENE_FIGURES}
+    for fit in result.run.estimate.fits:
+        row |= finite({"held_out": fit.held_out, "noise": fit.noise})
     if result.scene.missing:
         row["voxels_without_data"] = result.scene.missing
     if "accuracy" in figures:

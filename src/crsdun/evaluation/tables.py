@@ -180,13 +180,14 @@ def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def markdown(rows: Sequence[Sequence[str]], note: str) -> str:
-    """A table, its first row the header, with aligned columns and a note below."""
+def markdown(rows: Sequence[Sequence[str]], note: str, words: int = 1) -> str:
+    """A table, its first row the header, with aligned columns, of which the first ``words`` are no numbers, and a
+    note below."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    ruler = ["-" * width if place < words else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     lines = []
-    for first, *others in (rows[0], ruler, *rows[1:]):
-        cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+    for line in (rows[0], ruler, *rows[1:]):
+        cells = [*map(str.ljust, line[:words], widths[:words]), *map(str.rjust, line[words:], widths[words:])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", note, ""])
 

@@ -16,9 +16,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -89,6 +90,20 @@ class Timing:
         return cls(statistics.median(seconds), min(seconds), max(seconds), peak_mb)
 
 
+class RunCost(NamedTuple):
+    """What a run takes in a process of its own.
+
+    Attributes:
+        peak_mb: peak resident memory in MB above the imported library; None where the system does not report it.
+        peak_above_ready_mb: the same above what is ready to run.
+        processor_seconds: of the last repetition, of all threads together; other work on the machine hardly matters.
+    """
+
+    peak_mb: float | None
+    peak_above_ready_mb: float | None
+    processor_seconds: float
+
+
 @dataclass(frozen=True)
 class BenchRow:
     """A measured case: its timing, the peak of memory above what is ready to run, and the cost of one repetition."""
@@ -149,7 +164,8 @@ def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | N
         export(_network(network), _exported(network, folder), "onnx")
     memory = []
     for case in cases:
-        memory.append(_peaks(case, folder))
+        # Twice, so that a training step includes the optimiser's state.
+        memory.append(run_apart(partial(prepare, case, folder), repetitions=2))
         done()
     runs = [prepare(case, folder) for case in cases]
     for run in runs:
@@ -165,9 +181,11 @@ def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | N
     rate = (before + after) / 2
 
     rows = []
-    for case, seconds, (peak, above_model) in zip(cases, times, memory, strict=True):
-        timing, products = Timing.of(seconds, peak), _multiply_adds(case)
-        rows.append(BenchRow(case, timing, above_model, products, 2 * products / (timing.seconds * rate * 1e9)))
+    for case, seconds, apart in zip(cases, times, memory, strict=True):
+        timing, products = Timing.of(seconds, apart.peak_mb), _multiply_adds(case)
+        rows.append(
+            BenchRow(case, timing, apart.peak_above_ready_mb, products, 2 * products / (timing.seconds * rate * 1e9))
+        )
     return Benchmark(before, after, repetitions, rows)
 
 
@@ -279,14 +297,15 @@ def _multiply_adds(case: Case) -> int:
     return 3 * once if case.training else once
 
 
-def _peaks(case: Case, folder: Path) -> tuple[float | None, float | None]:
-    """Peak resident memory in MB, above the imported library and above what is ready to run; None where unknown.
+def run_apart(prepare: Callable[[], Callable[[], Any]], repetitions: int = 1) -> RunCost:
+    """Run something in a fresh process.
 
-    Two runs in a fresh process, so that a training step includes the optimiser's state.
+    Args:
+        prepare: makes ready what runs, and returns it; called in that process, so it must be picklable.
+        repetitions: number of runs.
     """
-    if not STATUS.exists():
-        return None, None
-    return _in_a_fresh_process(_measure_peaks, case, folder)
+    cost: RunCost = _in_a_fresh_process(_run_apart, prepare, repetitions)
+    return cost
 
 
 def _in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -294,15 +313,18 @@ def _in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply(function, arguments)
 
 
-def _measure_peaks(case: Case, folder: Path) -> tuple[float, float]:
+def _run_apart(prepare: Callable[[], Callable[[], Any]], repetitions: int) -> RunCost:
     keep_freed_memory()
-    imported = status_mb("VmRSS")
-    run = prepare(case, folder)
-    ready = status_mb("VmRSS")
-    for _ in range(2):
+    known = STATUS.exists()
+    imported = status_mb("VmRSS") if known else 0.0
+    run = prepare()
+    ready = status_mb("VmRSS") if known else 0.0
+    for _ in range(repetitions):
+        start = time.process_time()
         run()
-    peak = status_mb("VmHWM")
-    return peak - imported, peak - ready
+        seconds = time.process_time() - start
+    peak = status_mb("VmHWM") if known else None
+    return RunCost(None, None, seconds) if peak is None else RunCost(peak - imported, peak - ready, seconds)
 
 
 def status_mb(field: str) -> float:

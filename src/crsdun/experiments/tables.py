@@ -6,10 +6,11 @@ of seed and step alone, so every row is trained on the same crops, behind the sa
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from crsdun.evaluation import (
     write_tables,
 )
 from crsdun.evaluation.tables import FILE, caption, latex, markdown, write_csv
-from crsdun.experiments.evaluation_folder import weights_file
+from crsdun.experiments.evaluation_folder import EvaluationRun, weights_file
 from crsdun.networks import load
 from crsdun.provenance import fingerprint
 from crsdun.runtime import open_method
@@ -245,7 +246,6 @@ class TableRun:
         self.out = Path(table.out)
         self.deadline = time.monotonic() + 60 * (table.minutes or math.inf)
         self.scenes = sets[2] if sets else open_set(table.data.source, table.split)
-        self.fingerprint = fingerprint(self.scenes.hashes())
 
     def run(self, configs: dict[str, TrainConfig | None]) -> Table:
         """All rows, or those up to the time limit or a signal."""
@@ -264,8 +264,7 @@ class TableRun:
                 evaluation = self.evaluate(name, str(weights))
                 row = filled(row, str(weights), config, evaluation)
             except Exception as failure:  # whatever it is, the other rows are not affected
-                kind = "" if isinstance(failure, InputError) else f"{type(failure).__name__}: "
-                row = replace(row, failure=kind + " ".join(str(failure).split()))
+                row = replace(row, failure=in_one_line(failure))
                 self.notify(f"{name} failed: {row.failure}")
             made = replace(made, rows=[*made.rows, row])
             if evaluation is not None:
@@ -280,29 +279,98 @@ class TableRun:
         return train(replace(config, minutes=left), self.sets and self.sets[:2], self.observer)
 
     def evaluate(self, name: str, weights: str) -> Evaluation:
-        """The evaluation of a row's weights; an earlier one from its folder if nothing has changed since."""
-        folder = self.out / folder_name(name) / "evaluation"
-        origin = weights_file(weights) or {"solver": weights}
-        exposure, count = self.table.camera.exposure(), min(self.table.scenes or len(self.scenes), len(self.scenes))
-        earlier = None
-        if (folder / FILE).exists():
-            try:
-                earlier = read_evaluation(folder)
-            except InputError as error:
-                self.notify(f"{error.message}; evaluated again")
-        if earlier is not None:
-            made_of = (earlier.record.get("weights"), earlier.data["fingerprint"], earlier.protocol, earlier.camera)
-            wanted = (origin, self.fingerprint, self.table.protocol, exposure.described())
-            if made_of == wanted and len(earlier.scenes) == count:
-                return earlier
+        """The evaluation of a row's weights."""
         device = self.processes.device
-        options = EvaluationOptions(self.table.protocol, device, first=count)
-        evaluation = evaluate(open_method(weights, device), self.scenes, exposure, options)
-        evaluation = replace(evaluation, method=name, record={**evaluation.record, "weights": origin})
+        run = EvaluationRun(
+            open_method(weights, device),
+            self.scenes,
+            self.table.camera.exposure(),
+            EvaluationOptions(self.table.protocol, device, self.table.scenes),
+            weights,
+        )
+        earlier = earlier_evaluation(run, self.folder(name), self.notify)
+        if earlier is not None:
+            return earlier
+        evaluation = replace(evaluate_run(run), method=name)
         if self.processes.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_tables(evaluation, folder)
+            write_evaluation(evaluation, self.folder(name))
         return evaluation
+
+    def folder(self, name: str) -> Path:
+        """Of the evaluation of a row."""
+        return self.out / folder_name(name) / "evaluation"
+
+
+def chosen(rows: Collection[str], names: str | None) -> list[str]:
+    """The rows of a table, in its order: all, or those named in a list separated by commas.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    if names is None:
+        return list(rows)
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in rows:
+            raise InputError(f"this table has no row {name!r}", f"its <rows> are {', '.join(rows)}")
+    return [name for name in rows if name in wanted]
+
+
+def in_one_line(failure: Exception) -> str:
+    """Why a row has no figures."""
+    kind = "" if isinstance(failure, InputError) else f"{type(failure).__name__}: "
+    return kind + " ".join(str(failure).split())
+
+
+# -- evaluations that are made once ----------------------------------------------------------------------------
+
+
+def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str], None]) -> Evaluation | None:
+    """The evaluation that a folder holds of the same method, scenes, exposure and options; None if there is none."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        earlier = read_evaluation(folder)
+    except InputError as error:
+        notify(f"{error.message}; evaluated again")
+        return None
+    made_of = (
+        earlier.record.get("weights"),
+        earlier.record.get("settings"),
+        earlier.data["fingerprint"],
+        earlier.protocol,
+        earlier.camera,
+        len(earlier.scenes),
+    )
+    wanted = (
+        origin(run),
+        json.loads(json.dumps(run.method.settings)),
+        fingerprint(run.scenes.hashes()),
+        run.options.protocol,
+        run.exposure.described(),
+        min(run.options.first or len(run.scenes), len(run.scenes)),
+    )
+    return earlier if made_of == wanted else None
+
+
+def evaluate_run(run: EvaluationRun) -> Evaluation:
+    """The evaluation, with the file of the weights or the name of the solver in its record."""
+    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options)
+    return replace(evaluation, record={**evaluation.record, "weights": origin(run)})
+
+
+def origin(run: EvaluationRun) -> dict[str, Any]:
+    """What a method was opened from."""
+    return weights_file(run.weights) or {"solver": run.weights}
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write the tables of an evaluation into a folder, which is made where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tables(evaluation, folder)
+
+
+# -- the numbers of a row --------------------------------------------------------------------------------------
 
 
 def filled(row: TableRow, weights: str, config: TrainConfig | None, evaluation: Evaluation) -> TableRow:
@@ -390,12 +458,23 @@ def write(table: Table, folder: Path) -> None:
         | {f"published_{key}": value for key, value in (asdict(row.published) if row.published else {}).items()}
         for row in table.rows
     ]
+    comments = f"{table.title}\n{table.notes}".replace("\n", "\n% ")
+    write_files(folder, as_markdown(table), latex(cells(table), comments), table.plain(), flat)
+
+
+def write_files(
+    folder: Path, markdown: str, latex: str, plain: dict[str, Any], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Write a table in all formats: ``table.md``, ``table.tex``, ``table.json`` and, from ``rows``, ``table.csv``.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refusal(folder, error) from error
-    comments = f"{table.title}\n{table.notes}".replace("\n", "\n% ")
-    write_text(folder / "table.md", as_markdown(table))
-    write_text(folder / "table.tex", latex(cells(table), comments))
-    write_json(folder / "table.json", table.plain())
-    write_csv(folder / "table.csv", flat)
+    write_text(folder / "table.md", markdown)
+    write_text(folder / "table.tex", latex)
+    write_json(folder / "table.json", plain)
+    write_csv(folder / "table.csv", rows)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crsdun.errors import InputError
+from crsdun.optics.wavelengths import nbk7_wavelengths
 from crsdun.registry import Registry
 from crsdun.scenes.file_dataset import DatasetIndex, FileDataset
 from crsdun.scenes.folder_dataset import index_folder
 from crsdun.scenes.fvgnet import find_lists, index_fvgnet
-from crsdun.scenes.indian_pines import IndianPinesSet
+from crsdun.scenes.indian_pines import IndianPinesSet, indian_pines
 from crsdun.scenes.produce import ProduceSet, StoredProduce
 from crsdun.scenes.produce.dataset import file_name
-from crsdun.scenes.scene_set import SPLITS, SceneSet
+from crsdun.scenes.scene_io import read_scene
+from crsdun.scenes.scene_set import SPLITS, SceneSet, WholeScene
 
 Opener = Callable[[str], SceneSet]
 
@@ -54,6 +56,19 @@ def open_set(source: str | Path, split: str) -> SceneSet:
         return DATASETS[str(source)](split)
     index = dataset_index(source)
     return StoredProduce(source, split) if index is None else FileDataset(index, split)
+
+
+def open_whole(source: str | Path) -> WholeScene:
+    """A single scene as a set of its own.
+
+    Args:
+        source: file of the scene, as for ``read_scene``, or ``indian-pines``: all of it, in the 28 bands of the N-BK7
+            grid.
+
+    Raises:
+        InputError: the scene cannot be read.
+    """
+    return WholeScene(indian_pines(nbk7_wavelengths()) if str(source) == "indian-pines" else read_scene(source))
 
 
 def dataset_index(source: str | Path) -> DatasetIndex | None:

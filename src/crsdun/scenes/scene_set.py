@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 
 from crsdun.scenes.scene import Scene
@@ -62,3 +63,32 @@ class SceneSet(ABC):
     @abstractmethod
     def hashes(self) -> dict[str, str]:
         """SHA-256 of everything the split consists of: file (relative to the data set) or scene → hex digest."""
+
+
+class WholeScene(SceneSet):
+    """One scene as a set of its own, whole, whose split is ``test``: nothing is learnt from it.
+
+    Args:
+        scene: that the set consists of.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.split = scene, "test"
+        self.name, self.names = f"whole {scene.name} test", (scene.name,)
+        self.wavelengths, self.class_names = scene.wavelengths, scene.class_names
+
+    @property
+    def bands(self) -> int:
+        return self.scene.bands
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.scene.cube.shape[1:]
+        return height, width
+
+    def crop(self, index: int, top: int, left: int, height: int, width: int) -> Scene:
+        return self.scene.cropped(top, left, height, width)
+
+    def hashes(self) -> dict[str, str]:
+        """Of the cube and the classes, as they are in memory."""
+        arrays = {"cube": self.scene.cube, "classes": self.scene.classes}
+        return {name: hashlib.sha256(each.tobytes()).hexdigest() for name, each in arrays.items() if each is not None}

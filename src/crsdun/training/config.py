@@ -258,6 +258,13 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
         raise InputError(f"{path} is not YAML{where}", "see configs/ for examples") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} does not hold keys with values", "see configs/ for examples")
+    return changed(values, overrides)
+
+
+def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain values with overrides put into them; arguments and errors about these as for ``load_config``."""
+    import yaml
+
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:

@@ -1,0 +1,346 @@
+"""The methods that need no training beside each other: each on the same exposures, clean and noisy.
+
+The rows are what is registered as a solver, at each of its efforts, and the shipped weights. Each is evaluated on
+every set of scenes under every noise; what has been evaluated is kept, and not evaluated again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from crsdun.errors import InputError
+from crsdun.evaluation import FIGURES, PROTOCOLS, Evaluation, EvaluationOptions, get_protocol
+from crsdun.evaluation.evaluator import EvaluationRecord, figure_of
+from crsdun.evaluation.tables import latex, markdown
+from crsdun.experiments.bench import RunCost, run_apart
+from crsdun.experiments.evaluation_folder import EvaluationRun
+from crsdun.experiments.tables import (
+    chosen,
+    earlier_evaluation,
+    evaluate_run,
+    folder_name,
+    in_one_line,
+    write_evaluation,
+    write_files,
+)
+from crsdun.methods import Method, run_method
+from crsdun.networks import pretrained_weights
+from crsdun.optics import CassiCamera, Exposure, SensorNoise
+from crsdun.provenance import processor, threads
+from crsdun.runtime import open_method
+from crsdun.scenes import SceneSet, open_set, parse_mask
+from crsdun.scenes.catalog import open_whole
+from crsdun.solvers import SOLVERS
+from crsdun.training.config import changed, config_from
+from crsdun.training.loop import RunObserver
+
+TITLE = "Methods without training"
+COLUMNS = ("psnr_db", "ssim", "sam_deg")
+WORDS = 3  # columns before those of numbers
+
+
+@dataclass(frozen=True)
+class SolverTableConfig:
+    """What the methods are compared on.
+
+    Attributes:
+        data: data sets, as for ``open_set``, whose test split is used.
+        first: of each, only so many scenes, from the beginning.
+        scenes: single scenes, each a set of its own: files, or ``indian-pines`` for all of it.
+        mask, step: of the camera, as in ``CameraConfig``.
+        noise: of the detector; every method meets each of them.
+        protocol: of PSNR and SSIM.
+        out: folder of the table.
+        minutes: stop after the row in which this time has passed; the same command then goes on. Null for no limit.
+    """
+
+    data: tuple[str, ...] = ("produce",)
+    first: int = 10
+    scenes: tuple[str, ...] = ("indian-pines",)
+    mask: str = "random:0"
+    step: float = 2
+    noise: tuple[SensorNoise, ...] = (SensorNoise(), SensorNoise(photons=500), SensorNoise(read_sigma=0.1))
+    protocol: str = "crsdun"
+    out: str = "runs/table_solvers"
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.data or self.scenes) or not self.noise:
+            raise InputError(
+                "this table needs scenes and noise", "name at least one of data or scenes, and noise=[{}]"
+            )
+        if self.first < 1:
+            raise InputError(f"first must be 1 or more, not {self.first}")
+        if self.minutes is not None and self.minutes <= 0:
+            raise InputError(f"minutes must be positive, or null, not {self.minutes}")
+        get_protocol(self.protocol)
+
+
+@dataclass(frozen=True)
+class SolverRow:
+    """One method on one set of scenes under one noise.
+
+    Attributes:
+        scenes: what they are called, and how many.
+        noise: of the detector, in words.
+        method: its name, with the effort unless that is normal, as in ``lr-tv:high``.
+        figures: ``psnr_db``, ``ssim`` and ``sam_deg``, means over the scenes.
+        data_residual: ‖y − A x‖ / ‖y‖, mean.
+        held_out, noise_found: as ``optics.Fit``, means; None for a method that does not know them.
+        seconds: for one scene, median.
+        processor_seconds, peak_mb: as in ``EvaluationRecord``; None where unknown.
+        failure: why there are no figures.
+    """
+
+    scenes: str
+    noise: str
+    method: str
+    figures: dict[str, float | None] = field(default_factory=dict)
+    data_residual: float | None = None
+    held_out: float | None = None
+    noise_found: float | None = None
+    seconds: float | None = None
+    processor_seconds: float | None = None
+    peak_mb: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class SolverTable:
+    """The table, as far as it is complete; attributes as ``Table``."""
+
+    rows: list[SolverRow]
+    notes: str
+    stopped: str | None = None
+    title: str = TITLE
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        rows = [asdict(row) for row in self.rows]
+        return {"title": self.title, "rows": rows, "words": self.notes, "stopped": self.stopped}
+
+
+def load_solver_table(overrides: Sequence[str] = ()) -> SolverTableConfig:
+    """What the methods are compared on, with changes ``key=value`` as for ``load_config``, and its errors."""
+    config: SolverTableConfig = config_from(changed({}, overrides), SolverTableConfig)
+    return config
+
+
+def methods() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every row by its name: name and settings for ``open_method``."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, solver in SOLVERS.items():
+        for effort in solver.efforts:
+            found[name if effort == "normal" else f"{name}:{effort}"] = (name, {"effort": effort})
+    return found | {name: (name, {}) for name in pretrained_weights()}
+
+
+# -- making it -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Scenes under one noise, which every method meets; ``label`` is what the scenes are called."""
+
+    label: str
+    scenes: SceneSet
+    exposure: Exposure
+    options: EvaluationOptions
+
+    @property
+    def noise(self) -> str:
+        """In words."""
+        return in_words(self.exposure.noise)
+
+    def run(self, name: str, settings: dict[str, Any]) -> EvaluationRun:
+        """A method on these."""
+        method = open_method(name, self.options.device, **settings)
+        return EvaluationRun(method, self.scenes, self.exposure, self.options, name)
+
+
+def make_solver_table(
+    config: SolverTableConfig,
+    rows: str | None = None,
+    observer: RunObserver | None = None,
+    device: str = "cpu",
+) -> SolverTable:
+    """Evaluate the methods, or go on where an earlier call was interrupted; files are written after every row.
+
+    Args:
+        rows: names in ``methods()``, separated by commas; None for all.
+        observer: follows the rows.
+        device: where to compute.
+
+    Raises:
+        InputError: there is no such row, scenes cannot be read, or the folder cannot be written to; an error of a
+            method is the ``failure`` of its row.
+    """
+    known, out, observer = methods(), Path(config.out), observer or RunObserver()
+    cases = list(product(chosen(known, rows), trials(config, device)))
+    deadline = time.monotonic() + 60 * (config.minutes or math.inf)
+    table = SolverTable([], notes(config))
+    for done, (row, trial) in enumerate(cases, 1):
+        name, settings = known[row]
+        made, earlier = SolverRow(trial.label, trial.noise, row), None
+        try:
+            run = trial.run(name, settings)
+            unfit = does_not_fit(run)
+            if unfit is not None:
+                observer.notify(f"{row} is left out for {trial.label}: {unfit}")
+                continue
+            folder = out / folder_name(f"{trial.label} {trial.noise}") / folder_name(row)
+            earlier = earlier_evaluation(run, folder, observer.notify)
+            made = filled(made, earlier or evaluated(run, row, folder))
+        except Exception as failure:  # whatever it is, the other rows are not affected
+            made = replace(made, failure=in_one_line(failure))
+            observer.notify(f"{row} failed on {trial.label}, noise {trial.noise}: {made.failure}")
+        table = replace(table, rows=[*table.rows, made])
+        write(table, out)
+        if observer.progress is not None:
+            observer.progress(done, len(cases))
+        if earlier is None and done < len(cases) and time.monotonic() > deadline:
+            return replace(table, stopped="time")
+    return table
+
+
+def trials(config: SolverTableConfig, device: str) -> list[Trial]:
+    """Every set of scenes under every noise."""
+    exposures = [Exposure(parse_mask(config.mask), config.step, noise=noise) for noise in config.noise]
+    options = EvaluationOptions(config.protocol, device, config.first, cubes_only=True)
+    sets: dict[str, SceneSet] = {}
+    for source in config.data:
+        scenes = open_set(source, "test")
+        sets[f"{source} ({min(config.first, len(scenes))})"] = scenes
+    sets |= {source: open_whole(source) for source in config.scenes}
+    return [Trial(label, scenes, exposure, options) for label, scenes in sets.items() for exposure in exposures]
+
+
+def does_not_fit(run: EvaluationRun) -> str | None:
+    """Why a method does not take these scenes; None if it does."""
+    try:
+        run.method.fit(run.exposure.camera_of_size(1, 1, run.scenes.bands, run.scenes.wavelengths))
+    except InputError as error:
+        return error.message
+    return None
+
+
+def evaluated(run: EvaluationRun, row: str, folder: Path) -> Evaluation:
+    """The evaluation of a row with what it takes, written into its folder."""
+    evaluation, cost = evaluate_run(run), cost_of(run)
+    facts = {"peak_mb": cost.peak_above_ready_mb, "processor_seconds": cost.processor_seconds}
+    record = cast(EvaluationRecord, {**evaluation.record, **facts})
+    evaluation = replace(evaluation, method=row, record=record)
+    write_evaluation(evaluation, folder)
+    return evaluation
+
+
+def cost_of(run: EvaluationRun) -> RunCost:
+    """What the method takes for the first scene, on the processor."""
+    scene = run.scenes[0]
+    camera = run.exposure.camera(scene)
+    frame = run.exposure.measure(scene.cube, camera, seed=run.scenes.names[0]).numpy()
+    return run_apart(partial(ready_to_run, run.method, frame, camera))
+
+
+def ready_to_run(method: Method, frame: np.ndarray, camera: CassiCamera) -> Callable[[], Any]:
+    """A function that decodes a frame (H,Wm)."""
+    return partial(run_method, method, torch.from_numpy(frame), camera)
+
+
+def filled(row: SolverRow, evaluation: Evaluation) -> SolverRow:
+    """A row with all its numbers."""
+
+    def mean(name: str) -> float | None:
+        values = [figure_of(scene, name) for scene in evaluation.scenes]
+        known = [value for value in values if value is not None]
+        return fmean(known) if known else None
+
+    return replace(
+        row,
+        figures={name: evaluation.figures.get(name) for name in COLUMNS},
+        data_residual=mean("data_residual"),
+        held_out=mean("held_out"),
+        noise_found=mean("noise"),
+        seconds=median(scene["seconds"] for scene in evaluation.scenes),
+        processor_seconds=evaluation.record.get("processor_seconds"),
+        peak_mb=evaluation.record.get("peak_mb"),
+    )
+
+
+# -- writing it ------------------------------------------------------------------------------------------------
+
+
+def in_words(noise: SensorNoise) -> str:
+    """The noise of a detector, such as ``500 photons``; ``none`` without any."""
+    parts = {
+        "{:g} photons": noise.photons,
+        "binomial, {} bits": noise.binomial_bits,
+        "σ = {:g}": noise.read_sigma or None,
+        "{} bits": noise.bits,
+    }
+    return ", ".join(text.format(value) for text, value in parts.items() if value is not None) or "none"
+
+
+def notes(config: SolverTableConfig) -> str:
+    """What the numbers are, line by line."""
+    count = threads()
+    return "\n".join(
+        (
+            f"Means over the scenes (their number in brackets); mask {config.mask}, step {config.step:g}; protocol "
+            f"{config.protocol}: {PROTOCOLS[config.protocol].description}.",
+            "Held out: root mean square difference of detector pixels that the method has not used; noise found: "
+            "what it takes for the noise. Both are relative to the root mean square of the exposure.",
+            f"s: seconds for one scene, median, on {count} thread{'s' if count != 1 else ''} of {processor()}, "
+            "beside whatever else was running; CPU s: processor seconds of all threads for the first scene; MB: peak "
+            "of memory for it, above what the process holds before.",
+        )
+    )
+
+
+def cells(table: SolverTable) -> list[list[str]]:
+    """A header and the rows as text: by scenes, then by noise, then in the order of the methods."""
+    head = ["scenes", "noise", "method", *(FIGURES[name].label for name in COLUMNS)]
+    lines = [[*head, "held out (%)", "noise found (%)", "s", "CPU s", "MB"]]
+    conditions = dict.fromkeys((row.scenes, row.noise) for row in table.rows)
+    for row in (row for condition in conditions for row in table.rows if (row.scenes, row.noise) == condition):
+        figures = [FIGURES[name].number(row.figures.get(name)) for name in COLUMNS]
+        known = [None if value is None else 100 * value for value in (row.held_out, row.noise_found)]
+        costs = (row.seconds, row.processor_seconds, row.peak_mb)
+        texts = ("{:.2f}", "{:.2f}", "{:.1f}", "{:.1f}", "{:.0f}")
+        numbers = [
+            "–" if value is None else text.format(value) for text, value in zip(texts, (*known, *costs), strict=True)
+        ]
+        lines.append([row.scenes, row.noise, row.method, *figures, *numbers])
+    return lines
+
+
+def as_markdown(table: SolverTable) -> str:
+    """The table with its title and notes."""
+    failed = [
+        f"{row.method} failed on {row.scenes}, noise {row.noise}: {row.failure}" for row in table.rows if row.failure
+    ]
+    return f"**{table.title}**\n\n" + markdown(cells(table), "\n\n".join([*table.notes.splitlines(), *failed]), WORDS)
+
+
+def write(table: SolverTable, folder: Path) -> None:
+    """Write the table as ``tables.write_files`` does; in JSON and CSV held out and noise are shares of 1.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    flat = [
+        {key: value for key, value in asdict(row).items() if key != "figures"} | row.figures for row in table.rows
+    ]
+    comments = f"{table.title}\n{table.notes}".replace("\n", "\n% ")
+    write_files(folder, as_markdown(table), latex(cells(table), comments), table.plain(), flat)
