@@ -126,7 +126,7 @@ def test_few_iterations_still_give_a_cube_and_a_fit(truth, camera):
 
 
 def test_an_early_end_is_told_as_done(truth, camera):
-    y = measured(truth, camera, SensorNoise(photons=3))
+    y = measured(truth, camera, SensorNoise(read_sigma=0.1))
     calls = []
     LrTv()(y, camera, lambda done, total: calls.append((done, total)))
     assert len(calls) < 250
