@@ -190,7 +190,7 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(config, tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(config):
-    with pytest.raises(InputError, match=r"no row 'lrtv'; its rows are lr-tv, lr-tv:high, "):
+    with pytest.raises(InputError, match=r"no row 'lrtv'; set rows to some of lr-tv, lr-tv:high, "):
         make(config, "lrtv")
     for change, words in (
         (["data=[]", "scenes=[]"], "needs scenes and noise"),
