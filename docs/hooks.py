@@ -42,6 +42,7 @@ PAGES = {
     "configs": "configs.md",
     "examples": "examples.md",
     "src/crsdun/networks/weights/crsdun_tiny.md": "weights.md",
+    "src/crsdun/solvers/weights/coefficient_denoiser.md": "denoiser.md",
 }
 PARTS = [name for name in crsdun.__all__ if isinstance(getattr(crsdun, name), ModuleType)]
 PRIVATE = Config({"KernelManager": {"transport_encryption": "auto"}})  # what a notebook and its kernel say

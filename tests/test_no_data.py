@@ -23,10 +23,10 @@ from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.training import IGNORED, RunObserver, joint_loss, train
 from crsdun.training.batches import Batches, exposure_for
 from crsdun.training.losses import CubeErrors, LossConfig, Targets, root, stage_losses
+from crsdun.typed import finite
 from crsdun.viewing import band_sheet, comparison, select_pixels
 from crsdun.viewing.app.jobs import simulate as simulate_camera
 from crsdun.viewing.app.open_scene import TRUTH
-from crsdun.viewing.app.payloads import finite
 from crsdun.viewing.app.pictures import render
 from crsdun.viewing.app.requests import PictureRequest, Region, SimulatedCamera, SpectraRequest
 from crsdun.viewing.app.spectra import spectra_at

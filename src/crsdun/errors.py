@@ -8,6 +8,11 @@ from collections.abc import Callable
 SETTING = re.compile(r"<(\w+)>")
 
 
+def worded(text: str, control: Callable[[str], str]) -> str:
+    """A text with ``control(name)`` in place of each setting that it names in angle brackets."""
+    return SETTING.sub(lambda setting: control(setting[1]), text)
+
+
 class InputError(ValueError):
     """An input cannot be used.
 
@@ -28,8 +33,7 @@ class InputError(ValueError):
 
     def worded(self, control: Callable[[str], str]) -> str:
         """The line, with ``control(name)`` in place of each setting that the remedy names."""
-        remedy = SETTING.sub(lambda setting: control(setting[1]), self.remedy)
-        return "; ".join(part for part in (self.message, remedy) if part)
+        return "; ".join(part for part in (self.message, worded(self.remedy, control)) if part)
 
 
 class UnitError(InputError):

@@ -94,4 +94,11 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
     printed = console()
     printed.print(table)
     printed.print(f"{caption(evaluation)}; {median(row['seconds'] for row in evaluation.scenes):.2f} s a scene")
+    if evaluation.doubtful:
+        first = evaluation.doubtful[0]
+        printed.print(
+            f"WARNING: do not rely on {len(evaluation.doubtful)} of {len(evaluation.scenes)} scenes, such as "
+            f"{first['name']}: {first['warning']}",
+            markup=False,
+        )
     printed.print(f"look at {out / 'report.html'}")

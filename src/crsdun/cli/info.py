@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console, print_json
+from crsdun.cli.printing import console, option, print_json
 
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
@@ -70,6 +70,13 @@ def print_arrays(file: FileDescription) -> None:
             out.print(f"{array.key}, {scene}: {fits}", markup=False)
     for note in file.label_notes:
         out.print(note, markup=False)
+    for array in file.arrays:
+        if array.floor is not None:
+            level = f"{array.floor:.3g}"
+            out.print(
+                f"where no light arrives, {array.key} still has about {level}: reconstruct it with {option('dark')}",
+                markup=False,
+            )
     if file.wavelength_problem:
         out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
     elif file.wavelengths:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from crsdun.cli.printing import error_line, notify
+from crsdun.cli.printing import error_line, notify, option
 from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
 
@@ -196,7 +196,7 @@ def pipeline_from(
         white=frame_from(options.white),
         **{name: getattr(options, name) for name in (*given, *given_of_truth)},
     )
-    return Pipeline(method, preparation, options.truth, run_options, engine, notify)
+    return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
 
 
 def frame_from(value: Any) -> Any:

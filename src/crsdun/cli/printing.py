@@ -114,12 +114,18 @@ def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
 
 def result_line(result: Reconstruction, out: Path) -> str:
     """The same in one line for a person."""
+    from crsdun.methods.verdict import FITS
+
     metrics, record = result.metrics, result.record
     height, width = result.scene.cube.shape[1:]
     line = (
         f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
         f"data residual {metrics['data_residual']:.2%}"
     )
+    if "noise" in metrics:
+        line += f", noise {metrics['noise']:.2%}"
+    if "fit" in metrics:
+        line += f": {FITS[metrics['fit']]}"
     formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
     figures = [text.format(metrics[name]) for name, text in formats.items() if metrics.get(name) is not None]
     if figures:

@@ -17,6 +17,7 @@ from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure
 from crsdun.provenance import Record
 from crsdun.scenes import Scene
@@ -125,6 +126,7 @@ class SceneRow(_EveryScene, total=False):
     voxels_without_data: int
     held_out: float | None
     noise: float | None
+    warning: str
 
 
 class EvaluationRecord(Record, total=False):
@@ -173,7 +175,7 @@ class Evaluation:
         scenes: for each scene ``name``, ``seconds``, ``data_residual``, its own figures in the last stage and, with
             classes, its confusion matrix as ``[true, estimated, pixels]`` for the entries that are not 0; where the
             scene lacks data, ``voxels_without_data``; where the method knows them, ``held_out`` and ``noise``
-            (``optics.Fit``).
+            (``optics.Fit``); where its estimate should not be believed, ``warning``.
         record: how the figures were made.
     """
 
@@ -191,6 +193,11 @@ class Evaluation:
     def figures(self) -> dict[str, float | None]:
         """Of the last stage."""
         return self.stages[-1]
+
+    @property
+    def doubtful(self) -> list[SceneRow]:
+        """The scenes whose estimates should not be believed (``methods.verdict``)."""
+        return [row for row in self.scenes if "warning" in row]
 
     @property
     def missing(self) -> int:
@@ -245,6 +252,9 @@ def evaluate(
             names = class_names if result.run.estimate.logits else ()
             stages = [Score(options.protocol, names).to(options.device) for _ in result.run.estimate.cubes]
         rows[index] = _judge(result, stages)
+        doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
+        if doubt is not None:
+            rows[index]["warning"] = doubt
         del result  # or two scenes would be in memory during the next estimate
         if progress is not None:
             progress(done, len(share))

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crsdun.optics.calibration import normalise_frame
+from crsdun.optics.calibration import dark_floor, normalise_frame, subtract_dark
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
 from crsdun.optics.masks import RandomMask, random_mask, shifted_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
@@ -36,6 +36,7 @@ __all__ = [
     "RandomMask",
     "SensorNoise",
     "check_height",
+    "dark_floor",
     "describe_fits",
     "fitting_cameras",
     "nbk7_wavelengths",
@@ -43,6 +44,7 @@ __all__ = [
     "parse_wavelengths",
     "random_mask",
     "shifted_mask",
+    "subtract_dark",
     "to_nanometres",
 ]
 

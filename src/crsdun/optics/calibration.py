@@ -50,17 +50,75 @@ def normalise_frame(
                 "set <bits> to 16" if left else "set <bits> to the depth of the file, or give <white>",
             )
     for name, reference in (("dark", dark), ("white", white)):
-        if np.ndim(reference) and np.shape(reference) != np.shape(frame):
-            raise InputError(
-                f"the {name} frame has shape {np.shape(reference)} but the measurement {np.shape(frame)}",
-                "take both with the same detector window",
-            )
+        _check_reference(name, reference, frame)
     if not 0 < exposure < float("inf"):
         raise InputError(f"the exposure ratio must be a positive number, not {exposure}")
-    if not (np.isfinite(white).all() and np.isfinite(dark).all()):
-        raise InputError("the dark or white reference holds NaN or infinity", "give finite counts")
     light = np.asarray(white, dtype=np.float64) - dark
     if not np.all(light > 0):
         raise InputError("the white reference is not brighter than the dark one everywhere", "were they swapped?")
     normalised = bands * (np.asarray(frame, dtype=np.float64) - dark) / light / exposure
     return np.maximum(normalised, 0).astype(np.float32)
+
+
+def subtract_dark(frame: np.ndarray, dark: np.ndarray | float) -> np.ndarray:
+    """A frame (H,Wm) without its ``dark``, a frame or a level in the same units; not below 0, float32.
+
+    Raises:
+        InputError: shapes disagree, or the dark is not finite.
+    """
+    _check_reference("dark", dark, frame)
+    return np.maximum(np.asarray(frame, dtype=np.float64) - dark, 0).astype(np.float32)
+
+
+def _check_reference(name: str, reference: np.ndarray | float, frame: np.ndarray) -> None:
+    if np.ndim(reference) and np.shape(reference) != np.shape(frame):
+        raise InputError(
+            f"the {name} frame has shape {np.shape(reference)} but the measurement {np.shape(frame)}",
+            "take both with the same detector window",
+        )
+    if not np.isfinite(reference).all():
+        raise InputError(f"the {name} reference holds NaN or infinity", "give finite counts")
+
+
+# Detector pixels with at most this part of the most light are taken for unlit, and this many are needed.
+UNLIT, FEWEST_UNLIT = 0.05, 50
+# A floor matters from this part of the mean brightness on.
+LOWEST_FLOOR = 0.03
+
+
+def dark_floor(frame: np.ndarray, light: np.ndarray | None = None) -> float | None:
+    """The level that a frame has where no light arrives: an offset that was not subtracted.
+
+    At the left and right border few bands fall on a pixel, and behind a closed part of the mask none does.
+
+    Args:
+        frame: (H,Wm), in any units.
+        light: exposure of a white scene by the same camera, (H,Wm): the floor is then where a straight line of the
+            values of the darkest pixels over their light meets no light. None takes the lower quartile of the two
+            outer columns on each side.
+
+    Returns:
+        In the units of the frame; None where too few pixels tell, or the level is so low that it does not matter.
+    """
+    if light is None:
+        edges = np.concatenate([frame[:, :2], frame[:, -2:]], axis=1)
+        floor = float(np.quantile(edges, 0.25)) if edges.size >= FEWEST_UNLIT else 0.0
+    else:
+        unlit = light <= UNLIT * light.max()
+        if unlit.sum() < FEWEST_UNLIT:
+            return None
+        floor = _where_no_light_arrives(light[unlit].astype(np.float64), frame[unlit].astype(np.float64))
+    return floor if floor >= LOWEST_FLOOR * float(frame.mean()) > 0 else None
+
+
+def _where_no_light_arrives(light: np.ndarray, values: np.ndarray) -> float:
+    """The constant of a straight line, without what lies far off: light from beside the mask, hot pixels.
+
+    0 where the values scatter, as behind a wrong mask.
+    """
+    for _ in range(3):
+        slope, floor = np.polyfit(light, values, 1) if np.ptp(light) > 0 else (0.0, values.mean())
+        off = np.abs(values - (slope * light + floor))
+        near = off <= 4 * np.median(off)
+        light, values = light[near], values[near]
+    return float(floor) if np.median(off) <= floor / 2 else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import Item, find_truth
@@ -71,6 +71,7 @@ class Pipeline:
         options: how the method is run.
         engine: that runs automatically chosen weights.
         notify: called once with each line about what was decided automatically.
+        control: what a setting of a given name is called in these lines.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -82,6 +83,7 @@ class Pipeline:
     options: RunOptions = field(default_factory=RunOptions)
     engine: str | None = None
     notify: Callable[[str], None] = print
+    control: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -105,8 +107,9 @@ class Pipeline:
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
         """The reconstruction, in tiles if there is not enough memory for the whole frame.
 
-        If chosen weights give a cube that should not be believed (``verdict``), the solver decodes again.
+        If chosen weights give a cube that should not be believed (``methods.verdict``), the solver decodes again.
         """
+        self._tell_floor(prepared)
         divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
         if divisor is not None:
             self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
@@ -118,6 +121,17 @@ class Pipeline:
             return result
         self.note(f"{result.warning}; {DEFAULT_SOLVER} decodes instead")
         return self.run(prepared, self.open(None), progress)
+
+    def _tell_floor(self, prepared: PreparedMeasurement) -> None:
+        """Note a dark level that was not subtracted, which would become a veil and coloured borders."""
+        floor = prepared.floor() if self.preparation.dark is None else None
+        if floor is not None:
+            share = floor / float(prepared.measurement.frame.mean())
+            level = f"{floor:.3g}" if "normalised" not in prepared.measurement.provenance else "its dark level"
+            self.note(
+                f"where no light arrives, the frame still has about {floor:.3g}, {share:.0%} of its mean; for truer "
+                f"colours set <dark> to {level}, or to a frame with the shutter closed"
+            )
 
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
         """The reconstruction by one method."""
@@ -143,7 +157,8 @@ class Pipeline:
         return self.opened[weights]
 
     def note(self, line: str) -> None:
-        """Notify, but only once for many frames of the same kind."""
+        """Notify, but only once for many frames of the same kind; settings are called as ``control`` says."""
+        line = worded(line, self.control)
         if line not in self.notes:
             self.notify(line)
         self.notes.add(line)

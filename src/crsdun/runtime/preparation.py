@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, check_height, describe_fits, normalise_frame
+from crsdun.methods import Method
+from crsdun.optics import CassiCamera, check_height, dark_floor, describe_fits, normalise_frame, subtract_dark
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
@@ -20,11 +21,34 @@ LARGEST_VALUE = 1e15
 
 @dataclass(frozen=True)
 class PreparedMeasurement:
-    """A measurement on the scale of y = A x, with its camera and, if known, the true scene."""
+    """A measurement, with its camera and, if known, the true scene.
+
+    Attributes:
+        measurement: on the scale of y = A x, unless it holds ``counts``.
+        counts: whether it holds counts of a camera that nothing brings to that scale. Methods that need none take
+            them; their cubes are in counts per band.
+    """
 
     measurement: Measurement
     camera: CassiCamera
     truth: Scene | None = None
+    counts: bool = False
+
+    def check_scale(self, method: Method) -> None:
+        """Raise an InputError if there are only counts, but the method or the true scene needs a scale."""
+        if self.counts and (method.needs_scale or self.truth is not None):
+            why = f"{method.name} needs the scale of its camera" if method.needs_scale else "a true scene has another"
+            raise InputError(
+                f"the measurement holds integer camera counts, and {why}",
+                "normalise them: set <bits> to the camera's bit depth, or give <white> (a frame or a level), with "
+                "<dark> and <exposure>" + (", or use lr-tv" if method.needs_scale else ", or leave out <truth>"),
+            )
+
+    def floor(self) -> float | None:
+        """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
+        camera = self.camera
+        white = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
+        return dark_floor(self.measurement.frame, white.cpu().numpy())
 
     def truth_for(self, camera: CassiCamera) -> Scene | None:
         """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""
@@ -113,7 +137,9 @@ class Preparation:
             changes |= {} if self.mask_divisor == 1 else {MASK_DIVISOR: self.mask_divisor}
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement)
-        return PreparedMeasurement(self.to_measurement_scale(measurement, camera.bands), camera, truth)
+        scaled = self.to_measurement_scale(measurement, camera.bands)
+        counts = measurement.frame.dtype.kind in "iu" and self.white is None and self.bits is None
+        return PreparedMeasurement(scaled, camera, truth, counts)
 
     def camera_for(self, measurement: Measurement) -> CassiCamera:
         """The camera that took a measurement.
@@ -149,15 +175,21 @@ class Preparation:
     def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
 
+        Counts without a scale stay counts; a ``dark`` alone is subtracted.
+
         Raises:
-            InputError: the frame contains counts or negative values and nothing says how to normalise them.
+            InputError: the frame contains negative values, or values that no camera counts, or no light.
         """
         calibration: dict[str, Any] = {
             "dark": self.dark, "white": self.white, "bit_depth": self.bits, "exposure": self.exposure,
         }  # fmt: skip
         calibration = {name: value for name, value in calibration.items() if value is not None}
         if calibration:
-            frame = normalise_frame(measurement.frame, bands, **calibration)
+            frame = (
+                subtract_dark(measurement.frame, self.dark)
+                if calibration.keys() == {"dark"} and self.dark is not None
+                else normalise_frame(measurement.frame, bands, **calibration)
+            )
             settings = {
                 name: value if isinstance(value, int | float) else "frame" for name, value in calibration.items()
             }
@@ -165,7 +197,7 @@ class Preparation:
                 measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings}
             )
         check_values(measurement.frame, calibrated=bool(calibration))
-        return measurement
+        return replace(measurement, frame=measurement.frame.astype(np.float32, copy=False))
 
 
 def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> int:
@@ -192,14 +224,8 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
 
 
 def check_values(frame: np.ndarray, calibrated: bool) -> None:
-    """Raise an InputError unless a frame can be a measurement on the scale of y = A x."""
+    """Raise an InputError unless a frame can be a measurement."""
     low, high = frame.min(), frame.max()
-    if frame.dtype.kind in "iu":
-        raise InputError(
-            f"the measurement holds integer camera counts ({low}..{high})",
-            "normalise them: set <bits> to the camera's bit depth, or give <white> (a frame or a level), with <dark> "
-            "and <exposure>",
-        )
     if low < 0:
         raise InputError(
             f"the measurement holds negative values (down to {low:.3g}), which light cannot be",

@@ -14,21 +14,21 @@ from crsdun.errors import InputError
 from crsdun.evaluation.legends import comparable_truth
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.methods.run import check_scale
+from crsdun.methods.verdict import doubt_mask, judge_run
 from crsdun.networks import pretrained_weights, read_header
 from crsdun.networks.network import fit_card
 from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
-from crsdun.runtime.verdict import find_doubt
 from crsdun.scenes import Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
 DEFAULT_SOLVER = "lr-tv"
-# Weights are chosen behind masks whose open part lies between these, and for frames at least this bright relative to
-# those of a white scene.
-OPEN, DIM = (0.3, 0.7), 0.01
+# Weights are chosen behind masks whose open part lies between these, of which a hundredth lets through no less than
+# this, unless it is closed; and for frames at least this bright relative to those of a white scene.
+OPEN, ALMOST_CLOSED, DIM = (0.3, 0.7), 0.05, 0.06
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Reconstruction:
         scene: the estimate, with wavelengths, and with classes if the method segments.
         truth: the true scene on the camera's bands, if it was given; without classes of another legend.
         metrics: of the scene, as in ``evaluation.score.judge``; ``class_note``, where classes of the truth were not
-            compared, or only by their numbers; and if the scene should not be believed, ``warning``, why.
+            compared, or only by their numbers; and what ``methods.verdict`` says: ``fit``, ``held_out_residual`` and
+            ``noise`` where they are known, and if the scene should not be believed, ``warning``, why.
         record: how it was made, as plain JSON values.
         stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
             they were requested.
@@ -59,7 +60,7 @@ class Reconstruction:
 
     @property
     def warning(self) -> str | None:
-        """Why the scene should not be believed (``verdict.find_doubt``); None if it may be."""
+        """Why the scene should not be believed (``methods.verdict``); None if it may be."""
         return self.metrics.get("warning")
 
 
@@ -110,22 +111,24 @@ def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
 
 def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
     """For each of the shipped weights why they do not fit a measurement and its camera; None where they do."""
-    frame = torch.from_numpy(prepared.measurement.frame)
     reasons: dict[str, str | None] = {}
     for name in pretrained_weights():
         card, bands = _card_of(name)
         try:
             fit_card(prepared.camera, card, bands)
-            check_scale(frame, prepared.camera)
-            check_resemblance(frame, prepared.camera)
+            check_resemblance(prepared)
             reasons[name] = None
         except InputError as error:
             reasons[name] = error.message
     return reasons
 
 
-def check_resemblance(frame: torch.Tensor, camera: CassiCamera) -> None:
-    """Raise an InputError unless a frame and its camera resemble what shipped weights have seen."""
+def check_resemblance(prepared: PreparedMeasurement) -> None:
+    """Raise an InputError unless a measurement and its camera resemble what shipped weights have seen."""
+    camera, frame = prepared.camera, torch.from_numpy(prepared.measurement.frame)
+    if prepared.counts:
+        raise InputError("the scale of the counts is not known", "set <bits>")
+    check_scale(frame, camera)
     if camera.wavelengths is None:
         raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
     if camera.mask.ndim == 3:
@@ -133,12 +136,26 @@ def check_resemblance(frame: torch.Tensor, camera: CassiCamera) -> None:
     openness = float((camera.mask > camera.mask.max() / 2).float().mean())
     if not OPEN[0] <= openness <= OPEN[1]:
         raise InputError(f"{openness:.0%} of the mask is open, where they have only seen about half")
-    white = float(camera.forward(torch.ones(camera.bands, camera.height, camera.width)).max())
-    bright = float(frame.max()) / white
-    if bright < DIM:
-        raise InputError(
-            f"the measurement goes up to {bright:.2%} of what a white scene gives: too dark, or on a scale of its own"
-        )
+    grey = float(((camera.mask > 0) & (camera.mask < ALMOST_CLOSED)).float().mean())
+    if grey > 0.01:
+        raise InputError(f"{grey:.0%} of the mask is almost closed, where they have only seen open and closed")
+    check_brightness(frame, camera)
+
+
+def check_brightness(frame: torch.Tensor, camera: CassiCamera) -> None:
+    """Raise an InputError if a frame is so dark that it is probably on another of the field's scales."""
+    bands, peak = camera.bands, float(frame.max())
+    for largest, scale in ((0.8, "0.8 y / max(y)"), (1.0, "y / max(y)")):
+        if bands > 1 and abs(peak - largest) < 1e-6:
+            raise InputError(f"the largest value is {largest:g}, as of {scale}, which has lost the scale of y")
+    white = float(camera.forward(torch.ones(bands, camera.height, camera.width)).max())
+    if peak >= DIM * white:
+        return
+    reason = f"the measurement goes up to {peak / white:.2%} of what a white scene gives: too dark"
+    for factor, scale in ((bands, f"y / {bands}"), (bands / 2, f"2 y / {bands}")):
+        if 3 * DIM * white <= peak * factor <= white:
+            raise InputError(f"{reason}, or on the scale of {scale}, so that {factor:g} times its values are y")
+    raise InputError(f"{reason}, or on a scale of its own")
 
 
 @cache
@@ -169,12 +186,20 @@ def decode(
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
     options = options or RunOptions()
+    prepared.check_scale(method)
     truth, class_note = comparable_truth(prepared.truth_for(method.fit(prepared.camera)), method)
     frame = torch.from_numpy(prepared.measurement.frame)
     run = run_method(method, frame, prepared.camera, options, progress)
     figures = judge(run, truth)
-    lines = {"class_note": class_note, "warning": find_doubt(run, method, frame, options)}
-    metrics = figures[-1] | {name: line for name, line in lines.items() if line is not None}
+    verdict = judge_run(run, method, frame, options)
+    doubt = verdict.doubt
+    if doubt is None and not method.needs_scale:
+        doubt = doubt_mask(frame, run.camera, options)
+    known = {
+        "fit": verdict.fit, "held_out_residual": verdict.held_out, "noise": verdict.noise,
+        "class_note": class_note, "warning": doubt,
+    }  # fmt: skip
+    metrics = figures[-1] | {name: value for name, value in known.items() if value is not None}
     record = record_of(run, method, prepared, options)
     scene = run.scene(prepared.measurement.name, method.card)
     scene.provenance.update(method=method.name, made_by=record["made_by"], measurement=record["measurement"])

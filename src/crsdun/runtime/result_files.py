@@ -61,6 +61,10 @@ class StoredMetrics(StoredResidual, total=False):
     protocol: str
     voxels_without_data: int
     class_note: str
+    fit: str
+    held_out_residual: float
+    noise: float
+    warning: str
 
 
 def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
+from crsdun.optics import dark_floor
 from crsdun.optics.geometry import fitting_cameras
 from crsdun.scenes.array_roles import role_by_values
 from crsdun.scenes.formats import ArrayFile, read_arrays
@@ -32,6 +33,7 @@ class ArrayDescription:
         min, max, mean: of the finite values; None where there are none.
         nan, inf: how many values are not finite.
         looks_like: its probable role, see ``array_roles.role_by_values``.
+        floor: of a measurement, the level where no light arrives, if it matters (``optics.dark_floor``).
         encoding: what the file states about its numbers, as ``Encoding.summary``; empty where it states nothing.
             It is applied wherever the array is used, but not to ``min``, ``max`` and ``mean``.
     """
@@ -45,6 +47,7 @@ class ArrayDescription:
     nan: int
     inf: int
     looks_like: str
+    floor: float | None = None
     encoding: dict[str, Any] = field(default_factory=dict)
 
 
@@ -176,7 +179,8 @@ def _describe_array(name: str, array: np.ndarray, encoding: Encoding) -> ArrayDe
         mean=mean,
         nan=int(np.isnan(array).sum()),
         inf=int(np.isinf(array).sum()),
-        looks_like=role_by_values(name, array),
+        looks_like=(role := role_by_values(name, array)),
+        floor=dark_floor(array) if role == "measurement" and array.ndim == 2 and finite.all() else None,
         encoding=encoding.summary(),
     )
 

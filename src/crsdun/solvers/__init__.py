@@ -1,11 +1,13 @@
-"""How a measurement becomes a cube without learning, for any camera: LR-TV, GAP-TV and ADMM-TV."""
+"""How a measurement becomes a cube without training, for any camera: LR-TV, PnP, GAP-TV and ADMM-TV."""
 
 from crsdun.solvers.gap_admm import AdmmTv, GapTv
 from crsdun.solvers.lr_tv import LrTv
+from crsdun.solvers.pnp import Pnp, per_image
 from crsdun.solvers.solver import SOLVERS, Solver, create_solver, register_solver
 
-__all__ = ["SOLVERS", "AdmmTv", "GapTv", "LrTv", "Solver", "create_solver", "register_solver"]
+__all__ = ["SOLVERS", "AdmmTv", "GapTv", "LrTv", "Pnp", "Solver", "create_solver", "per_image", "register_solver"]
 
 register_solver("lr-tv", LrTv)
+register_solver("pnp", Pnp)
 register_solver("gap-tv", GapTv)
 register_solver("admm-tv", AdmmTv)

@@ -33,12 +33,13 @@ from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
 from crsdun.solvers.total_variation import TotalVariation
 
 # The first iterations, without components and with this ε relative to the mean of D; from LOCAL on, the weight of
-# edges differs from pixel to pixel; from SEARCH on, the best τ is remembered.
-FIRST, FIRST_EPSILON, LOCAL, SEARCH = 20, 0.05, 40, 60
+# edges differs from pixel to pixel.
+FIRST, FIRST_EPSILON, LOCAL = 20, 0.05, 40
 # Components are found anew, and the pixels held out looked at, every so many iterations.
 EVERY_TURN, EVERY_LOOK = 10, 5
-# τ has fallen too far when the error of the pixels held out exceeds the least by this factor for the third time.
-WORSE, PATIENCE = 1.003, 3
+# From this part of the iterations on, the best τ is remembered; it has fallen too far when the error of the pixels
+# held out exceeds the least by this factor in so many looks for each iteration.
+SEARCH, WORSE, PATIENCE = 0.24, 1.003, 0.012
 # ε is never less than this, relative to the mean of D.
 LEAST_EPSILON = 1e-3
 # ℓ = (1 + 1/q)/(1 + g/(q ḡ)), with g the mean length of the differences in a square of this many pixels.
@@ -206,6 +207,7 @@ class _Strength:
         self.fall, self.final = settings.fall, min(settings.final, settings.iterations // 4)
         self.end = settings.iterations
         self.last = self.end - self.final  # the search must be over
+        self.first, self.patience = SEARCH * self.end, max(1, round(PATIENCE * self.end))
         self.value, self.settled = 0.0, False
         self.least, self.worse = math.inf, 0
         self.best, self.best_value, self.noise = math.inf, 0.0, math.nan
@@ -214,12 +216,12 @@ class _Strength:
         """Before iteration ``k``, the pixels having been looked at."""
         self.least = min(self.least, pixels.error)
         self.value = self.value or pixels.noise
-        if k >= min(SEARCH, self.last):
+        if k >= min(self.first, self.last):
             if pixels.error < self.best:
                 self.best, self.best_value, self.worse, self.noise = pixels.error, self.value, 0, pixels.noise
             elif pixels.error > WORSE * self.best:
                 self.worse += 1
-            self.settled = self.worse >= PATIENCE or k >= self.last
+            self.settled = self.worse >= self.patience or k >= self.last
         if self.settled:
             self.value, self.end = self.best_value, min(self.end, k + self.final)
         else:

@@ -238,7 +238,8 @@ def _scene_table(scenes: Sequence[SceneRow], columns: Sequence[str]) -> Table:
     rows = []
     for scene in scenes:
         cells = [FIGURES[name].number(figure_of(scene, name)) for name in columns]
-        rows.append(Row(scene["name"], [*cells, f"{100 * scene['data_residual']:.2f}", f"{scene['seconds']:.2f}"]))
+        name = scene["name"] + (" (do not rely on it)" if "warning" in scene else "")
+        rows.append(Row(name, [*cells, f"{100 * scene['data_residual']:.2f}", f"{scene['seconds']:.2f}"]))
     return Table(["scene", *(FIGURES[name].label for name in columns), "data residual (%)", "seconds"], rows)
 
 

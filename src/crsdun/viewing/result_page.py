@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from crsdun.evaluation.metrics import class_scores, confusion_matrix
+from crsdun.methods.verdict import FITS
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
 from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
@@ -83,6 +84,7 @@ def result_page(result: Reconstruction) -> str:
         tiles=_tiles(result),
         protocol=result.metrics.get("protocol"),
         warning=result.warning,
+        fit=FITS.get(result.metrics.get("fit", "")),
         missing=result.metrics.get("voxels_without_data"),
         class_note=result.metrics.get("class_note"),
         classes=classes,
@@ -189,6 +191,11 @@ def _tiles(result: Reconstruction) -> list[Tile]:
     return [
         *figure_tiles(result.metrics),
         Tile("data residual", f"{100 * result.metrics['data_residual']:.2f}", "%"),
+        *(
+            Tile(label, f"{100 * result.metrics[name]:.2f}", "%")
+            for name, label in (("held_out_residual", "residual of pixels held out"), ("noise", "noise"))
+            if name in result.metrics
+        ),
         Tile("time", f"{result.record['seconds']:.1f}", "s"),
     ]
 

@@ -81,13 +81,15 @@ export async function watch() {
   }
 }
 
+const percent = (part) => isNumber(part) && `${(100 * part).toFixed(2)} %`;
+
 function drawResults() {
   const results = (state.scene?.layers ?? []).map((each, index) => [each, index]).filter(([each]) => each.name !== TRUTH);
   $("results").replaceChildren(...results.map(([each, index]) => {
     const { metrics } = each;
     const figures = [["PSNR", metrics.psnr_db && `${metrics.psnr_db.toFixed(2)} dB`], ["SSIM", metrics.ssim && metrics.ssim.toFixed(3)],
       ["SAM", metrics.sam_deg && `${metrics.sam_deg.toFixed(1)}°`], ["mIoU", isNumber(metrics.miou_present) && metrics.miou_present.toFixed(3)],
-      ["residual", isNumber(metrics.data_residual) && `${(100 * metrics.data_residual).toFixed(2)} %`], ["time", each.seconds && `${each.seconds.toFixed(1)} s`]];
+      ["residual", percent(metrics.data_residual)], ["held out", percent(metrics.held_out_residual)], ["noise", percent(metrics.noise)], ["time", each.seconds && `${each.seconds.toFixed(1)} s`]];
     return h("div", { className: "result" }, h("span", { className: "swatch", style: { background: lineStyle(each.name, index).colour } }), h("b", {}, each.name),
       h("div", { className: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => h("span", {}, name, h("b", {}, value)))),
       ...(metrics.warning ? [h("p", { className: "bad" }, `Do not rely on this result: ${metrics.warning}.`)] : []));

@@ -1,0 +1,450 @@
+"""How the denoiser of ``pnp`` learns: from what its own loop arrives at, and from white noise.
+
+``python -m crsdun.training.denoiser runs/denoiser`` trains the shipped one, and resumes it. It needs the packages
+scikit-image and scikit-learn, for their photographs (NOTICE names them).
+
+The errors of an estimate are not white: they are what the mask did not measure. So most samples are states of the
+loop. A scene is measured and estimated by LR-TV; then the network removes noise, which is the sample, the result
+takes the step towards the measurement, and so on, as ``pnp`` does. Each step of the training moves a few of many
+such states on by one turn. The other samples are true images with white noise, from which the loop goes on too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save
+from scipy import ndimage
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, SensorNoise, random_mask
+from crsdun.scenes import SceneSet
+from crsdun.scenes.catalog import open_set
+from crsdun.scenes.produce.spectra import measured
+from crsdun.solvers import LrTv
+from crsdun.solvers.coefficients import Coefficients
+from crsdun.solvers.denoiser import Block, CoefficientDenoiser
+from crsdun.storage import locked, write_bytes_durably
+
+STATE, WEIGHTS, LOG = "state.safetensors", "weights.safetensors", "log.csv"
+
+PHOTOGRAPHS = {
+    "skimage": [
+        f"data/{name}"
+        for name in (
+            "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png",
+            "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "rocket.jpg",
+        )
+    ],
+    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DenoiserTraining:
+    """The recipe of the shipped denoiser.
+
+    Attributes:
+        source: data set whose training scenes make half of all scenes.
+        steps: of the optimiser.
+        batch: states moved on in each.
+        size: rows and columns of a state.
+        rate: of Muon, falling to zero along a cosine.
+        pool: so many estimates are made, from which states begin again and again.
+        fresh: part of the beginnings that make one, until there are as many.
+        white: part of the beginnings that are true images with white noise.
+        seed: of everything.
+    """
+
+    source: str = "produce"
+    steps: int = 4000
+    batch: int = 3
+    size: int = 128
+    rate: float = 0.01
+    pool: int = 800
+    fresh: float = 0.6
+    white: float = 0.2
+    seed: int = 0
+
+
+# -- scenes --------------------------------------------------------------------------------------------------
+
+
+class Scenes:
+    """Cubes (C,n,n) in 0..1 without end: produce, photographs in measured spectra, and painted leaves.
+
+    Raises:
+        InputError: the packages with the photographs are missing.
+    """
+
+    def __init__(self, produce: SceneSet, size: int):
+        self.produce, self.size = produce, size
+        self.photographs = [np.asarray(Image.open(path).convert("RGB"), np.float32) / 255 for path in photographs()]
+        self.wavelengths = np.arange(390, 731, 2.0)
+        self.reflectances = np.stack(list(measured().values()))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A scene; half of them are produce, three tenths photographs."""
+        kind = rng.random()
+        if kind < 0.5:
+            return self.of_produce(rng)
+        bands = int(rng.integers(8, 32)) if rng.random() < 0.6 else 28
+        wavelengths = np.linspace(rng.uniform(390, 450), rng.uniform(620, 730), bands)
+        cube = (self.of_photographs if kind < 0.8 else self.of_leaves)(rng, wavelengths)
+        return np.ascontiguousarray(cube, np.float32)
+
+    def of_produce(self, rng: np.random.Generator) -> np.ndarray:
+        """A crop, turned and flipped, sometimes on fewer bands."""
+        index = int(rng.integers(len(self.produce)))
+        rows, columns = self.produce.size(index)
+        top, left = rng.integers(rows - self.size + 1), rng.integers(columns - self.size + 1)
+        scene = self.produce.crop(index, int(top), int(left), self.size, self.size)
+        if rng.random() < 0.3 and scene.wavelengths is not None:
+            fewer = int(rng.integers(10, scene.bands + 1))
+            scene = scene.resampled(tuple(np.linspace(scene.wavelengths[0], scene.wavelengths[-1], fewer)))
+        cube = np.rot90(scene.cube, int(rng.integers(4)), (1, 2))
+        if rng.random() < 0.5:
+            cube = cube[:, :, ::-1]
+        return np.ascontiguousarray(cube, np.float32)
+
+    def of_photographs(self, rng: np.random.Generator, wavelengths: np.ndarray) -> np.ndarray:
+        """The colour channels of a photograph, or of two, each in the spectrum of a measured material."""
+        maps = self.photograph(rng).transpose(2, 0, 1)
+        if rng.random() < 0.5:
+            second = self.photograph(rng).transpose(2, 0, 1)[: int(rng.integers(1, 4))]
+            maps = np.concatenate([maps, second * rng.uniform(0.1, 1)])
+        cube = np.tensordot(self.spectra(rng, len(maps), wavelengths).T, maps, 1)
+        return cube / np.quantile(cube, 0.999) * rng.uniform(0.6, 1)
+
+    def of_leaves(self, rng: np.random.Generator, wavelengths: np.ndarray) -> np.ndarray:
+        """Ellipses and boxes over each other, of mixed materials, shaded; some with the texture of a photograph."""
+        n = self.size
+        spectra = self.spectra(rng, 24, wavelengths) * rng.uniform(0.15, 1, (24, 1))
+        cube = np.tile(spectra[0][:, None, None], (1, n, n))
+        rows, columns = np.mgrid[:n, :n]
+        texture, largest = self.photograph(rng).mean(2), rng.uniform(15, 50)
+        for _ in range(int(rng.integers(15, 150))):
+            down, right = rows - rng.uniform(0, n), columns - rng.uniform(0, n)
+            radius, angle = max(2, largest * rng.random() ** 2), rng.uniform(0, np.pi)
+            u = right * np.cos(angle) + down * np.sin(angle)
+            v = (down * np.cos(angle) - right * np.sin(angle)) / rng.uniform(0.3, 1)
+            inside = np.maximum(abs(u), abs(v)) < radius if rng.random() < 0.4 else u * u + v * v < radius**2
+            share = 0.3 * rng.random()
+            material = (1 - share) * spectra[rng.integers(24)] + share * spectra[rng.integers(24)]
+            light = 1 + rng.uniform(-0.4, 0.4) * u[inside] / radius
+            if rng.random() < 0.5:
+                light = light * (0.4 + 0.6 * texture[inside])
+            cube[:, inside] = material[:, None] * light
+        cube = (cube * (1 + slow(rng, n, n / 5) / 2)).clip(0)
+        return cube / cube.max() * rng.uniform(0.6, 1)
+
+    def photograph(self, rng: np.random.Generator) -> np.ndarray:
+        """A part of a photograph, (n,n,3) in 0..1, shrunk, turned and flipped."""
+        picture, n = self.photographs[rng.integers(len(self.photographs))], self.size
+        part = int(n * min(rng.uniform(1, 2.5), min(picture.shape[:2]) / n))
+        top, left = (int(rng.integers(length - part + 1)) for length in picture.shape[:2])
+        whole = Image.fromarray((255 * picture[top : top + part, left : left + part]).astype(np.uint8))
+        values = np.asarray(whole.resize((n, n), Image.Resampling.BICUBIC), np.float32) / 255
+        values = np.rot90(values, int(rng.integers(4)))
+        return (values[:, ::-1] if rng.random() < 0.5 else values) ** rng.uniform(1, 2.2)
+
+    def spectra(self, rng: np.random.Generator, count: int, wavelengths: np.ndarray) -> np.ndarray:
+        """Measured reflectances of different materials, (count,C), each up to 1."""
+        chosen = self.reflectances[rng.permutation(len(self.reflectances))[:count]]
+        values = np.stack([np.interp(wavelengths, self.wavelengths, each) for each in chosen])
+        return values / values.max(1, keepdims=True)
+
+
+def photographs() -> list[Path]:
+    """The files of the photographs; an InputError if a package is missing."""
+    found = []
+    for package, names in PHOTOGRAPHS.items():
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise InputError(
+                "the photographs to learn from come with scikit-image and scikit-learn", "install both with pip"
+            )
+        found += [Path(spec.origin).parent / name for name in names]
+    return found
+
+
+def slow(rng: np.random.Generator, size: int, length: float) -> np.ndarray:
+    """A slowly varying field (size,size) with a standard deviation of about a quarter."""
+    return ndimage.gaussian_filter(rng.standard_normal((size, size)), length) * length
+
+
+def draw_mask(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A random mask (size,size); three tenths are grey, blurred and unevenly lit, as calibrated ones are."""
+    transmission = 0.5 if rng.random() < 0.75 else rng.uniform(0.3, 0.7)
+    mask = random_mask(size, size, transmission, int(rng.integers(2**31)))
+    if rng.random() < 0.3:
+        mask = rng.uniform(0, 0.1) + ndimage.gaussian_filter(mask, rng.uniform(0.2, 0.6)) * rng.uniform(0.6, 0.9)
+        mask = mask * (1 - rng.uniform(0, 0.3) * slow(rng, size, size / 6)).clip(0.2, 1.3)
+    return mask.astype(np.float32)
+
+
+def draw_noise(rng: np.random.Generator, bands: int) -> SensorNoise:
+    """None for two fifths, shot noise or read-out noise for three tenths each."""
+    kind = rng.random()
+    if kind < 0.4:
+        return SensorNoise()
+    if kind < 0.7:
+        return SensorNoise(photons=float(np.exp(rng.uniform(np.log(100), np.log(3000)))))
+    return SensorNoise(read_sigma=float(np.exp(rng.uniform(np.log(0.03), np.log(0.25)))) * bands / 28)
+
+
+# -- states of the loop --------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class State:
+    """A scene in the loop: what it is estimated to be after ``turn`` of ``turns``.
+
+    Attributes:
+        y, variance: the measurement and the variance of its pixels, (H,Wm).
+        truth, images: (r,H,W).
+    """
+
+    coefficients: Coefficients
+    y: Tensor
+    variance: Tensor
+    truth: Tensor
+    images: Tensor
+    turns: int = 0
+    turn: int = 0
+    white: bool = False
+
+    @property
+    def weights(self) -> Tensor:
+        """Of the squared errors of the images, (r,1,1), sum 1: between those of the cube and all alike."""
+        weight = self.coefficients.basis.square().sum(0) ** 0.75
+        return (weight / weight.sum())[:, None, None]
+
+    def error(self, images: Tensor) -> float:
+        """How wrong images are, the root of the mean square, not 0."""
+        return max(float((self.weights * (images - self.truth).square()).sum(0).mean().sqrt()), 1e-6)
+
+
+def draw_state(rng: np.random.Generator, scenes: Scenes) -> State:
+    """A scene behind a random camera, estimated by LR-TV, which may have ended early."""
+    cube = torch.as_tensor(scenes.draw(rng))
+    bands, noise = len(cube), draw_noise(rng, len(cube))
+    step = int(rng.choice([2, 2, 2, 2, 1, 3, -2]))
+    camera = CassiCamera(draw_mask(rng, scenes.size), bands, step=step)
+    y = noise(camera.forward(cube), bands, torch.Generator().manual_seed(int(rng.integers(2**31))))
+    iterations = 150 if rng.random() < 0.4 else int(rng.integers(40, 120))
+    estimate = LrTv(iterations=iterations)(y[None], camera).cube[0]
+    coefficients = Coefficients.of(estimate, int(rng.choice([4, 5, 6, 7, 8, 8, 8, 8])), camera)
+    # Even without noise the components that are left out remain unexplained.
+    variance = noise.read_sigma**2 + (y / noise.photons if noise.photons else 0) + (0.003 * y.mean()) ** 2
+    return State(
+        coefficients, y, variance + torch.zeros_like(y), coefficients.images(cube), coefficients.images(estimate)
+    )
+
+
+@torch.no_grad()
+def before_denoising(rng: np.random.Generator, state: State) -> Tensor:
+    """The images (r,H,W) that the denoiser gets next."""
+    if state.white and state.turn == 0:
+        sigma = math.exp(rng.uniform(math.log(0.007), math.log(0.1)))
+        return state.truth + sigma * torch.as_tensor(rng.standard_normal(state.truth.shape), dtype=torch.float32)
+    sigma = state.error(state.images) * math.exp(rng.normal(0, 0.3))
+    return state.coefficients.towards(state.images, state.y, state.variance, sigma, int(rng.integers(5, 10)))
+
+
+class States:
+    """Many scenes in the loop, of which a few are drawn for each step of the training."""
+
+    MOVING = 24
+
+    def __init__(self, config: DenoiserTraining, scenes: Scenes, rng: np.random.Generator):
+        self.config, self.scenes, self.rng = config, scenes, rng
+        self.begun: list[State] = []
+        self.moving: list[State] = []
+
+    def draw(self) -> list[State]:
+        """Those of the next step."""
+        while len(self.moving) < self.config.batch or (len(self.moving) < self.MOVING and self.rng.random() < 0.5):
+            self.moving.append(self.begin())
+        return [self.moving[place] for place in self.rng.permutation(len(self.moving))[: self.config.batch]]
+
+    def begin(self) -> State:
+        """A state at its first turn."""
+        rng = self.rng
+        few = len(self.begun) < min(40, self.config.pool)
+        if few or (len(self.begun) < self.config.pool and rng.random() < self.config.fresh):
+            self.begun.append(draw_state(rng, self.scenes))
+        white = rng.random() < self.config.white
+        state = self.begun[-1 if rng.random() < 0.2 else int(rng.integers(len(self.begun)))]
+        return replace(state, white=white, turns=int(rng.integers(1, 5) if white else rng.integers(2, 9)))
+
+    def move(self, state: State, images: Tensor, ratio: float) -> None:
+        """Take the denoised images; a state that is done, or only gets worse, leaves."""
+        state.images, state.turn = images, state.turn + 1
+        if state.turn == state.turns or not ratio < 2:
+            self.moving.remove(state)
+
+
+# -- learning ------------------------------------------------------------------------------------------------
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are made orthogonal before each step, for weights of two dimensions or more.
+
+    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], rate: float, momentum: float = 0.95):
+        super().__init__(parameters, {"lr": rate, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Change the parameters once."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
+                mean.lerp_(weight.grad, 1 - group["momentum"])
+                change = orthogonal(weight.grad.lerp(mean, group["momentum"]).flatten(1)).view_as(weight)
+                weight -= group["lr"] * max(1, len(weight) / weight[0].numel()) ** 0.5 * change
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows or columns, roughly, by five steps of Newton and Schulz."""
+    x = matrix.mT if len(matrix) > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-12)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if len(matrix) > matrix.shape[1] else x
+
+
+class Run:
+    """A training that goes on where the last one in the same folder ended, with new states.
+
+    Attributes:
+        network: that learns.
+        average: of its weights over the last thousand steps; what is kept in the end.
+        step: steps done.
+    """
+
+    def __init__(self, folder: Path, config: DenoiserTraining):
+        self.folder, self.config, self.step = folder, config, 0
+        torch.manual_seed(config.seed)
+        self.network, self.average = CoefficientDenoiser(), CoefficientDenoiser()
+        for block in self.network.modules():
+            if isinstance(block, Block):
+                block.second.weight.data *= 0.3
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimiser = Muon(self.network.parameters(), config.rate)
+        if (folder / STATE).exists():
+            self.restore()
+
+    def learn(self, notify: Callable[[str], None] = print) -> Path:
+        """Take the steps that are left; returns the file of the weights."""
+        config, began = self.config, time.monotonic()
+        rng = np.random.default_rng([config.seed, self.step])
+        states = States(config, Scenes(open_set(config.source, "train"), config.size), rng)
+        ratios: list[float] = []
+        while self.step < config.steps:
+            fall = 0.01 + 0.99 * (1 + math.cos(math.pi * self.step / config.steps)) / 2
+            self.optimiser.param_groups[0]["lr"] = config.rate * fall * min(1, (self.step + 1) / 100)
+            ratios += self.turn(rng, states)
+            if self.step % 100 == 0 or self.step == config.steps:
+                row = f"{self.step},{sum(ratios) / len(ratios):.4f},{time.monotonic() - began:.0f}"
+                with (self.folder / LOG).open("a", encoding="utf-8") as log:
+                    log.write(row + "\n")
+                notify(f"step {self.step} of {config.steps}: {row.split(',')[1]} of the noise is left")
+                ratios = []
+            if self.step % 500 == 0 or self.step == config.steps:
+                self.store()
+        weights = {name: value.contiguous() for name, value in self.average.state_dict().items()}
+        write_bytes_durably(self.folder / WEIGHTS, save(weights, metadata={"recipe": json.dumps(asdict(config))}))
+        return self.folder / WEIGHTS
+
+    def turn(self, rng: np.random.Generator, states: States) -> list[float]:
+        """One step of the optimiser; returns how much of the noise of each state is left."""
+        drawn = states.draw()
+        noisy = [before_denoising(rng, state) for state in drawn]
+        sigma = [s.error(v) * math.exp(rng.normal(0, 0.35)) for v, s in zip(noisy, drawn, strict=True)]
+        v, truth, weights = (
+            torch.stack([F.pad(each, (0, 0, 0, 0, 0, self.network.images - len(each))) for each in images])
+            for images in (noisy, [s.truth for s in drawn], [s.weights for s in drawn])
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            u = self.network(v, torch.tensor(sigma)).float()
+        left, noise = ((weights * (each - truth).square()).sum(1).mean((-2, -1)) for each in (u, v))
+        ratio = (left / (noise + 6e-5)).sqrt()
+        self.optimiser.zero_grad()
+        ratio.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1)
+        self.optimiser.step()
+        self.step += 1
+        share = max(0.001, 9 / (self.step + 10))
+        with torch.no_grad():
+            for mean, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(weight, share)
+        for state, images, each in zip(drawn, u.detach(), ratio.tolist(), strict=True):
+            states.move(state, images[: len(state.truth)].clone(), each)
+        return ratio.tolist()
+
+    def store(self) -> None:
+        """Write everything but the states."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for place, weight in enumerate(self.network.parameters()):
+            tensors[f"mean.{place}"] = self.optimiser.state[weight]["mean"]
+        tensors["step"] = torch.tensor(self.step)
+        write_bytes_durably(self.folder / STATE, save(tensors, metadata={"recipe": json.dumps(asdict(self.config))}))
+
+    def restore(self) -> None:
+        """Go on from what ``store`` wrote.
+
+        Raises:
+            InputError: the run had another recipe.
+        """
+        with safe_open(self.folder / STATE, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            recipe = json.loads(file.metadata()["recipe"])
+        if recipe != asdict(self.config):
+            raise InputError(f"{self.folder} is a run with another recipe", "choose another folder")
+        for part, network in (("network.", self.network), ("average.", self.average)):
+            network.load_state_dict(
+                {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
+            )
+        for place, weight in enumerate(self.network.parameters()):
+            self.optimiser.state[weight]["mean"] = tensors[f"mean.{place}"]
+        self.step = int(tensors["step"])
+
+
+def train_denoiser(
+    folder: str | Path, config: DenoiserTraining | None = None, notify: Callable[[str], None] = print
+) -> Path:
+    """Train the denoiser of ``pnp``, or go on with a training; returns the file of its weights.
+
+    Args:
+        folder: of the run.
+        notify: called with a line every hundred steps.
+
+    Raises:
+        InputError: the photographs are missing, or the folder holds a run with another recipe or is in use.
+    """
+    folder = Path(folder)
+    with locked(folder):
+        return Run(folder, config or DenoiserTraining()).learn(notify)
+
+
+if __name__ == "__main__":
+    print(train_denoiser(sys.argv[1]))

@@ -1,0 +1,101 @@
+"""The training of the shipped denoiser, in small: what it draws, that it learns, and that it goes on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from crsdun.errors import InputError
+from crsdun.scenes.produce import ProduceSet
+from crsdun.solvers.denoiser import CoefficientDenoiser
+from crsdun.training import denoiser
+from crsdun.training.denoiser import DenoiserTraining, Run, Scenes, draw_state, orthogonal, train_denoiser
+
+SMALL = DenoiserTraining(steps=2, batch=1, size=40, pool=1)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Photographs of our own in place of those of other packages."""
+    paths = [tmp_path / f"{name}.png" for name in ("one", "two")]
+    for seed, path in enumerate(paths):
+        values = np.random.default_rng(seed).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(values).save(path)
+    monkeypatch.setattr(denoiser, "photographs", lambda: paths)
+
+
+@pytest.fixture
+def scenes(pictures):
+    return Scenes(ProduceSet("train"), 40)
+
+
+def test_scenes_are_cubes_in_range(scenes):
+    rng = np.random.default_rng(0)
+    wavelengths = np.linspace(420, 700, 12)
+    for cube in (
+        scenes.of_produce(rng),
+        scenes.of_photographs(rng, wavelengths),
+        scenes.of_leaves(rng, wavelengths),
+        scenes.draw(rng),
+    ):
+        assert cube.ndim == 3
+        assert cube.shape[1:] == (40, 40)
+        assert cube.min() > -0.01
+        assert 0.1 < np.quantile(cube, 0.999) <= 1.01
+
+
+def test_a_state_is_an_estimate_of_its_scene(scenes):
+    state = draw_state(np.random.default_rng(1), scenes)
+    assert state.images.shape == state.truth.shape
+    assert 0 < state.error(state.images) < 0.3
+    assert state.error(state.truth) < 1e-5
+    assert float(state.weights.sum()) == pytest.approx(1)
+    assert bool((state.variance > 0).all())
+
+
+def test_the_same_seed_draws_the_same(scenes):
+    first, second = (draw_state(np.random.default_rng(3), scenes) for _ in range(2))
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.y, second.y)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 30), (30, 4)])
+def test_steps_are_nearly_orthogonal(shape):
+    matrix = orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    assert matrix.shape == shape
+    values = torch.linalg.svdvals(matrix)
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+
+
+def test_weights_are_written_and_a_run_goes_on(pictures, tmp_path):
+    folder, lines = tmp_path / "run", []
+    weights = train_denoiser(folder, SMALL, lines.append)
+    CoefficientDenoiser().load_state_dict(load_file(weights))
+    assert lines == [f"step 2 of 2: {(folder / 'log.csv').read_text().split(',')[1]} of the noise is left"]
+
+    again = Run(folder, SMALL)
+    assert again.step == 2
+    for name, value in load_file(weights).items():
+        assert torch.equal(again.average.state_dict()[name], value)
+    with pytest.raises(InputError, match="recipe"):
+        train_denoiser(folder, replace(SMALL, steps=3))
+
+
+def test_it_learns_white_noise(pictures, tmp_path):
+    ratios = []
+    run = Run(tmp_path, replace(SMALL, white=1.0, steps=60))
+    rng = np.random.default_rng(0)
+    states = denoiser.States(run.config, Scenes(ProduceSet("train"), 40), rng)
+    for _ in range(60):
+        ratios += run.turn(rng, states)
+    assert np.mean(ratios[-15:]) < 0.97 * np.mean(ratios[:15])
+
+
+def test_missing_photographs_name_their_packages(monkeypatch):
+    monkeypatch.setattr(denoiser, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="scikit-image"):
+        denoiser.photographs()
