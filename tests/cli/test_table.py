@@ -98,7 +98,7 @@ def test_solvers_stand_beside_each_other(capsys):
     ]
     assert main(["table", "solvers", "nosie=[]"]) == 2
     assert "no key nosie; did you mean noise" in capsys.readouterr().err
-    assert main(["table", "solvers", "--rows", "lrtv", "out=nothing"]) == 2
+    assert main(["table", "solvers", "out=nothing", "--rows", "lrtv"]) == 2
     assert "no row 'lrtv'" in capsys.readouterr().err
     assert not Path("nothing").exists()
 
