@@ -68,7 +68,8 @@ def test_a_result_folder_holds_everything(files, capsys):
         "picture.png", "record.json", "report.html", "spectra.png", "truth.npz",
     ]  # fmt: skip
     metrics = json.loads(Path("out/metrics.json").read_text())
-    assert metrics.keys() == {"data_residual", "psnr_db", "ssim", "sam_deg", "rmse", "protocol"}
+    judged = {"data_residual", "fit", "held_out_residual", "noise"}
+    assert metrics.keys() == {*judged, "psnr_db", "ssim", "sam_deg", "rmse", "protocol"}
     assert printed["psnr_db"] == metrics["psnr_db"] > 15
 
     envi, archive = read_scene("out/cube.hdr"), read_scene("out/cube.npz")
@@ -392,16 +393,16 @@ def test_values_that_are_no_numbers(files, capsys, bad):
 
 def test_counts_without_a_scale(files, capsys):
     command = ("reconstruct", "frame.npy", "--mask", "mask.npy", "--out", "out")
-    np.save("frame.npy", np.full((H, W + 10), 300, np.uint16))
-    assert "--bits" in refuse(capsys, *command)
+    np.save("frame.npy", np.rint(100 * read_measurement("y.npz").frame).astype(np.uint16))
+    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2), "w.safetensors")
+    assert "--bits" in refuse(capsys, *command, "--weights", "w.safetensors")
     np.save("frame.npy", np.full((H, W + 10), -0.5, np.float32))
     assert "dark frame" in refuse(capsys, *command)
     np.save("frame.npy", np.zeros((H, W + 10), np.float32))
     assert "black everywhere" in refuse(capsys, *command)
-    np.save("frame.npy", np.full((H, W + 10), 300.0, np.float32))
-    crsdun.save(crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=2), "w.safetensors")
+    np.save("frame.npy", 100 * read_measurement("y.npz").frame)
     assert "look like raw counts" in refuse(capsys, *command, "--weights", "w.safetensors")
-    assert "check --dark" in refuse(capsys, *command, "--dark", "400", "--white", "500")
+    assert "check --dark" in refuse(capsys, *command, "--dark", "500", "--white", "600")
 
 
 def test_values_beyond_all_scales(files, capsys):
@@ -641,7 +642,7 @@ def test_options_stay_what_they_are():
             "--split", "--step",
         ],
         "compare": ["--help", "--json"],
-        "table": ["--help", "--json"],
+        "table": ["--help", "--json", "--rows"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
             "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",

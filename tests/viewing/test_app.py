@@ -229,7 +229,13 @@ def test_counts_are_opened_with_their_dark_and_white_levels(given, visitor):
     visitor.put("counts.npy", counts.getvalue())
     visitor.put("mask.npy", (given / "mask.npy").read_bytes())
     roles = {"measurement": {"file": "counts.npy", "key": "image"}, "mask": {"file": "mask.npy"}}
-    problem = visitor.refused("POST", "/api/open", json.dumps(roles))
+    visitor.post("/api/open", **roles)
+    visitor.post("/api/decode", method="gap-tv", iterations=2)
+    assert visitor.wait()["state"] == "done", "a solver takes counts as they are"
+    visitor.put("truth.npz", (given / "truth.npz").read_bytes())
+    visitor.post("/api/open", **roles, truth={"file": "truth.npz", "key": "cube"}, wavelengths="450-700:6")
+    visitor.post("/api/decode", method="gap-tv", iterations=2)
+    problem = visitor.wait()["message"]
     assert all(words in problem for words in ("the bit depth", "the white level", "the dark level"))
     visitor.post("/api/open", **roles, dark="100", white=str(white))
     (value,) = (json.loads(visitor.get("/api/value?mode=measurement&top=9&left=9"))["value"],)

@@ -160,7 +160,7 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
     if method.inspectable and options.keep_stages:
         recorder = recording(method, (camera.height, camera.width))
     with recorder as blocks:
-        prepared = PreparedMeasurement(scene.measurement, camera, scene.truth)
+        prepared = PreparedMeasurement(scene.measurement, camera, scene.truth, scene.counts)
         result = runtime.decode(prepared, method, options, job.progress)
     return layer_of(result, name, blocks)
 

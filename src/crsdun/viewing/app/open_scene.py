@@ -64,7 +64,8 @@ class Layer:
 class OpenScene:
     """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from.
 
-    ``from_files``: it was opened from arrays of files, and nothing was simulated since.
+    ``from_files``: it was opened from arrays of files, and nothing was simulated since; ``counts``: as in
+    ``PreparedMeasurement``.
 
     ``maps`` are the maps of ``pictures`` that were computed last.
     """
@@ -79,6 +80,7 @@ class OpenScene:
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
     from_files: bool = False
+    counts: bool = False
     maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -177,7 +179,10 @@ def open_exposure(
         truth = runtime.match_bands(camera, truth)
     ascending = camera.wavelengths and tuple(sorted(camera.wavelengths))
     known = ascending or (truth.wavelengths if truth is not None else None)
-    return OpenScene(measurement.name, known, measurement, camera, truth, notes=missing_note(truth), from_files=True)
+    return OpenScene(
+        measurement.name, known, measurement, camera, truth,
+        notes=missing_note(truth), from_files=True, counts=prepared.counts,
+    )  # fmt: skip
 
 
 def open_cube(scene: Scene) -> OpenScene:

@@ -34,6 +34,7 @@ CONTROLS = {
     "host": "address when starting crsdun app",
     "port": "port when starting crsdun app",
     "cubes_only": "crsdun evaluate",
+    "rows": "crsdun table",
     "axes": "the axes of crsdun reconstruct",
     "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
