@@ -112,7 +112,8 @@ def run(options: argparse.Namespace) -> int:
     if len(exposures) == 1 or options.frame is not None:
         return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
     check_places(options)
-    check_file(options.out / sheet_name(file.stem), options.overwrite)
+    if options.out.is_dir():  # otherwise it is made
+        check_file(options.out / sheet_name(file.stem), options.overwrite)
     return run_batch(options, pipeline, runtime.Batch({file.stem: file}, lambda _: exposures))
 
 
