@@ -66,15 +66,12 @@ def solver_options(command: argparse.ArgumentParser) -> None:
         "normal)",
     )
     command.add_argument("--minutes", type=float, help="time that deep-prior may take for each exposure")
-    command.add_argument(
-        "--checkpoint", help="file (.safetensors) in which deep-prior keeps its state, to go on from it another time"
-    )
 
 
 def solver_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a method without weights that were given."""
     names = ("iterations", "effort", "minutes", "checkpoint")
-    given = {name: getattr(options, name) for name in names}
+    given = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 
 

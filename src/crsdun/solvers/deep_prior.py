@@ -102,7 +102,8 @@ class DeepPrior(Solver):
                 needed counts as done.
 
         Returns:
-            One cube (B,C,H,W), not negative, in the units of y per band; no logits; the fit of each frame.
+            One cube (B,C,H,W), not negative, in the units of y per band; no logits; the fit of each frame. Where the
+            detector pixels held out speak against it, both are those of ``LrTv``.
 
         Raises:
             InputError: y has another shape or type, or contains NaN or infinity; the checkpoint belongs to another
@@ -158,7 +159,8 @@ class DeepPrior(Solver):
         if state.step < self.iterations:
             report(self.iterations)
         if refinement.doubted(state.least):
-            return x, fit
+            plain = LrTv()(frame.measurement[None], frame.camera)
+            return plain.cube[0], plain.fits[0]
         return refinement.final(state.best, sigma), replace(fit, held_out=state.least)
 
     def _step(self, refinement: Refinement, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:
