@@ -10,6 +10,6 @@ from crsdun.viewing.result_folder import write_results
 
 measurement, mask, out = sys.argv[1:]
 
-result = crsdun.reconstruct(measurement, mask, method="admm-tv", step=2)
+result = crsdun.reconstruct(measurement, mask, method="lr-tv", step=2)
 print(result.metrics)
 write_results(result, out)

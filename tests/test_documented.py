@@ -61,6 +61,8 @@ NOT_RUN = {
     "crsdun app result/ other-result/": "the same",
     "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/cli/test_table.py trains smaller rows",
     "crsdun table configs/table_ablation_small.yaml": "the same",
+    "crsdun table solvers": "half an hour; the page runs it on a scene of its own, below",
+    "crsdun table solvers --rows lr-tv,gap-tv": "the same",
     "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (
         "needs the table; README.md compares evaluations"
     ),
@@ -77,6 +79,7 @@ SHORTER = {
     "explain": ("--overwrite",),
     "report": ("--overwrite",),
     "figure": ("--overwrite",),
+    "table": ("first=1", "noise=[{}]"),
     "train": (
         "network={name: crsdun_1stg, settings: {width: 4}}", "sampling.crop=[32, 32]", "sampling.batch=1",
         "optimiser.warm_up=0", "steps=2", "validation.scenes=1",
@@ -238,7 +241,7 @@ def run(command: str) -> None:
             more += DEFAULT_SOLVER
         # Changes of a configuration stand before options; of an option given twice the last one counts.
         options = [place for place, word in enumerate(words) if word.startswith("--")] or [len(words)]
-        place = options[0] if words[1] == "train" else len(words)
+        place = options[0] if words[1] in ("train", "table") else len(words)
         assert main([*words[1:place], *more, *words[place:]]) == 0
     elif words[:3] == ["python", "-m", "timeit"]:
         timeit.main(words[3:])

@@ -412,7 +412,7 @@ def test_a_folder_of_cubes(tmp_path, capsys):
     assert cli.main(["data", "check", str(tmp_path / "d.yaml")]) == 0
     printed = capsys.readouterr().out
     assert "4808" in next(line for line in printed.splitlines() if "without data" in line)
-    assert "note: 4808 of 14400 values hold no data" in printed
+    assert "note: 4808 of 14400 values hold no data, in a and 3 other scenes; " in printed
     np.full_like(CUBE, -9999).tofile(tmp_path / "b.img")
     assert cli.main(["data", "check", str(tmp_path / "d.yaml")]) == 1
     assert "b.hdr: 100% of 'b' holds no data; crop it" in capsys.readouterr().out

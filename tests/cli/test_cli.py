@@ -54,7 +54,7 @@ def refuse(capsys, *arguments: str) -> str:
     return captured.err
 
 
-RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "4", "--out", "out")
+RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "8", "--out", "out")
 
 
 # -- what is left behind ---------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def test_a_result_folder_holds_everything(files, capsys):
     assert envi.wavelengths == archive.wavelengths == WAVELENGTHS
     assert np.array_equal(envi.cube, archive.cube)
     record = json.loads(Path("out/record.json").read_text())
-    assert record["method"] == "admm-tv"
-    assert record["settings"]["iterations"] == 4
+    assert record["method"] == "lr-tv"
+    assert record["settings"]["iterations"] == 8
     assert record["camera"]["wavelengths_nm"] == list(WAVELENGTHS)
     for picture in Path("out").glob("*.png"):
         with Image.open(picture) as image:
@@ -126,15 +126,15 @@ def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
         (["--step", "-2"], "dispersion of 2 pixels per band, not -2"),
     ],
 )
-def test_where_they_do_not_fit_it_is_said_and_admm_tv_decodes(produce, capsys, given, why):
+def test_where_they_do_not_fit_it_is_said_and_lr_tv_decodes(produce, capsys, given, why):
     y = read_measurement("y.npz")
     np.save("bare.npy", y.frame)
     np.save("mask.npy", y.mask)
     assert main(["reconstruct", "bare.npy", "--mask", "mask.npy", *given, "--out", "out"]) == 0
     words = capsys.readouterr().err
     assert why in words
-    assert words.endswith("admm-tv, which needs none, decodes\n")
-    assert json.loads(Path("out/record.json").read_text())["method"] == "admm-tv"
+    assert words.endswith("lr-tv, which needs none, decodes\n")
+    assert json.loads(Path("out/record.json").read_text())["method"] == "lr-tv"
 
 
 def test_the_other_method_by_name(files):
@@ -351,8 +351,8 @@ def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
     assert "set --overlap ROWS to 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
     assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
     assert "set --tile ROWS too" in refuse(capsys, *weights, "--overlap", "8")
-    assert "admm-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
-    assert "admm-tv computes in float32" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
+    assert "lr-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
+    assert "lr-tv computes in float32" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
 
 
 # -- what is refused -------------------------------------------------------------------------------------------
@@ -625,11 +625,10 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--engine", "--exposure", "--frame",
-            "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets", "--out",
-            "--overlap", "--overwrite",
-            "--precision", "--step", "--tile", "--truth", "--truth-key", "--unlabelled",
-            "--wavelengths", "--weights", "--white",
+            "--axes", "--bands", "--bits", "--checkpoint", "--dark", "--device", "--divisor", "--effort", "--engine",
+            "--exposure", "--frame", "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method",
+            "--minutes", "--offsets", "--out", "--overlap", "--overwrite", "--precision", "--step", "--tile", "--truth", "--truth-key",
+            "--unlabelled", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
@@ -637,8 +636,9 @@ def test_options_stay_what_they_are():
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [
-            "--cubes-only", "--device", "--first", "--help", "--iterations", "--json", "--mask", "--mask-key",
-            "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step",
+            "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations", "--json", "--mask",
+            "--mask-key", "--minutes", "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed",
+            "--split", "--step",
         ],
         "compare": ["--help", "--json"],
         "table": ["--help", "--json"],

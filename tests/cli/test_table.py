@@ -79,6 +79,30 @@ def test_a_row_that_fails_ends_with_code_1_and_the_others_are_there(capsys):
     assert "| GAP-TV " in printed.out
 
 
+def test_the_rows_of_a_table_can_be_chosen(capsys):
+    assert main(["table", "table.yaml", "out=chosen", "--rows", "GAP-TV", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["GAP-TV"]
+    assert not Path("chosen/ssr_1stg_seg").exists()
+    assert main(["table", "table.yaml", "out=chosen", "--rows", "GAP-TV,ADMM-TV"]) == 2
+    assert "this table has no row 'ADMM-TV'; set --rows to some of SSR-1stg + Seg, GAP-TV" in capsys.readouterr().err
+
+
+def test_solvers_stand_beside_each_other(capsys):
+    words = ["table", "solvers", "data=[data.yaml]", "scenes=[]", "noise=[{photons: 500}]", "out=solvers"]
+    assert main([*words, "--rows", "gap-tv,lr-tv"]) == 0
+    assert capsys.readouterr().out == Path("solvers/table.md").read_text() + "\n"
+    assert main([*words, "--rows", "gap-tv", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(row["scenes"], row["noise"], row["method"]) for row in facts["rows"]] == [
+        ("data.yaml (1)", "500 photons", "gap-tv")
+    ]
+    assert main(["table", "solvers", "nosie=[]"]) == 2
+    assert "no key nosie; did you mean noise" in capsys.readouterr().err
+    assert main(["table", "solvers", "out=nothing", "--rows", "lrtv"]) == 2
+    assert "no row 'lrtv'" in capsys.readouterr().err
+    assert not Path("nothing").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -14,7 +14,7 @@ from crsdun.evaluation import EvaluationOptions, evaluate, evaluate_scene
 from crsdun.evaluation.metrics import class_figures, confusion_matrix, cube_metrics
 from crsdun.evaluation.score import Score
 from crsdun.optics import Estimate, Exposure, ModelCard, SensorNoise
-from crsdun.solvers import GapTv, Solver
+from crsdun.solvers import GapTv, LrTv, Solver
 from tests.evaluation.scenes import NAMES, WAVELENGTHS, PaintedSet
 
 
@@ -27,6 +27,16 @@ def network():
 @pytest.fixture(scope="module")
 def evaluation(network):
     return evaluate(network, PaintedSet())
+
+
+def test_a_row_has_what_the_solver_found_on_pixels_held_out():
+    scenes, exposure = PaintedSet(2), Exposure(noise=SensorNoise(read_sigma=0.1))
+    solver = LrTv(iterations=60)
+    rows = evaluate(solver, scenes, exposure).scenes
+    for index, row in enumerate(rows):
+        (fit,) = evaluate_scene(solver, scenes, index, exposure).run.estimate.fits
+        assert (row["held_out"], row["noise"]) == (fit.held_out, fit.noise)
+    assert not {"held_out", "noise"} & evaluate(GapTv(iterations=1), scenes).scenes[0].keys()
 
 
 def test_every_stage_is_judged_by_itself(network, evaluation):

@@ -9,7 +9,7 @@ import pytest
 import crsdun
 from crsdun.errors import InputError
 from crsdun.evaluation import evaluate, read_evaluation, write_tables
-from crsdun.solvers import GapTv
+from crsdun.solvers import GapTv, LrTv
 from tests.evaluation.scenes import NAMES, PaintedSet
 
 
@@ -59,6 +59,16 @@ def test_rows_for_a_page_and_a_paper(written):
     assert paper[-1].endswith(r" \\")
     assert {line.count("&") for line in paper if "&" in line} == {header.count("|") - 2}
     assert "mask random:0, step 2, noise: none; protocol crsdun" in paper[0]
+
+
+def test_what_pixels_held_out_told_is_in_json_and_csv(tmp_path):
+    evaluation = evaluate(LrTv(iterations=40), PaintedSet(2))
+    write_tables(evaluation, tmp_path)
+    assert read_evaluation(tmp_path).scenes == evaluation.scenes
+    with (tmp_path / "scenes.csv").open() as file:
+        assert [float(row["held_out"]) for row in csv.DictReader(file)] == [
+            row["held_out"] for row in evaluation.scenes
+        ]
 
 
 def test_without_classes_there_is_no_table_of_them(tmp_path):

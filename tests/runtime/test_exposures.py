@@ -208,7 +208,7 @@ ALL = (
     "--wavelengths",
     "450-600:4",
     "--iterations",
-    "5",
+    "10",
     "--out",
     "out",
 )

@@ -188,16 +188,17 @@ def test_a_method_that_iterates_is_not_exported(tmp_path):
 
 
 def test_a_file_is_whole_or_not_there(network, tmp_path, monkeypatch):
-    there = tmp_path / "there.onnx"
+    there = tmp_path / "there.pt2"
     there.write_text("old")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(graph_export, "trace", full)
+    monkeypatch.setattr(graph_export, "trace", lambda *_: None)
+    monkeypatch.setattr(torch.export, "save", full)
     with pytest.raises(InputError, match=r"could not write .*no space is left"):
-        export(network, there, "onnx", overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["there.onnx"]
+        export(network, there, "torch", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.pt2"]
     assert there.read_text() == "old"
 
 

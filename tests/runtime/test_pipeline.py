@@ -60,7 +60,7 @@ def test_what_is_decided_automatically_is_said_once(files):
     pipeline = Pipeline(options=RunOptions(keep_stages=True), truth=files / "truth.npz", notify=lines.append)
     for _ in range(2):
         result = pipeline.decode(pipeline.read(files / "y.npz"))
-    assert result.record["method"] == "admm-tv"
+    assert result.record["method"] == "lr-tv"
     assert result.truth is not None
     assert len(result.stage_metrics) == len(result.stages.cubes) == 1
     assert len(lines) == 1

@@ -1,18 +1,21 @@
 """A name or a path opens its data set, and anything else is refused with the names of what there is."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crsdun.cli import main
 from crsdun.errors import InputError
-from crsdun.scenes import open_set, register_dataset
-from crsdun.scenes.catalog import DATASETS
+from crsdun.scenes import Scene, open_set, register_dataset, write_scene
+from crsdun.scenes.catalog import DATASETS, open_whole
 from crsdun.scenes.file_dataset import FileDataset
+from crsdun.scenes.scene_set import WholeScene
 from tests.evaluation.scenes import PaintedSet
-from tests.scenes.datasets import write_release
+from tests.scenes.datasets import made_scene, write_release
 from tests.scenes.examination import SetExamination
 
 
@@ -75,3 +78,28 @@ def test_a_registered_data_set_is_known_everywhere(tmp_path, monkeypatch, capsys
             open_set("paintd", "test")
     finally:
         DATASETS.unregister("painted")
+
+
+class TestWholeScene(SetExamination):
+    @pytest.fixture
+    def scenes(self, tmp_path):
+        cube, classes = made_scene(0, 6, 3)
+        scene = Scene(cube, (450, 480, 510, 540, 570, 600), classes, ("soil", "leaf", "fruit"), "field")
+        write_scene(scene, tmp_path / "field.npz")
+        return open_whole(tmp_path / "field.npz")
+
+    def test_it_is_that_scene(self, scenes):
+        assert (len(scenes), scenes.names, scenes.name) == (1, ("field",), "whole field test")
+        np.testing.assert_array_equal(scenes[0].cube, made_scene(0, 6, 3)[0].astype(np.float32))
+
+    def test_its_hashes_are_of_what_it_holds(self, scenes):
+        other = replace(scenes.scene, cube=scenes.scene.cube + 1)
+        assert WholeScene(other).hashes()["cube"] != scenes.hashes()["cube"]
+        assert WholeScene(other).hashes()["classes"] == scenes.hashes()["classes"]
+        assert WholeScene(replace(other, classes=None, class_names=None)).hashes().keys() == {"cube"}
+
+
+def test_indian_pines_as_a_whole():
+    pytest.importorskip("tensorly")
+    scenes = open_whole("indian-pines")
+    assert (scenes.bands, scenes.size(0)) == (28, (145, 145))

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 import threading
 import zipfile
@@ -72,9 +74,16 @@ def visitor(link):
 def test_it_listens_on_this_machine_only_unless_told_otherwise(capsys):
     assert parser().parse_args(["app"]).host == "127.0.0.1"
     assert main(["app", "--host", "192.0.2.1", "--port", "1"]) == 2  # an address that is nobody's
-    told = capsys.readouterr().err
-    assert "WARNING: listening on 192.0.2.1" in told
-    assert "cannot listen on 192.0.2.1" in told
+    expected = "crsdun: '192.0.2.1' is not an address of this machine; choose another --host\n"
+    assert capsys.readouterr().err == expected
+    command = [sys.executable, "-m", "crsdun", "app", "--no-browser", "--port", "0", "--host"]
+    for host, warned in (("127.0.0.1", False), ("0.0.0.0", True)):
+        with subprocess.Popen(
+            [*command, host], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as explorer:
+            assert explorer.stdout.readline().startswith(f"open http://{host}:")
+            explorer.terminate()
+            assert (f"WARNING: listening on {host}: " in explorer.stderr.read()) == warned
 
 
 def test_nobody_gets_in_without_the_key(link):
@@ -633,7 +642,7 @@ def test_what_the_command_line_refuses(tmp_path, monkeypatch, capsys):
     for arguments, words in (
         (["nowhere.npz"], "there is no file or folder nowhere.npz"),
         (["empty"], "empty"),
-        (["--limit", "0"], "a limit of 0 MB"),
+        (["--limit", "0"], "the limit is 1 to 1,000,000 MB, not 0; set another --limit"),
     ):
         assert main(["app", "--no-browser", *arguments]) == 2
         captured = capsys.readouterr()

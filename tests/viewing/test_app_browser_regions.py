@@ -353,7 +353,7 @@ def test_the_list_of_methods_follows_the_wavelengths_that_are_typed(page, tmp_pa
         page.goto(link)
         page.wait_for_selector("body[data-ready]")
         chosen, hint = "document.querySelector('#method-name').value", page.locator("#method-hint")
-        assert page.evaluate(chosen) == "gap-tv"
+        assert page.evaluate(chosen) == "lr-tv"
         group = "document.querySelector('#method-name option[value=crsdun_tiny]').parentElement.label"
         assert page.evaluate(group) == "networks that do not fit"
         assert hint.text_content() == "crsdun_tiny does not fit: the wavelengths of the bands are not known."

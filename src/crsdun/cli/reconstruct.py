@@ -47,8 +47,8 @@ def add(commands: Commands) -> None:
     method.add_argument(
         "--method",
         default=AUTO,
-        help="a method without weights: lr-tv, gap-tv, admm-tv, or one from a plugin (default: auto, which takes "
-        "shipped weights that fit the camera and explain the frame, or else lr-tv)",
+        help="a method without training: lr-tv, pnp, gap-tv, admm-tv, or one from a plugin (default: auto, which "
+        "takes shipped weights that fit the camera and explain the frame, or else lr-tv)",
     )
     solver_options(reconstruct)
     reconstruct.add_argument(
@@ -115,7 +115,8 @@ def run(options: argparse.Namespace) -> int:
     if len(exposures) == 1 or options.frame is not None:
         return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
     check_places(options)
-    check_file(options.out / sheet_name(file.stem), options.overwrite)
+    if options.out.is_dir():  # otherwise it is made
+        check_file(options.out / sheet_name(file.stem), options.overwrite)
     return run_batch(options, pipeline, runtime.Batch({file.stem: file}, lambda _: exposures))
 
 

@@ -100,6 +100,7 @@ class SolverRow:
         held_out, noise_found: as ``optics.Fit``, means; None for a method that does not know them.
         seconds: for one scene, median.
         processor_seconds, peak_mb: as in ``EvaluationRecord``; None where unknown.
+        doubtful: number of scenes whose estimates should not be believed (``methods.verdict``).
         failure: why there are no figures.
     """
 
@@ -113,6 +114,7 @@ class SolverRow:
     seconds: float | None = None
     processor_seconds: float | None = None
     peak_mb: float | None = None
+    doubtful: int = 0
     failure: str | None = None
 
 
@@ -275,6 +277,7 @@ def filled(row: SolverRow, evaluation: Evaluation) -> SolverRow:
         seconds=median(scene["seconds"] for scene in evaluation.scenes),
         processor_seconds=evaluation.record.get("processor_seconds"),
         peak_mb=evaluation.record.get("peak_mb"),
+        doubtful=len(evaluation.doubtful),
     )
 
 
@@ -321,16 +324,23 @@ def cells(table: SolverTable) -> list[list[str]]:
         numbers = [
             "–" if value is None else text.format(value) for text, value in zip(texts, (*known, *costs), strict=True)
         ]
-        lines.append([row.scenes, row.noise, row.method, *figures, *numbers])
+        lines.append([row.scenes, row.noise, row.method + "*" * (row.doubtful > 0), *figures, *numbers])
     return lines
 
 
 def as_markdown(table: SolverTable) -> str:
-    """The table with its title and notes."""
+    """The table with its title and notes; what should not be believed has a *."""
+    doubtful = [
+        f"* Do not rely on {row.doubtful} of these scenes: {row.method} on {row.scenes}, noise {row.noise}."
+        for row in table.rows
+        if row.doubtful
+    ]
     failed = [
         f"{row.method} failed on {row.scenes}, noise {row.noise}: {row.failure}" for row in table.rows if row.failure
     ]
-    return f"**{table.title}**\n\n" + markdown(cells(table), "\n\n".join([*table.notes.splitlines(), *failed]), WORDS)
+    return f"**{table.title}**\n\n" + markdown(
+        cells(table), "\n\n".join([*table.notes.splitlines(), *doubtful, *failed]), WORDS
+    )
 
 
 def write(table: SolverTable, folder: Path) -> None:

@@ -312,7 +312,7 @@ def chosen(rows: Collection[str], names: str | None) -> list[str]:
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in rows:
-            raise InputError(f"this table has no row {name!r}", f"its <rows> are {', '.join(rows)}")
+            raise InputError(f"this table has no row {name!r}", f"set <rows> to some of {', '.join(rows)}")
     return [name for name in rows if name in wanted]
 
 

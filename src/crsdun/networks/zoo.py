@@ -204,7 +204,7 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
     raise InputError(
         f"there is no network called {name!r}",
         f"there are {', '.join(NAMES)} (K: number of stages), and with {JOINED} "
-        "behind a name, gap_tv or admm_tv a two-stage system",
+        "behind a name, gap_tv, admm_tv or lr_tv a two-stage system",
     )
 
 

@@ -42,6 +42,7 @@ class SplitStatistics:
         shapes, types, orientations: of the cubes, with the count of each; shapes are (C,H,W).
         low, high: smallest and largest finite value.
         values, above_one, missing: how many values there are, exceed 1, and hold no data.
+        with_gaps: names of the scenes that lack data.
         labels: state of the label maps, with the count of each.
         pixels: of each class, by name.
         unlabelled: pixels whose class is unknown.
@@ -58,16 +59,19 @@ class SplitStatistics:
     values: int = 0
     above_one: int = 0
     missing: int = 0
+    with_gaps: list[str] = field(default_factory=list)
     pixels: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
 
-    def add_cube(self, cube: np.ndarray, stored_type: str) -> None:
-        """Count a cube (C,H,W)."""
+    def add_cube(self, cube: np.ndarray, name: str, stored_type: str) -> None:
+        """Count a cube (C,H,W), that of a scene."""
         self.shapes["×".join(map(str, cube.shape))] += 1
         self.types[stored_type] += 1
         finite = cube[np.isfinite(cube)]
         self.values += cube.size
-        self.missing += int(np.isnan(cube).sum())
+        if missing := int(np.isnan(cube).sum()):
+            self.missing += missing
+            self.with_gaps.append(name)
         self.above_one += int((finite > 1).sum())
         if finite.size:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
@@ -198,7 +202,7 @@ def _check_scene(
     except InputError as error:
         problems.append(str(error))
         return {}
-    statistics.add_cube(cube, f"{stored.dtype} in {file.format}")
+    statistics.add_cube(cube, scene.name, f"{stored.dtype} in {file.format}")
     try:
         Scene(cube, name=scene.name).check_data()
     except InputError as error:
@@ -243,7 +247,7 @@ def _check_open(source: str | Path, progress: Progress | None) -> Check:
             except (InputError, OSError) as error:
                 problems.append(str(error))
                 continue
-            statistics.add_cube(scene.cube, str(scene.cube.dtype))
+            statistics.add_cube(scene.cube, scene.name, str(scene.cube.dtype))
             if isinstance(scenes, StoredProduce) and not scenes.is_intact(index):
                 problems.append(f"{scene.name} is not that of the frozen benchmark; make the files again")
             if scene.classes is not None and scenes.class_names is not None:
@@ -268,7 +272,11 @@ def _completed(check: Check) -> Check:
         )
     missing = sum(statistics.missing for statistics in check.splits.values())
     if missing:
-        notes += (f"{missing} of {values} values hold no data; exposures, losses and metrics leave them out",)
+        first, *others = [name for statistics in check.splits.values() for name in statistics.with_gaps]
+        where = f"{first} and {len(others)} other scenes" if len(others) > 1 else " and ".join((first, *others))
+        notes += (
+            f"{missing} of {values} values hold no data, in {where}; exposures, losses and metrics leave them out",
+        )
     pixels = sum((statistics.pixels for statistics in check.splits.values()), Counter[str]())
     absent = [name for name in check.class_names[1:] if not pixels[name]]
     if absent and pixels:

@@ -39,7 +39,7 @@ FIRST, FIRST_EPSILON, LOCAL = 20, 0.05, 40
 EVERY_TURN, EVERY_LOOK = 10, 5
 # From this part of the iterations on, the best τ is remembered; it has fallen too far when the error of the pixels
 # held out exceeds the least by this factor in so many looks for each iteration.
-SEARCH, WORSE, PATIENCE = 0.24, 1.003, 0.012
+SEARCH, WORSE, PATIENCE = 0.24, 1.03, 0.012
 # ε is never less than this, relative to the mean of D.
 LEAST_EPSILON = 1e-3
 # ℓ = (1 + 1/q)/(1 + g/(q ḡ)), with g the mean length of the differences in a square of this many pixels.
@@ -88,7 +88,7 @@ class LrTv(Solver):
 
     efforts: ClassVar[dict[str, dict[str, float]]] = {
         "normal": {},
-        "high": {"iterations": 600, "weight": 0.003, "fall": 0.02, "final": 100},
+        "high": {"iterations": 400, "weight": 0.004, "fall": 0.05, "final": 100},
     }
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from crsdun.runtime import DEFAULT_SOLVER
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
@@ -75,6 +76,7 @@ class StatePayload:
         fits: cameras (bands and step) that fit the suggested measurement and mask.
         fits_of_weights: for each of the shipped weights why they do not fit what is open, None where they do.
         libraries: names of the files of reference spectra.
+        default_method: chosen where no shipped weights fit, as on the command line.
         limit_mb: of the largest upload.
         maps: colour maps as stops.
     """
@@ -90,6 +92,7 @@ class StatePayload:
     fits_of_weights: dict[str, str | None]
     libraries: list[str]
     methods: list[str]
+    default_method: str
     engines: list[str]
     job: JobStatus | None
     trials: list[Trial]
@@ -111,6 +114,7 @@ def state_payload(workspace: Workspace) -> StatePayload:
             fits_of_weights=fitting_weights(workspace.scene),
             libraries=list(workspace.libraries),
             methods=list(SOLVERS),
+            default_method=DEFAULT_SOLVER,
             engines=[each for each in ENGINES if find_spec(each) is not None],
             job=workspace.job.status() if workspace.job else None,
             trials=workspace.trials,

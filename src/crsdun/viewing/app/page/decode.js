@@ -20,7 +20,7 @@ function drawMethods() {
   const judged = (wanted) => state.weights.filter((name) => name in fits && (fits[name] === null) === wanted);
   const others = state.weights.filter((name) => !(name in fits));
   options($("method-name"), [["networks that fit", judged(true)], ["networks", others], ["training-free", state.methods], ["networks that do not fit", judged(false)]]);
-  if (!isChosen) $("method-name").value = judged(true)[0] ?? "gap-tv";
+  if (!isChosen) $("method-name").value = judged(true)[0] ?? state.default_method;
   options($("engine"), [["computed by", state.engines]]);
   methodChanged();
 }
