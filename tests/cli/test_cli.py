@@ -627,8 +627,8 @@ def test_options_stay_what_they_are():
         "reconstruct": [
             "--axes", "--bands", "--bits", "--checkpoint", "--dark", "--device", "--divisor", "--effort", "--engine",
             "--exposure", "--frame", "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method",
-            "--minutes", "--offsets", "--out", "--overlap", "--overwrite", "--precision", "--step", "--tile", "--truth", "--truth-key",
-            "--unlabelled", "--wavelengths", "--weights", "--white",
+            "--minutes", "--offsets", "--out", "--overlap", "--overwrite", "--precision", "--step", "--tile",
+            "--truth", "--truth-key", "--unlabelled", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
@@ -641,7 +641,7 @@ def test_options_stay_what_they_are():
             "--split", "--step",
         ],
         "compare": ["--help", "--json"],
-        "table": ["--help", "--json"],
+        "table": ["--help", "--json", "--rows"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
             "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",
