@@ -47,8 +47,8 @@ def add(commands: Commands) -> None:
     method.add_argument(
         "--method",
         default=AUTO,
-        help="a method without training: lr-tv, pnp, gap-tv, admm-tv, or one from a plugin (default: auto, which "
-        "takes shipped weights that fit the camera and explain the frame, or else lr-tv)",
+        help="a method without training: lr-tv, pnp, deep-prior, gap-tv, admm-tv, or one from a plugin (default: "
+        "auto, which takes shipped weights that fit the camera and explain the frame, or else lr-tv)",
     )
     solver_options(reconstruct)
     reconstruct.add_argument(
