@@ -31,7 +31,7 @@ from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
-from crsdun.solvers import SOLVERS
+from crsdun.solvers import SOLVERS, create_solver
 from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
@@ -310,6 +310,17 @@ def test_commands_in_sentences_exist():
             assert re.search(rf"^ +{words[1]}( |$)", help_of_all, re.MULTILINE), span
         for word in words[1:] if words[0] in ("python", "pytest") else ():
             assert not word.endswith(".py") or (ROOT / word).is_file(), span
+
+
+def test_the_settings_of_lr_tv_are_those_of_the_page():
+    page = (ROOT / "docs" / "solvers.md").read_text()
+    told: dict[str, dict[str, str]] = {"normal": {}, "high": {}}
+    for names, *values in re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]+) \| ([^|]+) \|", page, re.MULTILINE):
+        for effort, text in zip(told, values, strict=True):
+            told[effort] |= dict(zip(re.findall(r"\w+", names), text.split(", "), strict=True))
+    for effort, settings in told.items():
+        expected = {name: str(value) for name, value in create_solver("lr-tv", effort).settings.items()}
+        assert settings == {name: expected[name] for name in expected if name not in ("inner", "relaxation")}
 
 
 def test_a_command_that_was_added_is_seen():

@@ -626,10 +626,10 @@ def test_options_stay_what_they_are():
     }
     assert options == {
         "reconstruct": [
-            "--axes", "--bands", "--bits", "--dark", "--device", "--divisor", "--effort", "--engine", "--exposure",
-            "--frame", "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--offsets",
-            "--out", "--overlap", "--overwrite", "--precision", "--step", "--tile", "--truth", "--truth-key",
-            "--unlabelled", "--wavelengths", "--weights", "--white",
+            "--axes", "--bands", "--bits", "--checkpoint", "--dark", "--device", "--divisor", "--effort", "--engine",
+            "--exposure", "--frame", "--help", "--iterations", "--json", "--key", "--mask", "--mask-key", "--method",
+            "--minutes", "--offsets", "--out", "--overlap", "--overwrite", "--precision", "--step", "--tile",
+            "--truth", "--truth-key", "--unlabelled", "--wavelengths", "--weights", "--white",
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
@@ -638,7 +638,7 @@ def test_options_stay_what_they_are():
         "train": ["--help", "--json", "--show"],
         "evaluate": [
             "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations", "--json", "--mask",
-            "--mask-key", "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed",
+            "--mask-key", "--minutes", "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed",
             "--split", "--step",
         ],
         "compare": ["--help", "--json"],

@@ -92,6 +92,12 @@ class TestAdmmTv(SolverByName):
     name = "admm-tv"
 
 
+class TestDeepPrior(SolverByName):
+    """Which learns, although it is run where nothing can learn."""
+
+    name = "deep-prior"
+
+
 class TestEngine(MethodExamination):
     """What another library would compute, here by a function."""
 

@@ -24,6 +24,14 @@ def test_the_images_give_the_estimate_again(camera, most):
     torch.testing.assert_close(coefficients.explained(images), camera.forward(cube), rtol=0, atol=1e-4)
 
 
+def test_rows_are_explained_as_within_the_whole(camera):
+    cube = piecewise_smooth()
+    coefficients = Coefficients.of(cube, 3, camera)
+    images = coefficients.images(cube)
+    part = coefficients.rows(10, 20)
+    torch.testing.assert_close(part.explained(images[:, 10:30]), coefficients.explained(images)[10:30])
+
+
 def test_the_first_images_hold_most_and_all_lie_in_one_range(camera):
     images = Coefficients.of(piecewise_smooth(), 4, camera).images(piecewise_smooth())
     deviation = images.flatten(1).std(1)

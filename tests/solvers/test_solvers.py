@@ -14,6 +14,8 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, random_mask
 
 BANDS, SIZE = 8, 48
+# Fewer iterations than usual, where these take seconds.
+FEWER = {"deep-prior": {"iterations": 8}}
 
 
 def piecewise_smooth(bands: int = BANDS, height: int = SIZE, width: int = SIZE, seed: int = 0) -> Tensor:
@@ -34,7 +36,7 @@ def psnr(cube: Tensor, truth: Tensor) -> float:
 
 @pytest.fixture(params=sorted(solvers.SOLVERS))
 def solver(request):
-    return solvers.create_solver(request.param)
+    return solvers.create_solver(request.param, **FEWER.get(request.param, {}))
 
 
 @pytest.fixture(params=["lr-tv", "gap-tv", "admm-tv"])

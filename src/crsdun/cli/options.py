@@ -65,11 +65,13 @@ def solver_options(command: argparse.ArgumentParser) -> None:
         help="high takes more time for a better cube, where a method without weights has such settings (default: "
         "normal)",
     )
+    command.add_argument("--minutes", type=float, help="time that deep-prior may take for each exposure")
 
 
 def solver_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a method without weights that were given."""
-    given = {"iterations": options.iterations, "effort": options.effort}
+    names = ("iterations", "effort", "minutes", "checkpoint")
+    given = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Settings whose value is worth naming in a remedy.
 VALUES = {
     "bits": "N",
+    "checkpoint": "FILE",
     "mask": "FILE",
     "memory": "GB",
     "overlap": "ROWS",

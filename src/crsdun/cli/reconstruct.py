@@ -51,6 +51,9 @@ def add(commands: Commands) -> None:
         "takes shipped weights that fit the camera and explain the frame, or else lr-tv)",
     )
     solver_options(reconstruct)
+    reconstruct.add_argument(
+        "--checkpoint", help="file (.safetensors) in which deep-prior keeps its state, to go on from it another time"
+    )
     measurement_options(reconstruct)
     reconstruct.add_argument(
         "--engine",

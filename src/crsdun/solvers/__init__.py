@@ -1,13 +1,26 @@
-"""How a measurement becomes a cube without training, for any camera: LR-TV, PnP, GAP-TV and ADMM-TV."""
+"""How a measurement becomes a cube without training, for any camera: LR-TV, PnP, deep prior, GAP-TV, ADMM-TV."""
 
+from crsdun.solvers.deep_prior import DeepPrior
 from crsdun.solvers.gap_admm import AdmmTv, GapTv
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.pnp import Pnp, per_image
 from crsdun.solvers.solver import SOLVERS, Solver, create_solver, register_solver
 
-__all__ = ["SOLVERS", "AdmmTv", "GapTv", "LrTv", "Pnp", "Solver", "create_solver", "per_image", "register_solver"]
+__all__ = [
+    "SOLVERS",
+    "AdmmTv",
+    "DeepPrior",
+    "GapTv",
+    "LrTv",
+    "Pnp",
+    "Solver",
+    "create_solver",
+    "per_image",
+    "register_solver",
+]
 
 register_solver("lr-tv", LrTv)
 register_solver("pnp", Pnp)
+register_solver("deep-prior", DeepPrior)
 register_solver("gap-tv", GapTv)
 register_solver("admm-tv", AdmmTv)

@@ -70,6 +70,11 @@ class Coefficients:
         """x, the cube of u."""
         return torch.tensordot(self.basis, images - 0.5, 1) + self.mean[:, None, None] + self.rest
 
+    def rows(self, top: int, count: int) -> Coefficients:
+        """The same of these rows alone."""
+        camera = self.camera.crop(top, 0, count, self.camera.width)
+        return replace(self, camera=camera, rest=self.rest[:, top : top + count])
+
     def explained(self, images: Tensor) -> Tensor:
         """A x, what the camera sees of u."""
         return self.camera.forward(self.cube(images))

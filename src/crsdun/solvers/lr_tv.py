@@ -61,7 +61,8 @@ class LrTv(Solver):
         relaxation: of ADMM, in (0, 2).
         held_out: part of the detector pixels that is held out.
         fall: of τ, from its first to its last value unless the pixels held out end it.
-        final: iterations with all pixels at the end.
+        final: iterations at the end, when the strength is found.
+        refit: use the pixels held out as well in these; without, they remain a test of what is made of the cube.
         photons, read_sigma: of the detector as in ``optics.SensorNoise``, where they are known; they say how the
             variance depends on the brightness.
 
@@ -81,6 +82,7 @@ class LrTv(Solver):
     held_out: float = 0.03
     fall: float = 0.1
     final: int = 40
+    refit: bool = True
     photons: float | None = None
     read_sigma: float | None = None
 
@@ -160,7 +162,7 @@ class LrTv(Solver):
             if k >= FIRST and k % EVERY_LOOK == 0 and not strength.settled:
                 pixels.look(camera.forward(x)[0])
                 strength.update(k, pixels)
-                if strength.settled:
+                if strength.settled and self.refit:
                     used = valid
             if k >= FIRST:
                 epsilon = LEAST_EPSILON * mean + strength.value / weight * pixels.variance

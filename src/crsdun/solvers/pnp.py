@@ -44,6 +44,63 @@ LEAST_NOISE = 1e-3
 MIRRORED: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
+class Refinement:
+    """What is known of a frame whose estimate by LR-TV is refined, as images.
+
+    Args:
+        frame: the measurement.
+        x: the estimate, (C,H,W), on the scale of y.
+        fit: of this estimate.
+        images: at most so many.
+
+    Attributes:
+        coefficients: what images and cube have to do with each other.
+        nothing: whether there is nothing to refine, because the scene is black or no light says anything about it.
+        first, sigma: the images of x, (r,H,W), and how wrong they are.
+        used: variance of each detector pixel, (H,Wm), infinite where it is held out or says nothing.
+    """
+
+    def __init__(self, frame: NormalisedFrame, x: Tensor, fit: Fit, images: int):
+        self.y, self.coefficients = frame.measurement, Coefficients.of(x, images, frame.camera)
+        valid = valid_pixels(self.y, frame.camera.forward(frame.camera.adjoint(torch.ones_like(self.y))))
+        self.nothing = self.coefficients.basis.numel() == 0 or not bool(valid.any())
+        if self.nothing:
+            return
+        self._fit = fit
+        self._pixels = HeldOut(self.y, valid, LrTv.held_out)  # the same as those of LR-TV
+        self.first = self.coefficients.images(x)
+        self._unit = float(self.y.square().mean().sqrt()) or 1.0
+        self.held_out(self.first)
+        variance = (max(fit.noise, LEAST_NOISE) * self._unit) ** 2 * self._pixels.variance
+        self.used = torch.where(self._pixels.used, variance, torch.inf)
+        self._all = torch.where(valid, variance, torch.inf)
+        self.sigma = self._error((fit.held_out**2 - fit.noise**2) * self._unit**2)
+
+    def towards(self, u: Tensor, sigma: float) -> Tensor:
+        """Images that explain the measurement better, without the detector pixels held out."""
+        return self.coefficients.towards(u, self.y, self.used, sigma)
+
+    def final(self, u: Tensor, sigma: float) -> Tensor:
+        """The cube (C,H,W), not negative, of images that explain the measurement better, with all its pixels."""
+        return self.coefficients.cube(self.coefficients.towards(u, self.y, self._all, sigma)).clamp_(min=0)
+
+    def held_out(self, u: Tensor) -> float:
+        """Root mean square difference of the detector pixels held out, relative to that of y."""
+        return math.sqrt(self._pixels.look(self.coefficients.explained(u))) / self._unit
+
+    def doubted(self, held_out: float) -> bool:
+        """Whether the estimate of LR-TV is the better one, as far as the detector pixels held out tell."""
+        return held_out > max(self._fit.held_out, TRUSTED)
+
+    def _error(self, unexplained: float) -> float:
+        """σ of the estimate of LR-TV, from the variance of its held-out detector pixels that is not noise."""
+        camera = self.coefficients.camera
+        squares = self.coefficients.basis.square().sum(1)[:, None, None].expand(-1, camera.height, camera.width)
+        # How errors of the images add up on the detector if they are independent.
+        gain = float(camera.with_mask(camera.mask.square()).forward(squares).mean())
+        return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
+
+
 @dataclass(frozen=True)
 class Pnp(Solver):
     """Plug-and-play: LR-TV, then a learnt denoiser between steps towards the measurement.
@@ -118,37 +175,25 @@ class Pnp(Solver):
         self, frame: NormalisedFrame, x: Tensor, fit: Fit, report: Callable[[int], None]
     ) -> tuple[Tensor, Fit]:
         """x (C,H,W), on the scale of y, after all turns, and its fit; ``report`` gets the number of turns done."""
-        y, coefficients = frame.measurement, Coefficients.of(x, self.images, frame.camera)
-        if coefficients.basis.numel() == 0:  # nothing to denoise
+        refinement = Refinement(frame, x, fit, self.images)
+        if refinement.nothing:
             report(self.iterations)
             return x, fit
-        valid = valid_pixels(y, frame.camera.forward(frame.camera.adjoint(torch.ones_like(y))))
-        pixels = HeldOut(y, valid, LrTv.held_out)  # the same as those of LR-TV
-        u = coefficients.images(x)
-        pixels.look(coefficients.explained(u))
-        unit = float(y.square().mean().sqrt()) or 1.0
-        variance = (max(fit.noise, LEAST_NOISE) * unit) ** 2 * pixels.variance
-        used = torch.where(pixels.used, variance, torch.inf)
-        sigma = self._error(coefficients, (fit.held_out**2 - fit.noise**2) * unit**2)
-        for turn in range(self.iterations):
-            u = self._denoised(coefficients.towards(u, y, used, sigma), sigma, turn)
-            sigma *= FALL
-            report(turn + 1)
-        pixels.look(coefficients.explained(coefficients.towards(u, y, used, sigma)))
-        held_out = math.sqrt(pixels.error) / unit
-        if held_out > max(fit.held_out, TRUSTED):
+        u, sigma = self.turns(refinement, report)
+        held_out = refinement.held_out(refinement.towards(u, sigma))
+        if refinement.doubted(held_out):
             return x, fit
-        u = coefficients.towards(u, y, torch.where(valid, variance, torch.inf), sigma)
-        return coefficients.cube(u).clamp_(min=0), replace(fit, held_out=held_out)
+        return refinement.final(u, sigma), replace(fit, held_out=held_out)
 
-    @staticmethod
-    def _error(coefficients: Coefficients, unexplained: float) -> float:
-        """σ of the estimate of LR-TV, from the variance of its held-out detector pixels that is not noise."""
-        camera = coefficients.camera
-        squares = coefficients.basis.square().sum(1)[:, None, None].expand(-1, camera.height, camera.width)
-        # How errors of the images add up on the detector if they are independent.
-        gain = float(camera.with_mask(camera.mask.square()).forward(squares).mean())
-        return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
+    def turns(self, refinement: Refinement, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:
+        """u (r,H,W) after all turns, without the detector pixels held out, and how wrong it is, σ."""
+        u, sigma = refinement.first, refinement.sigma
+        for turn in range(self.iterations):
+            u = self._denoised(refinement.towards(u, sigma), sigma, turn)
+            sigma *= FALL
+            if report is not None:
+                report(turn + 1)
+        return u, sigma
 
     def _denoised(self, images: Tensor, sigma: float, turn: int) -> Tensor:
         """The images (r,H,W) without noise of level σ."""

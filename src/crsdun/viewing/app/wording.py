@@ -16,6 +16,7 @@ CONTROLS = {
     "mask_key": "the choice of arrays",
     "key": "the choice of arrays",
     "bits": "the bit depth",
+    "checkpoint": "the checkpoint of crsdun reconstruct",
     "step": "the step",
     "bands": "the number of bands",
     "wavelengths": "the wavelengths",
