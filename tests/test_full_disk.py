@@ -35,7 +35,7 @@ def can_mount(tmp_path_factory):
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     rng = np.random.default_rng(0)
-    np.savez(folder / "scene.npz", cube=rng.random((5, 128, 128)))
+    np.savez(folder / "scene.npz", cube=rng.random((5, 128, 128)), wavelengths=np.linspace(450, 650, 5))
     np.savez(folder / "y.npz", y=rng.random((64, 72)), mask=rng.integers(2, size=(64, 64)).astype(float))
     torch.manual_seed(0)
     crsdun.save(crsdun.create("crsdun_1stg", 5, 2, width=4), folder / "w.safetensors")
