@@ -48,7 +48,7 @@ def test_describe(tmp_path):
     assert plain["arrays"][1]["fitting_cameras"][1] == {"bands": 4, "step": 2}
     assert plain["arrays"][2] == {
         "key": "mask", "shape": [6, 5], "dtype": "float32", "min": 0, "max": pytest.approx(29 / 30),
-        "mean": pytest.approx(14.5 / 30), "nan": 0, "inf": 0, "looks_like": "mask", "encoding": {},
+        "mean": pytest.approx(14.5 / 30), "nan": 0, "inf": 0, "looks_like": "mask", "encoding": {}, "floor": None,
     }  # fmt: skip
 
 

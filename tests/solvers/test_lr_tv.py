@@ -121,9 +121,6 @@ def test_without_the_refit_pixels_held_out_stay_a_test(truth, camera):
     fit, refit = (LrTv(refit=refit)(y, camera) for refit in (False, True))
     honest, seen = (float((camera.forward(each.cube) - y)[0][chosen].norm()) for each in (fit, refit))
     assert honest > 2 * seen
-    changed = y + 0.1 * chosen  # only what is held out
-    difference = LrTv(refit=False)(changed, camera).cube - fit.cube
-    assert difference.abs().max() < 0.05 < (LrTv()(changed, camera).cube - refit.cube).abs().max()
 
 
 def test_few_iterations_still_give_a_cube_and_a_fit(truth, camera):
