@@ -30,8 +30,8 @@ WORSE, ITERATIONS = 1.6, 15
 WITHIN, PARTLY = 1.5, 4.0
 # The trial of the mask: iterations, rows in the middle of the frame, and the error of pixels held out that a mask
 # must stay below, relative to that behind a wrong one. Right masks reach 0.08 without noise, 0.42 on Indian Pines
-# with shot noise, 0.75 on the worst frame of a real camera; masks one pixel off 0.88 to 1.
-TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.85
+# with shot noise, and up to 0.86 on frames of a real camera; masks one pixel off 0.94 to 1.03.
+TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.9
 # Masks that are more alike than this are the same for the trial.
 ALIKE = 0.5
 
