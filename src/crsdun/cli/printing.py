@@ -115,7 +115,7 @@ def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
 
 def result_line(result: Reconstruction, out: Path) -> str:
     """The same in one line for a person."""
-    from crsdun.methods.verdict import FITS
+    from crsdun.methods.verdict import describe_fit
 
     metrics, record = result.metrics, result.record
     height, width = result.scene.cube.shape[1:]
@@ -126,7 +126,7 @@ def result_line(result: Reconstruction, out: Path) -> str:
     if "noise" in metrics:
         line += f", noise {metrics['noise']:.2%}"
     if "fit" in metrics:
-        line += f": {FITS[metrics['fit']]}"
+        line += f": {describe_fit(metrics)}"
     formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
     figures = [text.format(metrics[name]) for name, text in formats.items() if metrics.get(name) is not None]
     if figures:

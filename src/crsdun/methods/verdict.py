@@ -10,7 +10,9 @@ detector pixels that it has not used any better than behind any other mask.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,10 +38,17 @@ TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.9
 ALIKE = 0.5
 
 FITS = {
-    "fits": "fits the measurement within its noise",
+    "fits": "explains the measurement",
     "partly": "explains the measurement only partly",
     "not": "does not explain the measurement",
 }
+
+
+def describe_fit(metrics: Mapping[str, Any]) -> str:
+    """What the ``fit`` in the figures of a reconstruction says of its cube; empty where there is none."""
+    if metrics.get("fit") == "fits" and "noise" in metrics:
+        return "fits the measurement within its noise"
+    return FITS.get(metrics.get("fit", ""), "")
 
 
 @dataclass(frozen=True)
