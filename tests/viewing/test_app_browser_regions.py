@@ -44,7 +44,8 @@ def draw(page, *vertices, pane=0):
 
 
 def waits(page, expression, arg=None):
-    page.wait_for_function(f"arg => {expression}", arg=arg)
+    # By the clock, not by frames: a browser without a window stops painting a page that does not change.
+    page.wait_for_function(f"arg => {expression}", arg=arg, polling=100)
 
 
 def regions(page):
