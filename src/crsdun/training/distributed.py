@@ -88,8 +88,8 @@ def join() -> Iterator[Processes]:
         device = torch.device("mps" if count == 1 and torch.backends.mps.is_available() else "cpu")
     joining = count > 1 and not dist.is_initialized()
     if joining:
-        # Imported by PyTorch at some later time, it would keep the group in its functions' defaults: gloo's threads would
-        # outlive destroy_process_group and now and then abort the process at its end.
+        # Imported by PyTorch at some later time, it would keep the group in its functions' defaults: gloo's threads
+        # would outlive destroy_process_group and now and then abort the process at its end.
         importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
