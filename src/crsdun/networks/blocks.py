@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crsdun.networks.row_chunks import Cut, add, add_by_rows
+from crsdun import native
+from crsdun.networks.row_chunks import Cut, Norm, add, add_by_rows
 
 WINDOW = 8
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, bias: bool = False, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size of the image."""
-    kind = PointwiseConv if kernel == 1 else nn.Conv2d
+    kind = PointwiseConv if kernel == 1 else DepthwiseConv if groups == inputs == outputs else nn.Conv2d
     return kind(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
 
 
@@ -27,11 +28,35 @@ class PointwiseConv(nn.Conv2d):
     """conv1×1, a product for each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
-            return super().forward(x)
-        # Dilation means nothing to a kernel of one pixel, but with a single thread PyTorch leaves 1×1 convolutions to
-        # a fallback that is two to three times slower than oneDNN, unless they are dilated.
-        return F.conv2d(x, self.weight, self.bias, dilation=2)
+        return pointwise(x, self.weight, self.bias)
+
+
+class PixelLinear(nn.Linear):
+    """A linear layer over the channels of each pixel, (B,d,H,W) → (B,outputs,H,W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pointwise(x, self.weight[:, :, None, None], self.bias)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """conv1×1 with weight (outputs,d,1,1)."""
+    # Dilation means nothing to a kernel of one pixel, but with a single thread PyTorch leaves 1×1 convolutions to a
+    # fallback that is two to three times slower than oneDNN, unless they are dilated.
+    return F.conv2d(x, weight, bias, dilation=1 if torch.compiler.is_exporting() else 2)
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A convolution of each channel by itself."""
+
+    def forward(self, x: Tensor, between_gelus: bool = False) -> Tensor:
+        """The convolution; ``between_gelus`` is GELU, convolution, GELU."""
+        if native.usable(x) and self.kernel_size[0] in native.KERNEL_SIZES:
+            if not torch.is_grad_enabled():
+                gelus = {"before": native.BEFORE_GELU, "after": native.GELU} if between_gelus else {}
+                return native.depthwise(x, self.weight, self.bias, **gelus)
+            if not between_gelus:
+                return native.DepthwiseConv.apply(x, self.weight, self.bias)
+        return F.gelu(super().forward(F.gelu(x))) if between_gelus else super().forward(x)
 
 
 def downsample(inputs: int, outputs: int) -> nn.Conv2d:
@@ -79,11 +104,17 @@ class ChannelLayerNorm(nn.LayerNorm):
     """LN: LayerNorm over the channels of each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if native.usable(x):
+            return native.LayerNorm.apply(x, self.weight, self.bias)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def moments(self, x: Tensor) -> tuple[()]:
         """Nothing: a pixel is normalised by itself."""
         return ()
+
+    def scaling(self, x: Tensor) -> native.Scaling:
+        """For the kernels, see ``native.branch``."""
+        return None, self.weight, self.bias
 
 
 class ChannelGroupNorm(nn.GroupNorm):
@@ -101,6 +132,10 @@ class ChannelGroupNorm(nn.GroupNorm):
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel of each image, (B,d,1,1)."""
         return channel_moments(x.permute(0, 2, 3, 1).flatten(1, 2))
+
+    def scaling(self, x: Tensor) -> native.Scaling:
+        """For the kernels, see ``native.branch``."""
+        return scaling(self, *self.moments(x))
 
 
 class ChannelBatchNorm(nn.BatchNorm2d):
@@ -128,6 +163,16 @@ class ChannelBatchNorm(nn.BatchNorm2d):
                 self.running_var.lerp_(unbiased.flatten().to(self.running_var.dtype), self.momentum)
                 self.num_batches_tracked += 1
         return mean.expand(len(x), -1, 1, 1), variance.expand(len(x), -1, 1, 1)
+
+    def scaling(self, x: Tensor) -> native.Scaling:
+        """For the kernels, see ``native.branch``."""
+        return scaling(self, *self.moments(x))
+
+
+def scaling(norm: ChannelGroupNorm | ChannelBatchNorm, mean: Tensor, variance: Tensor) -> native.Scaling:
+    """Mean, scale and shift of each channel of each image, (B,d) each."""
+    mean, variance = mean.flatten(1), variance.flatten(1)
+    return mean, norm.weight * (variance + norm.eps).rsqrt(), norm.bias.expand_as(mean)
 
 
 def normalise(norm: ChannelGroupNorm | ChannelBatchNorm, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
@@ -178,8 +223,13 @@ class FeedForward(nn.Module):
         self.mix = conv(4 * width, 4 * width, 3, groups=4 * width)
         self.narrow = conv(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        if norm is not None:
+            weights = [self.widen.weight, self.mix.weight, self.narrow.weight]
+            return native.branch("feed_forward", x, norm.scaling(x), weights)
+        if native.usable(x) and torch.is_grad_enabled():
+            return native.FeedForward.apply(x, self.widen.weight, self.mix.weight, self.narrow.weight)
+        return self.narrow(self.mix(self.widen(x), between_gelus=True))
 
 
 class WindowSpectralAttention(nn.Module):
@@ -193,8 +243,14 @@ class WindowSpectralAttention(nn.Module):
         self.out = conv(width, width, bias=True)
         init_truncated(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = to_windows(self.qkv(x), WINDOW).chunk(3, dim=-1)  # (B·n, 64, d) each
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        if norm is not None:
+            weights = [self.qkv.weight, None, None, self.out.weight, self.out.bias]
+            return native.branch("window_attention", x, norm.scaling(x), weights, 0, scale=self.scale)
+        qkv = self.qkv(x)
+        if native.usable(x):
+            return self.out(native.ChannelAttention.apply(qkv, self.scale))
+        q, k, v = to_windows(qkv, WINDOW).chunk(3, dim=-1)  # (B·n, 64, d) each
         attention = (q.transpose(1, 2) @ k * self.scale).softmax(-1)  # (B·n, d, d)
         return self.out(from_windows(v @ attention.transpose(1, 2), WINDOW, *x.shape[-2:]))
 
@@ -210,7 +266,11 @@ class ConvolutionalModulation(nn.Module):
         self.out = conv(width, width, bias=True)
         init_truncated(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        if norm is not None:
+            context, mix = self.context
+            weights = [context.weight, mix.weight, self.value.weight, self.out.weight, self.out.bias]
+            return native.branch("convolutional_modulation", x, norm.scaling(x), weights)
         return self.out(self.context(x) * self.value(x))
 
 
@@ -226,7 +286,10 @@ class SpatialAttention(nn.Module):
         self.out = conv(width, width, bias=True)
         init_truncated(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        if norm is not None:
+            weights = [each.weight for each in (self.hidden, self.gate, self.map, self.out)]
+            return native.branch("spatial_attention", x, norm.scaling(x), [*weights, self.out.bias])
         h = self.hidden(x)
         return self.out(self.gate(h).sigmoid() * F.gelu(self.map(h)))
 
@@ -270,19 +333,25 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.cut = Cut(8 * width, rows=WINDOW)
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = PixelLinear(width, 3 * width)
+        self.out = PixelLinear(width, width)
         self.position = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
         self.register_buffer("position_index", relative_positions(), persistent=False)
         nn.init.trunc_normal_(self.position, std=0.02)
         init_truncated(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        windows = to_windows(x, WINDOW)  # (B·n, 64, d)
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        if norm is not None:
+            position = self.position[self.position_index.T].permute(2, 0, 1)  # (heads, 64, 64), of key and query
+            weights = [self.qkv.weight, self.qkv.bias, position, self.out.weight, self.out.bias]
+            return native.branch("window_attention", x, norm.scaling(x), weights, self.heads, scale=0.0)
+        qkv = self.qkv(x)
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
+        if native.usable(x):
+            return self.out(native.PixelAttention.apply(qkv, bias))
+        q, k, v = to_windows(qkv, WINDOW).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B·n, heads, 64, ·)
         mixed = attend(q, k, v, bias[None])
-        return from_windows(self.out(mixed.transpose(1, 2).flatten(-2)), WINDOW, *x.shape[-2:])
+        return self.out(from_windows(mixed.transpose(1, 2).flatten(-2), WINDOW, *x.shape[-2:]))
 
 
 def relative_positions() -> Tensor:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from crsdun import native
+
 # Bytes of the wide part of one band: smaller bands cost calls, larger ones memory (docs/performance.md).
 BAND_BYTES = 8 << 20
 
@@ -42,15 +44,16 @@ class Norm(Protocol):
 
     def __call__(self, x: Tensor, *moments: Tensor) -> Tensor: ...
     def moments(self, x: Tensor) -> tuple[Tensor, ...]: ...
+    def scaling(self, x: Tensor) -> native.Scaling: ...
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class Layer(Protocol):
-    """(B,d,H,W) → (B,d,H,W), in bands as its ``cut`` says."""
+    """(B,d,H,W) → (B,d,H,W), in bands as its ``cut`` says; with a norm, x + layer(norm(x)) in one kernel."""
 
     cut: Cut
 
-    def __call__(self, x: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, norm: Norm | None = None) -> Tensor: ...
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
@@ -61,12 +64,14 @@ def add(x: Tensor, update: Tensor) -> Tensor:
 
 def add_by_rows(x: Tensor, norm: Norm, layer: Layer) -> Tensor:
     """x + layer(norm(x)), (B,d,H,W), in inference in x itself; on the CPU band by band."""
+    if _inferring() and native.usable(x):
+        return layer(x, norm)
     moments = norm.moments(x)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         if _inferring():
             return _add(x, norm, layer, moments, out=x)
         parameters = [*norm.parameters(), *layer.parameters()]
-        if layer.cut.recompute and any(each.requires_grad for each in (x, *parameters)):
+        if layer.cut.recompute and not native.usable(x) and any(each.requires_grad for each in (x, *parameters)):
             return _Recomputed.apply(x, norm, layer, len(moments), *moments, *parameters)
     return add(x, layer(norm(x, *moments)))
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crsdun import native
 from crsdun.networks.blocks import (
     ChannelBatchNorm,
     ChannelLayerNorm,
@@ -83,6 +84,9 @@ class SuperTokenAttention(nn.Module):
 
     def forward(self, X: Tensor, S0: Tensor) -> Tensor:
         h, (H, W) = self.token, X.shape[-2:]
+        if native.usable(X) and not self.affinity_gradient:
+            Q = native.associate(X, S0, h)  # (B, H, W, 9)
+            return native.SpreadTokens.apply(self.refine(native.GatherTokens.apply(X, Q, h)), Q, h)
         pixels = to_windows(X, h)  # (B·m, h², d)
         Q = self.associate(pixels, S0)  # (B·m, h², 9)
         S = self.refine(self.gather(pixels, Q, (H // h, W // h)))

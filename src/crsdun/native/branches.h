@@ -1,0 +1,269 @@
+/* The residual branches of the networks, each as a whole, for inference: out = in + layer(norm(in)).
+
+   A few rows at a time go through all steps of a branch, so that what is between them stays in the cache. Between steps,
+   pixels have their channels filled up with zeros to whole vectors. in, out (B,H,W,d), which must not overlap. */
+
+/* Of each pixel with `mean` 0: weight and bias. Else of each channel of each image, (B,d) each: x -> (x - mean) scale +
+   shift. */
+typedef struct { const float *mean, *scale, *shift; } Norm;
+
+/* A layer 1x1: b [input][output filled up], and its bias filled up. */
+typedef struct { long inputs, outputs; float *b, *bias; } Projection;
+
+#define CHUNK 48 /* pixels that go through a projection together */
+
+/* From a weight (parts n, inputs); each of the parts is filled up to whole vectors. */
+static Projection take_projection(const float *weight, const float *bias, long inputs, long n, long parts)
+{
+    long width = round_up(n), outputs = parts * width;
+    Projection to = {inputs, outputs, room(inputs * outputs), room(outputs)};
+    memset(to.b, 0, inputs * outputs * sizeof(float));
+    memset(to.bias, 0, outputs * sizeof(float));
+    for (long part = 0; part < parts; part++)
+        for (long i = 0; i < n; i++) {
+            for (long t = 0; t < inputs; t++)
+                to.b[t * outputs + part * width + i] = weight[(part * n + i) * inputs + t];
+            if (bias) to.bias[part * width + i] = bias[part * n + i];
+        }
+    return to;
+}
+
+static void leave_projection(Projection to)
+{
+    free(to.b);
+    free(to.bias);
+}
+
+/* n pixels, from rows of `pitch` floats. */
+static void project(const Projection *to, long n, const float *in, long pitch, float *out)
+{
+    multiply(n, to->outputs, to->inputs, rows_of(in, pitch), to->b, to->outputs, out, to->outputs);
+    for (long i = 0; i < n; i++)
+        for (long j = 0; j < to->outputs; j += LANES) *(vec *)(out + i * to->outputs + j) += *(vec *)(to->bias + j);
+}
+
+/* n pixels of an image, filled up: [pixel][round_up(d)]. */
+INLINE void normalise(const Norm *norm, long image, const float *in, long n, long d, float *out)
+{
+    long pitch = round_up(d);
+    if (norm->mean) {
+        const float *mean = norm->mean + image * d, *scale = norm->scale + image * d, *shift = norm->shift + image * d;
+        for (long i = 0; i < n; i++)
+            for (long j = 0; j < d; j += LANES)
+                *(vec *)(out + i * pitch + j) = (load(in + i * d + j, d - j) - load(mean + j, d - j))
+                    * load(scale + j, d - j) + load(shift + j, d - j);
+    } else {
+        for (long i = 0; i < n; i++) {
+            *(vec *)(out + i * pitch + pitch - LANES) = (vec){};
+            normalise_pixel(in + i * d, norm->scale, norm->shift, out + i * pitch, d);
+        }
+    }
+}
+
+/* out = in + update, n pixels. */
+INLINE void add_update(const float *in, const float *update, float *out, long n, long d)
+{
+    for (long i = 0; i < n; i++)
+        for (long j = 0; j < d; j += LANES)
+            store(out + i * d + j, load(in + i * d + j, d - j) + *(const vec *)(update + i * round_up(d) + j), d - j);
+}
+
+/* The k rows around row y of a ring of k rows. */
+INLINE void rows_around(const int k, float *ring, long length, long y, float **rows)
+{
+    for (int i = 0; i < k; i++) rows[i] = ring + (y - k / 2 + i + k) % k * length;
+}
+
+/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1. */
+void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
+                  const float *mix, const float *narrow, float *out, long B, long H, long W, long d)
+{
+    long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide, strips = strips_of(B, H);
+    Norm norm = {mean, scale, shift};
+    Projection up = take_projection(widen, 0, d, e, 1), down = take_projection(narrow, 0, e, d, 1);
+    float *taps = room(9 * wide);
+    take_taps(mix, taps, e, 9);
+#pragma omp parallel
+    {
+        float *part = room(CHUNK * (2 * pitch + wide) + 3 * length), *update = part + CHUNK * pitch,
+              *inner = update + CHUNK * pitch, *ring = inner + CHUNK * wide, *rows[3];
+        Depthwise c = {.out = inner, .d = wide};
+        memset(ring, 0, 3 * length * sizeof(float));
+#pragma omp for collapse(2) schedule(dynamic)
+        for (long image = 0; image < B; image++)
+            for (long s = 0; s < strips; s++) {
+                long top = H * s / strips, bottom = H * (s + 1) / strips;
+                for (long y = top - 1; y <= bottom; y++) {
+                    float *line = ring + (y + 3) % 3 * length + wide;
+                    if (y < 0 || y >= H) memset(line, 0, W * wide * sizeof(float));
+                    else for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x);
+                        normalise(&norm, image, in + ((image * H + y) * W + x) * d, n, d, part);
+                        project(&up, n, part, pitch, line + x * wide);
+                        for (long i = x * wide; i < (x + n) * wide; i += LANES) *(vec *)(line + i) = gelu(*(vec *)(line + i));
+                    }
+                    if (y < top + 1) continue;
+                    rows_around(3, ring, length, y - 1, rows);
+                    for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x), start = ((image * H + y - 1) * W + x) * d;
+                        row_range(3, &c, rows, taps, x, x + n, 0, GELU);
+                        project(&down, n, inner, wide, update);
+                        add_update(in + start, update, out + start, n, d);
+                    }
+                }
+            }
+        free(part);
+    }
+    free(taps);
+    leave_projection(up);
+    leave_projection(down);
+}
+
+/* CMB: (11x11 of each channel after 1x1) times (1x1), then 1x1. */
+void convolutional_modulation(const float *in, const float *mean, const float *scale, const float *shift,
+                              const float *context, const float *mix, const float *value, const float *last,
+                              const float *bias, float *out, long B, long H, long W, long d)
+{
+    const int k = 11, r = 5;
+    long pitch = round_up(d), length = (W + 2 * r) * pitch, strips = strips_of(B, H);
+    Norm norm = {mean, scale, shift};
+    Projection to_context = take_projection(context, 0, d, d, 1), to_value = take_projection(value, 0, d, d, 1),
+               to_out = take_projection(last, bias, d, d, 1);
+    float *taps = room(k * k * pitch);
+    take_taps(mix, taps, d, k * k);
+#pragma omp parallel
+    {
+        float *part = room(CHUNK * 3 * pitch + k * length), *values = part + CHUNK * pitch, *inner = values + CHUNK * pitch,
+              *ring = inner + CHUNK * pitch, *rows[11];
+        Depthwise c = {.out = inner, .other = values, .d = pitch};
+        memset(ring, 0, k * length * sizeof(float));
+#pragma omp for collapse(2) schedule(dynamic)
+        for (long image = 0; image < B; image++)
+            for (long s = 0; s < strips; s++) {
+                long top = H * s / strips, bottom = H * (s + 1) / strips;
+                for (long y = top - r; y < bottom + r; y++) {
+                    float *line = ring + (y + k) % k * length + r * pitch;
+                    if (y < 0 || y >= H) memset(line, 0, W * pitch * sizeof(float));
+                    else for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x);
+                        normalise(&norm, image, in + ((image * H + y) * W + x) * d, n, d, part);
+                        project(&to_context, n, part, pitch, line + x * pitch);
+                    }
+                    if (y < top + r) continue;
+                    rows_around(k, ring, length, y - r, rows);
+                    for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x), start = ((image * H + y - r) * W + x) * d;
+                        normalise(&norm, image, in + start, n, d, part);
+                        project(&to_value, n, part, pitch, values);
+                        row_range(k, &c, rows, taps, x, x + n, 0, TIMES);
+                        project(&to_out, n, inner, pitch, part);
+                        add_update(in + start, part, out + start, n, d);
+                    }
+                }
+            }
+        free(part);
+    }
+    free(taps);
+    leave_projection(to_context);
+    leave_projection(to_value);
+    leave_projection(to_out);
+}
+
+/* SAB: h = 1x1; sigmoid(3x3 of each channel of h) times GELU(3x3 of h to one channel), then 1x1. */
+void spatial_attention(const float *in, const float *mean, const float *scale, const float *shift, const float *hidden,
+                       const float *gate, const float *map, const float *last, const float *bias, float *out, long B,
+                       long H, long W, long d)
+{
+    long pitch = round_up(d), length = (W + 2) * pitch, strips = strips_of(B, H);
+    Norm norm = {mean, scale, shift};
+    Projection to_hidden = take_projection(hidden, 0, d, d, 1), to_out = take_projection(last, bias, d, d, 1);
+    float *taps = room(9 * pitch), *map_taps = room(9 * pitch);
+    take_taps(gate, taps, d, 9);
+    take_taps(map, map_taps, d, 9);
+#pragma omp parallel
+    {
+        float *part = room(CHUNK * (2 * pitch + 1) + 3 * length + LANES), *inner = part + CHUNK * pitch,
+              *ring = inner + CHUNK * pitch, *maps = ring + 3 * length, *rows[3];
+        Depthwise c = {.out = inner, .other = maps, .d = pitch};
+        memset(ring, 0, 3 * length * sizeof(float));
+#pragma omp for collapse(2) schedule(dynamic)
+        for (long image = 0; image < B; image++)
+            for (long s = 0; s < strips; s++) {
+                long top = H * s / strips, bottom = H * (s + 1) / strips;
+                for (long y = top - 1; y <= bottom; y++) {
+                    float *line = ring + (y + 3) % 3 * length + pitch;
+                    if (y < 0 || y >= H) memset(line, 0, W * pitch * sizeof(float));
+                    else for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x);
+                        normalise(&norm, image, in + ((image * H + y) * W + x) * d, n, d, part);
+                        project(&to_hidden, n, part, pitch, line + x * pitch);
+                    }
+                    if (y < top + 1) continue;
+                    rows_around(3, ring, length, y - 1, rows);
+                    for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x), start = ((image * H + y - 1) * W + x) * d;
+                        for (long i = 0; i < n; i++) {
+                            vec total = {};
+                            for (int tap = 0; tap < 9; tap++)
+                                for (long j = 0; j < pitch; j += LANES)
+                                    total += *(vec *)(rows[tap / 3] + (x + i + tap % 3) * pitch + j)
+                                        * *(vec *)(map_taps + 9 * j + tap * LANES);
+                            maps[i] = sum(total);
+                        }
+                        for (long i = 0; i < n; i += LANES) *(loose *)(maps + i) = gelu(*(loose *)(maps + i));
+                        row_range(3, &c, rows, taps, x, x + n, 0, GATE);
+                        project(&to_out, n, inner, pitch, part);
+                        add_update(in + start, part, out + start, n, d);
+                    }
+                }
+            }
+        free(part);
+    }
+    free(taps);
+    free(map_taps);
+    leave_projection(to_hidden);
+    leave_projection(to_out);
+}
+
+/* Windows side by side that go through an attention together. */
+#define WINDOWS 4
+
+/* Attention in windows among pixels (heads > 0) or among channels (heads = 0), between two layers 1x1. */
+void window_attention(const float *in, const float *mean, const float *scale, const float *shift, const float *qkv,
+                      const float *qkv_bias, const float *position, const float *last, const float *bias, float *out,
+                      long B, long H, long W, long d, long heads, float channel_scale)
+{
+    long pixels_wide = SIDE * WINDOWS, pitch = round_up(d), head = heads ? d / heads : d, width = round_up(head),
+         parts = heads ? heads : 1, channels = 3 * parts * width;
+    Norm norm = {mean, scale, shift};
+    Projection to_qkv = take_projection(qkv, qkv_bias, d, head, 3 * parts), to_out = take_projection(last, bias, d, d, 1);
+#pragma omp parallel
+    {
+        float *part = room(SIDE * pixels_wide * (channels + pitch + d) + pixels_wide * pitch
+                           + most(room_for_pixels(head), room_for_channels(d)) + 4 * LANES),
+              *features = part + SIDE * pixels_wide * channels, *mixed = features + SIDE * pixels_wide * pitch,
+              *space = mixed + round_up(SIDE * pixels_wide * d);
+#pragma omp for collapse(3) schedule(dynamic)
+        for (long image = 0; image < B; image++)
+            for (long top = 0; top < H; top += SIDE)
+                for (long left = 0; left < W; left += pixels_wide) {
+                    long n = least(pixels_wide, W - left), start = ((image * H + top) * W + left) * d;
+                    for (long y = 0; y < SIDE; y++)
+                        normalise(&norm, image, in + start + y * W * d, n, d, features + y * n * pitch);
+                    project(&to_qkv, SIDE * n, features, pitch, part);
+                    for (long x = 0; x < n; x += SIDE)
+                        for (long h = 0; h < parts; h++) {
+                            const float *q = part + x * channels + h * width, *k = q + parts * width, *v = k + parts * width;
+                            float *to = mixed + x * d + h * head;
+                            if (heads) attend_pixels(q, k, v, channels, position + h * PIXELS * PIXELS, to, d, n, head, space);
+                            else attend_channels(q, k, v, channels, to, n, d, channel_scale, space);
+                        }
+                    project(&to_out, SIDE * n, mixed, d, features);
+                    for (long y = 0; y < SIDE; y++)
+                        add_update(in + start + y * W * d, features + y * n * pitch, out + start + y * W * d, n, d);
+                }
+        free(part);
+    }
+    leave_projection(to_qkv);
+    leave_projection(to_out);
+}

@@ -1,0 +1,305 @@
+"""The kernels as functions of tensors with gradients, equal to what PyTorch computes but for rounding.
+
+Legend: B batch · d channels · H, W size. Features are (B,d,H,W) float32 on the CPU; they are brought into channels-last
+memory where they are not. Ask ``usable`` first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from crsdun.native.library import library, pointer
+
+# Sizes that ``depthwise`` can be asked for.
+KERNEL_SIZES = (3, 5, 11)
+# What it does to its input (``before``) and to its result (``after``), as in kernels.c.
+BEFORE_GELU = 1
+KEEP, ADD, TIMES, GELU, GELU_BACKWARD, TIMES_GELU_SLOPE, GATE = range(7)
+# Rows of the parts of an image that sum up the gradient of a depthwise convolution.
+ROWS_OF_A_PART = 32
+WINDOW = 8
+# Values of a vector.
+LANES = 16
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the kernels may compute this: on the CPU, in float32, outside of graphs that are recorded."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and library() is not None
+    )
+
+
+def call(name: str, tensors: list[Tensor | None], sizes: list[int], scale: float | None = None) -> None:
+    kernel = getattr(library(), name)
+    kernel(*map(pointer, tensors), *map(ctypes.c_long, sizes), *([] if scale is None else [ctypes.c_float(scale)]))
+
+
+def last(x: Tensor) -> Tensor:
+    """In channels-last memory."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def empty(x: Tensor, channels: int) -> Tensor:
+    """(B, channels, H, W) of the size of x."""
+    B, _, H, W = x.shape
+    return torch.empty(B, channels, H, W, memory_format=torch.channels_last)
+
+
+# ---- Whole residual branches, for inference: x + layer(norm(x)) in new memory
+
+# Mean (or None for LayerNorm), scale and shift: see ``Norm`` in branches.h.
+Scaling = tuple[Tensor | None, Tensor, Tensor]
+
+
+def branch(name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *heads: int, scale: float | None = None) -> Tensor:
+    """One of the kernels of branches.h, with the weights in its order."""
+    x = last(x)
+    B, d, H, W = x.shape
+    out = torch.empty_like(x)
+    contiguous = [None if weight is None else weight.contiguous() for weight in (*norm, *weights)]
+    call(name, [x, *contiguous, out], [B, H, W, d, *heads], scale)
+    return out
+
+
+# ---- Depthwise convolution
+
+
+def depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    other: Tensor | None = None,
+    before: int = 0,
+    after: int = KEEP,
+) -> Tensor:
+    """Without gradient: a convolution of each channel, (d,1,k,k) with zeros around the image, and what follows it.
+
+    With ``after=GELU_BACKWARD`` ``other`` is overwritten.
+    """
+    x = last(x)
+    B, d, H, W = x.shape
+    out = torch.empty_like(x)
+    call("depthwise", [x, weight.contiguous(), bias, out, other], [B, H, W, d, weight.shape[-1], before, after])
+    return out
+
+
+def depthwise_weight_gradient(x: Tensor, gradient: Tensor, size: int, before: int = 0) -> Tensor:
+    """Gradient of the weight (d,1,size,size) of ``depthwise``."""
+    B, d, H, W = x.shape
+    strips = max(1, H // ROWS_OF_A_PART)
+    parts = torch.empty(B * strips, d, 1, size, size)
+    call("depthwise_weight_gradient", [x, gradient, parts], [B, H, W, d, size, before, strips])
+    return parts.sum(0)
+
+
+class DepthwiseConv(torch.autograd.Function):
+    """conv k×k of each channel: x (B,d,H,W), weight (d,1,k,k), bias (d) or None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = last(x)
+        ctx.save_for_backward(x, weight)
+        return depthwise(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        gradient = last(gradient)
+        to_x, to_weight, to_bias = ctx.needs_input_grad
+        return (
+            depthwise(gradient, weight.flip(-1, -2)) if to_x else None,
+            depthwise_weight_gradient(x, gradient, weight.shape[-1]) if to_weight else None,
+            gradient.sum((0, 2, 3)) if to_bias else None,
+        )
+
+
+# ---- Feed-forward
+
+
+class FeedForward(torch.autograd.Function):
+    """FFN: x (B,d,H,W) by conv1×1, GELU, depthwise conv3×3, GELU, conv1×1; keeps x and what the first one gives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, widen: Tensor, mix: Tensor, narrow: Tensor) -> Tensor:
+        x = last(x)
+        wide = pointwise(x, widen)
+        ctx.save_for_backward(x, wide, widen, mix, narrow)
+        return pointwise(depthwise(wide, mix, before=BEFORE_GELU, after=GELU), narrow)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, wide, widen, mix, narrow = ctx.saved_tensors
+        gradient = last(gradient)
+        flow = pointwise(gradient, narrow.transpose(0, 1))
+        # Forward again from ``wide``, and through the GELU behind the convolution in the same pass.
+        inner = depthwise(wide, mix, other=flow, before=BEFORE_GELU, after=GELU_BACKWARD)
+        to_narrow = pointwise_weight_gradient(inner, gradient, narrow)
+        del inner
+        to_mix = depthwise_weight_gradient(wide, flow, 3, BEFORE_GELU)
+        flow = depthwise(flow, mix.flip(-1, -2), other=wide, after=TIMES_GELU_SLOPE)
+        to_widen = pointwise_weight_gradient(x, flow, widen)
+        return pointwise(flow, widen.transpose(0, 1)), to_widen, to_mix, to_narrow
+
+
+def pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    """conv1×1 by oneDNN (see ``blocks.PointwiseConv``)."""
+    return last(torch.nn.functional.conv2d(x, weight, dilation=2))
+
+
+def pointwise_weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+    options: list[Any] = [None, [1, 1], [0, 0], [2, 2], False, [0, 0], 1, [False, True, False]]
+    return torch.ops.aten.convolution_backward(gradient, x, weight, *options)[1]
+
+
+# ---- LayerNorm
+
+
+class LayerNorm(torch.autograd.Function):
+    """LayerNorm over the channels of each pixel, x (B,d,H,W); keeps only x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x = last(x)
+        ctx.save_for_backward(x, weight)
+        out = torch.empty_like(x)
+        call("layer_norm", [x, weight, bias, out], [x.numel() // x.shape[1], x.shape[1]])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, weight = ctx.saved_tensors
+        d, pixels = x.shape[1], x.numel() // x.shape[1]
+        parts = parts_of(pixels, 1024)
+        to_x, to_parameters = torch.empty_like(x), torch.empty(parts, 2, d)
+        call("layer_norm_backward", [x, weight, last(gradient), to_x, to_parameters], [pixels, d, parts])
+        to_weight, to_bias = to_parameters.sum(0)
+        return to_x, to_weight, to_bias
+
+
+def parts_of(count: int, least: int) -> int:
+    """How many parts of at least so many sum up a gradient: the same on all machines, as sums depend on it."""
+    return max(1, min(count // least, 64))
+
+
+# ---- Attention in windows of 8×8 pixels
+
+
+class PixelAttention(torch.autograd.Function):
+    """W-MSA: qkv (B,3d,H,W), heads inside each of q, k and v; bias (heads,64,64) of query and key; keeps only these."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, bias: Tensor) -> Tensor:
+        qkv, turned = last(qkv), bias.transpose(1, 2).contiguous()
+        ctx.save_for_backward(qkv, turned)
+        (B, channels, H, W), heads = qkv.shape, len(bias)
+        out = empty(qkv, channels // 3)
+        call("pixel_attention", [qkv, turned, out], [B, H, W, heads, channels // 3 // heads])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        qkv, turned = ctx.saved_tensors
+        (B, channels, H, W), heads = qkv.shape, len(turned)
+        parts = parts_of(B * H * W // WINDOW**2, 8)
+        to_qkv, to_bias = torch.empty_like(qkv), torch.empty(parts, *turned.shape)
+        sizes = [B, H, W, heads, channels // 3 // heads, parts]
+        call("pixel_attention_backward", [qkv, turned, last(gradient), to_qkv, to_bias], sizes)
+        return to_qkv, to_bias.sum(0).transpose(1, 2)
+
+
+class ChannelAttention(torch.autograd.Function):
+    """WSSA: qkv (B,3d,H,W); in each window the tokens are the d channels; keeps only qkv."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, scale: float) -> Tensor:
+        qkv = last(qkv)
+        ctx.save_for_backward(qkv)
+        ctx.scale = scale
+        B, channels, H, W = qkv.shape
+        out = empty(qkv, channels // 3)
+        call("channel_attention", [qkv, out], [B, H, W, channels // 3], scale)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (qkv,) = ctx.saved_tensors
+        B, channels, H, W = qkv.shape
+        to_qkv = torch.empty_like(qkv)
+        call("channel_attention_backward", [qkv, last(gradient), to_qkv], [B, H, W, channels // 3], ctx.scale)
+        return to_qkv, None
+
+
+# ---- Super-tokens: cells of h×h pixels, one token each; q says how much a pixel belongs to the 3×3 tokens around it
+
+
+def associate(x: Tensor, tokens: Tensor, cell: int) -> Tensor:
+    """Q without gradient, (B,H,W,9), rows sum to 1: pixels x (B,d,H,W) and tokens (B,d,H/h,W/h)."""
+    x = last(x)
+    B, d, H, W = x.shape
+    q = torch.empty(B, H, W, 9)
+    call("associate", [x, last(tokens), q], [B, H, W, d, cell], d**-0.5)
+    return q
+
+
+class GatherTokens(torch.autograd.Function):
+    """S = Σ Q X / Σ Q, (B,d,H/h,W/h), from x (B,d,H,W); no gradient for Q."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, q: Tensor, cell: int) -> Tensor:
+        weights = torch.empty(len(x), 1, x.shape[-2] // cell, x.shape[-1] // cell)
+        ctx.save_for_backward(q, weights)
+        ctx.cell = cell
+        return gather_tokens(last(x), q, weights, cell)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        q, weights = ctx.saved_tensors
+        return spread_tokens(gradient, q, weights, ctx.cell), None, None
+
+
+class SpreadTokens(torch.autograd.Function):
+    """Σ Q S for each pixel, (B,d,H,W), from tokens (B,d,H/h,W/h); no gradient for Q."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, q: Tensor, cell: int) -> Tensor:
+        ctx.save_for_backward(q)
+        ctx.cell = cell
+        return spread_tokens(tokens, q, None, cell)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (q,) = ctx.saved_tensors
+        return gather_tokens(last(gradient), q, None, ctx.cell), None, None
+
+
+def gather_tokens(x: Tensor, q: Tensor, weights: Tensor | None, cell: int) -> Tensor:
+    """Σ Q X at the tokens; with room for ``weights`` (B,1,H/h,W/h), Σ Q, divided by them."""
+    B, d, H, W = x.shape
+    parts = torch.empty(B * (H // cell) * (W // cell), 9, -(-d // LANES) * LANES + LANES)
+    tokens = torch.empty(B, d, H // cell, W // cell, memory_format=torch.channels_last)
+    call("gather_tokens", [x, q, parts, tokens, weights], [B, H, W, d, cell])
+    return tokens
+
+
+def spread_tokens(tokens: Tensor, q: Tensor, weights: Tensor | None, cell: int) -> Tensor:
+    """Σ Q S at the pixels, the tokens divided by their ``weights`` where there are any."""
+    d, (B, H, W, _) = tokens.shape[1], q.shape
+    out = torch.empty(B, d, H, W, memory_format=torch.channels_last)
+    call("spread_tokens", [last(tokens), q, weights, out], [B, H, W, d, cell])
+    return out

@@ -1,0 +1,105 @@
+"""The compiled form of ``kernels.c``: made once for this processor, where there is a C compiler, and never required.
+
+It is compiled when it is first used (two to four seconds) and kept in ``cache_folder("native")``. Without a compiler,
+without such a folder or with ``CRSDUN_NATIVE=0``, PyTorch computes everything: the same numbers, slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from crsdun.storage import cache_folder, scratch_folder
+
+SOURCE = Path(__file__).with_name("kernels.c")  # which includes the other files beside it
+FLAGS = ["-O3", "-march=native", "-fopenmp", "-fPIC", "-shared"]
+SECONDS_TO_COMPILE = 300
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, None where they cannot be had."""
+    compiler, openmp, folder = find_compiler(), torch_openmp(), cache_folder("native")
+    if os.environ.get("CRSDUN_NATIVE") == "0" or None in (compiler, openmp, folder):
+        return None
+    assert compiler and openmp and folder
+    command = [*compiler, *FLAGS]
+    file = folder / f"kernels-{fingerprint(command)}.so"
+    try:
+        if not file.is_file():
+            compile_into(file, [*command, str(SOURCE), "-o"], openmp)
+        return ctypes.CDLL(str(file))
+    except (OSError, subprocess.SubprocessError):  # no room, no such flag, a linker that is missing
+        return None
+
+
+def find_compiler() -> list[str] | None:
+    """``$CC``, or gcc, or cc, as the start of a command; None without one."""
+    given = shlex.split(os.environ.get("CC", ""))
+    for command in [given] if given else [["gcc"], ["cc"]]:
+        if path := shutil.which(command[0]):
+            return [path, *command[1:]]
+    return None
+
+
+def torch_openmp() -> Path | None:
+    """The OpenMP library that PyTorch has loaded: kernels use its threads instead of adding their own."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return next(iter(sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))), None)
+
+
+def fingerprint(command: list[str]) -> str:
+    """Of everything that the compiled form depends on."""
+    sources = [file.read_text() for file in sorted(SOURCE.parent.glob("*.[ch]"))]
+    parts = [*sources, *command, torch.__version__, platform.machine(), processor_features()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def processor_features() -> str:
+    """What this processor can do: a home folder may be shared by different machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = "model name", "flags", "Features"
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def compile_into(file: Path, command: list[str], openmp: Path) -> None:
+    """Compile, compare with PyTorch, and only then put the file into its place."""
+    with scratch_folder(file.parent) as folder:
+        made = folder / file.name
+        done = subprocess.run([*command, str(made), str(openmp)], capture_output=True, timeout=SECONDS_TO_COMPILE)
+        if done.returncode:
+            raise OSError(done.stderr.decode(errors="replace"))
+        check(ctypes.CDLL(str(made)))
+        made.replace(file)
+
+
+def check(kernels: ctypes.CDLL) -> None:
+    """Raise an OSError unless a convolution, the hardest kernel for a compiler, gives PyTorch's numbers."""
+    x = torch.linspace(-4, 4, 20 * 9 * 10).view(1, 20, 9, 10).contiguous(memory_format=torch.channels_last)
+    weight = torch.linspace(-1, 1, 20 * 9).view(20, 1, 3, 3)
+    gelu = torch.nn.functional.gelu
+    expected = gelu(torch.nn.functional.conv2d(gelu(x), weight, padding=1, groups=20))
+    found = torch.empty_like(x)
+    sizes = map(ctypes.c_long, (1, 9, 10, 20, 3, 1, 3))
+    kernels.depthwise(*(ctypes.c_void_p(t.data_ptr()) for t in (x, weight)), None, pointer(found), None, *sizes)
+    if not torch.allclose(found, expected, rtol=1e-5, atol=1e-5):
+        raise OSError("the compiled kernels give wrong numbers")
+
+
+def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
+    """To the first value; null for None."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
