@@ -3,8 +3,8 @@
    A few rows at a time go through all steps of a branch, so that what is between them stays in the cache. Between steps,
    pixels have their channels filled up with zeros to whole vectors. in, out (B,H,W,d), which must not overlap. */
 
-/* Of each pixel with `mean` 0: weight and bias. Else of each channel of each image, (B,d) each: x -> (x - mean) scale +
-   shift. */
+/* Of each pixel where there is no `mean`: weight and bias. Else of each channel of each image, (B,d) each: x -> (x - mean)
+   scale + shift. Nothing where there is no `scale`. */
 typedef struct { const float *mean, *scale, *shift; } Norm;
 
 /* A layer 1x1: b [input][output filled up], and its bias filled up. */
@@ -35,18 +35,19 @@ static void leave_projection(Projection to)
 }
 
 /* n pixels, from rows of `pitch` floats. */
-static void project(const Projection *to, long n, const float *in, long pitch, float *out)
+INLINE void project(const Projection *to, long n, const float *in, long pitch, float *out)
 {
-    multiply(n, to->outputs, to->inputs, rows_of(in, pitch), to->b, to->outputs, out, to->outputs);
-    for (long i = 0; i < n; i++)
-        for (long j = 0; j < to->outputs; j += LANES) *(vec *)(out + i * to->outputs + j) += *(vec *)(to->bias + j);
+    add_product(n, to->outputs, to->inputs, rows_of(in, pitch), to->b, to->outputs, to->bias, 0, out, to->outputs);
 }
 
 /* n pixels of an image, filled up: [pixel][round_up(d)]. */
 INLINE void normalise(const Norm *norm, long image, const float *in, long n, long d, float *out)
 {
     long pitch = round_up(d);
-    if (norm->mean) {
+    if (!norm->scale) {
+        for (long i = 0; i < n; i++)
+            for (long j = 0; j < d; j += LANES) *(vec *)(out + i * pitch + j) = load(in + i * d + j, d - j);
+    } else if (norm->mean) {
         const float *mean = norm->mean + image * d, *scale = norm->scale + image * d, *shift = norm->shift + image * d;
         for (long i = 0; i < n; i++)
             for (long j = 0; j < d; j += LANES)
@@ -60,12 +61,14 @@ INLINE void normalise(const Norm *norm, long image, const float *in, long n, lon
     }
 }
 
-/* out = in + update, n pixels. */
+/* out = in + update, n pixels; only the update where there is no `in`. */
 INLINE void add_update(const float *in, const float *update, float *out, long n, long d)
 {
     for (long i = 0; i < n; i++)
-        for (long j = 0; j < d; j += LANES)
-            store(out + i * d + j, load(in + i * d + j, d - j) + *(const vec *)(update + i * round_up(d) + j), d - j);
+        for (long j = 0; j < d; j += LANES) {
+            vec v = *(const vec *)(update + i * round_up(d) + j);
+            store(out + i * d + j, in ? v + load(in + i * d + j, d - j) : v, d - j);
+        }
 }
 
 /* The k rows around row y of a ring of k rows. */
@@ -74,9 +77,11 @@ INLINE void rows_around(const int k, float *ring, long length, long y, float **r
     for (int i = 0; i < k; i++) rows[i] = ring + (y - k / 2 + i + k) % k * length;
 }
 
-/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1. */
+/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1.
+
+   With `keep` (B,H,W,4d) for training: without norm and sum; what the first layer gives is kept there. */
 void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
-                  const float *mix, const float *narrow, float *out, long B, long H, long W, long d)
+                  const float *mix, const float *narrow, float *out, float *keep, long B, long H, long W, long d)
 {
     long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide, strips = strips_of(B, H);
     Norm norm = {mean, scale, shift};
@@ -97,9 +102,10 @@ void feed_forward(const float *in, const float *mean, const float *scale, const 
                     float *line = ring + (y + 3) % 3 * length + wide;
                     if (y < 0 || y >= H) memset(line, 0, W * wide * sizeof(float));
                     else for (long x = 0; x < W; x += CHUNK) {
-                        long n = least(CHUNK, W - x);
-                        normalise(&norm, image, in + ((image * H + y) * W + x) * d, n, d, part);
+                        long n = least(CHUNK, W - x), start = (image * H + y) * W + x;
+                        normalise(&norm, image, in + start * d, n, d, part);
                         project(&up, n, part, pitch, line + x * wide);
+                        if (keep && y >= top && y < bottom) add_update(0, line + x * wide, keep + start * e, n, e);
                         for (long i = x * wide; i < (x + n) * wide; i += LANES) *(vec *)(line + i) = gelu(*(vec *)(line + i));
                     }
                     if (y < top + 1) continue;
@@ -108,7 +114,7 @@ void feed_forward(const float *in, const float *mean, const float *scale, const 
                         long n = least(CHUNK, W - x), start = ((image * H + y - 1) * W + x) * d;
                         row_range(3, &c, rows, taps, x, x + n, 0, GELU);
                         project(&down, n, inner, wide, update);
-                        add_update(in + start, update, out + start, n, d);
+                        add_update(keep ? 0 : in + start, update, out + start, n, d);
                     }
                 }
             }
@@ -117,6 +123,108 @@ void feed_forward(const float *in, const float *mean, const float *scale, const 
     free(taps);
     leave_projection(up);
     leave_projection(down);
+}
+
+/* a (M,N) += the sum over n pixels of in [pixel][M] times gradient [pixel][N]. */
+INLINE void add_weight_gradient(long M, long N, long n, const float *in, const float *gradient, float *a)
+{
+    add_product(M, N, n, columns_of(in, M), gradient, N, a, N, a, N);
+}
+
+INLINE void copy_out(const float *from, long pitch, float *to, long rows, long n)
+{
+    for (long i = 0; i < rows; i++) memcpy(to + i * n, from + i * pitch, n * sizeof(float));
+}
+
+/* Gradients of the FFN of `in` (B,H,W,d), from what it kept, `wide` (B,H,W,4d): to_in, and for each of `strips` parts of
+   each image those of the weights: to_widen (·,4d,d), to_mix (·,4d,3,3), to_narrow (·,4d,d), input by output.
+
+   Row y is read and put through its GELU; row y - 1 gets the gradient behind the convolution, as it then has its
+   neighbours; row y - 2 gets the one before the convolution, for the same reason. */
+void feed_forward_backward(const float *in, const float *kept, const float *gradient, const float *widen, const float *mix,
+                           const float *narrow, float *to_in, float *to_widen, float *to_mix, float *to_narrow, long B,
+                           long H, long W, long d, long strips)
+{
+    long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide;
+    float *turned = room(9 * e), *taps = room(9 * wide), *taps_back = room(9 * wide), *transposed = room(e * d);
+    transpose(narrow, e, transposed, d, d, e);
+    Projection back = take_projection(transposed, 0, d, e, 1);
+    transpose(widen, d, transposed, e, e, d);
+    Projection back_again = take_projection(transposed, 0, e, d, 1);
+    for (long i = 0; i < e; i++)
+        for (int tap = 0; tap < 9; tap++) turned[i * 9 + tap] = mix[i * 9 + 8 - tap];
+    take_taps(mix, taps, e, 9);
+    take_taps(turned, taps_back, e, 9);
+#pragma omp parallel
+    {
+        float *part = room(CHUNK * (2 * pitch + wide) + 9 * length + wide * (2 * pitch + 9)), *update = part + CHUNK * pitch,
+              *inner = update + CHUNK * pitch, *before = inner + CHUNK * wide, *after = before + 3 * length,
+              *flow = after + 3 * length, *sums = flow + 3 * length, *rows[3], *flows[3];
+        float *widen_sums = sums, *narrow_sums = sums + wide * pitch, *mix_sums = narrow_sums + wide * pitch;
+        memset(before, 0, 9 * length * sizeof(float));
+#pragma omp for collapse(2) schedule(dynamic)
+        for (long image = 0; image < B; image++)
+            for (long s = 0; s < strips; s++) {
+                long top = H * s / strips, bottom = H * (s + 1) / strips, number = image * strips + s;
+                memset(sums, 0, wide * (2 * pitch + 9) * sizeof(float));
+                for (long y = top - 2; y < bottom + 2; y++) {
+                    float *as_kept = before + (y + 3) % 3 * length + wide, *line = after + (y + 3) % 3 * length + wide;
+                    if (y < 0 || y >= H) memset(line, 0, W * wide * sizeof(float));
+                    else for (long x = 0; x < W; x++)
+                        for (long j = 0; j < e; j += LANES) {
+                            vec v = load(kept + ((image * H + y) * W + x) * e + j, e - j);
+                            *(vec *)(as_kept + x * wide + j) = v;
+                            *(vec *)(line + x * wide + j) = gelu(v);
+                        }
+
+                    long z = y - 1;
+                    float *to = flow + (z + 3) % 3 * length + wide;
+                    if (z < top - 1) continue;
+                    if (z < 0 || z >= H) memset(to, 0, W * wide * sizeof(float));
+                    else {
+                        rows_around(3, after, length, z, rows);
+                        for (long x = 0; x < W; x += CHUNK) {
+                            long n = least(CHUNK, W - x);
+                            Depthwise c = {.out = inner, .other = to + x * wide, .d = wide};
+                            normalise(&(Norm){}, image, gradient + ((image * H + z) * W + x) * d, n, d, part);
+                            project(&back, n, part, pitch, to + x * wide);
+                            row_range(3, &c, rows, taps, x, x + n, 0, GELU_BACKWARD);
+                            if (z >= top && z < bottom) add_weight_gradient(wide, pitch, n, inner, part, narrow_sums);
+                        }
+                        if (z >= top && z < bottom)
+                            for (long first = 0; first < wide; first += LANES) {
+                                for (int i = 0; i < 3; i++) flows[i] = rows[i] + first;
+                                shifts(3, 3, flows, to + first, W, wide, (vec *)(mix_sums + first * 9));
+                            }
+                    }
+
+                    long u = y - 2;
+                    if (u < top || u >= bottom) continue;
+                    rows_around(3, flow, length, u, flows);
+                    for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x), start = ((image * H + u) * W + x) * d;
+                        Depthwise c = {.out = inner, .other = before + (u + 3) % 3 * length + (1 + x) * wide, .d = wide};
+                        row_range(3, &c, flows, taps_back, x, x + n, 0, TIMES_GELU_SLOPE);
+                        normalise(&(Norm){}, image, in + start, n, d, part);
+                        add_weight_gradient(wide, pitch, n, inner, part, widen_sums);
+                        project(&back_again, n, inner, wide, update);
+                        add_update(0, update, to_in + start, n, d);
+                    }
+                }
+                copy_out(widen_sums, pitch, to_widen + number * e * d, e, d);
+                copy_out(narrow_sums, pitch, to_narrow + number * e * d, e, d);
+                for (long i = 0; i < e; i++)
+                    for (int tap = 0; tap < 9; tap++)
+                        to_mix[(number * e + i) * 9 + tap] = mix_sums[(i / LANES * 9 + tap) * LANES + i % LANES];
+            }
+        free(part);
+    }
+    free(turned);
+    free(taps);
+    free(taps_back);
+    free(transposed);
+    leave_projection(back);
+    leave_projection(back_again);
 }
 
 /* CMB: (11x11 of each channel after 1x1) times (1x1), then 1x1. */

@@ -66,7 +66,8 @@ def branch(name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *h
     B, d, H, W = x.shape
     out = torch.empty_like(x)
     contiguous = [None if weight is None else weight.contiguous() for weight in (*norm, *weights)]
-    call(name, [x, *contiguous, out], [B, H, W, d, *heads], scale)
+    room = [None] if name == "feed_forward" else []
+    call(name, [x, *contiguous, out, *room], [B, H, W, d, *heads], scale)
     return out
 
 
@@ -130,36 +131,26 @@ class FeedForward(torch.autograd.Function):
     """FFN: x (B,d,H,W) by conv1×1, GELU, depthwise conv3×3, GELU, conv1×1; keeps x and what the first one gives."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, widen: Tensor, mix: Tensor, narrow: Tensor) -> Tensor:
-        x = last(x)
-        wide = pointwise(x, widen)
-        ctx.save_for_backward(x, wide, widen, mix, narrow)
-        return pointwise(depthwise(wide, mix, before=BEFORE_GELU, after=GELU), narrow)
+    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
+        x, weights = last(x), tuple(weight.contiguous() for weight in weights)
+        B, d, H, W = x.shape
+        out, wide = torch.empty_like(x), empty(x, 4 * d)
+        call("feed_forward", [x, None, None, None, *weights, out, wide], [B, H, W, d])
+        ctx.save_for_backward(x, wide, *weights)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, wide, widen, mix, narrow = ctx.saved_tensors
-        gradient = last(gradient)
-        flow = pointwise(gradient, narrow.transpose(0, 1))
-        # Forward again from ``wide``, and through the GELU behind the convolution in the same pass.
-        inner = depthwise(wide, mix, other=flow, before=BEFORE_GELU, after=GELU_BACKWARD)
-        to_narrow = pointwise_weight_gradient(inner, gradient, narrow)
-        del inner
-        to_mix = depthwise_weight_gradient(wide, flow, 3, BEFORE_GELU)
-        flow = depthwise(flow, mix.flip(-1, -2), other=wide, after=TIMES_GELU_SLOPE)
-        to_widen = pointwise_weight_gradient(x, flow, widen)
-        return pointwise(flow, widen.transpose(0, 1)), to_widen, to_mix, to_narrow
-
-
-def pointwise(x: Tensor, weight: Tensor) -> Tensor:
-    """conv1×1 by oneDNN (see ``blocks.PointwiseConv``)."""
-    return last(torch.nn.functional.conv2d(x, weight, dilation=2))
-
-
-def pointwise_weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
-    options: list[Any] = [None, [1, 1], [0, 0], [2, 2], False, [0, 0], 1, [False, True, False]]
-    return torch.ops.aten.convolution_backward(gradient, x, weight, *options)[1]
+        x, wide, *weights = ctx.saved_tensors
+        B, d, H, W = x.shape
+        strips = max(1, H // ROWS_OF_A_PART)
+        parts = B * strips
+        to_x, to_widen, to_narrow = torch.empty_like(x), torch.empty(parts, 4 * d, d), torch.empty(parts, 4 * d, d)
+        to_mix = torch.empty(parts, *weights[1].shape)
+        tensors = [x, wide, last(gradient), *weights, to_x, to_widen, to_mix, to_narrow]
+        call("feed_forward_backward", tensors, [B, H, W, d, strips])
+        return to_x, to_widen.sum(0)[..., None, None], to_mix.sum(0), to_narrow.sum(0).T[..., None, None]
 
 
 # ---- LayerNorm

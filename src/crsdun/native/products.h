@@ -3,13 +3,14 @@
 /* Element (i, t) of a matrix is at p[i * row + t * column]. */
 typedef struct { const float *p; long row, column; } Matrix;
 
-INLINE void tile(const int m, const int n, long K, Matrix a, const float *b, long ldb, float *c, long ldc)
+INLINE void tile(const int m, const int n, long K, Matrix a, const float *b, long ldb, const float *start,
+                 long lds, float *c, long ldc)
 {
     vec sums[m][n];
 #pragma GCC unroll 12
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 12
-        for (int j = 0; j < n; j++) sums[i][j] = (vec){};
+        for (int j = 0; j < n; j++) sums[i][j] = start ? *(const vec *)(start + i * lds + j * LANES) : all(0);
     for (long t = 0; t < K; t++) {
 #pragma GCC unroll 12
         for (int i = 0; i < m; i++) {
@@ -24,25 +25,35 @@ INLINE void tile(const int m, const int n, long K, Matrix a, const float *b, lon
         for (int j = 0; j < n; j++) *(vec *)(c + i * ldc + j * LANES) = sums[i][j];
 }
 
+INLINE Matrix below(Matrix a, long i) { return (Matrix){a.p + i * a.row, a.row, a.column}; }
+
 /* Rows of c in blocks of m, then of 4, then one by one. */
-INLINE void columns(const int m, const int n, long M, long K, Matrix a, const float *b, long ldb, float *c, long ldc)
+INLINE void columns(const int m, const int n, long M, long K, Matrix a, const float *b, long ldb, const float *start,
+                    long lds, float *c, long ldc)
 {
     long i = 0;
-    for (; i + m <= M; i += m) tile(m, n, K, (Matrix){a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc);
-    for (; i + 4 <= M; i += 4) tile(4, n, K, (Matrix){a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc);
-    for (; i < M; i++) tile(1, n, K, (Matrix){a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc);
+    for (; i + m <= M; i += m) tile(m, n, K, below(a, i), b, ldb, start ? start + i * lds : 0, lds, c + i * ldc, ldc);
+    for (; i + 4 <= M; i += 4) tile(4, n, K, below(a, i), b, ldb, start ? start + i * lds : 0, lds, c + i * ldc, ldc);
+    for (; i < M; i++) tile(1, n, K, below(a, i), b, ldb, start ? start + i * lds : 0, lds, c + i * ldc, ldc);
 }
 
-/* c (M,N) = a (M,K) b (K,N); N a multiple of 16, rows of b and c aligned. */
-static void multiply(long M, long N, long K, Matrix a, const float *b, long ldb, float *c, long ldc)
+/* c (M,N) = start + a (M,K) b (K,N); N a multiple of 16, rows of b and c aligned. `start` is a bias (lds = 0), c itself
+   (lds = ldc) or nothing. */
+static void add_product(long M, long N, long K, Matrix a, const float *b, long ldb, const float *start, long lds, float *c,
+                        long ldc)
 {
     long j = 0;
-    for (; j + 4 * LANES <= N; j += 4 * LANES) columns(6, 4, M, K, a, b + j, ldb, c + j, ldc);
+    for (; j + 4 * LANES <= N; j += 4 * LANES) columns(6, 4, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
     switch ((N - j) / LANES) {
-    case 3: columns(8, 3, M, K, a, b + j, ldb, c + j, ldc); break;
-    case 2: columns(12, 2, M, K, a, b + j, ldb, c + j, ldc); break;
-    case 1: columns(12, 1, M, K, a, b + j, ldb, c + j, ldc); break;
+    case 3: columns(8, 3, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
+    case 2: columns(12, 2, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
+    case 1: columns(12, 1, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
     }
+}
+
+INLINE void multiply(long M, long N, long K, Matrix a, const float *b, long ldb, float *c, long ldc)
+{
+    add_product(M, N, K, a, b, ldb, 0, 0, c, ldc);
 }
 
 INLINE Matrix rows_of(const float *p, long ld) { return (Matrix){p, ld, 1}; }

@@ -60,8 +60,15 @@ INLINE float sum(vec v)
 }
 
 INLINE vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }
+
+#ifdef __AVX512F__
+INLINE vec lower(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vec higher(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+#else
 INLINE vec lower(vec a, vec b) { return choose(a < b, a, b); }
 INLINE vec higher(vec a, vec b) { return choose(a > b, a, b); }
+#endif
+
 INLINE vec clamp(vec x, float top) { return lower(higher(x, all(-top)), all(top)); }
 
 /* e^x by 2^n e^r, |r| <= ln 2 / 2. */
