@@ -17,7 +17,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
@@ -122,9 +122,9 @@ class SideBySide:
 
     against: str
     repetitions: int
-    rates: dict[int, tuple[float, float]] = field(default_factory=dict)
-    networks: list[NetworkRow] = field(default_factory=list)
-    solvers: list[SolverRow] = field(default_factory=list)
+    rates: dict[int, tuple[float, float]]
+    networks: list[NetworkRow]
+    solvers: list[SolverRow]
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON values, with versions and machine."""
@@ -164,7 +164,7 @@ def side_by_side(
         with threads_of_torch(threads):
             costs[threads] = costs_apart(prepares, done)
     runs: list[Callable[[], Any]] = [*(ready() for ready in prepares), *camera, *solvers]
-    measured = SideBySide(against, repetitions)
+    measured = SideBySide(against, repetitions, rates={}, networks=[], solvers=[])
     for threads in counts:
         with threads_of_torch(threads):
             rounds = interleaved(runs, repetitions, done)
