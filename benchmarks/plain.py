@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crsdun.networks.crsdun import Crsdun
 from crsdun.optics import CassiCamera, Estimate
 
 
@@ -327,3 +328,11 @@ class PlainCrsdun(nn.Module):
             cubes.append(x)
             logits.append(theta)
         return Estimate(cubes, logits)
+
+
+def like(network: Crsdun) -> PlainCrsdun:
+    """The same network with the same weights."""
+    config = network.config
+    plain = PlainCrsdun(config.bands, config.classes, config.stages, config.width)
+    plain.load_state_dict(network.state_dict())
+    return plain

@@ -659,6 +659,6 @@ def test_options_stay_what_they_are():
         "export": ["--format", "--help", "--json", "--out", "--overwrite", "--step"],
         "info": ["--help", "--json"],
         "app": ["--help", "--host", "--json", "--limit", "--no-browser", "--port"],
-        "bench": ["--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
+        "bench": ["--against", "--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
         "demo": ["--help", "--json", "--out", "--overwrite"],
     }  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from crsdun.cli import main
 from crsdun.experiments import bench
@@ -22,8 +23,8 @@ def figures(measured):
 
 def test_every_case_is_measured(figures):
     assert list(figures["rows"][0]) == [
-        "case", "network", "size", "batch", "training", "engine", "seconds", "fastest", "slowest", "peak_mb",
-        "peak_above_model_mb", "multiply_adds", "efficiency",
+        "case", "network", "height", "batch", "training", "engine", "width", "seconds", "fastest", "slowest",
+        "peak_mb", "peak_above_model_mb", "multiply_adds", "efficiency",
     ]  # fmt: skip
     assert [row["case"] for row in figures["rows"]] == ["infer crsdun_1stg 1×32×32", "train crsdun_1stg 2×32×32"]
     for row in figures["rows"]:
@@ -45,6 +46,53 @@ def test_efficiency_is_that_of_the_definition(figures):
         assert 0 < row["efficiency"] < 2
 
 
+def test_a_case_says_its_size():
+    wide = bench.Case("crsdun_tiny", 64, 2, training=True, width=128)
+    assert wide.name == "train crsdun_tiny 2×64×128"
+    square = bench.Case("crsdun_tiny", 64).plain()
+    assert (square["height"], square["width"]) == (64, 64)
+
+
+def test_a_fresh_process_computes_with_as_many_threads():
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert bench._in_a_fresh_process(torch.get_num_threads) == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+CPUINFO = """\
+processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 26
+model\t\t: 2
+model name\t: AMD EPYC
+flags\t\t: fpu avx2 avx512f {}
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CPUINFO.format("avx512_bf16"), "AMD EPYC (family 26 model 2, AVX-512, BF16)"),
+        (2 * CPUINFO.format("amx_tile avx512_bf16"), "AMD EPYC (family 26 model 2, AVX-512, BF16, AMX)"),
+        (CPUINFO.format("").replace("avx512f", ""), "AMD EPYC (family 26 model 2)"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\n", "AMD EPYC"),
+        (None, "AMD EPYC"),
+    ],
+)
+def test_the_processor_is_named_with_what_decides_its_speed(text, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "processor", lambda: "AMD EPYC")
+    monkeypatch.setattr(bench, "CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        bench.CPUINFO.write_text(text)
+    assert bench.processor_in_words() == words
+    assert bench.machine()["processor"] == words
+
+
 def test_scaling_is_what_a_pixel_costs():
     def row(case, seconds, peak, products):
         return bench.BenchRow(case, bench.Timing.of([seconds], peak), peak, products, 1.0)
@@ -54,15 +102,19 @@ def test_scaling_is_what_a_pixel_costs():
         row(bench.Case("a", 512), 5.0, 300.0, 50),
         row(bench.Case("b", 512), 9.0, 1.0, 50),
         row(bench.Case("a", 512, 4), 9.0, 1.0, 50),
+        row(bench.Case("a", 256, width=512), 3.0, 200.0, 20),
     ]
     expected = {"multiply_adds": 1.25, "seconds": 1.25, "peak_mb": 0.75}
-    assert bench.scaling(rows) == {"infer a 1×512×512": expected}
+    wide = {"multiply_adds": 1.0, "seconds": 1.5, "peak_mb": 1.0}
+    assert bench.scaling(rows) == {"infer a 1×512×512": expected, "infer a 1×256×512": wide}
 
 
 def test_the_command_prints_a_table_and_writes_json(measured, figures, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "benchmark", lambda cases, repetitions, progress: measured)
     assert main(["bench", "--quick", "--out", str(tmp_path / "f.json")]) == 0
     words = capsys.readouterr().out
-    assert "infer crsdun_1stg 1×32×32" in words
+    assert words.startswith("| case ")
+    assert "\n| infer crsdun_1stg 1×32×32 |" in words
     assert "GFLOP/s before" in words
+    assert figures["processor"] in words
     assert json.loads((tmp_path / "f.json").read_text()) == figures

@@ -1,6 +1,6 @@
 """How fast and how small networks are: time, memory and efficiency, relative to the machine's own matrix product.
 
-    R           float32 rate of a matrix product of 2048³ on all threads, measured before and after
+    R           float32 rate of a matrix product of 2048³ with as many threads, measured before and after
     efficiency  2 · multiply-adds / (time · R); a training step counts as three forward passes
 
 Repetitions of all cases are interleaved, so that a slow minute of the machine affects all of them. The peak of memory
@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from crsdun.errors import InputError
 from crsdun.evaluation import ProblemSize, multiply_adds
 from crsdun.methods import Progress, keep_freed_memory
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
+from crsdun.provenance import processor
 from crsdun.runtime import export, open_engine
 from crsdun.storage import scratch_folder
 from crsdun.training import joint_loss
@@ -35,25 +37,41 @@ from crsdun.version import __version__
 
 BANDS, CLASSES = ProblemSize().bands, ProblemSize().classes
 
-STATUS = Path("/proc/self/status")
+STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
+# Flags of a processor that decide how fast it multiplies matrices, and what they are called.
+FEATURES = {"avx512f": "AVX-512", "avx512_bf16": "BF16", "amx_tile": "AMX"}
 MOST_REPETITIONS = 10_000
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure: a network by name, on scenes of size × size."""
+    """One thing to measure: a network by name, on scenes that are square where no ``width`` is given."""
 
     network: str
-    size: int
+    height: int
     batch: int = 1
     training: bool = False
     engine: str = "torch"
+    width: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.height if self.width is None else self.width
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
 
     @property
     def name(self) -> str:
         kind = "train" if self.training else "infer"
         engine = "" if self.engine == "torch" else f", {self.engine}"
-        return f"{kind} {self.network} {self.batch}×{self.size}×{self.size}{engine}"
+        return f"{kind} {self.network} {'×'.join(map(str, (self.batch, *self.size)))}{engine}"
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"case": self.name, **asdict(self), "width": self.size[1]}
 
 
 CASES = (
@@ -116,8 +134,12 @@ class BenchRow:
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON values."""
+        return {**self.case.plain(), **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """What was measured, as plain JSON values."""
         rest = {name: getattr(self, name) for name in ("peak_above_model_mb", "multiply_adds", "efficiency")}
-        return {"case": self.case.name, **asdict(self.case), **asdict(self.timing), **rest}
+        return {**asdict(self.timing), **rest}
 
 
 @dataclass(frozen=True)
@@ -132,9 +154,7 @@ class Benchmark:
     def plain(self) -> dict[str, Any]:
         """As plain JSON values, with versions and machine."""
         return {
-            "crsdun": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
+            **machine(),
             "threads": torch.get_num_threads(),
             "rate_gflops_before": self.rate_before,
             "rate_gflops_after": self.rate_after,
@@ -146,47 +166,82 @@ class Benchmark:
 
 def benchmark(cases: tuple[Case, ...] = CASES, repetitions: int = 5, progress: Progress | None = None) -> Benchmark:
     """Measure all cases. Networks for other engines are exported first, which takes minutes."""
-    if not 1 <= repetitions <= MOST_REPETITIONS:
-        raise InputError(f"the number of repetitions must be 1 to {MOST_REPETITIONS:,}, not {repetitions}")
+    check_repetitions(repetitions)
     keep_freed_memory()
     with scratch_folder() as folder:
         return _benchmark(cases, repetitions, progress, folder)
 
 
 def _benchmark(cases: tuple[Case, ...], repetitions: int, progress: Progress | None, folder: Path) -> Benchmark:
-    rounds, total = count(1), len(cases) * (repetitions + 2)
+    done = counter(progress, len(cases) * (repetitions + 2))
+    for network in {case.network for case in cases if case.engine != "torch"}:
+        export(_network(network), _exported(network, folder), "onnx")
+    costs = costs_apart([partial(prepare, case, folder) for case in cases], done)
+    rounds = interleaved([prepare(case, folder) for case in cases], repetitions, done)
+    rows = [
+        bench_row(case, seconds, cost, rounds.rate)
+        for case, seconds, cost in zip(cases, rounds.seconds, costs, strict=True)
+    ]
+    return Benchmark(rounds.rate_before, rounds.rate_after, repetitions, rows)
+
+
+def check_repetitions(repetitions: int) -> None:
+    """Raise an InputError if so many cannot be meant."""
+    if not 1 <= repetitions <= MOST_REPETITIONS:
+        raise InputError(f"the number of repetitions must be 1 to {MOST_REPETITIONS:,}, not {repetitions}")
+
+
+def counter(progress: Progress | None, total: int) -> Callable[[], None]:
+    """A function to call after each of ``total`` steps."""
+    steps = count(1)
 
     def done() -> None:
         if progress is not None:
-            progress(next(rounds), total)
+            progress(next(steps), total)
 
-    for network in {case.network for case in cases if case.engine != "torch"}:
-        export(_network(network), _exported(network, folder), "onnx")
-    memory = []
-    for case in cases:
-        # Twice, so that a training step includes the optimiser's state.
-        memory.append(run_apart(partial(prepare, case, folder), repetitions=2))
+    return done
+
+
+def costs_apart(prepares: Sequence[Callable[[], Callable[[], Any]]], done: Callable[[], None]) -> list[RunCost]:
+    """What each run takes in a process of its own; twice, so that a training step includes the optimiser's state."""
+    costs = []
+    for prepare in prepares:
+        costs.append(run_apart(prepare, repetitions=2))
         done()
-    runs = [prepare(case, folder) for case in cases]
+    return costs
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Interleaved repetitions: the seconds of every run, and the machine's own rate in GFLOP/s."""
+
+    seconds: list[list[float]]
+    rate_before: float
+    rate_after: float
+
+    @property
+    def rate(self) -> float:
+        return (self.rate_before + self.rate_after) / 2
+
+
+def interleaved(runs: Sequence[Callable[[], Any]], repetitions: int, done: Callable[[], None]) -> Rounds:
+    """Repetitions of all runs in turn, between two measurements of R; ``done`` is called after each run."""
     for run in runs:
         run()  # the first run fills caches and is not counted
         done()
     before = matrix_rate()
-    times: list[list[float]] = [[] for _ in cases]
+    times: list[list[float]] = [[] for _ in runs]
     for _ in range(repetitions):
         for run, seconds in zip(runs, times, strict=True):
             seconds.append(stopwatch(run))
             done()
-    after = matrix_rate()
-    rate = (before + after) / 2
+    return Rounds(times, before, matrix_rate())
 
-    rows = []
-    for case, seconds, apart in zip(cases, times, memory, strict=True):
-        timing, products = Timing.of(seconds, apart.peak_mb), _multiply_adds(case)
-        rows.append(
-            BenchRow(case, timing, apart.peak_above_ready_mb, products, 2 * products / (timing.seconds * rate * 1e9))
-        )
-    return Benchmark(before, after, repetitions, rows)
+
+def bench_row(case: Case, seconds: Sequence[float], cost: RunCost, rate: float) -> BenchRow:
+    """What was measured of a case on a machine of this rate in GFLOP/s."""
+    timing, products = Timing.of(seconds, cost.peak_mb), _multiply_adds(case)
+    return BenchRow(case, timing, cost.peak_above_ready_mb, products, 2 * products / (timing.seconds * rate * 1e9))
 
 
 def time_network(open_network: Callable[[], Network], problem: ProblemSize, repetitions: int = 3) -> Timing:
@@ -223,10 +278,10 @@ def scaling(rows: Sequence[BenchRow]) -> dict[str, dict[str, float]]:
     """
     single = [row for row in rows if row.case.batch == 1 and row.case.engine == "torch" and not row.case.training]
     ratios = {}
-    for base in (row for row in single if row.case.size == 256):
+    for base in (row for row in single if row.case.size == (256, 256)):
         for row in single:
-            if row.case.network == base.case.network and row.case.size > base.case.size:
-                pixels = (row.case.size / base.case.size) ** 2
+            if row.case.network == base.case.network and row.case.pixels > base.case.pixels:
+                pixels = row.case.pixels / base.case.pixels
                 small, large = base.plain(), row.plain()
                 figures = [name for name in ("multiply_adds", "seconds", "peak_mb") if large[name] is not None]
                 ratios[row.case.name] = {name: large[name] / small[name] / pixels for name in figures}
@@ -234,7 +289,7 @@ def scaling(rows: Sequence[BenchRow]) -> dict[str, dict[str, float]]:
 
 
 def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
-    """R: median GFLOP/s of a float32 matrix product of size³ on all threads."""
+    """R: median GFLOP/s of a float32 matrix product of size³."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     a @ b
     seconds = statistics.median(stopwatch(lambda: a @ b) for _ in range(repetitions))
@@ -244,21 +299,30 @@ def matrix_rate(size: int = 2048, repetitions: int = 5) -> float:
 def prepare(case: Case, folder: Path | None = None) -> Callable[[], None]:
     """A function that runs the case once; ``folder`` holds the networks exported for other engines."""
     torch.manual_seed(0)
-    if case.training:
-        return training_step(_network(case.network), case.batch, case.size, case.size)
     if case.engine == "torch":
-        network = _network(case.network)
-    else:
-        assert folder is not None
-        network = open_engine(_exported(case.network, folder), case.engine)
-    return inference(network, ProblemSize(height=case.size, width=case.size), case.batch)
+        return run_of(case, _network(case.network))
+    assert folder is not None
+    return run_of(case, open_engine(_exported(case.network, folder), case.engine))
 
 
-def inference(network: Network, problem: ProblemSize, batch: int = 1) -> Callable[[], None]:
+def run_of(case: Case, network: nn.Module) -> Callable[[], None]:
+    """A function that runs the case once with this network."""
+    height, width = case.size
+    if case.training:
+        return training_step(network, case.batch, height, width)
+    return inference(network, ProblemSize(height=height, width=width), case.batch)
+
+
+def random_exposure(problem: ProblemSize, batch: int = 1) -> tuple[Tensor, CassiCamera]:
+    """A measurement of random scenes, and the camera that took it."""
+    camera = CassiCamera(random_mask(problem.height, problem.width), bands=problem.bands, step=problem.step)
+    return camera.forward(torch.rand(batch, problem.bands, problem.height, problem.width)), camera
+
+
+def inference(network: nn.Module, problem: ProblemSize, batch: int = 1) -> Callable[[], None]:
     """A function that decodes a batch of random scenes once."""
     network.eval()
-    camera = CassiCamera(random_mask(problem.height, problem.width), bands=problem.bands, step=problem.step)
-    measurement = camera.forward(torch.rand(batch, problem.bands, problem.height, problem.width))
+    measurement, camera = random_exposure(problem, batch)
 
     def infer() -> None:
         with torch.inference_mode():
@@ -267,7 +331,7 @@ def inference(network: Network, problem: ProblemSize, batch: int = 1) -> Callabl
     return infer
 
 
-def training_step(network: Network, batch: int, height: int, width: int) -> Callable[[], None]:
+def training_step(network: nn.Module, batch: int, height: int, width: int) -> Callable[[], None]:
     """A function that takes one training step on a batch of random scenes: forward, loss, backward, Adam."""
     camera = CassiCamera(random_mask(height, width), bands=BANDS)
     cube = torch.rand(batch, BANDS, height, width)
@@ -293,7 +357,7 @@ def _exported(network: str, folder: Path) -> Path:
 
 
 def _multiply_adds(case: Case) -> int:
-    once = case.batch * multiply_adds(_network(case.network), case.size, case.size)
+    once = case.batch * multiply_adds(_network(case.network), *case.size)
     return 3 * once if case.training else once
 
 
@@ -309,7 +373,8 @@ def run_apart(prepare: Callable[[], Callable[[], Any]], repetitions: int = 1) ->
 
 
 def _in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    threads = (torch.get_num_threads(),)
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, threads) as pool:
         return pool.apply(function, arguments)
 
 
@@ -325,6 +390,28 @@ def _run_apart(prepare: Callable[[], Callable[[], Any]], repetitions: int) -> Ru
         seconds = time.process_time() - start
     peak = status_mb("VmHWM") if known else None
     return RunCost(None, None, seconds) if peak is None else RunCost(peak - imported, peak - ready, seconds)
+
+
+def machine() -> dict[str, str]:
+    """What has been measured, and on what, as plain JSON values."""
+    return {
+        "crsdun": __version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "processor": processor_in_words(),
+    }
+
+
+def processor_in_words() -> str:
+    """The processor's name and, as far as the system tells, its kind: ``AMD EPYC (family 26 model 2, AVX-512)``."""
+    if not CPUINFO.exists():
+        return processor()
+    lines = (line.partition(":") for line in CPUINFO.read_text().splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in lines}
+    kind = " ".join(f"{name.split()[-1]} {fields[name]}" for name in ("cpu family", "model") if name in fields)
+    flags = fields.get("flags", "").split()
+    known = ", ".join([kind] * bool(kind) + [word for flag, word in FEATURES.items() if flag in flags])
+    return f"{processor()} ({known})" if known else processor()
 
 
 def status_mb(field: str) -> float:
