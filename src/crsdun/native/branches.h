@@ -7,47 +7,12 @@
    scale + shift. Nothing where there is no `scale`. */
 typedef struct { const float *mean, *scale, *shift; } Norm;
 
-/* A layer 1x1: b [input][output filled up], and its bias filled up. */
-typedef struct { long inputs, outputs; float *b, *bias; } Projection;
-
-#define CHUNK 48 /* pixels that go through a projection together */
-
-/* From a weight (parts n, inputs); each of the parts is filled up to whole vectors. */
-static Projection take_projection(const float *weight, const float *bias, long inputs, long n, long parts)
-{
-    long width = round_up(n), outputs = parts * width;
-    Projection to = {inputs, outputs, room(inputs * outputs), room(outputs)};
-    memset(to.b, 0, inputs * outputs * sizeof(float));
-    memset(to.bias, 0, outputs * sizeof(float));
-    for (long part = 0; part < parts; part++)
-        for (long i = 0; i < n; i++) {
-            for (long t = 0; t < inputs; t++)
-                to.b[t * outputs + part * width + i] = weight[(part * n + i) * inputs + t];
-            if (bias) to.bias[part * width + i] = bias[part * n + i];
-        }
-    return to;
-}
-
-static void leave_projection(Projection to)
-{
-    free(to.b);
-    free(to.bias);
-}
-
-/* n pixels, from rows of `pitch` floats. */
-INLINE void project(const Projection *to, long n, const float *in, long pitch, float *out)
-{
-    add_product(n, to->outputs, to->inputs, rows_of(in, pitch), to->b, to->outputs, to->bias, 0, out, to->outputs);
-}
-
 /* n pixels of an image, filled up: [pixel][round_up(d)]. */
 INLINE void normalise(const Norm *norm, long image, const float *in, long n, long d, float *out)
 {
     long pitch = round_up(d);
-    if (!norm->scale) {
-        for (long i = 0; i < n; i++)
-            for (long j = 0; j < d; j += LANES) *(vec *)(out + i * pitch + j) = load(in + i * d + j, d - j);
-    } else if (norm->mean) {
+    if (!norm->scale) take_pixels(in, n, d, out);
+    else if (norm->mean) {
         const float *mean = norm->mean + image * d, *scale = norm->scale + image * d, *shift = norm->shift + image * d;
         for (long i = 0; i < n; i++)
             for (long j = 0; j < d; j += LANES)
@@ -59,16 +24,6 @@ INLINE void normalise(const Norm *norm, long image, const float *in, long n, lon
             normalise_pixel(in + i * d, norm->scale, norm->shift, out + i * pitch, d);
         }
     }
-}
-
-/* out = in + update, n pixels; only the update where there is no `in`. */
-INLINE void add_update(const float *in, const float *update, float *out, long n, long d)
-{
-    for (long i = 0; i < n; i++)
-        for (long j = 0; j < d; j += LANES) {
-            vec v = *(const vec *)(update + i * round_up(d) + j);
-            store(out + i * d + j, in ? v + load(in + i * d + j, d - j) : v, d - j);
-        }
 }
 
 /* The k rows around row y of a ring of k rows. */
@@ -125,17 +80,6 @@ void feed_forward(const float *in, const float *mean, const float *scale, const 
     leave_projection(down);
 }
 
-/* a (M,N) += the sum over n pixels of in [pixel][M] times gradient [pixel][N]. */
-INLINE void add_weight_gradient(long M, long N, long n, const float *in, const float *gradient, float *a)
-{
-    add_product(M, N, n, columns_of(in, M), gradient, N, a, N, a, N);
-}
-
-INLINE void copy_out(const float *from, long pitch, float *to, long rows, long n)
-{
-    for (long i = 0; i < rows; i++) memcpy(to + i * n, from + i * pitch, n * sizeof(float));
-}
-
 /* Gradients of the FFN of `in` (B,H,W,d), from what it kept, `wide` (B,H,W,4d): to_in, and for each of `strips` parts of
    each image those of the weights: to_widen (·,4d,d), to_mix (·,4d,3,3), to_narrow (·,4d,d), input by output.
 
@@ -146,11 +90,8 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                            long H, long W, long d, long strips)
 {
     long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide;
-    float *turned = room(9 * e), *taps = room(9 * wide), *taps_back = room(9 * wide), *transposed = room(e * d);
-    transpose(narrow, e, transposed, d, d, e);
-    Projection back = take_projection(transposed, 0, d, e, 1);
-    transpose(widen, d, transposed, e, e, d);
-    Projection back_again = take_projection(transposed, 0, e, d, 1);
+    float *turned = room(9 * e), *taps = room(9 * wide), *taps_back = room(9 * wide);
+    Projection back = take_transposed(narrow, e, d), back_again = take_transposed(widen, d, e);
     for (long i = 0; i < e; i++)
         for (int tap = 0; tap < 9; tap++) turned[i * 9 + tap] = mix[i * 9 + 8 - tap];
     take_taps(mix, taps, e, 9);
@@ -186,10 +127,10 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                         for (long x = 0; x < W; x += CHUNK) {
                             long n = least(CHUNK, W - x);
                             Depthwise c = {.out = inner, .other = to + x * wide, .d = wide};
-                            normalise(&(Norm){}, image, gradient + ((image * H + z) * W + x) * d, n, d, part);
+                            take_pixels(gradient + ((image * H + z) * W + x) * d, n, d, part);
                             project(&back, n, part, pitch, to + x * wide);
                             row_range(3, &c, rows, taps, x, x + n, 0, GELU_BACKWARD);
-                            if (z >= top && z < bottom) add_weight_gradient(wide, pitch, n, inner, part, narrow_sums);
+                            if (z >= top && z < bottom) add_outer_products(wide, pitch, n, inner, part, narrow_sums);
                         }
                         if (z >= top && z < bottom)
                             for (long first = 0; first < wide; first += LANES) {
@@ -205,8 +146,8 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                         long n = least(CHUNK, W - x), start = ((image * H + u) * W + x) * d;
                         Depthwise c = {.out = inner, .other = before + (u + 3) % 3 * length + (1 + x) * wide, .d = wide};
                         row_range(3, &c, flows, taps_back, x, x + n, 0, TIMES_GELU_SLOPE);
-                        normalise(&(Norm){}, image, in + start, n, d, part);
-                        add_weight_gradient(wide, pitch, n, inner, part, widen_sums);
+                        take_pixels(in + start, n, d, part);
+                        add_outer_products(wide, pitch, n, inner, part, widen_sums);
                         project(&back_again, n, inner, wide, update);
                         add_update(0, update, to_in + start, n, d);
                     }
@@ -222,7 +163,6 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
     free(turned);
     free(taps);
     free(taps_back);
-    free(transposed);
     leave_projection(back);
     leave_projection(back_again);
 }

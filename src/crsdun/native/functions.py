@@ -124,6 +124,35 @@ class DepthwiseConv(torch.autograd.Function):
         )
 
 
+# ---- Layers 1×1
+
+
+class Pointwise(torch.autograd.Function):
+    """conv1×1: x (B,d,H,W), weight (outputs,d), bias (outputs) or None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, weight = last(x), weight.contiguous()
+        ctx.save_for_backward(x, weight)
+        outputs, d = weight.shape
+        out = empty(x, outputs)
+        call("pointwise", [x, weight, bias, out], [x.numel() // d, d, outputs])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        (outputs, d), pixels = weight.shape, x.numel() // x.shape[1]
+        parts = parts_of(pixels, 1024)
+        to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        to_bias = torch.empty(parts, outputs) if ctx.needs_input_grad[2] else None
+        to_weight = torch.empty(parts, outputs, d)
+        tensors = [x, weight, last(gradient), to_x, to_weight, to_bias]
+        call("pointwise_backward", tensors, [pixels, d, outputs, parts])
+        return to_x, to_weight.sum(0), None if to_bias is None else to_bias.sum(0)
+
+
 # ---- Feed-forward
 
 

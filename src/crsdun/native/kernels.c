@@ -9,6 +9,7 @@
 #include "depthwise.h"
 #include "layer_norm.h"
 #include "products.h"
+#include "pointwise.h"
 #include "window_attention.h"
 #include "super_tokens.h"
 #include "branches.h"

@@ -28,35 +28,38 @@ class PointwiseConv(nn.Conv2d):
     """conv1×1, a product for each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return pointwise(x, self.weight, self.bias)
+        return pointwise(x, self.weight[:, :, 0, 0], self.bias)
 
 
 class PixelLinear(nn.Linear):
     """A linear layer over the channels of each pixel, (B,d,H,W) → (B,outputs,H,W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return pointwise(x, self.weight[:, :, None, None], self.bias)
+        return pointwise(x, self.weight, self.bias)
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """conv1×1 with weight (outputs,d,1,1)."""
+    """conv1×1 with weight (outputs,d)."""
+    if native.usable(x):
+        return native.Pointwise.apply(x, weight, bias)
     # Dilation means nothing to a kernel of one pixel, but with a single thread PyTorch leaves 1×1 convolutions to a
     # fallback that is two to three times slower than oneDNN, unless they are dilated.
-    return F.conv2d(x, weight, bias, dilation=1 if torch.compiler.is_exporting() else 2)
+    return F.conv2d(x, weight[:, :, None, None], bias, dilation=1 if torch.compiler.is_exporting() else 2)
 
 
 class DepthwiseConv(nn.Conv2d):
     """A convolution of each channel by itself."""
 
-    def forward(self, x: Tensor, between_gelus: bool = False) -> Tensor:
-        """The convolution; ``between_gelus`` is GELU, convolution, GELU."""
-        if native.usable(x) and self.kernel_size[0] in native.KERNEL_SIZES:
-            if not torch.is_grad_enabled():
-                gelus = {"before": native.BEFORE_GELU, "after": native.GELU} if between_gelus else {}
-                return native.depthwise(x, self.weight, self.bias, **gelus)
-            if not between_gelus:
-                return native.DepthwiseConv.apply(x, self.weight, self.bias)
-        return F.gelu(super().forward(F.gelu(x))) if between_gelus else super().forward(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise(x, self.weight, self.bias)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution of each channel with weight (d,1,k,k), zeros around the image."""
+    size = weight.shape[-1]
+    if native.usable(x) and size in native.KERNEL_SIZES:
+        return native.DepthwiseConv.apply(x, weight, bias)
+    return F.conv2d(x, weight, bias, padding=size // 2, groups=len(weight))
 
 
 def downsample(inputs: int, outputs: int) -> nn.Conv2d:
@@ -229,7 +232,7 @@ class FeedForward(nn.Module):
             return native.branch("feed_forward", x, norm.scaling(x), weights)
         if native.usable(x) and torch.is_grad_enabled():
             return native.FeedForward.apply(x, self.widen.weight, self.mix.weight, self.narrow.weight)
-        return self.narrow(self.mix(self.widen(x), between_gelus=True))
+        return self.narrow(F.gelu(self.mix(F.gelu(self.widen(x)))))
 
 
 class WindowSpectralAttention(nn.Module):

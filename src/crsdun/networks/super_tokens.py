@@ -17,6 +17,7 @@ from crsdun.networks.blocks import (
     FeedForward,
     attend,
     conv,
+    depthwise,
     from_windows,
     to_windows,
 )
@@ -46,8 +47,8 @@ class CrossAggregationBlock(nn.Module):
     def forward(self, f: Tensor, e: Tensor) -> Tensor:
         # One convolution of concat[f, e] in the paper; channel by channel, it is one of each.
         d, weight, bias = f.shape[1], self.position.weight, cast(Tensor, self.position.bias)
-        f = add(f, F.conv2d(f, weight[:d], bias[:d], padding=2, groups=d))
-        e = add(e, F.conv2d(e, weight[d:], bias[d:], padding=2, groups=d))
+        f = add(f, depthwise(f, weight[:d], bias[:d]))
+        e = add(e, depthwise(e, weight[d:], bias[d:]))
         for block in self.blocks:
             f = block(f, e)
         return f
