@@ -26,12 +26,6 @@ INLINE void normalise(const Norm *norm, long image, const float *in, long n, lon
     }
 }
 
-/* The k rows around row y of a ring of k rows. */
-INLINE void rows_around(const int k, float *ring, long length, long y, float **rows)
-{
-    for (int i = 0; i < k; i++) rows[i] = ring + (y - k / 2 + i + k) % k * length;
-}
-
 /* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1.
 
    With `keep` (B,H,W,4d) for training: without norm and sum; what the first layer gives is kept there. */
@@ -225,14 +219,11 @@ void spatial_attention(const float *in, const float *mean, const float *scale, c
     long pitch = round_up(d), length = (W + 2) * pitch, strips = strips_of(B, H);
     Norm norm = {mean, scale, shift};
     Projection to_hidden = take_projection(hidden, 0, d, d, 1), to_out = take_projection(last, bias, d, d, 1);
-    float *taps = room(9 * pitch), *map_taps = room(9 * pitch);
-    take_taps(gate, taps, d, 9);
-    take_taps(map, map_taps, d, 9);
+    GateTaps taps = take_gate_taps(gate, map, d);
 #pragma omp parallel
     {
         float *part = room(CHUNK * (2 * pitch + 1) + 3 * length + LANES), *inner = part + CHUNK * pitch,
               *ring = inner + CHUNK * pitch, *maps = ring + 3 * length, *rows[3];
-        Depthwise c = {.out = inner, .other = maps, .d = pitch};
         memset(ring, 0, 3 * length * sizeof(float));
 #pragma omp for collapse(2) schedule(dynamic)
         for (long image = 0; image < B; image++)
@@ -250,16 +241,7 @@ void spatial_attention(const float *in, const float *mean, const float *scale, c
                     rows_around(3, ring, length, y - 1, rows);
                     for (long x = 0; x < W; x += CHUNK) {
                         long n = least(CHUNK, W - x), start = ((image * H + y - 1) * W + x) * d;
-                        for (long i = 0; i < n; i++) {
-                            vec total = {};
-                            for (int tap = 0; tap < 9; tap++)
-                                for (long j = 0; j < pitch; j += LANES)
-                                    total += *(vec *)(rows[tap / 3] + (x + i + tap % 3) * pitch + j)
-                                        * *(vec *)(map_taps + 9 * j + tap * LANES);
-                            maps[i] = sum(total);
-                        }
-                        for (long i = 0; i < n; i += LANES) *(loose *)(maps + i) = gelu(*(loose *)(maps + i));
-                        row_range(3, &c, rows, taps, x, x + n, 0, GATE);
+                        gate_range(rows, &taps, pitch, x, n, maps, inner);
                         project(&to_out, n, inner, pitch, part);
                         add_update(in + start, part, out + start, n, d);
                     }
@@ -267,8 +249,7 @@ void spatial_attention(const float *in, const float *mean, const float *scale, c
             }
         free(part);
     }
-    free(taps);
-    free(map_taps);
+    leave_gate_taps(taps);
     leave_projection(to_hidden);
     leave_projection(to_out);
 }

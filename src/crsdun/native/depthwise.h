@@ -1,6 +1,5 @@
 /* Depthwise convolutions. */
 
-enum before { AS_IT_IS, AFTER_GELU };
 enum after {
     KEEP,             /* out = a + bias, a the convolution                                   */
     ADD,              /* out = a + bias + other                                              */
@@ -15,8 +14,8 @@ enum after {
 
 typedef struct { const float *in, *weight, *bias; float *out, *other; long B, H, W, d; } Depthwise;
 
-/* Row y, as `before` says, between margins of zeros, channels filled up to `groups` vectors: [column][group][16]. */
-INLINE void take_row(float *row, const Depthwise *c, long image, long y, long groups, int r, enum before before)
+/* Row y between margins of zeros, channels filled up to `groups` vectors: [column][group][16]. */
+INLINE void take_row(float *row, const Depthwise *c, long image, long y, long groups, int r)
 {
     long W = c->W, d = c->d, pixel = groups * LANES;
     if (y < 0 || y >= c->H) { memset(row, 0, (W + 2 * r) * pixel * sizeof(float)); return; }
@@ -24,10 +23,8 @@ INLINE void take_row(float *row, const Depthwise *c, long image, long y, long gr
     memset(row, 0, r * pixel * sizeof(float));
     memset(row + (r + W) * pixel, 0, r * pixel * sizeof(float));
     for (long x = 0; x < W; x++)
-        for (long first = 0; first < d; first += LANES) {
-            vec v = load(p + x * d + first, d - first);
-            *(vec *)(row + (r + x) * pixel + first) = before == AFTER_GELU ? gelu(v) : v;
-        }
+        for (long first = 0; first < d; first += LANES)
+            *(vec *)(row + (r + x) * pixel + first) = load(p + x * d + first, d - first);
 }
 
 INLINE void finish(const Depthwise *c, long pixel, long first, long n, vec a, vec bias, enum after after)
@@ -90,37 +87,27 @@ static void take_taps(const float *weight, float *taps, long d, long count)
 }
 
 /* Rows top .. bottom - 1 of one image. */
-INLINE void depthwise_part(const int k, const Depthwise *c, long image, long top, long bottom, enum before before,
-                           enum after after, float *space)
+INLINE void depthwise_part(const int k, const Depthwise *c, long image, long top, long bottom, enum after after,
+                           float *space)
 {
     const int r = k / 2;
     long W = c->W, pitch = round_up(c->d), length = (W + 2 * r) * pitch;
     float *taps = space, *ring = space + pitch * k * k, *rows[11];
     take_taps(c->weight, taps, c->d, k * k);
     for (long y = top - r; y < bottom + r; y++) {
-        take_row(ring + (y + k) % k * length, c, image, y, pitch / LANES, r, before);
+        take_row(ring + (y + k) % k * length, c, image, y, pitch / LANES, r);
         if (y < top + r) continue;
         for (int i = 0; i < k; i++) rows[i] = ring + (y - 2 * r + i + k) % k * length;
         row_range(k, c, rows, taps, 0, W, (image * c->H + y - r) * W, after);
     }
 }
 
-#define CASE(k, before, after)                                                                                        \
-    if (size == k && b == before && a == after)                                                                       \
-    return depthwise_part(k, c, image, top, bottom, before, after, space)
-
-static void depthwise_of(long size, const Depthwise *c, long image, long top, long bottom, long b, long a, float *space)
+static void depthwise_of(long k, const Depthwise *c, long image, long top, long bottom, float *space)
 {
-    CASE(3, AS_IT_IS, KEEP);
-    CASE(3, AS_IT_IS, GATE);
-    CASE(3, AS_IT_IS, TIMES_GELU_SLOPE);
-    CASE(3, AFTER_GELU, GELU);
-    CASE(3, AFTER_GELU, GELU_BACKWARD);
-    CASE(5, AS_IT_IS, KEEP);
-    CASE(5, AS_IT_IS, ADD);
-    CASE(11, AS_IT_IS, KEEP);
-    CASE(11, AS_IT_IS, TIMES);
-    abort();
+    if (k == 3 && !c->other) depthwise_part(3, c, image, top, bottom, KEEP, space);
+    else if (k == 3) depthwise_part(3, c, image, top, bottom, ADD, space);
+    else if (k == 5) depthwise_part(5, c, image, top, bottom, KEEP, space);
+    else depthwise_part(11, c, image, top, bottom, KEEP, space);
 }
 
 /* Parts of each image that a parallel loop shares: enough for all threads, also if some are late. */
@@ -130,9 +117,10 @@ INLINE long strips_of(long B, long H)
     return threads == 1 ? 1 : most(1, least(H / STRIP, 4 * threads / B));
 }
 
-/* A k x k convolution of each channel, k = 3, 5 or 11, with zeros around the image; in, out (B,H,W,d), weight (d,k,k). */
+/* A k x k convolution of each channel, k = 3, 5 or 11, with zeros around the image; in, out (B,H,W,d), weight (d,k,k). With
+   k = 3 plus `other`, where there is one. */
 void depthwise(const float *in, const float *weight, const float *bias, float *out, float *other, long B, long H, long W,
-               long d, long k, long before, long after)
+               long d, long k)
 {
     Depthwise c = {in, weight, bias, out, other, B, H, W, d};
     long strips = strips_of(B, H);
@@ -142,7 +130,7 @@ void depthwise(const float *in, const float *weight, const float *bias, float *o
 #pragma omp for collapse(2) schedule(dynamic)
         for (long image = 0; image < B; image++)
             for (long s = 0; s < strips; s++)
-                depthwise_of(k, &c, image, H * s / strips, H * (s + 1) / strips, before, after, space);
+                depthwise_of(k, &c, image, H * s / strips, H * (s + 1) / strips, space);
         free(space);
     }
 }
@@ -165,7 +153,7 @@ INLINE void shifts(const int k, const int rows, float *const *in, const float *g
 }
 
 INLINE void gradient_part(const int k, const Depthwise *c, const float *gradient, float *out, long image, long top,
-                          long bottom, enum before before, float *space)
+                          long bottom, float *space)
 {
     const int r = k / 2;
     long W = c->W, d = c->d, groups = (d + LANES - 1) / LANES, pixel = groups * LANES, length = (W + 2 * r) * pixel;
@@ -174,9 +162,9 @@ INLINE void gradient_part(const int k, const Depthwise *c, const float *gradient
     Depthwise g = *c;
     g.in = gradient;
     for (long y = top - r; y < bottom + r; y++) {
-        take_row(ring + (y + k) % k * length, c, image, y, groups, r, before);
+        take_row(ring + (y + k) % k * length, c, image, y, groups, r);
         if (y < top + r) continue;
-        take_row(line, &g, image, y - r, groups, 0, AS_IT_IS);
+        take_row(line, &g, image, y - r, groups, 0);
         for (long first = 0; first < d; first += LANES) {
             vec *sums = (vec *)(total + first * k * k);
             for (int i = 0; i < k; i++) rows[i] = ring + (y - 2 * r + i + k) % k * length + first;
@@ -191,7 +179,7 @@ INLINE void gradient_part(const int k, const Depthwise *c, const float *gradient
 
 /* Gradient of the weights of `depthwise` for each of `strips` parts of each image: out (B,strips,d,k,k). */
 void depthwise_weight_gradient(const float *in, const float *gradient, float *out, long B, long H, long W, long d, long k,
-                               long before, long strips)
+                               long strips)
 {
     Depthwise c = {in, 0, 0, 0, 0, B, H, W, d};
 #pragma omp parallel
@@ -202,10 +190,9 @@ void depthwise_weight_gradient(const float *in, const float *gradient, float *ou
             for (long s = 0; s < strips; s++) {
                 long top = H * s / strips, bottom = H * (s + 1) / strips;
                 float *to = out + (image * strips + s) * d * k * k;
-                if (k == 3 && before) gradient_part(3, &c, gradient, to, image, top, bottom, AFTER_GELU, space);
-                else if (k == 3) gradient_part(3, &c, gradient, to, image, top, bottom, AS_IT_IS, space);
-                else if (k == 5) gradient_part(5, &c, gradient, to, image, top, bottom, AS_IT_IS, space);
-                else gradient_part(11, &c, gradient, to, image, top, bottom, AS_IT_IS, space);
+                if (k == 3) gradient_part(3, &c, gradient, to, image, top, bottom, space);
+                else if (k == 5) gradient_part(5, &c, gradient, to, image, top, bottom, space);
+                else gradient_part(11, &c, gradient, to, image, top, bottom, space);
             }
         free(space);
     }

@@ -17,9 +17,6 @@ from crsdun.native.library import library, pointer
 
 # Sizes that ``depthwise`` can be asked for.
 KERNEL_SIZES = (3, 5, 11)
-# What it does to its input (``before``) and to its result (``after``), as in kernels.c.
-BEFORE_GELU = 1
-KEEP, ADD, TIMES, GELU, GELU_BACKWARD, TIMES_GELU_SLOPE, GATE = range(7)
 # Rows of the parts of an image that sum up the gradient of a depthwise convolution.
 ROWS_OF_A_PART = 32
 WINDOW = 8
@@ -43,6 +40,11 @@ def call(name: str, tensors: list[Tensor | None], sizes: list[int], scale: float
     kernel(*map(pointer, tensors), *map(ctypes.c_long, sizes), *([] if scale is None else [ctypes.c_float(scale)]))
 
 
+def parts_of(count: int, least: int) -> int:
+    """How many parts of at least so many sum up a gradient: the same on all machines, as sums depend on it."""
+    return max(1, min(count // least, 64))
+
+
 def last(x: Tensor) -> Tensor:
     """In channels-last memory."""
     return x.contiguous(memory_format=torch.channels_last)
@@ -60,7 +62,9 @@ def empty(x: Tensor, channels: int) -> Tensor:
 Scaling = tuple[Tensor | None, Tensor, Tensor]
 
 
-def branch(name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *heads: int, scale: float | None = None) -> Tensor:
+def branch(
+    name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *heads: int, scale: float | None = None
+) -> Tensor:
     """One of the kernels of branches.h, with the weights in its order."""
     x = last(x)
     B, d, H, W = x.shape
@@ -74,31 +78,21 @@ def branch(name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *h
 # ---- Depthwise convolution
 
 
-def depthwise(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    other: Tensor | None = None,
-    before: int = 0,
-    after: int = KEEP,
-) -> Tensor:
-    """Without gradient: a convolution of each channel, (d,1,k,k) with zeros around the image, and what follows it.
-
-    With ``after=GELU_BACKWARD`` ``other`` is overwritten.
-    """
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tensor | None = None) -> Tensor:
+    """Without gradient: a convolution of each channel, (d,1,k,k) with zeros around the image, + ``other``."""
     x = last(x)
     B, d, H, W = x.shape
     out = torch.empty_like(x)
-    call("depthwise", [x, weight.contiguous(), bias, out, other], [B, H, W, d, weight.shape[-1], before, after])
+    call("depthwise", [x, weight.contiguous(), bias, out, other], [B, H, W, d, weight.shape[-1]])
     return out
 
 
-def depthwise_weight_gradient(x: Tensor, gradient: Tensor, size: int, before: int = 0) -> Tensor:
+def depthwise_weight_gradient(x: Tensor, gradient: Tensor, size: int) -> Tensor:
     """Gradient of the weight (d,1,size,size) of ``depthwise``."""
     B, d, H, W = x.shape
     strips = max(1, H // ROWS_OF_A_PART)
     parts = torch.empty(B * strips, d, 1, size, size)
-    call("depthwise_weight_gradient", [x, gradient, parts], [B, H, W, d, size, before, strips])
+    call("depthwise_weight_gradient", [x, gradient, parts], [B, H, W, d, size, strips])
     return parts.sum(0)
 
 
@@ -208,9 +202,82 @@ class LayerNorm(torch.autograd.Function):
         return to_x, to_weight, to_bias
 
 
-def parts_of(count: int, least: int) -> int:
-    """How many parts of at least so many sum up a gradient: the same on all machines, as sums depend on it."""
-    return max(1, min(count // least, 64))
+# ---- GroupNorm with one channel per group, and BatchNorm
+
+
+def channel_moments(x: Tensor, over_batch: bool = False) -> tuple[Tensor, Tensor]:
+    """Without gradient: mean and variance of each channel of each image, or of all together, (B or 1, d)."""
+    x = last(x)
+    images, pixels, d = _pixels(x, over_batch)
+    parts = parts_of(pixels, 1024)
+    mean, variance, room = torch.empty(images, d), torch.empty(images, d), torch.empty(images, parts, 2, d)
+    call("channel_moments", [x, mean, variance, room], [images, pixels, d, parts])
+    return mean, variance
+
+
+class ChannelNorm(torch.autograd.Function):
+    """The norm of x (B,d,H,W), and the mean and variance that it took, (B,d) or, over the batch, (1,d)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, over_batch: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = last(x)
+        mean, variance = channel_moments(x, over_batch)
+        deviation = (variance + eps).rsqrt()
+        scale, out = weight * deviation, torch.empty_like(x)
+        call("channel_norm", [x, mean, scale, bias.expand_as(mean).contiguous(), out], [*_pixels(x, over_batch)])
+        ctx.save_for_backward(x, mean, deviation, scale)
+        ctx.over_batch = over_batch
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, mean, deviation, scale = ctx.saved_tensors
+        images, pixels, d = _pixels(x, ctx.over_batch)
+        parts = parts_of(pixels, 1024)
+        to_x, to_bias, to_weight = torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
+        room = torch.empty(images, parts, 2, d)
+        tensors = [x, mean, deviation, scale, last(gradient), to_x, to_bias, to_weight, room]
+        call("channel_norm_backward", tensors, [images, pixels, d, parts])
+        return to_x, to_weight.sum(0), to_bias.sum(0), None, None
+
+
+def _pixels(x: Tensor, over_batch: bool) -> tuple[int, int, int]:
+    """How many images, pixels of each, channels; over the batch it is one image."""
+    B, d, H, W = x.shape
+    return (1, B * H * W, d) if over_batch else (B, H * W, d)
+
+
+# ---- Spatial attention
+
+
+class SpatialGate(torch.autograd.Function):
+    """σ(conv3×3 of each channel) ⊙ GELU(conv3×3 d→1) of h (B,d,H,W): SAB between its layers 1×1; keeps only h."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, gate: Tensor, map: Tensor) -> Tensor:
+        h, gate, map = last(h), gate.contiguous(), map.contiguous()
+        ctx.save_for_backward(h, gate, map)
+        B, d, H, W = h.shape
+        out = torch.empty_like(h)
+        call("spatial_gate", [h, gate, map, out], [B, H, W, d])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        h, gate, map = ctx.saved_tensors
+        B, d, H, W = h.shape
+        to_gate, to_map = torch.empty_like(h), torch.empty(B, 1, H, W)
+        call("spatial_gate_backward", [h, gate, map, last(gradient), to_gate, to_map], [B, H, W, d])
+        spread = last(to_map.expand(-1, d, -1, -1))  # a convolution to one channel is one of each channel, summed
+        to_h = depthwise(spread, map.transpose(0, 1).flip(-1, -2))
+        to_h = depthwise(to_gate, gate.flip(-1, -2), other=to_h)
+        to_map_weight = depthwise_weight_gradient(h, spread, 3).transpose(0, 1)
+        return to_h, depthwise_weight_gradient(h, to_gate, 3), to_map_weight
 
 
 # ---- Attention in windows of 8×8 pixels

@@ -12,4 +12,6 @@
 #include "pointwise.h"
 #include "window_attention.h"
 #include "super_tokens.h"
+#include "channel_norm.h"
+#include "spatial_gate.h"
 #include "branches.h"

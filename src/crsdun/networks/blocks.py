@@ -130,10 +130,15 @@ class ChannelGroupNorm(nn.GroupNorm):
         """An image, or a part of one whose ``moments`` are given."""
         # PyTorch's own loses three digits in channels-last memory (its variance is that of one pass) and refuses an
         # image of one pixel (whose norm is the bias).
+        if not moments and native.usable(x):
+            return native.ChannelNorm.apply(x, self.weight, self.bias, self.eps, False)[0]
         return normalise(self, x, *(moments or self.moments(x)))
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel of each image, (B,d,1,1)."""
+        if native.usable(x) and not torch.is_grad_enabled():
+            mean, variance = native.channel_moments(x)
+            return mean[..., None, None], variance[..., None, None]
         return channel_moments(x.permute(0, 2, 3, 1).flatten(1, 2))
 
     def scaling(self, x: Tensor) -> native.Scaling:
@@ -148,9 +153,14 @@ class ChannelBatchNorm(nn.BatchNorm2d):
     running_var: Tensor
     num_batches_tracked: Tensor
     momentum: float
+    alone = True  # the batch is all in this process
 
     def forward(self, x: Tensor, *moments: Tensor) -> Tensor:
         """Images, or parts of some whose ``moments`` are given."""
+        if not moments and self.training and self.alone and native.usable(x):
+            out, mean, variance = native.ChannelNorm.apply(x, self.weight, self.bias, self.eps, True)
+            self.count(mean, variance, x.numel() // x.shape[1])
+            return out
         return normalise(self, x, *(moments or self.moments(x)))
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,12 +170,16 @@ class ChannelBatchNorm(nn.BatchNorm2d):
         else:
             pixels = x.permute(0, 2, 3, 1).flatten(0, 2)
             mean, variance = channel_moments(pixels[None])
-            with torch.no_grad():
-                unbiased = variance * (len(pixels) / max(len(pixels) - 1, 1))
-                self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.flatten().to(self.running_var.dtype), self.momentum)
-                self.num_batches_tracked += 1
+            self.count(mean, variance, len(pixels))
         return mean.expand(len(x), -1, 1, 1), variance.expand(len(x), -1, 1, 1)
+
+    @torch.no_grad()
+    def count(self, mean: Tensor, variance: Tensor, values: int) -> None:
+        """Let the running statistics follow those of a batch with so many values of each channel."""
+        unbiased = variance * (values / max(values - 1, 1))
+        self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.flatten().to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked += 1
 
     def scaling(self, x: Tensor) -> native.Scaling:
         """For the kernels, see ``native.branch``."""
@@ -294,6 +308,8 @@ class SpatialAttention(nn.Module):
             weights = [each.weight for each in (self.hidden, self.gate, self.map, self.out)]
             return native.branch("spatial_attention", x, norm.scaling(x), [*weights, self.out.bias])
         h = self.hidden(x)
+        if native.usable(x):
+            return self.out(native.SpatialGate.apply(h, self.gate.weight, self.map.weight))
         return self.out(self.gate(h).sigmoid() * F.gelu(self.map(h)))
 
 
@@ -352,7 +368,9 @@ class WindowAttention(nn.Module):
         bias = self.position[self.position_index].permute(2, 0, 1)  # (heads, 64, 64)
         if native.usable(x):
             return self.out(native.PixelAttention.apply(qkv, bias))
-        q, k, v = to_windows(qkv, WINDOW).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B·n, heads, 64, ·)
+        q, k, v = (
+            to_windows(qkv, WINDOW).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B·n, heads, 64, ·)
         mixed = attend(q, k, v, bias[None])
         return self.out(from_windows(mixed.transpose(1, 2).flatten(-2), WINDOW, *x.shape[-2:]))
 

@@ -64,14 +64,14 @@ def add(x: Tensor, update: Tensor) -> Tensor:
 
 def add_by_rows(x: Tensor, norm: Norm, layer: Layer) -> Tensor:
     """x + layer(norm(x)), (B,d,H,W), in inference in x itself; on the CPU band by band."""
-    if _inferring() and native.usable(x):
-        return layer(x, norm)
+    if native.usable(x):
+        return layer(x, norm) if _inferring() else x + layer(norm(x))
     moments = norm.moments(x)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         if _inferring():
             return _add(x, norm, layer, moments, out=x)
         parameters = [*norm.parameters(), *layer.parameters()]
-        if layer.cut.recompute and not native.usable(x) and any(each.requires_grad for each in (x, *parameters)):
+        if layer.cut.recompute and any(each.requires_grad for each in (x, *parameters)):
             return _Recomputed.apply(x, norm, layer, len(moments), *moments, *parameters)
     return add(x, layer(norm(x, *moments)))
 

@@ -111,6 +111,8 @@ class SynchronisedBatchNorm(ChannelBatchNorm):
     PyTorch's SyncBatchNorm supports GPUs only.
     """
 
+    alone = False
+
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel over the whole batch, for each image, (B,d,1,1)."""
         if not self.training:
