@@ -385,3 +385,46 @@ def test_a_link_to_itself_is_no_place_for_results(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(InputError):
         storage.check_folder(tmp_path / "loop")
+
+
+# -- what can be made again ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "place"),
+    [
+        ("linux", {}, ".cache/crsdun"),
+        ("linux", {"XDG_CACHE_HOME": "{home}/caches"}, "caches/crsdun"),
+        ("linux", {"XDG_CACHE_HOME": "caches"}, ".cache/crsdun"),  # which the standard says to ignore
+        ("darwin", {}, "Library/Caches/crsdun"),
+        ("win32", {}, "AppData/Local/crsdun"),
+        ("win32", {"LOCALAPPDATA": "{home}/local"}, "local/crsdun"),
+        ("linux", {"CRSDUN_CACHE": "{home}/mine"}, "mine"),
+        ("win32", {"CRSDUN_CACHE": "~/mine"}, "mine"),
+    ],
+)
+def test_where_the_cache_is(tmp_path, monkeypatch, platform, variables, place):
+    for name in ("CRSDUN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # home on Windows
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(home=tmp_path))
+    monkeypatch.setattr(storage.sys, "platform", platform)
+    folder = storage.cache_folder("things")
+    assert folder == tmp_path / place / "things"
+    assert folder.is_dir()
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")  # as Path.home does
+
+
+def test_without_a_place_for_it_there_is_no_cache(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for value in ("", str(tmp_path / "file"), str(tmp_path / "file" / "below")):
+        monkeypatch.setenv("CRSDUN_CACHE", value)
+        assert storage.cache_folder("things") is None
+    monkeypatch.delenv("CRSDUN_CACHE")
+    monkeypatch.setattr(storage, "_system_cache", no_home)
+    assert storage.cache_folder("things") is None

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -257,6 +258,35 @@ def is_running(process: int) -> bool:
 def _host() -> str:
     """This machine, since several may share a folder."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+# -- what can be made again ------------------------------------------------------------------------------------
+
+
+def cache_folder(name: str) -> Path | None:
+    """The folder ``name`` for what is dear to make but can be made again; None where none can be had.
+
+    It lies in ``$CRSDUN_CACHE``, or else in the folder ``crsdun`` where the system keeps such files for each user.
+    With an empty ``CRSDUN_CACHE`` nothing is kept.
+    """
+    given = os.environ.get("CRSDUN_CACHE")
+    if given == "":
+        return None
+    try:
+        folder = (_system_cache() / "crsdun" if given is None else Path(given).expanduser()) / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if os.access(folder, os.W_OK | os.X_OK) else None
+    except (OSError, RuntimeError, ValueError):  # no home, no permission, a file in its place, a null character
+        return None
+
+
+def _system_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else Path.home() / ".cache"
 
 
 # -- locks -----------------------------------------------------------------------------------------------------
