@@ -428,3 +428,45 @@ def test_without_a_place_for_it_there_is_no_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("CRSDUN_CACHE")
     monkeypatch.setattr(storage, "_system_cache", no_home)
     assert storage.cache_folder("things") is None
+
+
+def test_what_was_not_used_for_longest_leaves_the_cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setattr(storage, "CACHE_BYTES", 250)
+
+    def keep(key):
+        (tmp_path / "made.bin").write_bytes(key.encode() * 100)
+        storage.keep_cached(tmp_path / "made.bin", folder, key)
+
+    def age(key, seconds):
+        os.utime(storage.find_cached(folder, key), (seconds, seconds))
+
+    mine = folder / "mine.bin"
+    mine.write_bytes(bytes(1000))
+    for seconds, key in enumerate("ab"):
+        keep(key)
+        age(key, seconds)
+    assert storage.find_cached(folder, "a").read_bytes() == b"a" * 100  # so that b was not used for longest
+    keep("c")
+    assert [storage.find_cached(folder, key) is not None for key in "abc"] == [True, False, True]
+    assert mine.exists()
+
+
+def test_a_damaged_file_leaves_the_cache(tmp_path):
+    (tmp_path / "made.bin").write_bytes(b"whole")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    storage.keep_cached(tmp_path / "made.bin", folder, "a")
+    storage.find_cached(folder, "a").write_bytes(b"whale")
+    assert storage.find_cached(folder, "a") is None
+    assert not list(folder.iterdir())
+
+
+def test_on_a_full_disk_nothing_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "made.bin").write_bytes(b"whole")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    storage.keep_cached(tmp_path / "made.bin", folder, "a")
+    assert not list(folder.iterdir())

@@ -22,10 +22,12 @@ from typing import Any
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.provenance import sha256_of
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
 LOCK = ".crsdun-lock"
 HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
+CACHE_BYTES = 2 << 30  # that each folder of the cache may have
 
 
 # -- files -----------------------------------------------------------------------------------------------------
@@ -287,6 +289,38 @@ def _system_cache() -> Path:
         return Path.home() / "Library" / "Caches"
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return given if given.is_absolute() else Path.home() / ".cache"
+
+
+def find_cached(folder: Path, key: str) -> Path | None:
+    """The file that ``keep_cached`` kept under a key, if it is still there and whole; a damaged one is deleted."""
+    for path in folder.glob(f"{key}-*"):
+        with suppress(OSError):  # another program has deleted it
+            if path.stem == f"{key}-{sha256_of(path)}":
+                os.utime(path)  # the time of its last use
+                return path
+            path.unlink()
+    return None
+
+
+def keep_cached(path: Path, folder: Path, key: str) -> None:
+    """Copy a file into a folder of the cache under a key, and delete what was not used for longest there.
+
+    ``key`` is made of hexadecimal digits. Where the copy cannot be written, nothing is kept.
+    """
+    with suppress(InputError), atomic_file(folder / f"{key}-{sha256_of(path)}{path.suffix}") as part:
+        shutil.copyfile(path, part)
+    kept = []
+    for file in folder.glob("*-*"):
+        if re.fullmatch(r"[0-9a-f]+-[0-9a-f]{64}\.\w+", file.name):  # the user's own files may lie here too
+            with suppress(OSError):
+                facts = file.stat()
+                kept.append((facts.st_mtime_ns, facts.st_size, file))
+    total = 0
+    for _, size, file in sorted(kept, reverse=True):
+        total += size
+        if total > CACHE_BYTES:
+            with suppress(OSError):
+                file.unlink()
 
 
 # -- locks -----------------------------------------------------------------------------------------------------

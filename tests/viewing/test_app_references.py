@@ -11,6 +11,7 @@ from spectral.io.envi import SpectralLibrary
 import crsdun
 from crsdun import runtime
 from crsdun.optics import Exposure, random_mask
+from crsdun.runtime.graph_export import export_apart
 from crsdun.scenes.produce import ProduceSet
 from crsdun.viewing.app.requests import MOST_REFERENCES
 from tests.viewing.explorer import Client, running
@@ -175,7 +176,7 @@ def test_the_export_for_an_engine_shows_progress_and_can_be_cancelled(visitor):
         if job["done"]:  # the network was read, so the process is there and at work
             break
         time.sleep(0.05)
-    assert job["step"] == "exporting fresh for onnxruntime, which is done once"
+    assert job["step"] == "exporting the weights for onnxruntime: this takes up to a minute per stage"
     assert (job["done"], job["total"]) == (1, 4)
     visitor.post("/api/cancel")
     cancelled = time.monotonic()
@@ -192,7 +193,7 @@ def test_an_export_apart_tells_what_went_wrong(tmp_path):
     crsdun.save(network, tmp_path / "fresh.safetensors", step=2)
     told = []
     with pytest.raises(crsdun.InputError, match="for a dispersion of 2 pixels per band"):
-        runtime.open_method(
-            tmp_path / "fresh.safetensors", engine="onnxruntime", step=1, progress=lambda *done: told.append(done)
+        export_apart(
+            tmp_path / "fresh.safetensors", tmp_path / "fresh.onnx", "onnx", 1, lambda *done: told.append(done)
         )
     assert told[0] == (0, 4)

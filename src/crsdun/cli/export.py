@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command, overwrite_option
-from crsdun.cli.printing import print_result
+from crsdun.cli.printing import print_result, progress_bar
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +23,9 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.networks import load
     from crsdun.runtime import export
 
-    exported = export(load(options.weights), options.out, options.format, options.step, options.overwrite)
+    network = load(options.weights)
+    with progress_bar("exporting") as progress:
+        exported = export(network, options.out, options.format, options.step, options.overwrite, progress)
     line = (
         f"{options.out}: {options.weights.name} for {options.format}, step {exported['step']:g}, scenes of at least "
         f"{exported['smallest']}×{exported['smallest']}"

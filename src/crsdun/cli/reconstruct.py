@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,11 @@ def run(options: argparse.Namespace) -> int:
         SOLVERS.find(chosen)  # raises an InputError that names those there are
     if options.weights or chosen or settings:
         name = options.weights or chosen or runtime.DEFAULT_SOLVER
-        method = runtime.open_method(name, run_options.device, options.engine, options.step, **settings)
+        first = runtime.first_use(name, options.engine, options.step) if options.weights else None
+        if first:
+            notify(first)
+        with progress_bar("exporting") if first else nullcontext() as progress:
+            method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
     if many is not None:
         return run_batch(options, pipeline, runtime.Batch(many, pipeline.preparation.open, options.frame))

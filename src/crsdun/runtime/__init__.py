@@ -1,7 +1,7 @@
 """From measurement files to results, for any number of frames of any size."""
 
 from crsdun.runtime.batch import Batch, Item, check_parent, check_truth_folder, find_measurements, find_truth, stream
-from crsdun.runtime.engines import Engine, open_engine
+from crsdun.runtime.engines import Engine, first_use, open_engine
 from crsdun.runtime.explanation import (
     AttentionMaps,
     CrossAggregationRecord,
@@ -49,6 +49,7 @@ __all__ = [
     "find_measurements",
     "find_truth",
     "finished_before",
+    "first_use",
     "fit_of_weights",
     "list_methods",
     "match_bands",

@@ -17,9 +17,9 @@ from crsdun.networks import Network, find_weights, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
-from crsdun.runtime.graph_export import FORMATS, export, export_apart
+from crsdun.runtime.graph_export import CACHE, FORMATS, graph_of, is_kept
 from crsdun.runtime.optional_libraries import library
-from crsdun.storage import scratch_folder
+from crsdun.storage import cache_folder
 
 InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
@@ -85,7 +85,7 @@ def open_engine(
 
     Args:
         path: .safetensors, .onnx or .xml, or the name of shipped weights. For an engine other than torch,
-            weights are exported first, which takes up to a minute per stage each time; ``export`` once to avoid it.
+            weights are exported first, which takes up to a minute per stage; the result is kept in the cache.
         engine: ``torch`` (weights), ``onnxruntime`` (weights, .onnx) or ``openvino`` (all three); None takes torch
             for weights, onnxruntime for .onnx and openvino for .xml.
         step: dispersion to export weights for; None as ``export``.
@@ -101,30 +101,37 @@ def open_engine(
     return network
 
 
+def first_use(path: str | Path, engine: str | None, step: float | None = None) -> str | None:
+    """What ``open_engine`` has to do first, in one line, if that takes long; None if it does not.
+
+    Raises:
+        InputError: as ``open_engine``, as far as that does not depend on the engine.
+    """
+    exported = {suffix for suffix, _ in FORMATS.values()}
+    if engine in (None, "torch") or Path(path).suffix.lower() in exported or is_kept(find_weights(path), step):
+        return None
+    once = ", once" if cache_folder(CACHE) else ""
+    return f"exporting the weights for {engine}{once}: this takes up to a minute per stage"
+
+
 def _opened(
     path: Path, engine: str | None, step: float | None, device: str | torch.device, progress: Progress | None
 ) -> Network:
     suffix = path.suffix.lower()
-    own = {".onnx": "onnxruntime", ".xml": "openvino"}
-    engine = engine or own.get(suffix, "torch")
+    engine = engine or OWN.get(suffix, "torch")
     if engine != "torch" and engine not in ENGINES:
         raise InputError(f"there is no engine {engine!r}", f"there are torch, {', '.join(ENGINES)}")
     if suffix == FORMATS["torch"][0]:
         raise InputError(
             f"{path} may hold pickles, which crsdun does not run", "use the weights it was exported from"
         )
-    if suffix not in own:
+    if suffix not in OWN:
         if engine == "torch":
             return load(path, device)
-        with scratch_folder() as folder:
-            exported = folder / "network.onnx"
-            if progress is None:
-                export(load(path), exported, "onnx", step)
-            else:
-                library(engine)  # before the work for it
-                export_apart(path, exported, "onnx", step, progress)
-            return ENGINES[engine](exported)
-    if engine not in (own[suffix], "openvino"):
+        library(engine)  # before the work for it
+        with graph_of(path, step, progress) as graph:
+            return ENGINES[engine](graph)
+    if engine not in (OWN[suffix], "openvino"):
         raise InputError(f"{path.name} is no file for the engine {engine}", "omit <engine>, or use the weights")
     if not path.is_file():
         raise InputError(f"there is no exported network {path}")
@@ -153,7 +160,11 @@ def _openvino(path: Path) -> Engine:
     header = _header(model.get_rt_info(place).value if model.has_rt_info(place) else None, path)
     # Compiled for all sizes: with a fixed size the model runs faster, but with super-tokens OpenVINO 2026.4 then
     # gives different numbers from the second call on.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {
+        "EXECUTION_MODE_HINT": "ACCURACY",  # no faster arithmetic with fewer digits, whatever the processor has
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
     compiled = _core().compile_model(model, "CPU", settings)
     return Engine("openvino", header, lambda y, mask: [np.array(part) for part in compiled([y, mask]).values()])
 
@@ -170,6 +181,9 @@ def _core() -> Any:
 
 # How each engine opens an exported file.
 ENGINES: dict[str, Callable[[Path], Engine]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+
+# Suffix of an exported file → the engine it was exported for.
+OWN = {".onnx": "onnxruntime", ".xml": "openvino"}
 
 
 def _header(text: str | None, path: Path) -> WeightsHeader:

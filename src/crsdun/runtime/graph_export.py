@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from crsdun.networks import Network, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
+from crsdun.provenance import fingerprint, sha256_of
 from crsdun.runtime.optional_libraries import library
-from crsdun.storage import atomic_file, check_file
+from crsdun.storage import atomic_file, cache_folder, check_file, find_cached, keep_cached, scratch_folder
 
 # Format → its suffix, and the libraries that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -34,6 +37,8 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
 SMALLEST = SIZE_MULTIPLE + 1
 STEPS = 4  # of an export: the network is read, traced, converted, and written
 WATCH_S = 0.1
+CACHE = "graphs"  # the folder of the cache with weights that were exported for an engine
+PACKAGE = Path(__file__).parents[1]
 
 
 def export(
@@ -76,19 +81,17 @@ def export(
             f"{network.name} looks at its values while it iterates, which no exported graph can do",
             "use the weights (.safetensors) and set <engine> to torch",
         )
-    trained = network.card.step
-    if None not in (step, trained) and step != trained:
-        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band", "omit <step>")
+    step = _step_of(network, step)
     for name in libraries:
         library(name)
 
-    step = next(known for known in (step, trained, 2) if known is not None)
     H, W = 2 * SIZE_MULTIPLE + 11, SIZE_MULTIPLE + 20  # any size: the graph is for all
     camera = CassiCamera(torch.ones(H, W), bands=network.config.bands, step=step)
     exported = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
     header = WeightsHeader.of(network, export=exported).to_json()
     companion = ".bin" if format == "openvino" else None
-    check_file(path, overwrite)  # before what takes a minute
+    for file in [path] if companion is None else [path, path.with_suffix(companion)]:
+        check_file(file, overwrite)  # before what takes a minute
     with _quiet():
         program = trace(network, camera)
         if progress:
@@ -110,6 +113,69 @@ def export(
                 model = openvino.Core().read_model(partial.with_suffix(".onnx"))
                 openvino.save_model(model, partial, compress_to_fp16=False)
     return exported
+
+
+def _step_of(network: Network, step: float | None) -> float:
+    """The dispersion to export a network for."""
+    trained = network.card.step
+    if None not in (step, trained) and step != trained:
+        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band", "omit <step>")
+    return next(known for known in (step, trained, 2) if known is not None)
+
+
+@contextmanager
+def graph_of(weights: Path, step: float | None, progress: Progress | None = None) -> Iterator[Path]:
+    """The graph in ONNX of the weights in a file, exported once and then kept in the cache.
+
+    Args:
+        step: as ``export``.
+        progress: as ``export_apart``; None exports in this process, which nothing can end.
+
+    Raises:
+        InputError: as ``export`` and ``load``.
+    """
+    network = load(weights)
+    folder, key = cache_folder(CACHE), _key(network, weights, step)
+    kept = find_cached(folder, key) if folder and key else None
+    if kept:
+        yield kept
+        return
+    with scratch_folder() as scratch:
+        graph = scratch / "network.onnx"
+        if progress is None:
+            export(network, graph, "onnx", step)
+        else:
+            export_apart(weights, graph, "onnx", step, progress)
+        if folder and key:
+            keep_cached(graph, folder, key)
+        yield graph
+
+
+def is_kept(weights: Path, step: float | None) -> bool:
+    """Whether ``graph_of`` has the graph in its cache; errors as there."""
+    folder, key = cache_folder(CACHE), _key(load(weights), weights, step)
+    return bool(folder and key and find_cached(folder, key))
+
+
+def _key(network: Network, weights: Path, step: float | None) -> str | None:
+    """Of all that a graph depends on: weights, dispersion, and the code that traces and converts them.
+
+    None if there is code whose source is in no file, as in a notebook.
+    """
+    for name in FORMATS["onnx"][1]:
+        library(name)
+    modules = {sys.modules.get(type(part).__module__) for part in network.modules()}
+    sources = {getattr(module, "__file__", None) for module in modules}
+    if None in sources:
+        return None
+    sources |= {
+        __file__,
+        *map(str, (PACKAGE / "networks").glob("*.py")),
+        *map(str, (PACKAGE / "optics").glob("*.py")),
+    }
+    versions = {name: version(name) for name in ("torch", "onnx", "onnxscript", "onnx-ir")}
+    given = {"weights": sha256_of(weights), "step": f"{_step_of(network, step):g}"}
+    return fingerprint(given | versions | {source: sha256_of(source) for source in sources if source})[:32]
 
 
 def export_apart(weights: Path, path: Path, format: str, step: float | None, progress: Progress) -> None:

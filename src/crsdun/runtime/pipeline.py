@@ -13,6 +13,7 @@ from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import Item, find_truth
+from crsdun.runtime.engines import first_use
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
 from crsdun.scenes import Measurement, Scene, read_mask_and_scale
@@ -115,7 +116,7 @@ class Pipeline:
             self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
         if self.method is not None:
             return self.run(prepared, self.method, progress)
-        method = self.choose(prepared)
+        method = self.choose(prepared, progress)
         result = self.run(prepared, method, progress)
         if result.warning is None or method.name == DEFAULT_SOLVER:
             return result
@@ -144,16 +145,26 @@ class Pipeline:
             )
         return decode(prepared, method, replace(self.options, tiles=tiles), progress)
 
-    def choose(self, prepared: PreparedMeasurement) -> Method:
+    def choose(self, prepared: PreparedMeasurement, progress: Progress | None) -> Method:
         """The method that fits, opened once for all measurements."""
         name, reason = choose_weights(prepared)
         self.note(reason)
-        return self.open(name, self.engine, prepared.camera.step)
+        return self.open(name, self.engine, prepared.camera.step, progress)
 
-    def open(self, weights: str | None, engine: str | None = None, step: float | None = None) -> Method:
+    def open(
+        self,
+        weights: str | None,
+        engine: str | None = None,
+        step: float | None = None,
+        progress: Progress | None = None,
+    ) -> Method:
         """Shipped weights, or the solver that needs none, opened once for all measurements."""
         if weights not in self.opened:
-            self.opened[weights] = open_method(weights or DEFAULT_SOLVER, self.options.device, engine, step)
+            first = first_use(weights, engine, step) if weights else None
+            if first:
+                self.note(first)
+            name = weights or DEFAULT_SOLVER
+            self.opened[weights] = open_method(name, self.options.device, engine, step, progress)
         return self.opened[weights]
 
     def note(self, line: str) -> None:

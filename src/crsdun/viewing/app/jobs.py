@@ -141,7 +141,7 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
         path = weights[name]
         engine = None if request.engine == "torch" else request.engine
         if engine:
-            job.step = f"exporting {name} for {engine}, which is done once"
+            job.step = runtime.first_use(path, engine, camera.step) or job.step
         method = open_network(path, engine, camera.step, job.progress)
         name += f" · {engine}" if engine else ""
     elif name in SOLVERS:
