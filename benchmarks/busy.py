@@ -6,7 +6,7 @@ python benchmarks/busy.py --trainings  one training on all cores, or one on each
 A busy process has as many threads as there are cores, so that half of the machine is a fair share, and twice the time
 alone is the best one can expect. It is one that multiplies matrices with OpenMP, or a plain loop for each core.
 Each figure is the median of at most three runs. A measurement waits until still other processes leave the machine
-(five minutes in all) and is repeated if they disturbed it; the share of a core that they took is stored. Writes
+(a minute in all) and is repeated if they disturbed it; the share of a core that they took is stored. Writes
 busy.json or trainings.json here.
 """
 
@@ -41,7 +41,7 @@ BUSY = {"alone": (), "beside matrices": (MATRICES,), "beside loops": (LOOP,) * c
 
 RUNS, LONG_S, WARM_S = 3, 3.0, 3.0
 DISTURBED = 0.1  # of a core
-TRIES, PATIENCE_S = 2, 300.0
+TRIES, PATIENCE_S = 2, 60.0
 TRAINING_S = 10.0
 STARTED = time.monotonic()
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from crsdun.provenance import threads
+
 TASKS, MAPS, CGROUP = Path("/proc/self/task"), Path("/proc/self/maps"), Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -37,26 +39,27 @@ def computing_with(count: int | None) -> Iterator[None]:
     None leaves PyTorch its choice, or that of the environment; where the process has a share of fewer cores than it
     sees, it takes as many threads as that.
     """
-    torch = sys.modules.get("torch")
-    if count is None and torch is None and COUNTS[0] not in os.environ and cores() < visible_cores():
-        count = cores()
     environment = {name: os.environ.get(name) for name in COUNTS}
-    threads = torch and torch.get_num_threads()
+    before = threads()
     if count is not None:
-        os.environ.update(dict.fromkeys(COUNTS, str(count)))  # read when PyTorch is loaded, and by child processes
-        if torch is not None:
-            torch.set_num_threads(count)
+        os.environ.update(dict.fromkeys(COUNTS, str(count)))  # for child processes
+        import torch
+
+        torch.set_num_threads(count)  # which takes no more than there are cores from the environment
+    elif before is None and COUNTS[0] not in os.environ and cores() < visible_cores():
+        os.environ[COUNTS[0]] = str(cores())  # until PyTorch is loaded, if it is
     try:
         with giving_way():
             yield
     finally:
         for name, value in environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value
-        if torch is not None:
-            torch.set_num_threads(threads)
+        if before is not None:
+            import torch
+
+            torch.set_num_threads(before)
 
 
 def visible_cores() -> int:
@@ -119,9 +122,9 @@ def _watch(over: threading.Event) -> None:
         queued, since = _queued(), time.perf_counter()
         if queued - queued_before > BUSY * (since - before):
             calm_since = since
-            if held is None and (libraries := _openmp()):
+            if held is None and "torch" in sys.modules:
                 held = threading.Event()
-                threading.Thread(target=_hold, args=(libraries, held), daemon=True).start()
+                threading.Thread(target=_hold, args=(held,), daemon=True).start()
         elif held is not None and since - calm_since > CALM_S:
             held.set()
             held = None
@@ -144,9 +147,11 @@ def _openmp() -> set[str]:
     return {name for name in names if Path(name).exists()}
 
 
-def _hold(libraries: set[str], released: threading.Event) -> None:
+def _hold(released: threading.Event) -> None:
     """Have a team of threads that do nothing; it ends with the thread that it belongs to."""
-    for name in libraries:
+    import torch  # noqa: F401  waits until it is loaded: two threads that load libraries may wait for each other
+
+    for name in _openmp():
         openmp = ctypes.CDLL(name)
         nothing = ctypes.cast(openmp.omp_get_thread_num, ctypes.c_void_p)
         openmp.GOMP_parallel(nothing, None, visible_cores(), 0)
