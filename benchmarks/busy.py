@@ -199,6 +199,7 @@ def measure_busy() -> list[dict[str, Any]]:
                         )
                         row = rows.setdefault((name, way), {"case": name, "way": way})
                         row[place] = {"seconds": statistics.median(seconds), "runs": seconds, "others": others}
+                        print(f"{place}, {name}, {way}: {row[place]}", file=sys.stderr)
     return list(rows.values())
 
 
