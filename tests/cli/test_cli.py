@@ -620,7 +620,7 @@ def test_options_stay_what_they_are():
             option
             for action in command._actions
             for option in action.option_strings[-1:]
-            if option not in ("--memory", "--traceback")  # of every command
+            if option not in ("--memory", "--threads", "--traceback")  # of every command
         )
         for name, command in commands.items()
     }

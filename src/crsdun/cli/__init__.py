@@ -36,6 +36,7 @@ from crsdun.cli import (
 )
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import error_line, notify, one_line_each
+from crsdun.cli.threads import computing_with
 from crsdun.provenance import made_by
 from crsdun.version import __version__
 
@@ -65,7 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with one_line_each(), terminable():
             parser().parse_args(arguments, options)
-            with made_by(["crsdun", *arguments] if arguments is not None else sys.argv), limited_to(options.memory):
+            with (
+                made_by(["crsdun", *arguments] if arguments is not None else sys.argv),
+                limited_to(options.memory),
+                computing_with(options.threads),
+            ):
                 return options.run(options) or 0
     except KeyboardInterrupt:
         notify("interrupted; no incomplete results were left behind")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Commands = Any  # what ``add_subparsers`` returns has no public type
 
+MOST_THREADS = 1024
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a mistake in one line."""
@@ -42,6 +44,9 @@ def command(
         type=gigabytes,
         metavar="GB",
         help="memory that one file or setting may need (default: a quarter of what is available)",
+    )
+    made.add_argument(
+        "--threads", type=thread_count, metavar="N", help="threads that compute (default: one for each core)"
     )
     return made
 
@@ -152,6 +157,12 @@ def gigabytes(text: str) -> int:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of gigabytes")
     return int(value * 1e9)
+
+
+def thread_count(text: str) -> int:
+    if text not in map(str, range(1, MOST_THREADS + 1)):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of threads from 1 to {MOST_THREADS}")
+    return int(text)
 
 
 def frame_or_level(text: str) -> Any:

@@ -26,14 +26,12 @@ INLINE void normalise(const Norm *norm, long image, const float *in, long n, lon
     }
 }
 
-/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1.
-
-   With `keep` (B,H,W,4d) for training: without norm and sum; what the first layer gives is kept there. */
-void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
-                  const float *mix, const float *narrow, float *out, float *keep, long B, long H, long W, long d)
+/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1. Without norm and sum where `keep` (B,H,W,4d) is to hold what the
+   first layer gives. */
+INLINE void feed_forward_of(Norm norm, const float *in, const float *widen, const float *mix, const float *narrow,
+                            float *out, float *keep, long B, long H, long W, long d)
 {
     long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide, strips = strips_of(B, H);
-    Norm norm = {mean, scale, shift};
     Projection up = take_projection(widen, 0, d, e, 1), down = take_projection(narrow, 0, e, d, 1);
     float *taps = room(9 * wide);
     take_taps(mix, taps, e, 9);
@@ -72,6 +70,19 @@ void feed_forward(const float *in, const float *mean, const float *scale, const 
     free(taps);
     leave_projection(up);
     leave_projection(down);
+}
+
+void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
+                  const float *mix, const float *narrow, float *out, long B, long H, long W, long d)
+{
+    feed_forward_of((Norm){mean, scale, shift}, in, widen, mix, narrow, out, 0, B, H, W, d);
+}
+
+/* For training: out = FFN(in). */
+void feed_forward_keeping(const float *in, const float *widen, const float *mix, const float *narrow, float *out,
+                          float *keep, long B, long H, long W, long d)
+{
+    feed_forward_of((Norm){0}, in, widen, mix, narrow, out, keep, B, H, W, d);
 }
 
 /* Gradients of the FFN of `in` (B,H,W,d), from what it kept, `wide` (B,H,W,4d): to_in, and for each of `strips` parts of

@@ -1,12 +1,13 @@
 """The kernels as functions of tensors with gradients, equal to what PyTorch computes but for rounding.
 
-Legend: B batch · d channels · H, W size. Features are (B,d,H,W) float32 on the CPU; they are brought into channels-last
-memory where they are not. Ask ``usable`` first.
+Legend: B batch · d channels · H, W size. Features are (B,d,H,W) float32 on the CPU; they are brought into
+channels-last memory where they are not. Ask ``usable`` first.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,15 +64,14 @@ Scaling = tuple[Tensor | None, Tensor, Tensor]
 
 
 def branch(
-    name: str, x: Tensor, norm: Scaling, weights: list[Tensor | None], *heads: int, scale: float | None = None
+    name: str, x: Tensor, norm: Scaling, weights: Sequence[Tensor | None], *heads: int, scale: float | None = None
 ) -> Tensor:
     """One of the kernels of branches.h, with the weights in its order."""
     x = last(x)
     B, d, H, W = x.shape
     out = torch.empty_like(x)
     contiguous = [None if weight is None else weight.contiguous() for weight in (*norm, *weights)]
-    room = [None] if name == "feed_forward" else []
-    call(name, [x, *contiguous, out, *room], [B, H, W, d, *heads], scale)
+    call(name, [x, *contiguous, out], [B, H, W, d, *heads], scale)
     return out
 
 
@@ -158,7 +158,7 @@ class FeedForward(torch.autograd.Function):
         x, weights = last(x), tuple(weight.contiguous() for weight in weights)
         B, d, H, W = x.shape
         out, wide = torch.empty_like(x), empty(x, 4 * d)
-        call("feed_forward", [x, None, None, None, *weights, out, wide], [B, H, W, d])
+        call("feed_forward_keeping", [x, *weights, out, wide], [B, H, W, d])
         ctx.save_for_backward(x, wide, *weights)
         return out
 
@@ -284,7 +284,7 @@ class SpatialGate(torch.autograd.Function):
 
 
 class PixelAttention(torch.autograd.Function):
-    """W-MSA: qkv (B,3d,H,W), heads inside each of q, k and v; bias (heads,64,64) of query and key; keeps only these."""
+    """W-MSA: qkv (B,3d,H,W), heads inside each of q, k and v; bias (heads,64,64) of query and key; keeps these."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from crsdun.storage import cache_folder, scratch_folder
+from crsdun.storage import cache_folder, find_cached, keep_cached, scratch_folder
 
 SOURCE = Path(__file__).with_name("kernels.c")  # which includes the other files beside it
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-fPIC", "-shared"]
@@ -30,16 +30,19 @@ SECONDS_TO_COMPILE = 300
 def library() -> ctypes.CDLL | None:
     """The kernels, None where they cannot be had."""
     compiler, openmp, folder = find_compiler(), torch_openmp(), cache_folder("native")
-    if os.environ.get("CRSDUN_NATIVE") == "0" or None in (compiler, openmp, folder):
+    if os.environ.get("CRSDUN_NATIVE") == "0" or compiler is None or openmp is None or folder is None:
         return None
-    assert compiler and openmp and folder
     command = [*compiler, *FLAGS]
-    file = folder / f"kernels-{fingerprint(command)}.so"
+    key = fingerprint(command)
     try:
-        if not file.is_file():
-            compile_into(file, [*command, str(SOURCE), "-o"], openmp)
-        return ctypes.CDLL(str(file))
-    except (OSError, subprocess.SubprocessError):  # no room, no such flag, a linker that is missing
+        if file := find_cached(folder, key):
+            return ctypes.CDLL(str(file))
+        with scratch_folder() as scratch:
+            file = scratch / "kernels.so"
+            kernels = compiled(file, command, openmp)
+            keep_cached(file, folder, key)
+        return kernels
+    except (OSError, subprocess.SubprocessError):  # no room, no such flag, a linker that is missing, wrong numbers
         return None
 
 
@@ -63,7 +66,7 @@ def fingerprint(command: list[str]) -> str:
     """Of everything that the compiled form depends on."""
     sources = [file.read_text() for file in sorted(SOURCE.parent.glob("*.[ch]"))]
     parts = [*sources, *command, torch.__version__, platform.machine(), processor_features()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def processor_features() -> str:
@@ -76,15 +79,15 @@ def processor_features() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
 
 
-def compile_into(file: Path, command: list[str], openmp: Path) -> None:
-    """Compile, compare with PyTorch, and only then put the file into its place."""
-    with scratch_folder(file.parent) as folder:
-        made = folder / file.name
-        done = subprocess.run([*command, str(made), str(openmp)], capture_output=True, timeout=SECONDS_TO_COMPILE)
-        if done.returncode:
-            raise OSError(done.stderr.decode(errors="replace"))
-        check(ctypes.CDLL(str(made)))
-        made.replace(file)
+def compiled(file: Path, command: list[str], openmp: Path) -> ctypes.CDLL:
+    """Compile into a file, load it, and compare it with PyTorch; an OSError if any of that fails."""
+    command = [*command, str(SOURCE), "-o", str(file), str(openmp)]
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS_TO_COMPILE)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace"))
+    kernels = ctypes.CDLL(str(file))
+    check(kernels)
+    return kernels
 
 
 def check(kernels: ctypes.CDLL) -> None:

@@ -6,7 +6,7 @@ Feature maps are (B,d,H,W) in channels-last memory, so that the channels of a pi
 of a convolution is zeros, every norm has eps 1e-5.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ WINDOW = 8
 
 def conv(inputs: int, outputs: int, kernel: int = 1, bias: bool = False, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size of the image."""
-    kind = PointwiseConv if kernel == 1 else DepthwiseConv if groups == inputs == outputs else nn.Conv2d
+    kind = PointwiseConv if kernel == 1 else DepthwiseConv if groups > 1 else nn.Conv2d
     return kind(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
 
 
@@ -285,9 +285,9 @@ class ConvolutionalModulation(nn.Module):
 
     def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
         if norm is not None:
-            context, mix = self.context
-            weights = [context.weight, mix.weight, self.value.weight, self.out.weight, self.out.bias]
-            return native.branch("convolutional_modulation", x, norm.scaling(x), weights)
+            convolutions = [*self.context, self.value, self.out]
+            weights = [conv.weight for conv in cast("list[nn.Conv2d]", convolutions)]
+            return native.branch("convolutional_modulation", x, norm.scaling(x), [*weights, self.out.bias])
         return self.out(self.context(x) * self.value(x))
 
 
