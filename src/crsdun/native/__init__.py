@@ -1,5 +1,6 @@
 """Layers in C for the CPU, where PyTorch is slow: compiled on first use, never required, equal but for rounding."""
 
+from crsdun.native.build import library
 from crsdun.native.functions import (
     KERNEL_SIZES,
     ChannelAttention,
@@ -18,7 +19,6 @@ from crsdun.native.functions import (
     channel_moments,
     usable,
 )
-from crsdun.native.library import library
 
 __all__ = [
     "KERNEL_SIZES",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crsdun.native.library import library, pointer
+from crsdun.native.build import library, pointer
 
 # Sizes that ``depthwise`` can be asked for.
 KERNEL_SIZES = (3, 5, 11)

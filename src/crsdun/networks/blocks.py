@@ -20,7 +20,7 @@ WINDOW = 8
 
 def conv(inputs: int, outputs: int, kernel: int = 1, bias: bool = False, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size of the image."""
-    kind = PointwiseConv if kernel == 1 else DepthwiseConv if groups > 1 else nn.Conv2d
+    kind = PointwiseConv if kernel == 1 else DepthwiseConv if groups == inputs == outputs else nn.Conv2d
     return kind(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
 
 

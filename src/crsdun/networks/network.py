@@ -195,7 +195,7 @@ class Network(nn.Module):
 @contextmanager
 def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
     """Inside the block each layer reports to ``progress`` when it starts; one that is used repeatedly counts once."""
-    layers = [module for module in network.modules() if next(module.children(), None) is None]
+    layers = list(_layers(network))
     started: set[nn.Module] = set()
 
     def start(layer: nn.Module, _: Any) -> None:
@@ -208,6 +208,18 @@ def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """The parts of a network that are called as a whole; norms may be computed with what follows them."""
+    if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
+        return
+    children = list(module.children())
+    if not children or hasattr(module, "cut"):
+        yield module
+    else:
+        for child in children:
+            yield from _layers(child)
 
 
 def check_counts(network: str, **counts: int) -> None:
