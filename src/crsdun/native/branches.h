@@ -26,12 +26,12 @@ INLINE void normalise(const Norm *norm, long image, const float *in, long n, lon
     }
 }
 
-/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1. Without norm and sum where `keep` (B,H,W,4d) is to hold what the
-   first layer gives. */
-INLINE void feed_forward_of(Norm norm, const float *in, const float *widen, const float *mix, const float *narrow,
-                            float *out, float *keep, long B, long H, long W, long d)
+/* FFN: 1x1 to 4d, GELU, 3x3 of each channel, GELU, 1x1. Without a scale there is no norm and no sum: out = layer(in). */
+void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
+                  const float *mix, const float *narrow, float *out, long B, long H, long W, long d)
 {
     long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide, strips = strips_of(B, H);
+    Norm norm = {mean, scale, shift};
     Projection up = take_projection(widen, 0, d, e, 1), down = take_projection(narrow, 0, e, d, 1);
     float *taps = room(9 * wide);
     take_taps(mix, taps, e, 9);
@@ -49,10 +49,9 @@ INLINE void feed_forward_of(Norm norm, const float *in, const float *widen, cons
                     float *line = ring + (y + 3) % 3 * length + wide;
                     if (y < 0 || y >= H) memset(line, 0, W * wide * sizeof(float));
                     else for (long x = 0; x < W; x += CHUNK) {
-                        long n = least(CHUNK, W - x), start = (image * H + y) * W + x;
-                        normalise(&norm, image, in + start * d, n, d, part);
+                        long n = least(CHUNK, W - x);
+                        normalise(&norm, image, in + ((image * H + y) * W + x) * d, n, d, part);
                         project(&up, n, part, pitch, line + x * wide);
-                        if (keep && y >= top && y < bottom) add_update(0, line + x * wide, keep + start * e, n, e);
                         for (long i = x * wide; i < (x + n) * wide; i += LANES) *(vec *)(line + i) = gelu(*(vec *)(line + i));
                     }
                     if (y < top + 1) continue;
@@ -61,7 +60,7 @@ INLINE void feed_forward_of(Norm norm, const float *in, const float *widen, cons
                         long n = least(CHUNK, W - x), start = ((image * H + y - 1) * W + x) * d;
                         row_range(3, &c, rows, taps, x, x + n, 0, GELU);
                         project(&down, n, inner, wide, update);
-                        add_update(keep ? 0 : in + start, update, out + start, n, d);
+                        add_update(scale ? in + start : 0, update, out + start, n, d);
                     }
                 }
             }
@@ -72,31 +71,20 @@ INLINE void feed_forward_of(Norm norm, const float *in, const float *widen, cons
     leave_projection(down);
 }
 
-void feed_forward(const float *in, const float *mean, const float *scale, const float *shift, const float *widen,
-                  const float *mix, const float *narrow, float *out, long B, long H, long W, long d)
-{
-    feed_forward_of((Norm){mean, scale, shift}, in, widen, mix, narrow, out, 0, B, H, W, d);
-}
+/* Gradients of the FFN of `in` (B,H,W,d): to_in, and for each of `strips` parts of each image those of the weights: to_widen
+   (·,4d,d), to_mix (·,4d,3,3), to_narrow (·,4d,d), input by output. What is wide is computed again, in the cache: that
+   takes no longer than to bring it back from memory.
 
-/* For training: out = FFN(in). */
-void feed_forward_keeping(const float *in, const float *widen, const float *mix, const float *narrow, float *out,
-                          float *keep, long B, long H, long W, long d)
-{
-    feed_forward_of((Norm){0}, in, widen, mix, narrow, out, keep, B, H, W, d);
-}
-
-/* Gradients of the FFN of `in` (B,H,W,d), from what it kept, `wide` (B,H,W,4d): to_in, and for each of `strips` parts of
-   each image those of the weights: to_widen (·,4d,d), to_mix (·,4d,3,3), to_narrow (·,4d,d), input by output.
-
-   Row y is read and put through its GELU; row y - 1 gets the gradient behind the convolution, as it then has its
+   Row y is widened and put through its GELU; row y - 1 gets the gradient behind the convolution, as it then has its
    neighbours; row y - 2 gets the one before the convolution, for the same reason. */
-void feed_forward_backward(const float *in, const float *kept, const float *gradient, const float *widen, const float *mix,
-                           const float *narrow, float *to_in, float *to_widen, float *to_mix, float *to_narrow, long B,
+void feed_forward_backward(const float *in, const float *gradient, const float *widen, const float *mix, const float *narrow,
+                           float *to_in, float *to_widen, float *to_mix, float *to_narrow, long B,
                            long H, long W, long d, long strips)
 {
     long e = 4 * d, pitch = round_up(d), wide = round_up(e), length = (W + 2) * wide;
     float *turned = room(9 * e), *taps = room(9 * wide), *taps_back = room(9 * wide);
-    Projection back = take_transposed(narrow, e, d), back_again = take_transposed(widen, d, e);
+    Projection up = take_projection(widen, 0, d, e, 1), back = take_transposed(narrow, e, d),
+               back_again = take_transposed(widen, d, e);
     for (long i = 0; i < e; i++)
         for (int tap = 0; tap < 9; tap++) turned[i * 9 + tap] = mix[i * 9 + 8 - tap];
     take_taps(mix, taps, e, 9);
@@ -114,14 +102,14 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                 long top = H * s / strips, bottom = H * (s + 1) / strips, number = image * strips + s;
                 memset(sums, 0, wide * (2 * pitch + 9) * sizeof(float));
                 for (long y = top - 2; y < bottom + 2; y++) {
-                    float *as_kept = before + (y + 3) % 3 * length + wide, *line = after + (y + 3) % 3 * length + wide;
+                    float *raw = before + (y + 3) % 3 * length + wide, *line = after + (y + 3) % 3 * length + wide;
                     if (y < 0 || y >= H) memset(line, 0, W * wide * sizeof(float));
-                    else for (long x = 0; x < W; x++)
-                        for (long j = 0; j < e; j += LANES) {
-                            vec v = load(kept + ((image * H + y) * W + x) * e + j, e - j);
-                            *(vec *)(as_kept + x * wide + j) = v;
-                            *(vec *)(line + x * wide + j) = gelu(v);
-                        }
+                    else for (long x = 0; x < W; x += CHUNK) {
+                        long n = least(CHUNK, W - x);
+                        take_pixels(in + ((image * H + y) * W + x) * d, n, d, part);
+                        project(&up, n, part, pitch, raw + x * wide);
+                        for (long i = x * wide; i < (x + n) * wide; i += LANES) *(vec *)(line + i) = gelu(*(vec *)(raw + i));
+                    }
 
                     long z = y - 1;
                     float *to = flow + (z + 3) % 3 * length + wide;
@@ -135,7 +123,7 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                             take_pixels(gradient + ((image * H + z) * W + x) * d, n, d, part);
                             project(&back, n, part, pitch, to + x * wide);
                             row_range(3, &c, rows, taps, x, x + n, 0, GELU_BACKWARD);
-                            if (z >= top && z < bottom) add_outer_products(wide, pitch, n, inner, part, narrow_sums);
+                            if (z >= top && z < bottom) add_outer_products(e, pitch, n, inner, part, narrow_sums);
                         }
                         if (z >= top && z < bottom)
                             for (long first = 0; first < wide; first += LANES) {
@@ -152,7 +140,7 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
                         Depthwise c = {.out = inner, .other = before + (u + 3) % 3 * length + (1 + x) * wide, .d = wide};
                         row_range(3, &c, flows, taps_back, x, x + n, 0, TIMES_GELU_SLOPE);
                         take_pixels(in + start, n, d, part);
-                        add_outer_products(wide, pitch, n, inner, part, widen_sums);
+                        add_outer_products(e, pitch, n, inner, part, widen_sums);
                         project(&back_again, n, inner, wide, update);
                         add_update(0, update, to_in + start, n, d);
                     }
@@ -168,6 +156,7 @@ void feed_forward_backward(const float *in, const float *kept, const float *grad
     free(turned);
     free(taps);
     free(taps_back);
+    leave_projection(up);
     leave_projection(back);
     leave_projection(back_again);
 }

@@ -48,7 +48,12 @@ def parts_of(count: int, least: int) -> int:
 
 def last(x: Tensor) -> Tensor:
     """In channels-last memory."""
-    return x.contiguous(memory_format=torch.channels_last)
+    if x.is_contiguous(memory_format=torch.channels_last) or not x.is_contiguous():
+        return x.contiguous(memory_format=torch.channels_last)
+    B, d, H, W = x.shape
+    out = torch.empty_like(x, memory_format=torch.channels_last)
+    call("to_channels_last", [x, out], [B, d, H * W])
+    return out
 
 
 def empty(x: Tensor, channels: int) -> Tensor:
@@ -151,27 +156,27 @@ class Pointwise(torch.autograd.Function):
 
 
 class FeedForward(torch.autograd.Function):
-    """FFN: x (B,d,H,W) by conv1×1, GELU, depthwise conv3×3, GELU, conv1×1; keeps x and what the first one gives."""
+    """FFN: x (B,d,H,W) by conv1×1, GELU, depthwise conv3×3, GELU, conv1×1; keeps only x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
         x, weights = last(x), tuple(weight.contiguous() for weight in weights)
         B, d, H, W = x.shape
-        out, wide = torch.empty_like(x), empty(x, 4 * d)
-        call("feed_forward_keeping", [x, *weights, out, wide], [B, H, W, d])
-        ctx.save_for_backward(x, wide, *weights)
+        out = torch.empty_like(x)
+        call("feed_forward", [x, None, None, None, *weights, out], [B, H, W, d])
+        ctx.save_for_backward(x, *weights)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, wide, *weights = ctx.saved_tensors
+        x, *weights = ctx.saved_tensors
         B, d, H, W = x.shape
         strips = max(1, H // ROWS_OF_A_PART)
         parts = B * strips
         to_x, to_widen, to_narrow = torch.empty_like(x), torch.empty(parts, 4 * d, d), torch.empty(parts, 4 * d, d)
         to_mix = torch.empty(parts, *weights[1].shape)
-        tensors = [x, wide, last(gradient), *weights, to_x, to_widen, to_mix, to_narrow]
+        tensors = [x, last(gradient), *weights, to_x, to_widen, to_mix, to_narrow]
         call("feed_forward_backward", tensors, [B, H, W, d, strips])
         return to_x, to_widen.sum(0)[..., None, None], to_mix.sum(0), to_narrow.sum(0).T[..., None, None]
 

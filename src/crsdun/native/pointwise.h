@@ -60,10 +60,10 @@ INLINE void add_update(const float *in, const float *update, float *out, long n,
         }
 }
 
-/* a (M,N) += the sum over n pixels of left [pixel][M] times right [pixel][N]. */
+/* a (M,N) += the sum over n pixels of left [pixel][M filled up] times right [pixel][N]. */
 INLINE void add_outer_products(long M, long N, long n, const float *left, const float *right, float *a)
 {
-    add_product(M, N, n, columns_of(left, M), right, N, a, N, a, N);
+    add_product(M, N, n, columns_of(left, round_up(M)), right, N, a, N, a, N);
 }
 
 INLINE void copy_out(const float *from, long pitch, float *to, long rows, long n)
@@ -108,7 +108,7 @@ void pointwise_backward(const float *in, const float *weight, const float *gradi
                 long n = least(CHUNK, last - first);
                 take_pixels(gradient + first * N, n, N, g);
                 take_pixels(in + first * K, n, K, x);
-                add_outer_products(wide, pitch, n, g, x, sums);
+                add_outer_products(N, pitch, n, g, x, sums);
                 if (to_bias)
                     for (long i = 0; i < n; i++)
                         for (long j = 0; j < wide; j += LANES) *(vec *)(bias_sums + j) += *(vec *)(g + i * wide + j);
@@ -122,4 +122,19 @@ void pointwise_backward(const float *in, const float *weight, const float *gradi
         free(x);
     }
     leave_projection(back);
+}
+
+/* in (B,d,pixels), out (B,pixels,d). */
+void to_channels_last(const float *in, float *out, long B, long d, long pixels)
+{
+    long chunks = (pixels + CHUNK - 1) / CHUNK;
+#pragma omp parallel for collapse(2) schedule(dynamic, 16)
+    for (long image = 0; image < B; image++)
+        for (long i = 0; i < chunks; i++) {
+            long first = i * CHUNK, n = least(CHUNK, pixels - first);
+            const float *from = in + image * d * pixels + first;
+            float *to = out + (image * pixels + first) * d;
+            for (long c = 0; c < d; c++)
+                for (long p = 0; p < n; p++) to[p * d + c] = from[c * pixels + p];
+        }
 }

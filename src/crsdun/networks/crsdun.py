@@ -81,7 +81,7 @@ class Crsdun(Network):
         shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
 
         x = self.initial(torch.cat([camera.initial_estimate(y), M.expand(len(y), -1, -1, -1)], 1))
-        theta = xi = x.new_zeros(len(y), self.config.classes, *x.shape[-2:])
+        theta = xi = torch.zeros_like(x[:, :1]).expand(-1, self.config.classes, -1, -1)
 
         cubes, logits = [], []
         for stage in cast("list[CrsdunStage]", self.stages):

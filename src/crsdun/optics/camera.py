@@ -197,7 +197,7 @@ class CassiCamera:
                 bands = bands.flip(-3)
             # A shear without a loop: rows padded to Wm, then each band extended by |step|
             # elements, move band c exactly |step|·c columns to the right when read as (C, H, Wm) again.
-            flat = F.pad(bands, (0, Wm - W)).reshape(*lead, C, H * Wm)
+            flat = F.pad(bands.contiguous(), (0, Wm - W)).reshape(*lead, C, H * Wm)
             sheared = F.pad(flat, (0, abs(step))).flatten(-2)[..., : C * H * Wm].view(*lead, C, H, Wm)
             return sheared.flip(-3) if step < 0 else sheared
         left, right = self._interpolation(bands)
