@@ -4,91 +4,90 @@ python benchmarks/what_helped.py
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 
-import crsdun
-from crsdun.experiments.bench import Case, prepare, stopwatch, training_step
+from crsdun.experiments.bench import Case, prepare, stopwatch
 from crsdun.methods.memory import keep_freed_memory
+from crsdun.native import functions
 from crsdun.networks import blocks, row_chunks
 from crsdun.networks.blocks import ChannelGroupNorm
 
 REPETITIONS = 5
+CASES = {
+    "inference, 3 stages, 256×256": Case("crsdun_3stg", 256),
+    "training step, 3 stages, 4×64×64": Case("crsdun_3stg", 64, 4, training=True),
+    "inference, crsdun_tiny, 256×256": Case("crsdun_tiny", 256),
+    "training step, crsdun_tiny, 2×64×128": Case("crsdun_tiny", 64, 2, training=True, width=128),
+}
+
+Variant = Callable[[], AbstractContextManager[object]]
 
 
-def medians(variants: dict[str, Callable[[], None]]) -> dict[str, float]:
+def medians(run: Callable[[], None], variants: dict[str, Variant]) -> dict[str, float]:
     """Median seconds of each variant, with interleaved repetitions after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(REPETITIONS + 1):
-        for name, run in variants.items():
-            seconds[name].append(stopwatch(run))
+        for name, variant in variants.items():
+            with variant():
+                seconds[name].append(stopwatch(run))
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
-cases = {"inference 256×256": Case("crsdun_3stg", 256), "training 4×64×64": Case("crsdun_3stg", 64, 4, training=True)}
-runs = {name: prepare(case) for name, case in cases.items()}
+@contextmanager
+def replaced(place: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, before)
 
-before = medians(runs)
+
+def without_kernels() -> AbstractContextManager[object]:
+    return replaced(functions, "library", lambda: None)
+
+
+@contextmanager
+def in_bands_of(size: int) -> Iterator[None]:
+    with without_kernels(), replaced(row_chunks, "BAND_BYTES", size):
+        yield
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """1×1 convolutions as PyTorch chooses to compute them."""
+
+    def as_chosen(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return F.conv2d(x, weight[:, :, None, None], bias)
+
+    with without_kernels(), replaced(blocks, "pointwise", as_chosen):
+        yield
+
+
+VARIANTS: dict[str, Variant] = {
+    "kernels": nullcontext,
+    "no kernels": without_kernels,
+    "no kernels, 1×1 as PyTorch chooses": without_onednn,
+    "no kernels, bands of 1 MB": lambda: in_bands_of(1 << 20),
+    "no kernels, no bands": lambda: in_bands_of(1 << 40),
+    "bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
 keep_freed_memory()
-for name, seconds in medians(runs).items():
-    print(f"{name}: {before[name]:.2f} s, freed memory kept {seconds:.2f} s")
-
-
-def with_bands(run: Callable[[], None], size: int) -> Callable[[], None]:
-    def limited() -> None:
-        row_chunks.BAND_BYTES = size
-        run()
-
-    return limited
-
-
-for name, run in runs.items():
-    variants = {f"{size} MB": with_bands(run, size << 20) for size in (1, 2, 4, 8)}
-    figures = medians({**variants, "whole": with_bands(run, 1 << 40)})
-    print(f"{name}, bands of " + ", ".join(f"{size} {seconds:.2f} s" for size, seconds in figures.items()))
-
-
-def with_fused_attention(run: Callable[[], None]) -> Callable[[], None]:
-    def fused() -> None:
-        written_out, blocks.attend = (
-            blocks.attend,
-            lambda q, k, v, bias=None: F.scaled_dot_product_attention(q, k, v, attn_mask=bias),
-        )
-        run()
-        blocks.attend = written_out
-
-    return fused
-
-
-training = runs["training 4×64×64"]
-figures = medians({"written out": training, "PyTorch's": with_fused_attention(training)})
-print("training 4×64×64, attention " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in figures.items()))
-
-
-def with_bfloat16(run: Callable[[], None]) -> Callable[[], None]:
-    def lower() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            run()
-
-    return lower
-
-
-for name, run in runs.items():
-    figures = medians({"float32": run, "bfloat16": with_bfloat16(run)})
-    print(f"{name}, " + ", ".join(f"{precision} {seconds:.2f} s" for precision, seconds in figures.items()))
-
-widths = {}
-for width in (12, 14, 16):
-    network = crsdun.create("crsdun_2stg", bands=28, classes=23, width=width)
-    widths[f"width {width}"] = training_step(network, batch=4, height=64, width=128)
-figures = medians(widths)
-print("training 2 stages, 4×64×128, " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in figures.items()))
+every_thread = torch.get_num_threads()
+for threads in sorted({1, every_thread}):
+    torch.set_num_threads(threads)
+    for name, case in CASES.items():
+        figures = medians(prepare(case), VARIANTS)
+        print(f"{name}, threads: {threads}: " + ", ".join(f"{what} {s:.2f} s" for what, s in figures.items()))
+torch.set_num_threads(every_thread)
 
 norm = ChannelGroupNorm(28).requires_grad_(False)
 x = (5 + torch.randn(1, 28, 256, 256)).contiguous(memory_format=torch.channels_last)
 exact = torch.nn.functional.group_norm(x.double().contiguous(), 28)
-ours, theirs = norm(x), torch.nn.functional.group_norm(x, 28)
-print(f"GroupNorm, channels last: ours off by {float((ours - exact).abs().max() / exact.abs().max()):.1e}", end=", ")
-print(f"PyTorch's by {float((theirs - exact).abs().max() / exact.abs().max()):.1e}")
+for name, found in (("ours", norm(x)), ("PyTorch's", torch.nn.functional.group_norm(x, 28))):
+    print(f"GroupNorm, channels last: {name} off by {float((found - exact).abs().max() / exact.abs().max()):.1e}")
