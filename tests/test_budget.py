@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crsdun import budget
+from crsdun import budget, machine
 from crsdun.budget import also_limited_to, available_memory, check_budget, limited_to, memory_budget
 from crsdun.errors import InputError
 
@@ -22,7 +22,7 @@ def groups(tmp_path, monkeypatch):
 
     def write(version, entry, groups):
         root = tmp_path / "memory" if version == 1 else tmp_path
-        _, limit_file, used_file, reclaimable_name = budget.CGROUPS["memory" if version == 1 else ""]
+        limit_file, used_file, reclaimable_name = budget.CGROUP_FILES[version]
         for name, (limit, used, reclaimable) in groups.items():
             folder = root / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -30,10 +30,8 @@ def groups(tmp_path, monkeypatch):
             (folder / used_file).write_text(f"{used}\n")
             (folder / "memory.stat").write_text(f"anon 5\n{reclaimable_name} {reclaimable}\n")
         (tmp_path / "cgroup").write_text(entry)
-        roots = {"": tmp_path, "memory": tmp_path / "memory"}
-        places = {name: (roots[name], *files) for name, (_, *files) in budget.CGROUPS.items()}
-        monkeypatch.setattr(budget, "CGROUP", tmp_path / "cgroup")
-        monkeypatch.setattr(budget, "CGROUPS", places)
+        monkeypatch.setattr(machine, "CGROUP", tmp_path / "cgroup")
+        monkeypatch.setattr(machine, "CGROUPS", tmp_path)
 
     return write
 
@@ -83,8 +81,8 @@ def test_without_control_groups_the_machine_counts(groups, tmp_path):
 
 
 def test_a_real_group():
-    root, limit_file, *_ = budget.CGROUPS["memory"]
-    group = root / f"crsdun-test-{os.getpid()}"
+    limit_file = budget.CGROUP_FILES[1][0]
+    group = machine.CGROUPS / "memory" / f"crsdun-test-{os.getpid()}"
     try:
         group.mkdir()
         (group / limit_file).write_text(str(256 * MEGABYTE))

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crsdun.errors import InputError
+from crsdun.machine import control_groups
 
-MEMINFO, STATUS, CGROUP = Path("/proc/meminfo"), Path("/proc/self/status"), Path("/proc/self/cgroup")
-# Where control groups are mounted, version 2 or the memory controller of version 1, and what their files are called:
-# the limit, what is used, and the part of that which the kernel gives up when memory is needed.
-CGROUPS = {
-    "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
-    "memory": (
-        Path("/sys/fs/cgroup/memory"),
-        "memory.limit_in_bytes",
-        "memory.usage_in_bytes",
-        "total_inactive_file",
-    ),
+MEMINFO, STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
+# The files of a control group, by its version: the limit, what is used, and the part of that which the kernel gives
+# up when memory is needed.
+CGROUP_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
 }
 # Of the available memory for one object: converting, scaling and sorting it each make a copy.
 SHARE = 1 / 4
@@ -62,21 +58,11 @@ def available_memory() -> int | None:
 
 def _left_in_control_groups() -> Iterator[int]:
     """What is left of the memory of each control group that this process is in, and of those around it."""
-    try:
-        entries = [line.split(":", 2) for line in CGROUP.read_text().splitlines()]
-    except OSError:  # not on this system
-        return
-    for _, controllers, name in entries:
-        for controller in CGROUPS.keys() & set(controllers.split(",")):
-            root, limit, usage, reclaimable = CGROUPS[controller]
-            group = root / name.lstrip("/")
-            # In a container the name may be that on its host, of which nothing but the root can be seen.
-            for each in (group, *group.parents):
-                if not each.is_relative_to(root):
-                    break
-                with suppress(OSError, ValueError, StopIteration):  # not there, or "max"
-                    used = int((each / usage).read_text()) - _number_after(each / "memory.stat", reclaimable)
-                    yield int((each / limit).read_text()) - used
+    for group, version in control_groups("memory"):
+        limit, usage, reclaimable = CGROUP_FILES[version]
+        with suppress(OSError, ValueError, StopIteration):  # not there, or "max"
+            used = int((group / usage).read_text()) - _number_after(group / "memory.stat", reclaimable)
+            yield int((group / limit).read_text()) - used
 
 
 def memory_budget() -> int | None:

@@ -98,16 +98,6 @@ def hardware(device: Any, processes: int = 1) -> dict[str, Any]:
     return machine
 
 
-@cache
-def processor() -> str:
-    """The name of the processor, or of its kind where the system does not tell."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     with Path(path).open("rb") as file:

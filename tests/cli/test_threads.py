@@ -97,29 +97,6 @@ def test_what_is_no_number_of_threads_is_refused(capsys, count):
     assert f"{count} is not a number of threads from 1 to 1024" in line
 
 
-@pytest.mark.parametrize(
-    ("entry", "files", "share"),
-    [
-        ("0::/box", {"box/cpu.max": "150000 100000", "cpu.max": "max 100000"}, [1.5]),
-        ("0::/box/inner", {"box/inner/cpu.max": "max 100000", "box/cpu.max": "400000 100000"}, [4.0]),
-        ("0::/elsewhere", {"cpu.max": "50000 100000"}, [0.5]),  # named as on the host of a container
-        ("3:cpu,cpuacct:/box", {"cpu/box/cpu.cfs_quota_us": "200000", "cpu/box/cpu.cfs_period_us": "100000"}, [2.0]),
-        ("3:cpu:/box", {"cpu/box/cpu.cfs_quota_us": "-1", "cpu/box/cpu.cfs_period_us": "100000"}, []),
-        ("4:memory:/box", {"cpu.max": "100000 100000"}, []),
-    ],
-)
-def test_a_container_may_have_a_share_of_the_cores(tmp_path, monkeypatch, entry, files, share):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    (tmp_path / "cgroup").write_text(entry + "\n")
-    monkeypatch.setattr(threads, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(threads, "CGROUPS", tmp_path)
-    assert list(threads._shares()) == share
-    monkeypatch.setattr(threads, "visible_cores", lambda: 3)
-    assert threads.cores() == min([3, *(2 if each == 1.5 else max(1, round(each)) for each in share)])
-
-
 # How often threads meet in a second, from half a second on, when the watch has seen what is going on.
 MEETINGS = """
     import sys, time

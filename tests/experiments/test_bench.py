@@ -63,36 +63,6 @@ def test_a_fresh_process_computes_with_as_many_threads():
         torch.set_num_threads(before)
 
 
-CPUINFO = """\
-processor\t: 0
-vendor_id\t: AuthenticAMD
-cpu family\t: 26
-model\t\t: 2
-model name\t: AMD EPYC
-flags\t\t: fpu avx2 avx512f {}
-
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (CPUINFO.format("avx512_bf16"), "AMD EPYC (family 26 model 2, AVX-512, BF16)"),
-        (2 * CPUINFO.format("amx_tile avx512_bf16"), "AMD EPYC (family 26 model 2, AVX-512, BF16, AMX)"),
-        (CPUINFO.format("").replace("avx512f", ""), "AMD EPYC (family 26 model 2)"),
-        ("processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\n", "AMD EPYC"),
-        (None, "AMD EPYC"),
-    ],
-)
-def test_the_processor_is_named_with_what_decides_its_speed(text, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "processor", lambda: "AMD EPYC")
-    monkeypatch.setattr(bench, "CPUINFO", tmp_path / "cpuinfo")
-    if text is not None:
-        bench.CPUINFO.write_text(text)
-    assert bench.processor_in_words() == words
-    assert bench.machine()["processor"] == words
-
-
 def test_scaling_is_what_a_pixel_costs():
     def row(case, seconds, peak, products):
         return bench.BenchRow(case, bench.Timing.of([seconds], peak), peak, products, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import print_json, progress_bar
@@ -123,5 +123,6 @@ def rate_text(before: float, after: float) -> str:
     return f"R = {before:.0f} GFLOP/s before, {after:.0f} after"
 
 
-def machine_text(values: dict[str, str]) -> str:
-    return f"crsdun {values['crsdun']}, torch {values['torch']}; {values['processor']}"
+def machine_text(values: dict[str, Any]) -> str:
+    kernels = "with kernels in C" if values["kernels"] else "without kernels in C"
+    return f"crsdun {values['crsdun']} {kernels}, torch {values['torch']}; {values['processor']}"

@@ -10,7 +10,6 @@ it holds some more, which sleep.
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import sys
 import threading
@@ -19,10 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from crsdun.machine import cores, visible_cores
 from crsdun.provenance import threads
 
-TASKS, MAPS, CGROUP = Path("/proc/self/task"), Path("/proc/self/maps"), Path("/proc/self/cgroup")
-CGROUPS = Path("/sys/fs/cgroup")
+TASKS, MAPS = Path("/proc/self/task"), Path("/proc/self/maps")
 
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # by which the user decides how threads wait
@@ -60,40 +59,6 @@ def computing_with(count: int | None) -> Iterator[None]:
             import torch
 
             torch.set_num_threads(before)
-
-
-def visible_cores() -> int:
-    """Cores that the process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
-
-
-def cores() -> int:
-    """Cores that the process may use: those it may run on, or fewer where its control groups have a share of them."""
-    return min([visible_cores(), *(math.ceil(share) for share in _shares())])
-
-
-def _shares() -> Iterator[float]:
-    """The cores' worth of time that each control group of this process allows it, and those around it."""
-    try:
-        entries = [line.split(":", 2) for line in CGROUP.read_text().splitlines()]
-    except OSError:  # not on this system
-        return
-    for _, controllers, name in entries:
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = CGROUPS / "cpu" if controllers else CGROUPS
-        group = root / name.lstrip("/")
-        for each in (group, *group.parents):
-            if not each.is_relative_to(root):
-                break
-            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-            with suppress(OSError, ValueError):  # not there, or "max"
-                quota, period = map(int, " ".join((each / file).read_text() for file in files).split())
-                if quota > 0:
-                    yield quota / period
 
 
 @contextmanager

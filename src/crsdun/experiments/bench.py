@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from crsdun.errors import InputError
 from crsdun.evaluation import ProblemSize, multiply_adds
+from crsdun.machine import processor_in_words
 from crsdun.methods import Progress, keep_freed_memory
+from crsdun.native import library
 from crsdun.networks import Network, create
 from crsdun.optics import CassiCamera, random_mask
-from crsdun.provenance import processor
 from crsdun.runtime import export, open_engine
 from crsdun.storage import scratch_folder
 from crsdun.training import joint_loss
@@ -37,9 +38,7 @@ from crsdun.version import __version__
 
 BANDS, CLASSES = ProblemSize().bands, ProblemSize().classes
 
-STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
-# Flags of a processor that decide how fast it multiplies matrices, and what they are called.
-FEATURES = {"avx512f": "AVX-512", "avx512_bf16": "BF16", "amx_tile": "AMX"}
+STATUS = Path("/proc/self/status")
 MOST_REPETITIONS = 10_000
 
 
@@ -392,26 +391,15 @@ def _run_apart(prepare: Callable[[], Callable[[], Any]], repetitions: int) -> Ru
     return RunCost(None, None, seconds) if peak is None else RunCost(peak - imported, peak - ready, seconds)
 
 
-def machine() -> dict[str, str]:
+def machine() -> dict[str, Any]:
     """What has been measured, and on what, as plain JSON values."""
     return {
         "crsdun": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
         "processor": processor_in_words(),
+        "kernels": library() is not None,
     }
-
-
-def processor_in_words() -> str:
-    """The processor's name and, as far as the system tells, its kind: ``AMD EPYC (family 26 model 2, AVX-512)``."""
-    if not CPUINFO.exists():
-        return processor()
-    lines = (line.partition(":") for line in CPUINFO.read_text().splitlines())
-    fields = {name.strip(): value.strip() for name, _, value in lines}
-    kind = " ".join(f"{name.split()[-1]} {fields[name]}" for name in ("cpu family", "model") if name in fields)
-    flags = fields.get("flags", "").split()
-    known = ", ".join([kind] * bool(kind) + [word for flag, word in FEATURES.items() if flag in flags])
-    return f"{processor()} ({known})" if known else processor()
 
 
 def status_mb(field: str) -> float:

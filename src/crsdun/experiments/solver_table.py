@@ -34,10 +34,11 @@ from crsdun.experiments.tables import (
     write_evaluation,
     write_files,
 )
+from crsdun.machine import processor
 from crsdun.methods import Method, run_method
 from crsdun.networks import pretrained_weights
 from crsdun.optics import CassiCamera, Exposure, SensorNoise
-from crsdun.provenance import processor, threads
+from crsdun.provenance import threads
 from crsdun.runtime import open_method
 from crsdun.scenes import SceneSet, open_set, parse_mask
 from crsdun.scenes.catalog import open_whole

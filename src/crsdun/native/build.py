@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from crsdun.machine import cpuinfo, processor
 from crsdun.storage import cache_folder, find_cached, keep_cached, scratch_folder
 
 SOURCE = Path(__file__).with_name("kernels.c")  # which includes the other files beside it
@@ -65,18 +66,10 @@ def torch_openmp() -> Path | None:
 def fingerprint(command: list[str]) -> str:
     """Of everything that the compiled form depends on."""
     sources = [file.read_text() for file in sorted(SOURCE.parent.glob("*.[ch]"))]
-    parts = [*sources, *command, torch.__version__, platform.machine(), processor_features()]
+    facts = cpuinfo()  # a home folder may be shared by different machines
+    features = facts.get("flags", facts.get("Features", ""))
+    parts = [*sources, *command, torch.__version__, platform.machine(), processor(), features]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def processor_features() -> str:
-    """What this processor can do: a home folder may be shared by different machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    wanted = "model name", "flags", "Features"
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
 
 
 def compiled(file: Path, command: list[str], openmp: Path) -> ctypes.CDLL:
