@@ -205,6 +205,39 @@ def test_the_whole_network_is_the_same_without_kernels(bands, classes, training,
         assert (a - b).abs().max() <= 2e-5 * b.abs().max()
 
 
+@needs_kernels
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (blocks.conv(4, 8), (1, 5, 8, 8)),
+        (blocks.conv(4, 4, 3, groups=4), (1, 5, 8, 8)),
+        (blocks.ChannelLayerNorm(4), (1, 5, 8, 8)),
+        (blocks.ChannelGroupNorm(4), (1, 5, 8, 8)),
+        (blocks.SwinBlock(4, 1, 0), (1, 4, 8, 12)),
+        (blocks.SwinBlock(4, 1, 0), (1, 5, 8, 8)),
+        (blocks.SpectralSpatialBlock(4, 4), (1, 4, 12, 8)),
+        (blocks.AttentionResidualBlock(4), (1, 5, 8, 8)),
+        (SuperTokenAttention(4, 1, 4, affinity_gradient=False), (1, 4, 9, 8)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else "×".join(map(str, value)),
+)
+def test_what_does_not_fit_is_refused_as_without_kernels(layer, shape, grad, monkeypatch):
+    inputs = [torch.rand(shape)] + [torch.rand(1, 4, 2, 2)] * isinstance(layer, SuperTokenAttention)
+    with torch.set_grad_enabled(grad):
+        with pytest.raises(RuntimeError):
+            layer(*inputs)
+        monkeypatch.setattr(functions, "library", lambda: None)
+        with pytest.raises(RuntimeError):
+            layer(*inputs)
+
+
+@needs_kernels
+def test_weights_in_float64_are_refused_too():
+    with pytest.raises(RuntimeError, match="float64"):
+        blocks.conv(4, 4).double()(torch.rand(1, 4, 8, 8))
+
+
 PROGRAM = "from crsdun.native import library; print(library() is not None)"
 
 

@@ -37,6 +37,10 @@ def usable(x: Tensor) -> bool:
 
 
 def call(name: str, tensors: list[Tensor | None], sizes: list[int], scale: float | None = None) -> None:
+    """Call a kernel, which trusts what it is given."""
+    for tensor in tensors:
+        if tensor is not None and (tensor.dtype != torch.float32 or tensor.device.type != "cpu"):
+            raise RuntimeError(f"features in float32 on the CPU met {tensor.dtype} on {tensor.device}")
     kernel = getattr(library(), name)
     kernel(*map(pointer, tensors), *map(ctypes.c_long, sizes), *([] if scale is None else [ctypes.c_float(scale)]))
 
@@ -44,6 +48,13 @@ def call(name: str, tensors: list[Tensor | None], sizes: list[int], scale: float
 def parts_of(count: int, least: int) -> int:
     """How many parts of at least so many sum up a gradient: the same on all machines, as sums depend on it."""
     return max(1, min(count // least, 64))
+
+
+def check(fits: bool, *tensors: Tensor) -> None:
+    """A RuntimeError, as PyTorch's layers raise one, unless the shapes fit."""
+    if not fits:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise RuntimeError(f"the shapes {shapes} do not fit together")
 
 
 def last(x: Tensor) -> Tensor:
@@ -71,9 +82,11 @@ Scaling = tuple[Tensor | None, Tensor, Tensor]
 def branch(
     name: str, x: Tensor, norm: Scaling, weights: Sequence[Tensor | None], *heads: int, scale: float | None = None
 ) -> Tensor:
-    """One of the kernels of branches.h, with the weights in its order."""
-    x = last(x)
+    """One of the kernels of branches.h, with the weights in its order: the first one is (·,d) or (·,d,1,1)."""
+    x, first = last(x), weights[0]
     B, d, H, W = x.shape
+    check(first is not None and first.shape[1] == d == norm[1].shape[-1], x, norm[1])
+    check(name != "window_attention" or H % WINDOW == W % WINDOW == 0, x)
     out = torch.empty_like(x)
     contiguous = [None if weight is None else weight.contiguous() for weight in (*norm, *weights)]
     call(name, [x, *contiguous, out], [B, H, W, d, *heads], scale)
@@ -87,6 +100,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tens
     """Without gradient: a convolution of each channel, (d,1,k,k) with zeros around the image, + ``other``."""
     x = last(x)
     B, d, H, W = x.shape
+    check(tuple(weight.shape[:2]) == (d, 1), x, weight)
     out = torch.empty_like(x)
     call("depthwise", [x, weight.contiguous(), bias, out, other], [B, H, W, d, weight.shape[-1]])
     return out
@@ -134,6 +148,7 @@ class Pointwise(torch.autograd.Function):
         x, weight = last(x), weight.contiguous()
         ctx.save_for_backward(x, weight)
         outputs, d = weight.shape
+        check(x.shape[1] == d, x, weight)
         out = empty(x, outputs)
         call("pointwise", [x, weight, bias, out], [x.numel() // d, d, outputs])
         return out
@@ -162,6 +177,7 @@ class FeedForward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
         x, weights = last(x), tuple(weight.contiguous() for weight in weights)
         B, d, H, W = x.shape
+        check(weights[0].shape[1] == d, x, weights[0])
         out = torch.empty_like(x)
         call("feed_forward", [x, None, None, None, *weights, out], [B, H, W, d])
         ctx.save_for_backward(x, *weights)
@@ -190,6 +206,7 @@ class LayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x = last(x)
+        check(x.shape[1] == len(weight), x, weight)
         ctx.save_for_backward(x, weight)
         out = torch.empty_like(x)
         call("layer_norm", [x, weight, bias, out], [x.numel() // x.shape[1], x.shape[1]])
@@ -267,6 +284,7 @@ class SpatialGate(torch.autograd.Function):
         h, gate, map = last(h), gate.contiguous(), map.contiguous()
         ctx.save_for_backward(h, gate, map)
         B, d, H, W = h.shape
+        check(len(gate) == map.shape[1] == d, h, gate, map)
         out = torch.empty_like(h)
         call("spatial_gate", [h, gate, map, out], [B, H, W, d])
         return out
@@ -296,6 +314,7 @@ class PixelAttention(torch.autograd.Function):
         qkv, turned = last(qkv), bias.transpose(1, 2).contiguous()
         ctx.save_for_backward(qkv, turned)
         (B, channels, H, W), heads = qkv.shape, len(bias)
+        check(channels % (3 * heads) == H % WINDOW == W % WINDOW == 0, qkv, bias)
         out = empty(qkv, channels // 3)
         call("pixel_attention", [qkv, turned, out], [B, H, W, heads, channels // 3 // heads])
         return out
@@ -321,6 +340,7 @@ class ChannelAttention(torch.autograd.Function):
         ctx.save_for_backward(qkv)
         ctx.scale = scale
         B, channels, H, W = qkv.shape
+        check(channels % 3 == H % WINDOW == W % WINDOW == 0, qkv)
         out = empty(qkv, channels // 3)
         call("channel_attention", [qkv, out], [B, H, W, channels // 3], scale)
         return out
@@ -342,6 +362,7 @@ def associate(x: Tensor, tokens: Tensor, cell: int) -> Tensor:
     """Q without gradient, (B,H,W,9), rows sum to 1: pixels x (B,d,H,W) and tokens (B,d,H/h,W/h)."""
     x = last(x)
     B, d, H, W = x.shape
+    check(tuple(tokens.shape) == (B, d, H / cell, W / cell), x, tokens)
     q = torch.empty(B, H, W, 9)
     call("associate", [x, last(tokens), q], [B, H, W, d, cell], d**-0.5)
     return q
