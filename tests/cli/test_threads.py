@@ -99,10 +99,9 @@ def test_what_is_no_number_of_threads_is_refused(capsys, count):
 
 # How often threads meet in a second, from half a second on, when the watch has seen what is going on.
 MEETINGS = """
-    import sys, time
-    from contextlib import nullcontext
+    import time
     from crsdun.cli.threads import computing_with
-    with GIVING_WAY:
+    with computing_with(None):
         import torch
         a, b = torch.rand(1 << 17), torch.rand(1 << 17)
         start, meetings = time.perf_counter(), 0
@@ -117,12 +116,9 @@ MEETINGS = """
 def test_beside_a_process_that_wants_all_cores_a_command_gives_way():
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(threads.cores())]
     try:
-        giving_way, spinning = (
-            int(run(MEETINGS.replace("GIVING_WAY", way))) for way in ("computing_with(None)", "nullcontext()")
-        )
+        meetings = int(run(MEETINGS))
     finally:
         for loop in loops:
             loop.kill()
             loop.wait()
-    print(giving_way, spinning)
-    assert giving_way > 2 * spinning
+    assert meetings > 1000  # about 20,000 here; 43 where threads spin as long as OpenMP lets them

@@ -127,7 +127,7 @@ def test_only_a_file_with_a_network_is_a_yardstick(name, capsys):
     assert main(["bench", "--against", name]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert "--against plain" in line
+    assert "against plain" in line
 
 
 def test_engines_are_not_measured_against_it(capsys):

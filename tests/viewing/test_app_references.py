@@ -176,7 +176,7 @@ def test_the_export_for_an_engine_shows_progress_and_can_be_cancelled(visitor):
         if job["done"]:  # the network was read, so the process is there and at work
             break
         time.sleep(0.05)
-    assert job["step"] == "exporting the weights for onnxruntime: this takes up to a minute per stage"
+    assert job["step"] == "exporting the weights for onnxruntime, once: this takes up to a minute per stage"
     assert (job["done"], job["total"]) == (1, 4)
     visitor.post("/api/cancel")
     cancelled = time.monotonic()

@@ -200,13 +200,13 @@ def open_yardstick(name: str) -> Any:
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(
             f"there is no benchmarks/{name}.py beside this crsdun",
-            "it is part of the repository, not of the installed package: clone it, install it with pip install -e . "
-            "and give <against> plain",
+            "it is part of the repository, not of the installed package: clone it, install it with pip install -e ., "
+            "and measure against plain",
         )
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "like"):
-        raise InputError(f"{path} holds no network to measure against", "give <against> plain")
+        raise InputError(f"{path} holds no network to measure against", "measure against plain")
     return module
 
 
