@@ -135,10 +135,11 @@ def test_regions_are_saved_and_loaded(page, results, tmp_path):
     # the pixels of the polygon are a box, which is what ENVI's text says of them
     waits(page, "location.hash.includes('12%2C12%2C12%2C24')")
     assert before.startswith("p12")
-    settle(page)
+    time.sleep(0.6)  # what comes at once is one change
+    steps = page.evaluate(STEPS)
     page.set_input_files("#chosen", tmp_path / "regions.geojson")  # as if it were dropped
     waits(page, "document.querySelectorAll('#points li').length === 4")
-    settle(page)
+    noted(page, steps + 1)
     page.click("#undo")
     waits(page, "document.querySelectorAll('#points li').length === 2")
     (tmp_path / "bad.txt").write_text("; ENVI Output of ROIs\n; File Dimension: 7 x 7\n")
@@ -275,22 +276,26 @@ def test_fingers_enlarge_move_swipe_and_draw(browser, results):
 # -- undo ------------------------------------------------------------------------------------------------------
 
 
-def settle(page):
-    time.sleep(0.6)  # what comes at once is one change
+STEPS = "Number(document.getElementById('undo').dataset.steps)"
+
+
+def noted(page, changes):
+    """Wait until there are so many changes to undo: what comes at once is one."""
+    waits(page, f"{STEPS} === arg", changes)
 
 
 def test_undo_and_redo(page, results):
     come(page, results)
     assert page.locator("#undo").is_disabled()
     page.mouse.click(*on_picture(page, 0, 0.25, 0.5))
-    settle(page)
+    noted(page, 1)
     draw(page, *SQUARE)
-    settle(page)
+    noted(page, 2)
     page.mouse.move(5, 5)
     slide(page, "#band", 7)
-    settle(page)
+    noted(page, 3)
     page.click("#clear-points")
-    settle(page)
+    noted(page, 4)
     names = "[...document.querySelectorAll('#points input')].map(input => input.value).join()"
     for key, kept, band in (
         ("Control+z", "point 1,polygon 2", "mode=band&bands=7"),

@@ -28,6 +28,7 @@ function note() {
 
 function draw() {
   $("undo").disabled = !past.length;
+  $("undo").dataset.steps = past.length; // for who waits until a change has been noted
   $("redo").disabled = !future.length;
 }
 
