@@ -38,9 +38,21 @@ def results(tmp_path_factory):
 
 def draw(page, *vertices, pane=0):
     """Draw a polygon through places in fractions of the picture."""
+    page.wait_for_load_state("networkidle")
     page.click("[data-tool=polygon]")
-    for vertex in (*vertices, vertices[0]):
-        page.mouse.click(*on_picture(page, pane, *vertex))
+    for count, vertex in enumerate(vertices, 1):
+        page.mouse.click(*at_rest(page, pane, *vertex))
+        waits(page, "parseInt(document.querySelector('#draft-text').textContent) === arg", count)
+    page.click("#draft-finish")
+
+
+def at_rest(page, pane, x, y):
+    """A place on a picture, once what comes from the server no longer moves it."""
+    before = None
+    while (place := on_picture(page, pane, x, y)) != before:
+        before = place
+        page.wait_for_timeout(150)
+    return place
 
 
 def waits(page, expression, arg=None):
