@@ -40,6 +40,19 @@ class TestBaseline(NetworkExamination):
     name, settings = "crsdun_2stg_baseline1", {}
 
 
+class TestWarm(NetworkExamination):
+    """Begins with a solver and a classifier of single spectra, on a scale of its own."""
+
+    name = "crsdun_2stg"
+    settings = {
+        "start": "lr-tv",
+        "start_iterations": 25,
+        "start_classes": True,
+        "own_scale": True,
+        "quiet": True,
+    }
+
+
 # -- equal to the authors' network -----------------------------------------------------------------------------
 
 

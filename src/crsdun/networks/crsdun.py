@@ -14,7 +14,7 @@ M mask for each band (1,C,H,W) · A camera.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,9 @@ from crsdun.errors import InputError
 from crsdun.networks.blocks import AttentionResidualBlock, conv
 from crsdun.networks.network import Network, NetworkConfig, check_counts
 from crsdun.networks.proximal import ClassProximalNetwork, CubeProximalNetwork
+from crsdun.networks.start import SOLVER_BYTES, PixelClassifier, on_bands, own_scale, resampling, solver_start
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
-from crsdun.optics import CassiCamera, Estimate
+from crsdun.optics import CassiCamera, Estimate, Progress
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class CrsdunConfig(NetworkConfig):
         cross_class: cross-aggregation in the class branch.
         cube_in_class_input: the class branch is fed with concat[x, ξ] instead of ξ (ablations).
         affinity_gradient: gradients flow through the pixel–token association Q (published: no).
+        start: x⁰ is ``learnt``, from the measurement and the mask (published), or that of ``lr-tv``.
+        start_iterations: of the solver.
+        start_classes: θ⁰ is what a classifier makes of each spectrum of x⁰; without it θ⁰ = 0 (published), and
+            stage 1 has no cross-aggregation.
+        own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end.
+        quiet: the proximal networks begin as the identity, so that what is known at the start is not lost.
+        class_wavelengths: bands (nm) on which the class branch sees the cube, C; None for those of the camera.
     """
 
     bands: int
@@ -54,6 +62,12 @@ class CrsdunConfig(NetworkConfig):
     cross_class: bool = True
     cube_in_class_input: bool = False
     affinity_gradient: bool = False
+    start: Literal["learnt", "lr-tv"] = "learnt"
+    start_iterations: int = 100
+    start_classes: bool = False
+    own_scale: bool = False
+    quiet: bool = False
+    class_wavelengths: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_counts("CRSDUN", bands=self.bands, classes=self.classes, stages=self.stages, width=self.base)
@@ -70,33 +84,78 @@ class Crsdun(Network):
     def __init__(self, config: CrsdunConfig):
         super().__init__(config)
         C, N = config.bands, config.classes
-        self.initial = conv(2 * C, C, bias=True)
+        self.initial: Any = conv(2 * C, C, bias=True) if config.start == "learnt" else None
+        self.classify = PixelClassifier(C, N) if config.start_classes else None
         self.dictionary = conv(N, C) if config.theta_in_gradient else None  # Φ
         self.recurrence = conv(N, N) if config.lista else None  # S, stands for I − t(ΦᵀΦ + γI)
         self.analysis = conv(C, N) if config.lista else None  # Wᵈ, stands for tΦᵀ
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
-    def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        y, M = measurement, camera.mask_per_band[None]
-        shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
+        self.exportable = config.start == "learnt"  # a solver that decides when to stop is no graph
 
-        x = self.initial(torch.cat([camera.initial_estimate(y), M.expand(len(y), -1, -1, -1)], 1))
-        theta = xi = torch.zeros_like(x[:, :1]).expand(-1, self.config.classes, -1, -1)
+    def begin(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Tensor | None:
+        """x⁰ of the solver, if it is not learnt; arguments as for any network."""
+        if self.config.start == "learnt":
+            return None
+        return solver_start(measurement, camera, self.config.start_iterations, progress)
+
+    def peak_bytes(self, height: int, width: int) -> int:
+        solver = 0 if self.config.start == "learnt" else SOLVER_BYTES * self.config.bands * height * width
+        return max(super().peak_bytes(height, width), solver)
+
+    def forward(self, measurement: Tensor, camera: CassiCamera, begun: Tensor | None = None) -> Estimate:
+        config, M = self.config, camera.mask_per_band[None]
+        shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
+        scale = own_scale(measurement, camera) if config.own_scale else None
+        y = measurement if scale is None else measurement / scale
+        observation = Observation(y, M, camera, ClassBands.of(camera, config.class_wavelengths, y))
+
+        if begun is not None:
+            x = begun if scale is None else begun / scale[:, None]
+            x = x.to(M.dtype).contiguous(memory_format=torch.channels_last)
+        else:
+            H = camera.mean_estimate(y) if config.own_scale else camera.initial_estimate(y)
+            x = self.initial(torch.cat([H, M.expand(len(y), -1, -1, -1)], 1))
+        if self.classify is not None:
+            theta = xi = self.classify(observation.bands.seen(x))
+        else:
+            theta = xi = torch.zeros_like(x[:, :1]).expand(-1, config.classes, -1, -1)
 
         cubes, logits = [], []
         for stage in cast("list[CrsdunStage]", self.stages):
-            x, theta, xi = stage(x, theta, xi, Observation(y, M, camera), shared)
-            cubes.append(x)
+            x, theta, xi = stage(x, theta, xi, observation, shared)
+            cubes.append(x if scale is None else x * scale[:, None])
             logits.append(theta)
         return Estimate(cubes, logits)
 
 
+class ClassBands(NamedTuple):
+    """Cubes on the bands of the camera, and on those by which classes are recognised; matrices, or None if equal."""
+
+    there: Tensor | None
+    back: Tensor | None
+
+    @classmethod
+    def of(cls, camera: CassiCamera, wavelengths: tuple[float, ...] | None, like: Tensor) -> ClassBands:
+        known = camera.wavelengths
+        return cls(resampling(known, wavelengths, like), resampling(wavelengths, known, like))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """A cube of the camera as the class branch sees it."""
+        return on_bands(x, self.there)
+
+    def unseen(self, x: Tensor) -> Tensor:
+        """A cube of the class branch on the bands of the camera."""
+        return on_bands(x, self.back)
+
+
 class Observation(NamedTuple):
-    """The measurement, with the mask of each band and the camera."""
+    """The measurement, with the mask of each band, the camera, and the bands of the class branch."""
 
     y: Tensor
     M: Tensor
     A: CassiCamera
+    bands: ClassBands
 
 
 class SharedOperators(NamedTuple):
@@ -129,8 +188,9 @@ class CrsdunStage(nn.Module):
         )
         initial = tuple(getattr(Scalars(), name) for name in self.scalar_names)
         self.estimate = DegradationEstimator(C + N if config.theta_in_gradient else C, initial)
-        # In stage 1 the class map is still empty: no cross-aggregation.
-        guide = N if config.cross_cube and not first else 0
+        # In stage 1 the class map is still empty, unless spectra were classified: no cross-aggregation.
+        empty = first and not config.start_classes
+        guide = N if config.cross_cube and not empty else 0
         self.cube_network = CubeProximalNetwork(C, config.base, guide, config.affinity_gradient)
         self.refine = AttentionResidualBlock(C)
         self.class_network = ClassProximalNetwork(
@@ -138,27 +198,32 @@ class CrsdunStage(nn.Module):
             N,
             config.base,
             cube_in_input=config.cube_in_class_input,
-            cross=config.cross_class and not first,
+            cross=config.cross_class and not empty,
             affinity_gradient=config.affinity_gradient,
         )
+        if config.quiet:
+            outputs = (self.cube_network.out, self.refine.modulation.out, self.refine.attention.out)
+            for layer in (*outputs, self.estimate.mlp[-1]):
+                nn.init.zeros_(cast(nn.Conv2d, layer).weight)
 
     def forward(
         self, x: Tensor, theta: Tensor, xi: Tensor, observation: Observation, shared: SharedOperators
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x_k, θ_k and ξ_k from those of the stage before."""
-        (y, M, A), (Phi, S, W) = observation, shared
+        (y, M, A, bands), (Phi, S, W) = observation, shared
         s = self.scalars(x, theta)
 
         # x_k: a step towards the measurement (Eq. 13), then CATʳ
         if self.theta_in_gradient:
-            z = gradient_step(s.mu * x + (1 - s.mu) * Phi(theta), y, A, damping=s.a)
+            z = gradient_step(s.mu * x + (1 - s.mu) * bands.unseen(Phi(theta)), y, A, damping=s.a)
         else:
             z = gradient_step(x, y, A, size=s.rho)
         x = self.refine(self.cube_network(z, M, theta))
 
         # ξ_k: the LISTA step of the sparse code, then θ_k: CATˢ
-        xi = soft_threshold(S(xi) + W(x) + s.gamma * theta, s.b) if self.lista else theta
-        theta = self.class_network(xi, x) + xi
+        seen = bands.seen(x)
+        xi = soft_threshold(S(xi) + W(seen) + s.gamma * theta, s.b) if self.lista else theta
+        theta = self.class_network(xi, seen) + xi
         return x, theta, xi
 
     def scalars(self, x: Tensor, theta: Tensor) -> Scalars:

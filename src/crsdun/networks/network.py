@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -113,18 +113,30 @@ class Network(nn.Module):
         measurement: Tensor,
         camera: CassiCamera | None = None,
         progress: Progress | None = None,
+        begun: Tensor | None = None,
     ) -> Estimate:
-        """``check``, then ``forward``.
+        """``check``, ``begin``, then ``forward``.
 
-        ``progress`` is called with the number of layers that have started, and of all layers.
+        ``progress`` is called with the number of iterations and layers that have started, and of all of them.
 
         What ``progress`` raises leaves the network, which is how a computation is cancelled.
+
+        Args:
+            begun: what ``begin`` returned for this measurement, if that was computed before.
         """
         self.check(measurement, camera)
-        if progress is None:
-            return super().__call__(measurement, camera)
-        with reporting_layers(self, progress):
-            return super().__call__(measurement, camera)
+        camera = cast(CassiCamera, camera)
+        with nullcontext() if progress is None else reporting_layers(self, progress) as report:
+            if begun is None:
+                begun = self.begin(measurement, camera, report)
+            return super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
+
+    def begin(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Tensor | None:
+        """The cube (B,C,H,W) that the network begins with and that needs no weights, such as a solver's; or None.
+
+        Training computes it ahead, in the threads that prepare batches. Arguments as for the call.
+        """
+        return None
 
     def check(self, measurement: Tensor, camera: CassiCamera | None) -> None:
         """Raise an InputError unless this camera, with the network's bands, could have taken (B,H,Wm)."""
@@ -193,18 +205,28 @@ class Network(nn.Module):
 
 
 @contextmanager
-def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[None]:
-    """Inside the block each layer reports to ``progress`` when it starts; one that is used repeatedly counts once."""
+def reporting_layers(network: nn.Module, progress: Progress) -> Iterator[Progress]:
+    """Inside the block each layer reports to ``progress`` when it starts; one that is used repeatedly counts once.
+
+    Yields:
+        What iterations before the first layer are to report to.
+    """
     layers = list(_layers(network))
     started: set[nn.Module] = set()
+    before = 0
+
+    def iterate(done: int, total: int) -> None:
+        nonlocal before
+        before = total
+        progress(done, total + len(layers))
 
     def start(layer: nn.Module, _: Any) -> None:
         started.add(layer)
-        progress(len(started), len(layers))
+        progress(before + len(started), before + len(layers))
 
     hooks = [layer.register_forward_pre_hook(start) for layer in layers]
     try:
-        yield
+        yield iterate
     finally:
         for hook in hooks:
             hook.remove()

@@ -180,6 +180,23 @@ class CassiCamera:
         """H, the usual first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
         return self.gather(measurement * (2 / self.bands))
 
+    def mean_estimate(self, measurement: Tensor) -> Tensor:
+        """A first guess that does not depend on how much light the mask lets through: unshift(y ⊘ A 1).
+
+        Each detector pixel as if all its bands were alike, 0 where no light arrives; (..., H, Wm) → (..., C, H, W).
+        """
+        return self.gather(torch.where(self.open_light > 0, measurement / self.open_light, 0))
+
+    def brightness(self, measurement: Tensor) -> Tensor:
+        """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 without light."""
+        light = self.open_light.mean()
+        return torch.where(light > 0, measurement.abs().mean((-2, -1)) / light, 0)
+
+    @cached_property
+    def open_light(self) -> Tensor:
+        """A 1, the exposure of a white scene, (H, Wm)."""
+        return self.forward(self.mask.new_ones(self.bands, self.height, self.width))
+
     @cached_property
     def diagonal(self) -> Tensor:
         """D, the diagonal of A Aᵀ, (H, Wm), 0 where no light arrives."""

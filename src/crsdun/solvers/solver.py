@@ -104,11 +104,10 @@ def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame
         count = int((~torch.isfinite(measurement)).sum())
         raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
     camera = camera.to(measurement)
-    open_light = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
-    back = camera.adjoint(open_light)
+    back = camera.adjoint(camera.open_light)
     frames = []
     for y in measurement:
-        scale = float(y.abs().mean() / open_light.mean())
+        scale = float(camera.brightness(y))
         # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = scale if 0 < scale < math.inf else 1.0
         start = (camera.adjoint(y / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()

@@ -8,7 +8,7 @@ divide its slots.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -40,6 +40,7 @@ class Batch:
         classes: (B,H,W) int64, ``IGNORED`` where unknown.
         measurement: y, (B,H,Wm).
         camera: that took them.
+        begun: what the network begins with (``Network.begin``), or None.
     """
 
     step: int
@@ -48,12 +49,13 @@ class Batch:
     classes: Tensor
     measurement: Tensor
     camera: CassiCamera
+    begun: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
         moved = {name: getattr(self, name).to(device) for name in ("cube", "classes", "measurement", "camera")}
-        return replace(self, **moved)
+        return replace(self, **moved, begun=None if self.begun is None else self.begun.to(device))
 
 
 class Batches:
@@ -64,13 +66,21 @@ class Batches:
         exposure: with a mask at least as large as the crops.
         config: of the run.
         slots: the samples of every batch that belong to this process.
+        begin: what a network begins with, computed with each batch; None if nothing.
 
     Raises:
         InputError: the crops do not fit into a scene or into the mask.
     """
 
-    def __init__(self, scenes: SceneSet, exposure: Exposure, config: TrainConfig, slots: Sequence[int]):
-        self.scenes, self.exposure, self.config, self.slots = scenes, exposure, config, slots
+    def __init__(
+        self,
+        scenes: SceneSet,
+        exposure: Exposure,
+        config: TrainConfig,
+        slots: Sequence[int],
+        begin: Callable[[Tensor, CassiCamera], Tensor | None] | None = None,
+    ):
+        self.scenes, self.exposure, self.config, self.slots, self.begin = scenes, exposure, config, slots, begin
         self.camera = camera = exposure.whole_camera(scenes.bands, scenes.wavelengths)
         height, width = config.sampling.crop
         high = wide = max(height, width)
@@ -114,7 +124,9 @@ class Batches:
         classes = torch.from_numpy(np.stack([class_targets(scene) for scene, _ in samples]))
         measurements = [self.exposure.measure(scene.cube, camera, seed) for scene, seed in samples]
         names = tuple(scene.name for scene, _ in samples)
-        return Batch(step, names, cube, classes, torch.stack(measurements), camera)
+        measurement = torch.stack(measurements)
+        begun = self.begin(measurement, camera) if self.begin else None
+        return Batch(step, names, cube, classes, measurement, camera, begun)
 
     def camera_at(self, step: int) -> CassiCamera:
         """The camera with the part of the mask that all samples of a step share."""

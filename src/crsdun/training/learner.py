@@ -97,7 +97,7 @@ class Learner:
         """The estimate that the loss of the phase is computed from."""
         network, phase = self.network, self.phase
         if phase.learns == "all":
-            return network(batch.measurement, batch.camera)
+            return network(batch.measurement, batch.camera, begun=batch.begun)
         system = cast(TwoStageNetwork, network)  # no other network has phases of its parts
         if phase.learns == "reconstruction":
             return system.reconstruction(batch.measurement, batch.camera)

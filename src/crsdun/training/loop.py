@@ -116,20 +116,20 @@ class TrainingRun:
             "choose a smaller sampling.batch or sampling.crop",
         )
         self.exposure = exposure_for(config.camera, (self.scenes, self.validation))
-        self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
-        span = self.batches.camera.span
-        if config.sampling.crop[1] <= span:
-            self.observer.notify(
-                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}, so most of "
-                "each crop mixes with its border; a wider sampling.crop learns more"
-            )
-
         torch.manual_seed(config.seed)  # the same initial weights in every process
         classes = len(self.scenes.class_names or ("background",))
         network = create(config.network.name, self.scenes.bands, classes, **config.network.settings)
         if config.validation.criterion == "miou" and not network.config.classes:
             raise InputError(
                 f"{config.network.name} has no classes to choose weights by", "set validation.criterion to psnr"
+            )
+        slots = processes.slots(config.sampling.batch)
+        self.batches = Batches(self.scenes, self.exposure, config, slots, network.begin)
+        span = self.batches.camera.span
+        if config.sampling.crop[1] <= span:
+            self.observer.notify(
+                f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}, so most of "
+                "each crop mixes with its border; a wider sampling.crop learns more"
             )
         self.learner = Learner(network, config, processes)
 

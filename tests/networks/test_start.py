@@ -1,0 +1,130 @@
+"""What CRSDUN begins with: a solver's cube, a scale of its own, classes of single spectra, bands for the classes."""
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun.networks.start import MEAN, PixelClassifier, on_bands, own_scale, resampling
+from crsdun.solvers import LrTv
+
+BANDS = (420.0, 470.0, 520.0, 590.0, 660.0)
+WARM = {"start": "lr-tv", "start_iterations": 30, "start_classes": True, "own_scale": True, "quiet": True}
+
+
+def camera(**settings) -> crsdun.CassiCamera:
+    mask = (np.random.default_rng(3).random((32, 48)) < 0.5).astype(np.float32)
+    return crsdun.CassiCamera(mask, **{"wavelengths": BANDS, **settings})
+
+
+def scene() -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.linspace(0, 3, 32), torch.linspace(0, 4, 48), indexing="ij")
+    return 0.4 + 0.3 * torch.sin(rows + columns + torch.arange(5)[:, None, None] / 2)
+
+
+def network(**settings) -> crsdun.networks.Network:
+    torch.manual_seed(0)
+    return crsdun.create("crsdun_2stg", 5, 3, **settings).eval()
+
+
+@torch.no_grad()
+def test_it_begins_with_what_the_solver_finds():
+    warm, c = network(**WARM), camera()
+    y = c.forward(scene())[None]
+    begun = warm.begin(y, c)
+    assert torch.equal(begun, LrTv(iterations=30)(y, c).cube)
+    assert torch.equal(warm(y, c).cube, warm(y, c, begun=begun).cube)
+    assert network().begin(y, c) is None
+
+
+@torch.no_grad()
+def test_untrained_and_quiet_it_keeps_what_the_solver_found():
+    c = camera()
+    y = c.forward(scene())[None]
+    begun = network(**WARM).begin(y, c)
+
+    def far(**changes) -> float:
+        return float((network(**WARM | changes)(y, c).cube - begun).square().mean().sqrt())
+
+    assert far() < 0.01
+    assert far(quiet=False) > 5 * far()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("start", ["lr-tv", "learnt"])
+def test_on_a_scale_of_its_own_three_times_the_light_is_three_times_the_cube(start):
+    c, y = camera(), camera().forward(scene())[None]
+    for own, bright in ((True, True), (False, False)):
+        warm = network(**WARM | {"start": start, "own_scale": own})
+        once, thrice = warm(y, c), warm(3 * y, c)
+        scaled = torch.allclose(thrice.cube, 3 * once.cube, rtol=1e-3, atol=1e-3)
+        assert (scaled and torch.allclose(thrice.logits[-1], once.logits[-1], atol=1e-3)) == bright
+
+
+def test_the_own_scale_is_that_of_a_grey_scene():
+    c = camera()
+    grey = c.forward(torch.full((2, 5, 32, 48), 0.5) * torch.tensor([1.0, 4.0])[:, None, None, None])
+    torch.testing.assert_close(own_scale(grey, c).flatten(), torch.tensor([0.5, 2.0]) / MEAN)
+    assert own_scale(torch.zeros(1, 32, c.measurement_width), c).item() == 1  # no light, nothing to divide by
+
+
+def test_a_mean_estimate_does_not_depend_on_how_much_light_the_mask_lets_through():
+    c = camera()
+    darker = c.with_mask(c.mask / 50)
+    cube = scene()
+    torch.testing.assert_close(
+        c.mean_estimate(c.forward(cube)), darker.mean_estimate(darker.forward(cube)), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(c.mean_estimate(c.forward(torch.full_like(cube, 0.3))).max(), torch.tensor(0.3))
+
+
+def test_spectra_are_interpolated_and_kept_beyond_the_last_band():
+    matrix = resampling((400.0, 500.0, 600.0), (380.0, 450.0, 600.0, 700.0), torch.zeros(1))
+    spectrum = torch.tensor([1.0, 3.0, 2.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(on_bands(spectrum, matrix).flatten(), torch.tensor([1.0, 2.0, 2.0, 2.0]))
+    descending = resampling((600.0, 500.0, 400.0), (450.0,), torch.zeros(1))
+    torch.testing.assert_close(on_bands(spectrum.flip(1), descending).flatten(), torch.tensor([2.0]))
+    assert resampling(BANDS, BANDS, torch.zeros(1)) is None
+    assert resampling(None, BANDS, torch.zeros(1)) is None
+
+
+@torch.no_grad()
+def test_classes_are_recognised_on_bands_of_their_own():
+    """Behind a camera with twice as fine bands the classifier sees the spectra that it knows."""
+    seen = []
+    warm = network(**WARM, class_wavelengths=BANDS)
+    warm.classify.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
+    narrow = (420.0, 450.0, 480.0, 510.0, 540.0)
+    linear = 0.2 + (torch.tensor(narrow) - 420) / 400  # a spectrum that interpolation gives back exactly
+    cube = linear[:, None, None].expand(5, 32, 48).contiguous()
+    c = camera(wavelengths=narrow)
+    warm(c.forward(cube)[None], c, begun=cube[None])
+    brighter = float(own_scale(c.forward(cube)[None], c))
+    expected = np.interp(BANDS, narrow, linear.numpy()) / brighter
+    np.testing.assert_allclose(seen[0][0, :, 10, 10].numpy(), expected, rtol=1e-4)
+
+
+def test_the_class_of_a_spectrum_hardly_depends_on_its_brightness():
+    torch.manual_seed(0)
+    classify = PixelClassifier(5, 3)
+    x = torch.rand(1, 5, 4, 4) + 0.5
+    shapes = []
+    classify.layers[0].register_forward_hook(lambda layer, inputs, output: shapes.append(inputs[0][:, :5]))
+    classify(x), classify(2 * x)
+    assert (shapes[0] - shapes[1]).abs().max() < 0.1 < shapes[0].abs().max()
+
+
+def test_progress_counts_iterations_and_layers():
+    warm, c, calls = network(**WARM), camera(), []
+    with torch.no_grad():
+        warm(c.forward(scene())[None], c, lambda done, total: calls.append((done, total)))
+    done, totals = zip(*calls, strict=True)
+    assert list(done[:30]) == list(range(1, 31))
+    assert len(set(totals)) == 1
+    assert 30 < max(done) <= totals[0]
+    assert list(done) == sorted(done)
+
+
+def test_a_solver_is_no_graph():
+    assert network().exportable
+    assert not network(**WARM).exportable
