@@ -130,3 +130,12 @@ def test_compare_prints_a_verdict(capsys):
 )
 def test_refusals_say_what_and_the_remedy(arguments, words, capsys):
     assert words in refuse(capsys, *arguments)
+
+
+def test_a_moved_mask_costs_what_its_method_does_not_know(capsys):
+    assert main(["evaluate", "gap-tv", "data.yaml", "--mask-shift=-0.5,1", "--out", "moved", "--json"]) == 0
+    moved = json.loads(capsys.readouterr().out)
+    exact = json.loads(Path("gap/evaluation.json").read_text())
+    assert moved["psnr_db"] < exact["stages"][-1]["psnr_db"] - 1
+    assert json.loads(Path("moved/evaluation.json").read_text())["camera"]["moved"] == [-0.5, 1]
+    assert "takes two numbers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n")

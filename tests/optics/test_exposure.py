@@ -9,7 +9,7 @@ import torch
 
 from crsdun.errors import InputError
 from crsdun.evaluation import evaluate_scene
-from crsdun.optics import Exposure, RandomMask, SensorNoise, random_mask
+from crsdun.optics import Exposure, RandomMask, SensorNoise, random_mask, shifted_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import Scene
 from crsdun.solvers import GapTv
@@ -56,6 +56,27 @@ def test_a_mask_of_its_own_size_is_cut_at_the_upper_left():
         Exposure(mask).camera(scene(H, 31))
     with pytest.raises(InputError, match="bands: 4, mask: 3"):
         Exposure(mask).camera_of_size(H, W, bands=4)
+
+
+@pytest.mark.parametrize("moved", [(1, 0), (0, -2), (0.5, 0.25)])
+def test_light_passes_through_the_moved_mask_and_the_camera_does_not_know(moved):
+    exposure = Exposure(RandomMask(3), moved=moved)
+    camera = exposure.camera(scene())
+    assert np.array_equal(camera.mask.numpy(), random_mask(H, W, seed=3))
+    real = camera.with_mask(torch.from_numpy(shifted_mask(camera.mask.numpy(), *moved)))
+    frame = exposure.measure(scene().cube, camera)
+    assert torch.equal(frame, real.forward(torch.from_numpy(scene().cube)))
+    assert not torch.allclose(frame, Exposure(RandomMask(3)).measure(scene().cube, camera), atol=0.05)
+    assert exposure.described()["moved"] == list(moved)
+    assert "moved" not in Exposure(RandomMask(3)).described()
+    measurement = simulate(scene(), exposure)
+    assert np.array_equal(measurement.mask, camera.mask.numpy())
+    assert measurement.provenance["mask_moved"] == list(moved)
+
+
+def test_a_mask_that_lies_elsewhere_is_refused():
+    with pytest.raises(InputError, match="at most 16 pixels"):
+        Exposure(moved=(17, 0))
 
 
 def test_offsets_take_the_place_of_the_step():

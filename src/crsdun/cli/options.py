@@ -125,6 +125,12 @@ def exposure_options(command: argparse.ArgumentParser) -> None:
     """How a scene is measured by a simulated camera."""
     command.add_argument("--mask", default="random:0", help="file of the mask, or random:SEED (default: random:0)")
     command.add_argument("--mask-key", help="name of the mask in its file")
+    command.add_argument(
+        "--mask-shift",
+        type=numbers,
+        metavar="DOWN,RIGHT",
+        help="pixels by which the mask has moved since it was calibrated, unknown to the method (default: 0,0)",
+    )
     command.add_argument("--photons", type=float, help="Poisson shot noise: number of photons at y = 1")
     command.add_argument(
         "--read-noise", type=float, default=0.0, help="standard deviation of the read-out noise (default: 0)"
@@ -180,11 +186,15 @@ def exposure_from(options: argparse.Namespace, step: float | None, **noise: Any)
     from crsdun.optics import Exposure, SensorNoise
     from crsdun.scenes import parse_mask
 
+    moved = options.mask_shift or (0.0, 0.0)
+    if len(moved) != 2:
+        raise InputError(f"<mask-shift> takes two numbers of pixels, down and right, not {len(moved)}")
     return Exposure(
         parse_mask(options.mask, options.mask_key),
         step=2 if step is None else step,
         noise=SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
         seed=options.seed,
+        moved=(moved[0], moved[1]),
     )
 
 

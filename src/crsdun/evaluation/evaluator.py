@@ -92,6 +92,7 @@ class _DescribedMask(TypedDict):
 class DescribedCamera(_DescribedMask, total=False):
     step: float
     offsets: list[float]
+    moved: list[float]
 
 
 # A class, and its figures.

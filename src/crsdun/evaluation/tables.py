@@ -139,10 +139,11 @@ def caption(evaluation: Evaluation) -> str:
         or "none"
     )
     dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
+    moved = "moved by {:+g} rows and {:+g} columns, ".format(*camera["moved"]) if "moved" in camera else ""
     missing = f" ({evaluation.missing} voxels without data left out)" if evaluation.missing else ""
     return (
         f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}{missing}, mask {camera['mask']}, "
-        f"{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
+        f"{moved}{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
     )
 
 

@@ -91,6 +91,7 @@ class Crsdun(Network):
         self.analysis = conv(C, N) if config.lista else None  # Wᵈ, stands for tΦᵀ
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
+        self.needs_scale = not config.own_scale
         self.exportable = config.start == "learnt"  # a solver that decides when to stop is no graph
 
     def begin(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Tensor | None:

@@ -13,8 +13,11 @@ from torch import Tensor
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
-from crsdun.optics.masks import RandomMask
+from crsdun.optics.masks import RandomMask, shifted_mask
 from crsdun.optics.noise import SensorNoise
+
+# In pixels; a mask that lies further away is another one.
+FURTHEST = 16
 
 
 class SceneLike(Protocol):
@@ -37,6 +40,8 @@ class Exposure:
         offsets: displacement of each band in pixels, instead of ``step``.
         noise: of the detector.
         seed: of the noise.
+        moved: by how many pixels, down and right, the mask has moved since it was calibrated: light passes through
+            the moved one (``shifted_mask``), and ``camera`` still has the other.
     """
 
     mask: np.ndarray | RandomMask = field(default_factory=RandomMask)
@@ -44,10 +49,13 @@ class Exposure:
     offsets: tuple[float, ...] | None = None
     noise: SensorNoise = field(default_factory=SensorNoise)
     seed: int = 0
+    moved: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed of the noise must be 0 or more and below 2⁶³, not {self.seed}")
+        if not all(abs(by) <= FURTHEST for by in self.moved):
+            raise InputError(f"a mask moves by at most {FURTHEST} pixels, not by {self.moved}")
 
     def camera(self, scene: SceneLike) -> CassiCamera:
         """The camera for a scene; errors as ``camera_of_size``."""
@@ -91,6 +99,8 @@ class Exposure:
             f"an exposure of {camera.bands} bands, {camera.height}×{camera.measurement_width},",
             "take fewer bands or a smaller step",
         )
+        if any(self.moved):
+            camera = camera.with_mask(torch.from_numpy(shifted_mask(camera.mask.numpy(), *self.moved)))
         frame = camera.forward(fill_missing(torch.as_tensor(cube)))
         if self.noise.silent:
             return frame
@@ -127,7 +137,8 @@ class Exposure:
         noise = {name: value for name, value in asdict(self.noise).items() if value != silent[name]}
         noise |= {"seed": self.seed} if noise else {}
         dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
-        return {"mask": mask, **dispersion, "noise": noise}
+        moved = {"moved": list(self.moved)} if any(self.moved) else {}
+        return {"mask": mask, **moved, **dispersion, "noise": noise}
 
 
 def fill_missing(cube: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ def simulate(scene: Scene, exposure: Exposure) -> Measurement:
     """
     camera = exposure.camera(scene)
     noise = None if exposure.noise.silent else {**asdict(exposure.noise), "seed": exposure.seed}
+    moved = {"mask_moved": list(exposure.moved)} if any(exposure.moved) else {}
     return Measurement(
         exposure.measure(scene.cube, camera).numpy(),
         wavelengths=scene.wavelengths,
         mask=camera.mask.numpy(),
         step=camera.step,
         name=scene.name,
-        provenance={"simulated_from": {"name": scene.name, **scene.provenance}, "noise": noise},
+        provenance={"simulated_from": {"name": scene.name, **scene.provenance}, "noise": noise, **moved},
         valid=exposure.complete_pixels(scene.valid, camera),
     )

@@ -20,7 +20,7 @@ from crsdun import runtime
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
-from crsdun.optics import Exposure, SensorNoise, random_mask, shifted_mask
+from crsdun.optics import Exposure, SensorNoise, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
@@ -222,11 +222,11 @@ def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | None = 
         mask = random_mask(height, width, settings.transmission, settings.mask_seed)
     mask = mask[..., :height, :width]
     down, right = settings.shift_down, settings.shift_right
-    real_mask = shifted_mask(mask, down, right) if down or right else mask
     noise = SensorNoise(settings.photons or None, read_sigma=settings.read_noise, bits=settings.bits or None)
     step = int(settings.step) if settings.step.is_integer() else settings.step
-    measurement = runtime.simulate(scene, Exposure(real_mask, step, noise=noise, seed=settings.seed))
-    # Decoding assumes the unshifted mask; a scene without wavelengths still fixes the number of bands.
+    exposure = Exposure(mask, step, noise=noise, seed=settings.seed, moved=(down, right))
+    measurement = runtime.simulate(scene, exposure)
+    # A scene without wavelengths still fixes the number of bands.
     camera = Preparation(mask=mask, bands=scene.bands, step=step).camera_for(measurement)
     simulated = OpenScene(scene.name, scene.wavelengths, measurement, camera, scene, notes=missing_note(scene))
     if down or right:
