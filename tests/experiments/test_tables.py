@@ -299,3 +299,30 @@ def test_every_shipped_table_has_rows_of_one_budget_with_published_figures(path)
     ablation = {name for name in PUBLISHED if name.startswith("crsdun_3stg_")}
     expected = ablation | {"crsdun_3stg"} if kind == "ablation" else set(MAIN_TABLE)
     assert expected <= {config.network.name for config in trained.values()}
+
+
+def test_every_row_with_several_seeds(tmp_path):
+    """Means and deviations are those of the tables of each seed alone; what is not trained is judged once."""
+    row = {"CRSDUN-1stg": SMALL["rows"]["CRSDUN-1stg"], "GAP-TV": {"weights": "gap-tv"}}
+    alone = []
+    for seed in (3, 5):
+        (tmp_path / f"{seed}").mkdir()
+        alone.append(make(*small_table(tmp_path / f"{seed}", rows=row, seed=seed))[0].rows[0])
+    table, said = make(*small_table(tmp_path, rows=row, seeds=[3, 5]))
+    together, solver = table.rows
+    for name in ("psnr_db", "miou"):
+        first, second = (each.figures[name] for each in alone)
+        assert together.figures[name] == pytest.approx((first + second) / 2)
+        assert together.spread[name] == pytest.approx(abs(first - second) / 2**0.5)
+    assert alone[0].figures["psnr_db"] != alone[1].figures["psnr_db"]
+    assert (together.seeds, solver.seeds, solver.spread) == (2, 1, {})
+    assert "± " in cells(table)[1][1]
+    assert "±" not in cells(table)[2][1]
+    assert "mean ± standard deviation over 2 of 2 seeds" in table.notes
+    assert [line for line in said if line.startswith("row")] == [
+        "row 1 of 2, seed 3: CRSDUN-1stg",
+        "row 2 of 2, seed 3: GAP-TV",
+        "row 1 of 1, seed 5: CRSDUN-1stg",
+    ]
+    with pytest.raises(InputError, match="different ones"):
+        small_table(tmp_path, seeds=[1, 1])

@@ -143,7 +143,8 @@ def caption(evaluation: Evaluation) -> str:
     missing = f" ({evaluation.missing} voxels without data left out)" if evaluation.missing else ""
     return (
         f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}{missing}, mask {camera['mask']}, "
-        f"{moved}{dispersion}, noise: {noise}; protocol {evaluation.protocol}: {PROTOCOLS[evaluation.protocol].description}"
+        f"{moved}{dispersion}, noise: {noise}; protocol {evaluation.protocol}: "
+        f"{PROTOCOLS[evaluation.protocol].description}"
     )
 
 

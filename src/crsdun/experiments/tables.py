@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any, Literal
 
 from crsdun.errors import InputError
@@ -73,6 +73,8 @@ class TableConfig:
         rows: systems by their names in the table, in its order.
         out: folder of the table; each row has a folder in it, which is that of its training run.
         data, camera, sampling, steps, seed: the budget of every row, as in a training configuration.
+        seeds: train every row once with each of them, all rows with the first one first; the figures are means.
+            Null for ``seed`` alone.
         train: further keys of a training configuration, the same for every row.
         note: what a reader needs to know, printed under the table.
         split: that the rows are evaluated on.
@@ -89,6 +91,7 @@ class TableConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     seed: int = 0
+    seeds: tuple[int, ...] | None = None
     train: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     split: Literal["validation", "test"] = "test"
@@ -112,6 +115,8 @@ class TableConfig:
                 raise InputError(
                     f"the row {name!r} needs a name that differs from all others in its letters or digits"
                 )
+        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
+            raise InputError(f"seeds must be one or more different ones, or null, not {self.seeds}")
         if self.scenes is not None and self.scenes < 1:
             raise InputError(f"scenes must be 1 or more, or null, not {self.scenes}")
         if self.minutes is not None and self.minutes <= 0:
@@ -127,7 +132,9 @@ class TableRow:
         name: in the table.
         system: name of its network in the zoo, or its weights.
         steps: of training, of each of its parts; empty if nothing was trained.
-        figures: over the scenes, as ``Evaluation.figures``.
+        figures: over the scenes, as ``Evaluation.figures``; means over the seeds.
+        spread: standard deviation of each figure over the seeds; empty for a single one.
+        seeds: how many.
         parameters, multiply_adds: the latter of one scene of 256×256; None for a solver.
         seconds: for one scene, median.
         training_hours: None if nothing was trained.
@@ -139,6 +146,8 @@ class TableRow:
     system: str
     steps: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float | None] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    seeds: int = 1
     parameters: int | None = None
     multiply_adds: int | None = None
     seconds: float | None = None
@@ -250,27 +259,37 @@ class TableRun:
     def run(self, configs: dict[str, TrainConfig | None]) -> Table:
         """All rows, or those up to the time limit or a signal."""
         made = Table(self.table.title, [], "")
-        for number, (name, config) in enumerate(configs.items(), 1):
-            self.notify(f"row {number} of {len(configs)}: {name}")
-            weights = self.table.rows[name].weights
-            system = config.network.name if config else str(weights)
-            row, evaluation = TableRow(name, system, published=PUBLISHED.get(system)), None
-            try:
-                if config is not None:
-                    result = self.train(config)
-                    if result.weights is None:
-                        return replace(made, stopped=result.stopped)
-                    weights = str(result.weights)
-                evaluation = self.evaluate(name, str(weights))
-                row = filled(row, str(weights), config, evaluation)
-            except Exception as failure:  # whatever it is, the other rows are not affected
-                row = replace(row, failure=in_one_line(failure))
-                self.notify(f"{name} failed: {row.failure}")
-            made = replace(made, rows=[*made.rows, row])
-            if evaluation is not None:
-                made = replace(made, notes=notes(self.table, made.rows, evaluation))
-            if self.processes.rank == 0:
-                write(made, self.out)
+        seeds = self.table.seeds or (self.table.seed,)
+        done: dict[str, list[TableRow]] = {}
+        for place, seed in enumerate(seeds):
+            # What is not trained is the same for every seed.
+            rows = {name: config for name, config in configs.items() if config is not None or place == 0}
+            for number, (name, config) in enumerate(rows.items(), 1):
+                which = f", seed {seed}" if len(seeds) > 1 else ""
+                self.notify(f"row {number} of {len(rows)}{which}: {name}")
+                weights = self.table.rows[name].weights
+                system = config.network.name if config else str(weights)
+                row, evaluation = TableRow(name, system, published=PUBLISHED.get(system)), None
+                try:
+                    folder = self.out / folder_name(name)
+                    if config is not None:
+                        folder = folder / f"seed_{seed}" if len(seeds) > 1 else folder
+                        config = replace(config, seed=seed, out=str(folder))
+                        result = self.train(config)
+                        if result.weights is None:
+                            return replace(made, stopped=result.stopped)
+                        weights = str(result.weights)
+                    evaluation = self.evaluate(name, str(weights), folder / "evaluation")
+                    row = filled(row, str(weights), config, evaluation)
+                except Exception as failure:  # whatever it is, the other rows are not affected
+                    row = replace(row, failure=in_one_line(failure))
+                    self.notify(f"{name} failed: {row.failure}")
+                done.setdefault(name, []).append(row)
+                made = replace(made, rows=[over_seeds(rows) for rows in done.values()])
+                if evaluation is not None:
+                    made = replace(made, notes=notes(self.table, made.rows, evaluation))
+                if self.processes.rank == 0:
+                    write(made, self.out)
         return made
 
     def train(self, config: TrainConfig) -> TrainingResult:
@@ -278,8 +297,8 @@ class TableRun:
         left = None if self.table.minutes is None else max((self.deadline - time.monotonic()) / 60, 1e-9)
         return train(replace(config, minutes=left), self.sets and self.sets[:2], self.observer)
 
-    def evaluate(self, name: str, weights: str) -> Evaluation:
-        """The evaluation of a row's weights."""
+    def evaluate(self, name: str, weights: str, folder: Path) -> Evaluation:
+        """The evaluation of a row's weights, which the folder keeps."""
         device = self.processes.device
         run = EvaluationRun(
             open_method(weights, device),
@@ -288,17 +307,13 @@ class TableRun:
             EvaluationOptions(self.table.protocol, device, self.table.scenes),
             weights,
         )
-        earlier = earlier_evaluation(run, self.folder(name), self.notify)
+        earlier = earlier_evaluation(run, folder, self.notify)
         if earlier is not None:
             return earlier
         evaluation = replace(evaluate_run(run), method=name)
         if self.processes.rank == 0:
-            write_evaluation(evaluation, self.folder(name))
+            write_evaluation(evaluation, folder)
         return evaluation
-
-    def folder(self, name: str) -> Path:
-        """Of the evaluation of a row."""
-        return self.out / folder_name(name) / "evaluation"
 
 
 def chosen(rows: Collection[str], names: str | None) -> list[str]:
@@ -394,6 +409,25 @@ def filled(row: TableRow, weights: str, config: TrainConfig | None, evaluation: 
     return replace(row, steps={phase.learns: phase.steps for phase in phases_of(config, network)})
 
 
+def over_seeds(rows: Sequence[TableRow]) -> TableRow:
+    """One row of those of all seeds; of a row that failed with one of them, why."""
+    failed = next((row for row in rows if row.failure), None)
+    if failed or len(rows) == 1:
+        return failed or rows[0]
+    values = {
+        name: [value for row in rows if (value := row.figures.get(name)) is not None] for name in rows[0].figures
+    }
+    hours = [row.training_hours for row in rows if row.training_hours is not None]
+    return replace(
+        rows[0],
+        figures={name: mean(each) if each else None for name, each in values.items()},
+        spread={name: stdev(each) for name, each in values.items() if len(each) > 1},
+        seeds=len(rows),
+        seconds=median(row.seconds for row in rows if row.seconds is not None),
+        training_hours=sum(hours) if hours else None,
+    )
+
+
 # -- writing it ------------------------------------------------------------------------------------------------
 
 
@@ -402,10 +436,15 @@ def notes(table: TableConfig, rows: Sequence[TableRow], evaluation: Evaluation) 
     height, width = table.sampling.crop
     shares = {f"{row.steps['reconstruction']} + {row.steps['segmenter']}": None for row in rows if len(row.steps) > 1}
     shared = f", shared between reconstruction + segmenter: {' or '.join(shares)}" if shares else ""
+    seeds = f"seed {table.seed}"
+    if table.seeds is not None:
+        trained = sorted({row.seeds for row in rows if row.steps})
+        done = " to ".join(str(count) for count in dict.fromkeys((*trained[:1], *trained[-1:])))
+        seeds = f"mean ± standard deviation over {done} of {len(table.seeds)} seeds"
     lines = [
         table.note,
-        f"Budget of every trained row: {table.steps} steps of {table.sampling.batch} crops of {height}×{width}, seed "
-        f"{table.seed}{shared}.",
+        f"Budget of every trained row: {table.steps} steps of {table.sampling.batch} crops of {height}×{width}, "
+        f"{seeds}{shared}.",
         f"Judged on {caption(evaluation)}.",
         "M: parameters / 10⁶; G: multiply-adds / 10⁹ of one scene of 256×256; s: seconds for one scene, median.",
         "Published: He et al., CVPR 2026, on 50 scenes of FVgNET at full width; not measured here.",
@@ -423,6 +462,9 @@ def cells(table: Table) -> list[list[str]]:
     lines = [head]
     for row in table.rows:
         line = [row.name, *_numbers(row.figures.get("psnr_db"), row.figures.get("miou"), row)]
+        for place, figure in enumerate(("psnr_db", "miou"), 1):
+            if figure in row.spread:
+                line[place] += f" ± {FIGURES[figure].number(row.spread[figure])}"
         line.append("–" if row.seconds is None else f"{row.seconds:.2f}")
         if with_published:
             known = row.published
@@ -453,7 +495,8 @@ def write(table: Table, folder: Path) -> None:
         InputError: the folder cannot be written to.
     """
     flat = [
-        {"system": row.name, "network": row.system, **row.figures}
+        {"system": row.name, "network": row.system, **row.figures, "seeds": row.seeds}
+        | {f"{name}_spread": value for name, value in row.spread.items()}
         | {key: getattr(row, key) for key in ("parameters", "multiply_adds", "seconds", "training_hours", "failure")}
         | {f"published_{key}": value for key, value in (asdict(row.published) if row.published else {}).items()}
         for row in table.rows

@@ -95,6 +95,17 @@ ABLATIONS: dict[str, dict[str, bool]] = {
     "cross_cube": {"cross_class": False},
     "cross_class": {"cross_cube": False},
 }
+# What may improve it, one upon the other, as suffixes too.
+_SCALE = {"own_scale": True}
+_SOLVER = {**_SCALE, "start": "lr-tv"}
+_QUIET = {**_SOLVER, "quiet": True}
+IMPROVEMENTS: dict[str, dict[str, Any]] = {
+    "affinity": {"affinity_gradient": True},
+    "scale": _SCALE,  # any exposure is the same to it
+    "solver": _SOLVER,  # + x⁰ of LR-TV
+    "quiet": _QUIET,  # + proximal networks that begin as the identity
+    "warm": {**_QUIET, "start_classes": True},  # + θ⁰ of the spectra of x⁰
+}
 
 
 def create(name: str, bands: int, classes: int | None = None, **overrides: Any) -> Network:
@@ -222,7 +233,7 @@ register_network(
     {
         "crsdun_{K}stg": {},
         "crsdun_tiny": {"stages": 2, "width": 14},  # for ordinary machines: 0.75 M parameters
-        **{f"crsdun_{{K}}stg_{name}": dict(settings) for name, settings in ABLATIONS.items()},
+        **{f"crsdun_{{K}}stg_{name}": dict(settings) for name, settings in (ABLATIONS | IMPROVEMENTS).items()},
     },
 )
 register_network("mstpp", MstppConfig, Mstpp)

@@ -188,7 +188,7 @@ class CassiCamera:
         return self.gather(torch.where(self.open_light > 0, measurement / self.open_light, 0))
 
     def brightness(self, measurement: Tensor) -> Tensor:
-        """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 without light."""
+        """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 if dark."""
         light = self.open_light.mean()
         return torch.where(light > 0, measurement.abs().mean((-2, -1)) / light, 0)
 
