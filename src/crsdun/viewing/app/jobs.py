@@ -20,7 +20,7 @@ from crsdun import runtime
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
-from crsdun.optics import Exposure, SensorNoise, random_mask, shifted_mask
+from crsdun.optics import Exposure, SensorNoise, moved_mask, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
@@ -222,7 +222,7 @@ def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | None = 
         mask = random_mask(height, width, settings.transmission, settings.mask_seed)
     mask = mask[..., :height, :width]
     down, right = settings.shift_down, settings.shift_right
-    real_mask = shifted_mask(mask, down, right) if down or right else mask
+    real_mask = moved_mask(mask, down, right) if down or right else mask
     noise = SensorNoise(settings.photons or None, read_sigma=settings.read_noise, bits=settings.bits or None)
     step = int(settings.step) if settings.step.is_integer() else settings.step
     measurement = runtime.simulate(scene, Exposure(real_mask, step, noise=noise, seed=settings.seed))
