@@ -5,6 +5,7 @@ commands, each of which must run or stand in ``NOT_RUN`` with the reason; ``pyth
 ``yaml`` is a file, ``text`` something that was printed.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import sys
 import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -26,12 +28,14 @@ import crsdun
 from crsdun.cli import main, parser
 from crsdun.networks import find_weights
 from crsdun.networks.zoo import KINDS, NAMES
-from crsdun.optics import Exposure, nbk7_wavelengths, random_mask
+from crsdun.optics import CameraRandomisation, Exposure, nbk7_wavelengths, random_mask
 from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet, dataset
 from crsdun.solvers import SOLVERS, create_solver
+from crsdun.training import config_from
+from crsdun.training.config import CameraConfig
 from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
@@ -321,6 +325,17 @@ def test_the_settings_of_lr_tv_are_those_of_the_page():
     for effort, settings in told.items():
         expected = {name: str(value) for name, value in create_solver("lr-tv", effort).settings.items()}
         assert settings == {name: expected[name] for name in expected if name not in ("inner", "relaxation")}
+
+
+def test_the_keys_of_random_cameras_are_those_of_the_page():
+    page = (ROOT / "docs" / "training.md").read_text()
+    section = re.search(r"## Behind any camera\n(.*?)\n## ", page, re.DOTALL)[1]
+    told = {}
+    for names, values in re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]+) \|", section, re.MULTILINE):
+        told |= dict(zip(re.findall(r"\w+", names), yaml.safe_load(f"[{values}]"), strict=True))
+    assert told == json.loads(json.dumps(asdict(CameraRandomisation())))
+    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1])
+    assert config_from(example["camera"], CameraConfig).random.steps == (1, 2)
 
 
 def test_a_command_that_was_added_is_seen():

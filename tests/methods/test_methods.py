@@ -1,6 +1,6 @@
 """Every kind of method takes one examination; and what only the run decides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -75,6 +75,28 @@ class TestLoaded(MethodExamination):
         ]:
             with pytest.raises(InputError, match=message):
                 opened.fit(camera)
+
+    def test_weights_for_many_cameras_take_those_within_their_ranges(self, opened):
+        opened.card = replace(opened.card, steps=((1, 3), (-2, -1)), grids=(440, 650))
+        known = self.camera(wavelengths=(445, 500, 580, 650))
+        assert opened.fit(known) is known
+        assert opened.fit(self.camera()).wavelengths == WAVELENGTHS
+        for dispersion in ({"step": 1}, {"step": 2.5}, {"step": -1.5}, {"offsets": (0, 2, 5, 9)}):
+            assert opened.fit(self.camera(**dispersion)).wavelengths == WAVELENGTHS
+        learnt = "for a dispersion of 1 to 3 or -2 to -1 pixels per band"
+        for camera, message in [
+            (self.camera(step=0.5), f"{learnt}, not 0.5; use weights"),
+            (self.camera(step=-3), f"{learnt}, not -3"),
+            (self.camera(offsets=(0, 4, 8, 13)), f"{learnt}, not uneven offsets with a mean of 4.33"),
+            (self.camera(wavelengths=(445, 500, 580, 660)), "any bands from 440 to 650 nm, but .* one at 660 nm"),
+            (self.camera(wavelengths=(430, 500, 580, 650)), "one at 430 nm"),
+            (CassiCamera(torch.ones(24, 20), bands=5), "for 4 bands but the camera has 5"),
+        ]:
+            with pytest.raises(InputError, match=message):
+                opened.fit(camera)
+        opened.card = replace(opened.card, grids=None)  # learnt on one grid alone
+        with pytest.raises(InputError, match="nm apart"):
+            opened.fit(self.camera(wavelengths=(445, 500, 580, 650), step=1))
 
 
 class SolverByName(MethodExamination):

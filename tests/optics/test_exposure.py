@@ -9,7 +9,7 @@ import torch
 
 from crsdun.errors import InputError
 from crsdun.evaluation import evaluate_scene
-from crsdun.optics import Exposure, RandomMask, SensorNoise, random_mask, shifted_mask
+from crsdun.optics import Exposure, RandomMask, SensorNoise, moved_mask, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import Scene
 from crsdun.solvers import GapTv
@@ -63,7 +63,7 @@ def test_light_passes_through_the_moved_mask_and_the_camera_does_not_know(moved)
     exposure = Exposure(RandomMask(3), moved=moved)
     camera = exposure.camera(scene())
     assert np.array_equal(camera.mask.numpy(), random_mask(H, W, seed=3))
-    real = camera.with_mask(torch.from_numpy(shifted_mask(camera.mask.numpy(), *moved)))
+    real = camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *moved)))
     frame = exposure.measure(scene().cube, camera)
     assert torch.equal(frame, real.forward(torch.from_numpy(scene().cube)))
     assert not torch.allclose(frame, Exposure(RandomMask(3)).measure(scene().cube, camera), atol=0.05)

@@ -184,6 +184,9 @@ def test_what_cannot_be_exported_is_refused_at_once(network, tmp_path):
     trained.card = ModelCard(step=2)
     with pytest.raises(InputError, match="dispersion of 2 pixels per band; omit step"):
         export(trained, tmp_path / "a.onnx", "onnx", step=1)
+    trained.card = ModelCard(step=2, steps=((1, 3),))
+    with pytest.raises(InputError, match="dispersion of 1 to 3 pixels per band; omit step"):
+        export(trained, tmp_path / "a.onnx", "onnx", step=4)
     assert there.read_text() == "mine"
 
 

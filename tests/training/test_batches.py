@@ -8,6 +8,7 @@ import torch
 
 from crsdun.errors import InputError
 from crsdun.optics import random_mask
+from crsdun.scenes.scene_set import ResampledSet, WholeScene
 from crsdun.training.batches import Batches, exposure_for
 from tests.training.small import SmallSet, small_config, small_sets
 
@@ -154,3 +155,106 @@ def test_masks_by_seed_and_by_file(tmp_path):
         batches(camera={"mask": file.mask})
     with pytest.raises(InputError, match="random:SEED"):
         exposure_for(replace(config, mask="random:x"), SETS)
+
+
+RANDOM = {"random": {}}
+WHOLE = {"crop": [48, 64], "mosaic": 0, "flips": "none", "quarter_turns": False}  # nothing is left to chance
+
+
+def test_a_random_camera_depends_on_seed_and_step_alone_and_is_another_one_in_each_step():
+    first, ahead = batches(camera=RANDOM), batches(camera=RANDOM, sampling={"workers": 2}).stream(3, 9)
+    first.batch(20)
+    seen = list(ahead)
+    for batch in seen:
+        again = first.batch(batch.step)
+        same(batch, again)
+        assert batch.camera.offsets == again.camera.offsets
+        assert batch.camera.wavelengths == again.camera.wavelengths
+    assert len({float(batch.camera.mask.sum()) for batch in seen}) == 6
+    other = batches(camera=RANDOM, seed=1).batch(3)
+    assert float(other.camera.mask.sum()) != float(seen[0].camera.mask.sum())
+
+
+def test_processes_share_the_random_camera():
+    halves = [batches(slots, camera=RANDOM).batch(5) for slots in (range(1), range(1, 2))]
+    whole = batches(camera=RANDOM).batch(5)
+    for name in ("cube", "measurement"):
+        assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name))
+    assert torch.equal(halves[0].camera.mask, halves[1].camera.mask)
+
+
+def test_the_measurement_is_taken_by_the_true_camera_and_the_network_is_told_the_other():
+    stream = batches(camera={"random": {"misplaced": 1, "noisy": 0, "dark": 0}})
+    for step in range(5):
+        batch, drawn = stream.batch(step), stream.random_exposure_at(step)
+        assert torch.equal(batch.camera.mask, drawn.told.mask)
+        torch.testing.assert_close(batch.measurement, drawn.true.forward(batch.cube))
+        assert not torch.allclose(batch.measurement, batch.camera.forward(batch.cube))
+    noisy = batches(camera={"random": {"misplaced": 0, "noisy": 1, "photons": [50, 50], "dark": 0}}).batch(0)
+    difference = noisy.measurement - noisy.camera.forward(noisy.cube)
+    assert not torch.allclose(difference[0], difference[1])
+
+
+def test_cubes_are_on_the_bands_of_the_batchs_camera():
+    stream = batches(camera={"random": {"grids": 0.5}}, sampling=WHOLE)
+    by_name = {scene.name: scene for scene in SETS[0].scenes}
+    grids = set()
+    for step in range(12):
+        batch = stream.batch(step)
+        grids.add(batch.camera.wavelengths)
+        for name, cube in zip(batch.names, batch.cube.numpy(), strict=True):
+            np.testing.assert_array_equal(cube, by_name[name].resampled(batch.camera.wavelengths).cube)
+    assert SETS[0].wavelengths in grids
+    assert len(grids) > 3
+    assert all(grid[0] >= 400 and grid[-1] <= 600 for grid in grids)
+
+
+def test_a_set_may_render_other_bands_itself():
+    class Rendering(SmallSet):
+        def on_grid(self, wavelengths):
+            other = SmallSet("train")
+            for index, scene in enumerate(other.scenes):
+                other.scenes[index] = replace(scene, cube=np.full_like(scene.cube, 0.25), wavelengths=wavelengths)
+            other.wavelengths = wavelengths
+            return other
+
+    sets = (Rendering("train"), SETS[1])
+    always = batches(sets=sets, camera={"random": {"grids": 1}}, sampling={"mosaic": 0.5}).batch(0)
+    assert (always.cube == 0.25).all()
+    never = batches(sets=sets, camera={"random": {"grids": 0}}).batch(0)
+    assert never.cube.std() > 0
+
+
+def test_scenes_without_wavelengths_keep_their_bands():
+    sets = small_sets()
+    for each in sets:
+        each.wavelengths = None
+        each.scenes = [replace(scene, wavelengths=None) for scene in each.scenes]
+    stream = batches(sets=sets, camera={"random": {"grids": 1}})
+    batch = stream.batch(0)
+    assert batch.camera.wavelengths is None
+    assert batch.cube.shape == (2, 5, 32, 32)
+
+
+def test_a_set_on_other_bands():
+    grid = (410.0, 480.0, 590.0)
+    other = SETS[0].on_grid(grid)
+    assert (other.name, other.split, other.names) == (SETS[0].name, "train", SETS[0].names)
+    assert (other.bands, other.wavelengths, other.class_names) == (3, grid, SETS[0].class_names)
+    assert (other.size(1), other.hashes()) == (SETS[0].size(1), SETS[0].hashes())
+    crop = other.crop(1, 3, 5, 20, 30)
+    expected = SETS[0].scenes[1].cropped(3, 5, 20, 30).resampled(grid)
+    assert np.array_equal(crop.cube, expected.cube)
+    assert np.array_equal(crop.classes, expected.classes)
+    assert crop.wavelengths == other[1].wavelengths == grid
+    # Back on its own bands nothing has been lost: it was resampled once.
+    assert np.array_equal(other.on_grid(SETS[0].wavelengths)[1].cube, SETS[0].scenes[1].cube)
+    assert isinstance(WholeScene(SETS[0].scenes[0]).on_grid(grid), ResampledSet)
+    with pytest.raises(InputError, match="covers 400–600 nm, not 300–500 nm"):
+        SETS[0].on_grid((300.0, 500.0)).crop(0, 0, 0, 5, 5)
+
+
+def test_the_widest_random_camera_counts():
+    assert batches().span == 8
+    assert batches(camera=RANDOM).span == 12
+    assert batches(camera={"random": {"steps": [1, 5]}}).span == 20

@@ -6,6 +6,7 @@ import pytest
 
 from crsdun.errors import InputError
 from crsdun.networks import create
+from crsdun.optics import CameraRandomisation
 from crsdun.training import config_from, load_config
 from crsdun.training.config import plain
 from crsdun.training.phases import phases_of
@@ -107,3 +108,17 @@ def test_a_missing_key_a_missing_file_and_a_file_that_is_no_yaml(file, tmp_path)
 def test_a_learnt_balance_needs_a_weight_to_start_from(file):
     with pytest.raises(InputError, match=r"loss\.class_weight must be positive"):
         load_config(file, ["loss.balance=uncertainty", "loss.class_weight=0"])
+
+
+def test_random_cameras_are_off_unless_asked_for(file):
+    assert load_config(file).camera.random is None
+    config = load_config(file, ["camera.random.steps=[1, 2]", "camera.random.photons=null"])
+    assert config.camera.random == CameraRandomisation(steps=(1, 2), photons=None)
+    assert config_from(plain(config)) == config
+    assert load_config(file, ["camera.random={}"]).camera.random == CameraRandomisation()
+    with pytest.raises(InputError, match=r"did you mean camera\.random\.per_band"):
+        load_config(file, ["camera.random.perband=0"])
+    # As stored before the key was there.
+    old = plain(load_config(file))
+    del old["camera"]["random"]
+    assert plain(config_from(old)) == plain(load_config(file))

@@ -327,3 +327,41 @@ def test_a_healthy_run_goes_on_without_its_side_files(tmp_path, damage):
     assert result.weights
     assert json.loads((tmp_path / "run.json").read_text())["config"]["steps"] == 6
     assert "goes on from step 1 of 6" in lines[0]
+
+
+def test_a_run_behind_random_cameras_goes_on_bit_equal_and_its_card_says_what_it_learnt(tmp_path):
+    camera = {"random": {"photons": [50, 500], "steps": [1, 2]}}
+    whole, _ = run(small_config(tmp_path / "whole", camera=camera, steps=4))
+    config = small_config(tmp_path / "sittings", camera=camera, steps=4, minutes=1e-9)
+    for _ in range(4):
+        last, _ = run(config)
+    expected = load_file(whole.weights)
+    assert all(torch.equal(value, expected[name]) for name, value in load_file(last.weights).items())
+    network = load(whole.weights)
+    assert (network.card.steps, network.card.grids) == (((1, 2), (-2, -1)), (400, 600))
+    assert (network.card.step, network.card.wavelengths) == (2, SETS[0].wavelengths)
+    assert network.fit(CassiCamera(random_mask(20, 30), 5, step=-1)).wavelengths == SETS[0].wavelengths
+    assert network.card.provenance["recipe"]["camera"]["random"]["photons"] == [50, 500]
+    with pytest.raises(InputError, match=r"camera.random.photons was \[50.0, 500.0\], now None"):
+        run(replace(config, camera=replace(config.camera, random=None)))
+
+
+def test_a_run_behind_a_fixed_camera_has_a_card_as_before(finished):
+    card = load(finished[2].weights).card
+    assert (card.steps, card.grids) == (None, None)
+
+
+def test_validation_has_the_fixed_camera(tmp_path):
+    """Whatever is learnt behind: with a rate of almost nothing, both runs validate the same weights."""
+    still = {"rate": 1e-30, "final_rate": 1e-30, "weight_decay": 0.0}
+    figures = [
+        run(small_config(tmp_path / name, camera={"random": random}, optimiser=still, steps=3))[0].figures["psnr_db"]
+        for name, random in (("fixed", None), ("random", {}))
+    ]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-6)
+
+
+def test_crops_no_wider_than_the_widest_random_camera_are_named(tmp_path):
+    camera = {"random": {"steps": [1, 8]}}
+    _, said = run(small_config(tmp_path, camera=camera, steps=1, optimiser={"warm_up": 0}))
+    assert said[0].startswith("crops of 32 columns are no wider than the dispersion of 32")

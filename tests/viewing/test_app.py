@@ -22,7 +22,7 @@ from PIL import Image
 import crsdun
 from crsdun.cli import main, parser
 from crsdun.errors import SETTING
-from crsdun.optics import Exposure, RandomMask, random_mask, shifted_mask
+from crsdun.optics import Exposure, RandomMask, moved_mask, random_mask
 from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
 from crsdun.viewing.app import uploads, workspace_store
@@ -658,9 +658,9 @@ def test_what_the_command_line_refuses(tmp_path, monkeypatch, capsys):
 
 def test_a_shifted_mask():
     mask = random_mask(6, 5)
-    np.testing.assert_allclose(shifted_mask(mask, 1, 0)[1:], mask[:-1])
-    np.testing.assert_allclose(shifted_mask(mask, 0, -0.5)[:, :-1], (mask[:, :-1] + mask[:, 1:]) / 2, atol=1e-6)
-    assert shifted_mask(np.stack([mask, mask]), 1, 1).shape == (2, 6, 5)
+    np.testing.assert_allclose(moved_mask(mask, 1, 0)[1:], mask[:-1])
+    np.testing.assert_allclose(moved_mask(mask, 0, -0.5)[:, :-1], (mask[:, :-1] + mask[:, 1:]) / 2, atol=1e-6)
+    assert moved_mask(np.stack([mask, mask]), 1, 1).shape == (2, 6, 5)
 
 
 def test_the_key_is_in_the_link(link):

@@ -255,18 +255,32 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     """The camera, with the wavelengths of a card if it has none of its own.
 
     Raises:
-        InputError: the card belongs to a network for other bands or another dispersion.
+        InputError: the card belongs to a network for other bands or another dispersion, or states ranges of both that
+            do not include those of the camera.
     """
     remedy = "use weights for this camera, or a method that needs none, such as lr-tv"
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
-    if card.step is not None and camera.step != card.step:
+    learnt = learnt_steps(card)
+    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps else camera.step):
         given = "uneven offsets" if camera.step is None else f"{camera.step:g}"
-        raise InputError(f"these weights are for a dispersion of {card.step:g} pixels per band, not {given}", remedy)
+        if card.steps and camera.step is None:
+            given = f"{given} with a mean of {mean_step(camera):g}"
+        raise InputError(f"these weights are for a dispersion of {learnt} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
         return camera
     if camera.wavelengths is None:
         return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
+    if card.grids is not None:
+        first, last = card.grids
+        outside = [nm for nm in camera.wavelengths if not -1 <= nm - first <= last - first + 1]
+        if outside:
+            raise InputError(
+                f"these weights are for any bands from {first:g} to {last:g} nm, but the camera has one at "
+                f"{outside[-1]:g} nm",
+                remedy,
+            )
+        return camera
     off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
     if off > WAVELENGTH_TOLERANCE_NM:
         raise InputError(
@@ -275,3 +289,22 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
             remedy,
         )
     return camera
+
+
+def mean_step(camera: CassiCamera) -> float:
+    """The dispersion of a camera between its first and last band, in pixels per band."""
+    return (camera.offsets[-1] - camera.offsets[0]) / max(camera.bands - 1, 1)
+
+
+def learnt_steps(card: ModelCard) -> str:
+    """The dispersions, in pixels per band, of which a card tells, in words; empty where it tells nothing."""
+    if card.steps:
+        return " or ".join(f"{low:g} to {high:g}" for low, high in card.steps)
+    return "" if card.step is None else f"{card.step:g}"
+
+
+def is_learnt_step(card: ModelCard, step: float | None) -> bool:
+    """Whether a card that tells of dispersions includes this one; None for one that is uneven."""
+    if card.steps:
+        return step is not None and any(low - 1e-6 <= step <= high + 1e-6 for low, high in card.steps)
+    return step == card.step

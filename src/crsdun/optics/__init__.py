@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import dark_floor, normalise_frame, subtract_dark
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
-from crsdun.optics.masks import RandomMask, random_mask, shifted_mask
+from crsdun.optics.masks import RandomMask, moved_mask, random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
 if TYPE_CHECKING:
@@ -13,37 +13,42 @@ if TYPE_CHECKING:
     from crsdun.optics.estimate import Estimate, Fit, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
+    from crsdun.optics.random_camera import CameraRandomisation, RandomExposure
 
 # These need PyTorch, whose import takes seconds: they are loaded on first use.
 _NEED_TORCH = {
+    "CameraRandomisation": "random_camera",
     "CassiCamera": "camera",
     "Estimate": "estimate",
     "Fit": "estimate",
     "Exposure": "exposure",
     "ModelCard": "estimate",
     "Progress": "estimate",
+    "RandomExposure": "random_camera",
     "SensorNoise": "noise",
 }
 
 __all__ = [
     "KAIST_WAVELENGTHS",
+    "CameraRandomisation",
     "CassiCamera",
     "Estimate",
     "Exposure",
     "Fit",
     "ModelCard",
     "Progress",
+    "RandomExposure",
     "RandomMask",
     "SensorNoise",
     "check_height",
     "dark_floor",
     "describe_fits",
     "fitting_cameras",
+    "moved_mask",
     "nbk7_wavelengths",
     "normalise_frame",
     "parse_wavelengths",
     "random_mask",
-    "shifted_mask",
     "subtract_dark",
     "to_nanometres",
 ]

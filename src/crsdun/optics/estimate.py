@@ -22,12 +22,18 @@ class ModelCard:
         wavelengths: of the bands it was trained for, nm, length C.
         class_names: length N.
         step: dispersion, in pixels per band, of the camera it was trained for.
+        steps: where it has learnt behind random cameras, the ranges of their steps, negative to the left; ``step`` is
+            then only the one it was validated with.
+        grids: where it has learnt any bands, the first and last wavelength of them, nm; ``wavelengths`` are then only
+            those of its data.
         provenance: data, recipe, versions, licence … as plain JSON values.
     """
 
     wavelengths: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
     step: float | None = None
+    steps: tuple[tuple[float, float], ...] | None = None
+    grids: tuple[float, float] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
-from crsdun.optics.masks import RandomMask, shifted_mask
+from crsdun.optics.masks import RandomMask, moved_mask
 from crsdun.optics.noise import SensorNoise
 
 # In pixels; a mask that lies further away is another one.
@@ -41,7 +41,7 @@ class Exposure:
         noise: of the detector.
         seed: of the noise.
         moved: by how many pixels, down and right, the mask has moved since it was calibrated: light passes through
-            the moved one (``shifted_mask``), and ``camera`` still has the other.
+            the moved one (``moved_mask``), and ``camera`` still has the other.
     """
 
     mask: np.ndarray | RandomMask = field(default_factory=RandomMask)
@@ -100,7 +100,7 @@ class Exposure:
             "take fewer bands or a smaller step",
         )
         if any(self.moved):
-            camera = camera.with_mask(torch.from_numpy(shifted_mask(camera.mask.numpy(), *self.moved)))
+            camera = camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *self.moved)))
         frame = camera.forward(fill_missing(torch.as_tensor(cube)))
         if self.noise.silent:
             return frame

@@ -40,17 +40,25 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
 
 
-def shifted_mask(mask: np.ndarray, down: float, right: float) -> np.ndarray:
+def moved_mask(mask: np.ndarray, down: float, right: float, degrees: float = 0.0, scale: float = 1.0) -> np.ndarray:
     """A slightly displaced coded aperture: moved by fractions of a pixel, with linear interpolation.
 
     Args:
         mask: (H,W) or (C,H,W).
         down, right: in pixels; negative moves up and left. Pixels from outside are closed.
+        degrees: by which it is turned about its centre, clockwise as displayed.
+        scale: its size relative to what it was, about its centre.
 
     Returns:
         The same shape, float32.
     """
-    from scipy.ndimage import shift
+    from scipy.ndimage import affine_transform
 
-    moved = shift(np.asarray(mask, dtype=np.float32), (0,) * (mask.ndim - 2) + (down, right), order=1)
-    return np.asarray(moved, dtype=np.float32)
+    cosine, sine = np.cos(np.deg2rad(degrees)) / scale, np.sin(np.deg2rad(degrees)) / scale
+    # Where each pixel comes from: first moved back, then turned back about the centre.
+    back = np.array([[cosine, -sine], [sine, cosine]])
+    centre = (np.array(mask.shape[-2:]) - 1) / 2
+    offset = centre - back @ (centre + np.array([down, right]))
+    planes = np.asarray(mask, dtype=np.float32).reshape(-1, *mask.shape[-2:])
+    moved = [affine_transform(plane, back, offset, order=1) for plane in planes]
+    return np.stack(moved).reshape(mask.shape)

@@ -21,6 +21,7 @@ from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import Network, load
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
+from crsdun.networks.network import is_learnt_step, learnt_steps
 from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
 from crsdun.provenance import fingerprint, sha256_of
@@ -118,8 +119,9 @@ def export(
 def _step_of(network: Network, step: float | None) -> float:
     """The dispersion to export a network for."""
     trained = network.card.step
-    if None not in (step, trained) and step != trained:
-        raise InputError(f"these weights are for a dispersion of {trained:g} pixels per band", "omit <step>")
+    if None not in (step, trained) and not is_learnt_step(network.card, step):
+        learnt = learnt_steps(network.card)
+        raise InputError(f"these weights are for a dispersion of {learnt} pixels per band", "omit <step>")
     return next(known for known in (step, trained, 2) if known is not None)
 
 

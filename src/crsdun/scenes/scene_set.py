@@ -60,9 +60,45 @@ class SceneSet(ABC):
             InputError: the part does not lie inside the scene, or a file has changed since the set was opened.
         """
 
+    def on_grid(self, wavelengths: tuple[float, ...]) -> SceneSet:
+        """The same scenes on other bands (nm): each crop is resampled as by ``Scene.resampled``."""
+        return ResampledSet(self, wavelengths)
+
     @abstractmethod
     def hashes(self) -> dict[str, str]:
         """SHA-256 of everything the split consists of: file (relative to the data set) or scene → hex digest."""
+
+
+class ResampledSet(SceneSet):
+    """The scenes of a set on other bands; crops raise what ``Scene.resampled`` does.
+
+    Args:
+        scenes: with wavelengths.
+        wavelengths: of the bands instead of theirs, nm, ascending.
+    """
+
+    def __init__(self, scenes: SceneSet, wavelengths: tuple[float, ...]) -> None:
+        self.scenes, self.wavelengths = scenes, wavelengths
+        self.name, self.split, self.names = scenes.name, scenes.split, scenes.names
+        self.class_names, self.colours = scenes.class_names, scenes.colours
+
+    @property
+    def bands(self) -> int:
+        return len(self.wavelengths or ())
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.scenes.size(index)
+
+    def crop(self, index: int, top: int, left: int, height: int, width: int) -> Scene:
+        scene = self.scenes.crop(index, top, left, height, width)
+        return scene.resampled(self.wavelengths or ())
+
+    def on_grid(self, wavelengths: tuple[float, ...]) -> SceneSet:
+        return self.scenes.on_grid(wavelengths)
+
+    def hashes(self) -> dict[str, str]:
+        """Of the scenes as they are stored."""
+        return self.scenes.hashes()
 
 
 class WholeScene(SceneSet):

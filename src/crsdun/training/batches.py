@@ -1,4 +1,4 @@
-"""The batches of a run: crops of scenes, measured by a simulated camera.
+"""The batches of a run: crops of scenes, measured by a simulated camera, which may be another one in every step.
 
 Sample (step, slot) is a pure function of the seed: its scene, its crop, its augmentation, its noise. So a run resumes
 from its step number alone, threads that prepare batches in advance change nothing, and processes that share a batch
@@ -7,6 +7,7 @@ divide its slots.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Exposure
+from crsdun.optics import CassiCamera, Exposure, RandomExposure
 from crsdun.scenes import Scene
 from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.scenes.scene_set import SceneSet
@@ -26,7 +27,7 @@ from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
 
 # One stream of random numbers for each purpose, so that none affects another.
-ORDER, SAMPLE, MASK = range(3)
+ORDER, SAMPLE, MASK, CAMERA = range(4)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Batch:
         cube: x, (B,C,H,W), NaN where there is no data.
         classes: (B,H,W) int64, ``IGNORED`` where unknown.
         measurement: y, (B,H,Wm).
-        camera: that took them.
+        camera: that took them, as far as it is known; on whose bands the cubes are.
         begun: what the network begins with (``Network.begin``), or None.
     """
 
@@ -117,12 +118,17 @@ class Batches:
                 pool.shutdown(cancel_futures=True)
 
     def batch(self, step: int) -> Batch:
-        """The samples of this process at a step, behind that step's part of the mask."""
-        camera = self.camera_at(step)
-        samples = [self.sample(step, slot) for slot in self.slots]
+        """The samples of this process at a step, behind that step's part of the mask or random camera."""
+        drawn = self.random_exposure_at(step)
+        camera = self.camera_at(step) if drawn is None else drawn.told
+        batches = self.on_grid(camera.wavelengths)
+        samples = [batches.sample(step, slot) for slot in self.slots]
         cube = torch.from_numpy(np.stack([scene.cube for scene, _ in samples]))
         classes = torch.from_numpy(np.stack([class_targets(scene) for scene, _ in samples]))
-        measurements = [self.exposure.measure(scene.cube, camera, seed) for scene, seed in samples]
+        measurements = [
+            self.exposure.measure(scene.cube, camera, seed) if drawn is None else drawn.measure(scene.cube, seed)
+            for scene, seed in samples
+        ]
         names = tuple(scene.name for scene, _ in samples)
         measurement = torch.stack(measurements)
         begun = self.begin(measurement, camera) if self.begin else None
@@ -137,6 +143,29 @@ class Batches:
             top = int(rng.integers(self.camera.height - height + 1))
             left = int(rng.integers(self.camera.width - width + 1))
         return self.camera.crop(top, left, height, width)
+
+    def random_exposure_at(self, step: int) -> RandomExposure | None:
+        """The random camera that all samples of a step share; None where the camera is fixed."""
+        random = self.config.camera.random
+        if random is None:
+            return None
+        rng = np.random.default_rng([self.config.seed, CAMERA, step])
+        grid = random.grid(rng, self.scenes.wavelengths)
+        return random.draw(rng, *self.config.sampling.crop, self.scenes.bands, grid)
+
+    def on_grid(self, wavelengths: tuple[float, ...] | None) -> Batches:
+        """The batches with the scenes on these bands (nm)."""
+        if wavelengths is None or wavelengths == self.scenes.wavelengths:
+            return self
+        other = copy.copy(self)
+        other.scenes = self.scenes.on_grid(wavelengths)
+        return other
+
+    @property
+    def span(self) -> int:
+        """The most columns by which a camera of the run widens a crop."""
+        random = self.config.camera.random
+        return self.camera.span if random is None else random.span(self.scenes.bands)
 
     def sample(self, step: int, slot: int) -> tuple[Scene, int]:
         """The scene of one slot of the whole batch, and the seed of its noise."""

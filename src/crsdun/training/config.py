@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crsdun.errors import InputError
-from crsdun.optics import Exposure, SensorNoise
+from crsdun.optics import CameraRandomisation, Exposure, SensorNoise
 from crsdun.scenes import parse_mask
 from crsdun.training.losses import CUBE_LOSSES, LossConfig
 from crsdun.typed import typed
@@ -49,12 +49,14 @@ class CameraConfig:
         step: dispersion in pixels per band.
         random_crops: use a random part of the mask in every step, as published; otherwise always its top left corner.
         noise: of the detector.
+        random: draw another camera for every step instead, see ``CameraRandomisation``; validation has the fixed one.
     """
 
     mask: str = "random:0"
     step: float = 2
     random_crops: bool = True
     noise: SensorNoise = field(default_factory=SensorNoise)
+    random: CameraRandomisation | None = None
 
     def exposure(self) -> Exposure:
         """How scenes are measured; errors as ``parse_mask``."""

@@ -30,7 +30,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, SensorNoise, random_mask
+from crsdun.optics import CameraRandomisation, SensorNoise
 from crsdun.scenes import SceneSet
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.produce.spectra import measured
@@ -186,14 +186,11 @@ def slow(rng: np.random.Generator, size: int, length: float) -> np.ndarray:
     return ndimage.gaussian_filter(rng.standard_normal((size, size)), length) * length
 
 
-def draw_mask(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A random mask (size,size); three tenths are grey, blurred and unevenly lit, as calibrated ones are."""
-    transmission = 0.5 if rng.random() < 0.75 else rng.uniform(0.3, 0.7)
-    mask = random_mask(size, size, transmission, int(rng.integers(2**31)))
-    if rng.random() < 0.3:
-        mask = rng.uniform(0, 0.1) + ndimage.gaussian_filter(mask, rng.uniform(0.2, 0.6)) * rng.uniform(0.6, 0.9)
-        mask = mask * (1 - rng.uniform(0, 0.3) * slow(rng, size, size / 6)).clip(0.2, 1.3)
-    return mask.astype(np.float32)
+# Binary masks, three tenths of them blurred, leaking or unevenly lit, as calibrated ones are.
+CAMERAS = CameraRandomisation(
+    coarse=0, grey=0, saturated=0, per_band=0, fractional=0, uneven=0, misplaced=0,
+    blurred=0.3, blur=(0.2, 0.6), leaking=0.3, leak=(0, 0.1), transmission=(0.6, 0.9), vignetted=0.3, left=0.15,
+)  # fmt: skip
 
 
 def draw_noise(rng: np.random.Generator, bands: int) -> SensorNoise:
@@ -242,8 +239,7 @@ def draw_state(rng: np.random.Generator, scenes: Scenes) -> State:
     """A scene behind a random camera, estimated by LR-TV, which may have ended early."""
     cube = torch.as_tensor(scenes.draw(rng))
     bands, noise = len(cube), draw_noise(rng, len(cube))
-    step = int(rng.choice([2, 2, 2, 2, 1, 3, -2]))
-    camera = CassiCamera(draw_mask(rng, scenes.size), bands, step=step)
+    camera = CAMERAS.draw(rng, scenes.size, scenes.size, bands).true
     y = noise(camera.forward(cube), bands, torch.Generator().manual_seed(int(rng.integers(2**31))))
     iterations = 150 if rng.random() < 0.4 else int(rng.integers(40, 120))
     estimate = LrTv(iterations=iterations)(y[None], camera).cube[0]

@@ -125,7 +125,7 @@ class TrainingRun:
             )
         slots = processes.slots(config.sampling.batch)
         self.batches = Batches(self.scenes, self.exposure, config, slots, network.begin)
-        span = self.batches.camera.span
+        span = self.batches.span
         if config.sampling.crop[1] <= span:
             self.observer.notify(
                 f"crops of {config.sampling.crop[1]} columns are no wider than the dispersion of {span}, so most of "
@@ -357,7 +357,14 @@ class TrainingRun:
         }
         network = self.learner.trained
         names = scenes.class_names if network.config.classes else None
-        card = {"wavelengths": scenes.wavelengths, "class_names": names, "step": self.config.camera.step}
+        card: dict[str, Any] = {
+            "wavelengths": scenes.wavelengths,
+            "class_names": names,
+            "step": self.config.camera.step,
+        }
+        random = self.config.camera.random
+        if random is not None:
+            card |= {"steps": random.step_ranges(), "grids": random.grid_range(scenes.wavelengths)}
         save(network, path, **card, provenance=provenance)
 
     def not_finite(self, batch: Batch, figures: StepFigures) -> InputError:
