@@ -525,7 +525,7 @@ def draw_light(rng: SceneRng, shown: np.ndarray) -> Light:
         exposure=float(min(brightness / seen[0] / shaded, 1.5 / seen[1])),
         shading=tuple(shading),
         gleam=gleam,
-        grain=brightness * 0.002 * 12 ** rng.uniform(0, 1) if rng.chance(0.35) else 0.0,
+        grain=brightness * 0.002 * 8 ** rng.uniform(0, 1) if rng.chance(0.35) else 0.0,
         seed=draw_seed(rng),
         between=between,
     )

@@ -19,7 +19,7 @@ from crsdun.scenes.produce.exact_arithmetic import SceneRng, blurred
 from crsdun.scenes.produce.rendering import PlacedObject, lamps, painted
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, KINDS, pairs
 
-REACH = 56  # pixels: no object is farther from its centre
+REACH = 60  # pixels: no object is farther from its centre
 PENUMBRA = 4  # pixels: radius of the box whose blur is an object's shadow
 
 
