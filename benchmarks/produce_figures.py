@@ -36,7 +36,9 @@ def shelf(fake: bool) -> np.ndarray:
         placed = rendering.PlacedObject(1 + 2 * number + fake, surface, top, left)
         rows, columns = placed.window
         part = cell[:, rows, columns]
-        part += surface.cover * (rendering.radiance(SceneRng(f"shelf {number}"), placed, 0, light, gleam) - part)
+        part += surface.cover * (
+            rendering.painted(SceneRng(f"shelf {number}"), placed, 0, light, gleam).radiance() - part
+        )
         cells.append(cell)
     return np.concatenate(cells, axis=2)
 

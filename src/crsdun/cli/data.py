@@ -1,4 +1,4 @@
-"""``crsdun data``: check data sets, and make Produce-23."""
+"""``crsdun data``: check data sets, and write those that are rendered to files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 
 from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import console, print_json, progress_bar
+
+# Data sets without end, rendered as they are read, and what they are.
+RENDERED = {
+    "patchwork": "scenes of patchwork, of any kind and without labels,",
+    "produce-wild": "scenes of produce-wild, the objects of Produce-23 anywhere,",
+}
 
 if TYPE_CHECKING:
     from crsdun.scenes.dataset_check import Check, SplitStatistics
@@ -23,18 +29,27 @@ def add(commands: Commands) -> None:
     check.add_argument(
         "source",
         metavar="DATA",
-        help="produce, indian-pines, the name of a plugin's data set, a folder of FVgNET or of data make, "
-        "or a .yaml that describes a folder of your own",
+        help="produce, indian-pines, patchwork, produce-wild, the name of a plugin's data set, a folder of FVgNET or "
+        "of data make produce, or a .yaml that describes a folder of your own",
     )
     check.add_argument(
         "--manifest", type=Path, help="file of SHA-256 hashes: compared if it exists, otherwise written"
     )
     overwrite_option(check)
     make = verbs.add_parser("make", help="Make a data set.", description="Make a data set.")
-    sets = make.add_subparsers(required=True, metavar="produce")
+    sets = make.add_subparsers(required=True, metavar="|".join(("produce", *RENDERED)))
     produce = command(sets, "produce", run_make, "Write all splits of Produce-23, the open benchmark, to files.")
     produce.add_argument("--out", type=Path, required=True, help="folder for the files")
     overwrite_option(produce)
+    for name, what in RENDERED.items():
+        rendered = command(sets, name, run_make_rendered, f"Write {what} to files, which a .yaml describes.")
+        rendered.set_defaults(data=name)
+        rendered.add_argument("--out", type=Path, required=True, help="folder for the files")
+        rendered.add_argument(
+            "--scenes", type=int, default=50, metavar="N", help="of each split, the first N (default: 50)"
+        )
+        rendered.add_argument("--split", help="only this one: train, validation or test (default: all)")
+        overwrite_option(rendered)
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -72,6 +87,21 @@ def run_make(options: argparse.Namespace) -> None:
         print_json(written.to_json())
     else:
         print_written(written)
+
+
+def run_make_rendered(options: argparse.Namespace) -> None:
+    from crsdun.scenes import SPLITS, open_set
+    from crsdun.scenes.set_files import write_set
+
+    splits = SPLITS if options.split is None else (options.split,)
+    sets = [open_set(options.data, split) for split in splits]
+    with progress_bar(options.data) as progress:
+        written = write_set(options.data, sets, options.out, options.scenes, options.overwrite, progress)
+    if options.json:
+        print_json(written.to_json())
+    else:
+        counts = ", ".join(f"{count} {split}" for split, count in written.scenes.items())
+        console().print(f"{written.index}: {counts}, {written.bytes / 1e6:.0f} MB", markup=False)
 
 
 def print_written(written: ProduceFiles) -> None:

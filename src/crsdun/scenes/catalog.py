@@ -12,6 +12,7 @@ from crsdun.scenes.file_dataset import DatasetIndex, FileDataset
 from crsdun.scenes.folder_dataset import index_folder
 from crsdun.scenes.fvgnet import find_lists, index_fvgnet
 from crsdun.scenes.indian_pines import IndianPinesSet, indian_pines
+from crsdun.scenes.patchwork import PatchworkSet, WildProduceSet
 from crsdun.scenes.produce import ProduceSet, StoredProduce
 from crsdun.scenes.produce.dataset import file_name
 from crsdun.scenes.scene_io import read_scene
@@ -36,15 +37,18 @@ def register_dataset(name: str, opener: Opener) -> None:
 
 register_dataset("produce", ProduceSet)
 register_dataset("indian-pines", IndianPinesSet)
+register_dataset("patchwork", PatchworkSet)
+register_dataset("produce-wild", WildProduceSet)
 
 
 def open_set(source: str | Path, split: str) -> SceneSet:
     """A split of a data set.
 
     Args:
-        source: a registered name: ``produce`` (Produce-23, rendered on the fly), ``indian-pines`` (28 bands on the
-            N-BK7 grid) or one of a plugin · a folder written by ``crsdun data make`` · a folder of FVgNET, authors'
-            release or public mirror · a ``.yaml`` that describes a folder of cubes with label maps.
+        source: a registered name: ``produce`` (Produce-23, rendered on the fly), ``patchwork`` and
+            ``produce-wild`` (the same), ``indian-pines`` (28 bands on the N-BK7 grid) or one of a plugin · a folder
+            written by ``crsdun data make produce`` · a folder of FVgNET, authors' release or public mirror · a
+            ``.yaml`` that describes a folder of cubes with label maps.
         split: ``train``, ``validation`` or ``test``.
 
     Raises:
@@ -89,6 +93,6 @@ def dataset_index(source: str | Path) -> DatasetIndex | None:
             return None
     raise InputError(
         f"{source} is not a data set",
-        f"expected {', '.join(DATASETS)}, a folder with FVgNET's lists (train_data.csv and "
-        "test_data.csv), a folder written by crsdun data make, or a .yaml that describes a folder of your own",
+        f"expected {', '.join(DATASETS)}, a folder with FVgNET's lists (train_data.csv and test_data.csv), "
+        "a folder written by crsdun data make produce, or a .yaml that describes a folder of your own",
     )

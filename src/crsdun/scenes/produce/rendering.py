@@ -69,7 +69,8 @@ def render(split: str, index: int) -> Rendering:
     for number, placed in enumerate(objects):
         rows, columns = placed.window
         part = cube[:, rows, columns]
-        part += placed.surface.cover * (radiance(rng.derived(f"paint {number}"), placed, lamp, light, gleam) - part)
+        paint = painted(rng.derived(f"paint {number}"), placed, lamp, light, gleam)
+        part += placed.surface.cover * (paint.radiance() - part)
     return Rendering(np.rint(np.clip(cube, 0, 3.99) * ONE).astype(np.uint16), classes, ILLUMINANTS[lamp])
 
 
@@ -152,8 +153,37 @@ def paper_light(rng: SceneRng, cover: np.ndarray, light: np.ndarray) -> np.ndarr
     return even * (1 - 0.5 * blurred(cast, 5)) * (1 - 0.35 * blurred(cover, 2)) * (1 - 0.2 * blurred(cover, 12))
 
 
-def radiance(rng: SceneRng, placed: PlacedObject, lamp: int, light: np.ndarray, gleam: np.ndarray) -> np.ndarray:
-    """The light from an object to the camera, relative to a white reference under the same lamp: (C,h,w)."""
+@dataclass(frozen=True)
+class Paint:
+    """An object as it is painted and lit: each pixel a mixture of three spectra, times its shading, plus its gleam.
+
+    Attributes:
+        first, other, second: the spectra, (C,) each: two of its first tone, one of its second (``tones``).
+        to_other, to_second: (h,w), shares of those; the rest is the first.
+        shading: (h,w), the light that it reflects, relative to a white reference.
+        gleam: (h,w), what highlights add to every band.
+    """
+
+    first: np.ndarray
+    other: np.ndarray
+    second: np.ndarray
+    to_other: np.ndarray
+    to_second: np.ndarray
+    shading: np.ndarray
+    gleam: np.ndarray
+
+    def radiance(self) -> np.ndarray:
+        """The light from an object to the camera, relative to a white reference under the same lamp: (C,h,w)."""
+        spectrum = (
+            self.first[:, None, None]
+            + self.to_other * (self.other - self.first)[:, None, None]
+            + self.to_second * (self.second - self.first)[:, None, None]
+        )
+        return self.shading * spectrum + self.gleam
+
+
+def painted(rng: SceneRng, placed: PlacedObject, lamp: int, light: np.ndarray, gleam: np.ndarray) -> Paint:
+    """An object in the light of the directions ``lamps``, with random tones, grain and gloss."""
     surface = placed.surface
     facing = cosine(surface.normal, light)
     main = np.maximum((facing + 0.25) / 1.25, 0)
@@ -168,12 +198,8 @@ def radiance(rng: SceneRng, placed: PlacedObject, lamp: int, light: np.ndarray, 
     y, x = np.meshgrid(np.arange(height) + 0.0, np.arange(width) + 0.0, indexing="ij")
     first, other, second = tones(rng, placed.label, lamp)
     mottle = 0.5 + 0.5 * noise(rng, x, y, (height + width) / 10)
-    spectrum = (
-        first[:, None, None]
-        + ((1 - surface.tone) * mottle) * (other - first)[:, None, None]
-        + surface.tone * (second - first)[:, None, None]
-    )
-    return shading * spectrum + (surface.gloss * rng.uniform(0.6, 1.3)) * shine * surface.shade
+    glint = (surface.gloss * rng.uniform(0.6, 1.3)) * shine * surface.shade
+    return Paint(first, other, second, (1 - surface.tone) * mottle, surface.tone, shading, glint)
 
 
 def tones(rng: SceneRng, label: int, lamp: int) -> list[np.ndarray]:
