@@ -24,6 +24,7 @@ from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
+from crsdun.training.mixture import Mixture
 
 # One stream of random numbers for each purpose, so that none affects another.
 ORDER, SAMPLE, MASK = range(3)
@@ -60,17 +61,26 @@ class Batches:
     """The batches of a run, by step.
 
     Args:
-        scenes: of the training split.
+        main: scenes of the training split.
         exposure: with a mask at least as large as the crops.
         config: of the run.
         slots: the samples of every batch that belong to this process.
+        others: sets of which ``data.mix`` takes samples, each with its share.
 
     Raises:
         InputError: the crops do not fit into a scene or into the mask.
     """
 
-    def __init__(self, scenes: SceneSet, exposure: Exposure, config: TrainConfig, slots: Sequence[int]):
-        self.scenes, self.exposure, self.config, self.slots = scenes, exposure, config, slots
+    def __init__(
+        self,
+        main: SceneSet,
+        exposure: Exposure,
+        config: TrainConfig,
+        slots: Sequence[int],
+        others: Sequence[tuple[SceneSet, float]] = (),
+    ):
+        self.scenes = scenes = Mixture(main, others)
+        self.exposure, self.config, self.slots = exposure, config, slots
         self.camera = camera = exposure.whole_camera(scenes.bands, scenes.wavelengths)
         height, width = config.sampling.crop
         high = wide = max(height, width)
@@ -130,13 +140,13 @@ class Batches:
         """The scene of one slot of the whole batch, and the seed of its noise."""
         seed, sampling = self.config.seed, self.config.sampling
         # Every epoch has all scenes once, in an order of its own.
-        epoch, place = divmod(step * sampling.batch + slot, len(self.scenes))
-        index = int(np.random.default_rng([seed, ORDER, epoch]).permutation(len(self.scenes))[place])
+        index = self.scenes.drawn(step * sampling.batch + slot, [seed, ORDER])
 
         rng = np.random.default_rng([seed, SAMPLE, step, slot])
         height, width = sampling.crop
         if rng.random() < sampling.mosaic and min(height, width) > 1:
-            others = rng.integers(len(self.scenes), size=3)
+            alike = self.scenes.neighbours(index)
+            others = alike.start + rng.integers(len(alike), size=3)
             row, column = int(rng.integers(1, height)), int(rng.integers(1, width))
             sizes = [(r, c) for r in (row, height - row) for c in (column, width - column)]
             scene = mosaic([self.part(int(i), *size, rng) for i, size in zip([index, *others], sizes, strict=True)])

@@ -25,11 +25,14 @@ class DataConfig:
     Attributes:
         source: as for ``crsdun.scenes.open_set``: ``produce``, a folder, a ``.yaml``.
         train, validation: the splits to learn from and to choose the best weights on; never the test split.
+        mix: other data sets by source, with the share of all samples that comes from their training split; the rest
+            comes from ``source``.
     """
 
     source: str
     train: Literal["train", "validation"] = "train"
     validation: Literal["train", "validation"] = "validation"
+    mix: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,11 @@ class TrainConfig:
                 not {"name", "bands", "classes"} & self.network.settings.keys(),
                 "network.settings",
                 "without name, bands and classes (the last two come from the data)",
+            ),
+            (
+                all(share > 0 for share in self.data.mix.values()) and sum(self.data.mix.values()) < 1,
+                "data.mix",
+                "positive shares that sum to less than 1",
             ),
             (self.seed >= 0, "seed", "0 or more"),
             (self.ema is None or 0 < self.ema < 1, "ema", "between 0 and 1, or null"),

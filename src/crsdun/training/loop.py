@@ -31,6 +31,7 @@ from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_check
 from crsdun.training.config import TrainConfig, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
+from crsdun.training.mixture import open_others
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
@@ -80,7 +81,7 @@ def train(
 
     Args:
         config: of the run; everything that the run writes goes into its folder ``out``.
-        sets: training and validation scenes, in place of ``config.data``.
+        sets: training and validation scenes, in place of ``config.data.source``.
         observer: follows the run.
 
     Raises:
@@ -107,7 +108,9 @@ class TrainingRun:
         splits = (config.data.train, config.data.validation)
         self.scenes, self.validation = sets or tuple(open_set(config.data.source, split) for split in splits)
         check_sets(self.scenes, self.validation)
-        hashes = {each.name: each.hashes() for each in (self.scenes, self.validation) if processes.rank == 0}
+        others = open_others(self.scenes, config.data.mix)
+        read = [self.scenes, self.validation, *(each for each, _ in others)] if processes.rank == 0 else []
+        hashes = {each.name: each.hashes() for each in read}
         self.hashes = processes.gather(hashes)[0]  # read once for all
         height, width = config.sampling.crop
         check_budget(
@@ -116,7 +119,7 @@ class TrainingRun:
             "choose a smaller sampling.batch or sampling.crop",
         )
         self.exposure = exposure_for(config.camera, (self.scenes, self.validation))
-        self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch))
+        self.batches = Batches(self.scenes, self.exposure, config, processes.slots(config.sampling.batch), others)
         span = self.batches.camera.span
         if config.sampling.crop[1] <= span:
             self.observer.notify(
@@ -310,7 +313,10 @@ class TrainingRun:
         """A row of the log."""
         row: dict[str, Any] = {
             "step": self.step,
-            "epoch": self.step * self.config.sampling.batch / len(self.scenes),
+            "epoch": float(self.batches.scenes.main_share)
+            * self.step
+            * self.config.sampling.batch
+            / len(self.scenes),
             "rate": self.learner.rate(self.step - 1),
             "loss": figures.loss,
         }
