@@ -91,15 +91,18 @@ class OptimiserConfig:
     """How weights are updated.
 
     Attributes:
-        name: Adam, or AdamW with decoupled weight decay (of kernels and matrices only).
+        name: Adam, or AdamW with decoupled weight decay (of kernels and matrices only), or Muon for kernels and
+            matrices that mix channels, with AdamW for everything else.
         rate: learning rate after the warm-up.
+        muon_rate: that of the matrices under Muon, which follows the same schedule; no effect on other optimisers.
         warm_up: number of steps over which the rate rises linearly from 0.
         schedule: ``cosine`` falls to ``final_rate`` at the last step; ``constant`` keeps the rate.
         clip: largest norm of the gradient, or null.
     """
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     rate: float = 4e-4
+    muon_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     warm_up: int = 0
@@ -194,6 +197,7 @@ class TrainConfig:
             (0 <= self.sampling.mosaic <= 1, "sampling.mosaic", "a probability"),
             (0 <= self.sampling.workers <= 1000, "sampling.workers", "between 0 and 1000"),
             (self.optimiser.rate > 0, "optimiser.rate", "positive"),
+            (self.optimiser.muon_rate > 0, "optimiser.muon_rate", "positive"),
             (all(0 <= beta < 1 for beta in self.optimiser.betas), "optimiser.betas", "in 0..1, 1 excluded"),
             (self.optimiser.weight_decay >= 0, "optimiser.weight_decay", "0 or more"),
             (0 <= self.optimiser.warm_up < self.steps, "optimiser.warm_up", "0 or more and less than steps"),
