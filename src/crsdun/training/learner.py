@@ -115,7 +115,7 @@ class Learner:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
             mse, ce = stage_losses(estimate, targets)
-        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share)
+        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share, targets.weight)
         loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, targets.share)
 
         self.optimiser.zero_grad()
