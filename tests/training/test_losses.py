@@ -7,7 +7,16 @@ import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
-from crsdun.training.losses import CUBE_LOSSES, Balance, CubeErrors, LossConfig, Targets, root, stage_losses
+from crsdun.training.losses import (
+    CUBE_LOSSES,
+    Balance,
+    CubeErrors,
+    LossConfig,
+    Targets,
+    frequency_weights,
+    root,
+    stage_losses,
+)
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -201,3 +210,49 @@ def test_a_network_without_cubes_has_no_cube_loss():
     for name in ("l1", "charbonnier", "l1+sam"):
         none = torch.zeros(0)
         assert CUBE_LOSSES[name](CubeErrors([], TRUTH, none, none)).shape == (0,)
+
+
+def test_rare_classes_weigh_by_the_inverse_root_of_their_frequency():
+    weights = frequency_weights(torch.tensor([16, 4, 0, 1]))
+    # 1/4, 1/2, as the rarest, 1, so that 16/4 + 4/2 + 1 = 7 stand for 21 pixels
+    assert weights.tolist() == pytest.approx([0.75, 1.5, 3.0, 3.0])
+    assert frequency_weights(torch.tensor([5, 5])).tolist() == [1, 1]
+
+
+def test_weighted_and_smoothed_cross_entropy_by_hand():
+    logits = torch.tensor([2.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 1, 3)
+    classes = torch.tensor([[[0, 2, IGNORED]]])
+    log_p = logits[0, :, 0, 0].log_softmax(0).tolist()
+    smooth = [-(0.7 * log_p[c] + 0.3 * sum(log_p) / 3) for c in range(3)]
+    estimate, cube = Estimate([], [logits]), torch.zeros(1, 2, 1, 3)
+    settings = LossConfig(cube="none", class_weight=1.0, label_smoothing=0.3)
+    plain = joint_loss(estimate, cube, classes, settings)
+    assert plain.item() == pytest.approx((smooth[0] + smooth[2]) / 2, rel=1e-6)
+    weighted = joint_loss(estimate, cube, classes, settings, torch.tensor([0.5, 9.0, 2.0]))
+    assert weighted.item() == pytest.approx((0.5 * smooth[0] + 2 * smooth[2]) / 2, rel=1e-6)
+    unsmoothed = joint_loss(
+        estimate, cube, classes, LossConfig(cube="none", class_weight=1.0), torch.tensor([0.5, 9, 2])
+    )
+    assert unsmoothed.item() == pytest.approx(-(0.5 * log_p[0] + 2 * log_p[2]) / 2, rel=1e-6)
+
+
+def test_shares_of_a_weighted_cross_entropy_add_up():
+    weights = torch.rand(6, generator=generator)
+    classes = CLASSES.clone()
+    classes[0, :3] = IGNORED
+    labelled = (classes != IGNORED).sum()
+
+    def of(part, share):
+        estimate = Estimate([x[part] for x in CUBES], [theta[part] for theta in LOGITS])
+        return stage_losses(estimate, Targets(TRUTH[part], classes[part], labelled, 0, share, weights, 0.1))[1]
+
+    torch.testing.assert_close(of(slice(1), 0.5) + of(slice(1, 2), 0.5), of(slice(2), 1.0))
+
+
+def test_the_classes_of_the_last_stage_alone():
+    mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
+    last = Balance(LossConfig(stage_decay=0.7, class_weight=0.02, class_stages="last"))
+    assert last(mse, ce).item() == pytest.approx(0.7 * 0.3 + 0.1 + 0.02 * 1.0)
+    assert last(mse, ce[:0]).item() == pytest.approx(0.7 * 0.3 + 0.1)
+    weighted = Balance(LossConfig(stage_weights=(2.0, 0.5), class_weight=0.02, class_stages="last"))
+    assert weighted(mse, ce).item() == pytest.approx(2 * 0.1 + 0.5 * 0.3 + 0.02 * 2 * 1.0)

@@ -176,6 +176,28 @@ def exposure_for(config: CameraConfig, sets: Sequence[SceneSet]) -> Exposure:
     return config.exposure().sized(max(height for height, _ in sizes), max(width for _, width in sizes))
 
 
+def class_counts(scenes: SceneSet, classes: int, number: int = 32) -> Tensor:
+    """How many labelled pixels of each class, (N,), there are in some scenes, evenly spread over a set.
+
+    Raises:
+        InputError: there is none.
+    """
+    counts = np.zeros(classes, np.int64)
+    for index in spread_evenly(len(scenes), number):
+        targets = class_targets(scenes[index])
+        counts += np.bincount(targets[targets != IGNORED], minlength=classes)
+    if not counts.any():
+        raise InputError(
+            f"loss.classes=frequency needs labels, and {scenes.name} shows none", "set loss.classes to uniform"
+        )
+    return torch.from_numpy(counts)
+
+
+def spread_evenly(count: int, number: int | None) -> list[int]:
+    """Indices of ``number`` scenes evenly spread over ``count``; None takes all."""
+    return sorted({int(index) for index in np.linspace(0, count - 1, min(number or count, count)).round()})
+
+
 def class_targets(scene: Scene) -> np.ndarray:
     """The classes of a scene as the losses expect them, (H,W) int64."""
     if scene.classes is None:

@@ -206,6 +206,7 @@ class TrainConfig:
             (self.loss.cube in CUBE_LOSSES, "loss.cube", f"one of {', '.join(CUBE_LOSSES)}"),
             (self.loss.stage_decay > 0, "loss.stage_decay", "positive"),
             (self.loss.class_weight >= 0, "loss.class_weight", "0 or more"),
+            (0 <= self.loss.label_smoothing < 1, "loss.label_smoothing", "in 0..1, 1 excluded"),
             (
                 self.loss.balance == "fixed" or self.loss.class_weight > 0,
                 "loss.class_weight",

@@ -53,6 +53,9 @@ class Learner:
         config: of the run.
         processes: that share every batch.
 
+    Attributes:
+        class_weights: of ``frequency_weights``, (N,), where the loss has them; set before the first step.
+
     Raises:
         InputError: as ``phases_of``.
     """
@@ -60,6 +63,7 @@ class Learner:
     phase: Phase
     balance: Balance
     optimiser: torch.optim.Optimizer
+    class_weights: Tensor | None = None
 
     def __init__(self, network: Network, config: TrainConfig, processes: Processes):
         self.config, self.processes = config, processes
@@ -110,7 +114,15 @@ class Learner:
         """Take one step. If its figures are not finite, nothing changes."""
         settings, processes = self.config.optimiser, self.processes
         labelled, missing = processes.sum(known_counts(batch.cube, batch.classes))
-        targets = Targets(batch.cube, batch.classes, labelled, int(missing), 1 / processes.count)
+        targets = Targets(
+            batch.cube,
+            batch.classes,
+            labelled,
+            int(missing),
+            1 / processes.count,
+            self.class_weights,
+            self.phase.loss.label_smoothing,
+        )
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
@@ -142,6 +154,8 @@ class Learner:
         tensors |= {f"balance.{name}": value for name, value in self.balance.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        if self.class_weights is not None:
+            tensors["class_weights"] = self.class_weights
         for name, parameter in self._named():
             for what, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{what}.{name}"] = value
@@ -152,6 +166,8 @@ class Learner:
         for part, module in (("network", self.network), ("balance", self.balance), ("average", self.average)):
             if module is not None:
                 module.load_state_dict(_below(part, tensors))
+        if "class_weights" in tensors:
+            self.class_weights = tensors["class_weights"].to(self.processes.device)
         parameters = dict(self._named())
         # A parameter that never had a gradient has no state.
         for key, value in _below("optimiser", tensors).items():

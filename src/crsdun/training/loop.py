@@ -26,11 +26,12 @@ from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, locked
-from crsdun.training.batches import Batch, Batches, exposure_for
+from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
 from crsdun.training.config import TrainConfig, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
+from crsdun.training.losses import frequency_weights
 from crsdun.training.mixture import open_others
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
@@ -226,6 +227,7 @@ class TrainingRun:
                 f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
             )
         if checkpoint is None:
+            self.weigh_classes()
             return
         header = checkpoint.header
         differences = _differences(plain(header.config), plain(self.config))
@@ -246,6 +248,14 @@ class TrainingRun:
         finished = self.step == self.config.steps
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")
+
+    def weigh_classes(self) -> None:
+        """Count the classes of the main set for a loss that weighs them; the checkpoints keep the weights."""
+        classes = self.learner.network.config.classes
+        if self.config.loss.classes == "frequency" and classes:
+            counts = class_counts(self.scenes, classes) if self.processes.rank == 0 else None
+            weights = frequency_weights(self.processes.gather(counts)[0])  # read once for all
+            self.learner.class_weights = weights.to(self.processes.device)
 
     def checkpoint(self) -> None:
         """Write everything that resuming needs, in the first process."""
@@ -281,6 +291,8 @@ class TrainingRun:
             "network": {"parameters": sum(each.numel() for each in self.learner.network.parameters())},
             "data": self.hashes,
         }
+        if self.learner.class_weights is not None:
+            record["class_weights"] = self.learner.class_weights.tolist()
         session = {
             "started": now(),
             "from_step": self.step,

@@ -37,6 +37,10 @@ class LossConfig:
             [1, 0.7, 0.5, 0.3] ignores all but four. Null for the powers.
         class_weight: λᶜᵉ.
         balance: ``fixed`` weights, or ``uncertainty``, which learns them, starting from the fixed ones (``Balance``).
+        classes: whether all classes weigh alike in CE (``uniform``), or rare ones more (``frequency``,
+            ``frequency_weights``).
+        class_stages: whose CE counts, that of ``all`` stages or of the ``last`` one only.
+        label_smoothing: probability that the target of CE divides evenly among all classes.
     """
 
     cube: str = "mse"
@@ -44,9 +48,18 @@ class LossConfig:
     stage_weights: tuple[float, ...] | None = None
     class_weight: float = 1e-4
     balance: Literal["fixed", "uncertainty"] = "fixed"
+    classes: Literal["uniform", "frequency"] = "uniform"
+    class_stages: Literal["all", "last"] = "all"
+    label_smoothing: float = 0.0
 
 
-def joint_loss(estimate: Estimate, cube: Tensor, classes: Tensor, loss: LossConfig | None = None) -> Tensor:
+def joint_loss(
+    estimate: Estimate,
+    cube: Tensor,
+    classes: Tensor,
+    loss: LossConfig | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """The loss of a single process; by default the paper's.
 
     Args:
@@ -54,16 +67,17 @@ def joint_loss(estimate: Estimate, cube: Tensor, classes: Tensor, loss: LossConf
         cube: the true x, (B,C,H,W), NaN where there is no data.
         classes: the true classes, (B,H,W) int64, 0..N−1 and ``IGNORED`` where unknown.
         loss: its terms and their weights; a learnt balance counts as the fixed one it starts from.
+        class_weights: of ``frequency_weights``, (N,); None weighs all classes alike.
 
     Returns:
-        A scalar: MSE is the mean over all elements with data, CE the mean over all labelled pixels without class
-        weights (0 where no pixel is labelled).
+        A scalar: MSE is the mean over all elements with data, CE the mean over all labelled pixels (0 where no pixel
+        is labelled).
 
     Raises:
         InputError: there is no cube loss of that name.
     """
     loss = loss or LossConfig()
-    targets = Targets.alone(cube, classes)
+    targets = replace(Targets.alone(cube, classes), class_weights=class_weights, smoothing=loss.label_smoothing)
     mse, ce = stage_losses(estimate, targets)
     errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight)
     return Balance(replace(loss, balance="fixed"))(CUBE_LOSSES.find(loss.cube)(errors), ce)
@@ -78,6 +92,8 @@ class Targets:
         labelled: number of labelled pixels, a scalar; of the whole batch where several processes share it.
         missing: number of voxels without data, of the whole batch as well.
         share: of the batch that this process holds.
+        class_weights: of the pixels of each class, (N,); None for 1.
+        smoothing: ``label_smoothing``.
     """
 
     cube: Tensor
@@ -85,6 +101,8 @@ class Targets:
     labelled: Tensor
     missing: int
     share: float = 1.0
+    class_weights: Tensor | None = None
+    smoothing: float = 0.0
 
     @classmethod
     def alone(cls, cube: Tensor, classes: Tensor) -> Targets:
@@ -119,12 +137,33 @@ def stage_losses(estimate: Estimate, targets: Targets) -> tuple[Tensor, Tensor]:
     """
     cubes, cube = targets.compared(estimate.cubes)
     mse = [targets.share * targets.weight * F.mse_loss(x, cube) for x in cubes]
-    ce = [
-        F.cross_entropy(theta, targets.classes, ignore_index=IGNORED, reduction="sum") / targets.labelled.clamp(min=1)
-        for theta in estimate.logits
-    ]
+    ce = [_cross_entropy(theta, targets) / targets.labelled.clamp(min=1) for theta in estimate.logits]
     none = cube.new_zeros(0)
     return torch.stack(mse) if mse else none, torch.stack(ce) if ce else none
+
+
+def _cross_entropy(theta: Tensor, targets: Targets) -> Tensor:
+    """Sum of the cross-entropy over all labelled pixels, each times the weight of its class."""
+    reduction = "sum" if targets.class_weights is None else "none"
+    ce = F.cross_entropy(
+        theta, targets.classes, ignore_index=IGNORED, reduction=reduction, label_smoothing=targets.smoothing
+    )
+    if targets.class_weights is None:
+        return ce
+    return (targets.class_weights[targets.classes.clamp(min=0)] * ce).sum()  # ce is 0 where nothing is known
+
+
+def frequency_weights(counts: Tensor) -> Tensor:
+    """Weights of classes by the inverse root of their frequency, (N,), with mean 1 over the pixels.
+
+    A class that was not seen weighs as much as the rarest one that was.
+
+    Args:
+        counts: pixels of each class, (N,), not all 0.
+    """
+    counts = counts.double()
+    roots = counts.clamp(min=counts[counts > 0].min()).rsqrt()
+    return (roots * counts.sum() / (roots * counts).sum()).float()
 
 
 @dataclass(frozen=True)
@@ -233,7 +272,8 @@ class Balance(nn.Module):
 
     def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
         """A scalar from ``stage_losses``, of which this process has its share."""
-        cube_loss, class_loss = self._sum(cube), self._sum(classes)
+        cube_loss = self._sum(cube)
+        class_loss = self._sum(classes[-1:] if self.config.class_stages == "last" else classes)
         if self.log_variances is None:
             return cube_loss + self.config.class_weight * class_loss
         s = self.log_variances
