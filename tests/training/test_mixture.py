@@ -135,7 +135,7 @@ def test_a_set_on_other_wavelengths_is_put_on_those_of_the_main_one(registered):
     assert finer.asked == SETS[0].wavelengths
 
 
-@pytest.mark.parametrize("mix", [{"a": 0.5, "b": 0.5}, {"a": 0.0}, {"a": -0.1}])
+@pytest.mark.parametrize("mix", [{"a": 0.5, "b": 0.5}, {"a": 0.0}, {"a": -0.1}, dict.fromkeys("abcdefghij", 0.1)])
 def test_shares_are_positive_and_leave_some_to_the_main_set(mix):
     with pytest.raises(InputError, match=r"data\.mix must be positive shares that sum to less than 1"):
         small_config("unused", data={"mix": mix})

@@ -15,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.optics import Exposure, SensorNoise
 from crsdun.scenes import parse_mask
 from crsdun.training.losses import CUBE_LOSSES, LossConfig
+from crsdun.training.mixture import exact
 from crsdun.typed import typed
 
 
@@ -183,7 +184,7 @@ class TrainConfig:
                 "without name, bands and classes (the last two come from the data)",
             ),
             (
-                all(share > 0 for share in self.data.mix.values()) and sum(self.data.mix.values()) < 1,
+                all(share > 0 for share in self.data.mix.values()) and sum(map(exact, self.data.mix.values())) < 1,
                 "data.mix",
                 "positive shares that sum to less than 1",
             ),

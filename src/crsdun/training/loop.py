@@ -323,12 +323,10 @@ class TrainingRun:
 
     def row(self, figures: StepFigures, seconds: float) -> dict[str, Any]:
         """A row of the log."""
+        samples = float(self.batches.scenes.main_share) * self.step * self.config.sampling.batch
         row: dict[str, Any] = {
             "step": self.step,
-            "epoch": float(self.batches.scenes.main_share)
-            * self.step
-            * self.config.sampling.batch
-            / len(self.scenes),
+            "epoch": samples / len(self.scenes),
             "rate": self.learner.rate(self.step - 1),
             "loss": figures.loss,
         }

@@ -21,7 +21,7 @@ class Mixture(SceneSet):
 
     The samples of a run are numbered, and number n comes from a set with share p if ⌊(n+1)p⌋ > ⌊np⌋: of any samples
     in a row, as many as the share says, to within one. A second other set takes its part of what the first one leaves
-    in the same way, and so on; the main set is left with the rest.
+    in the same way, to within two, and so on; the main set is left with the rest.
 
     Args:
         main: the set whose epochs count.
@@ -34,7 +34,7 @@ class Mixture(SceneSet):
         self.wavelengths, self.class_names, self.colours = main.wavelengths, main.class_names, main.colours
         self.names = tuple(name for scenes in self.sets for name in scenes.names)
         self.starts = [0, *accumulate(map(len, self.sets))]
-        shares = [Fraction(str(share)) for _, share in others]  # exact, so that 0.1 is one in ten for ever
+        shares = [exact(share) for _, share in others]
         self.main_share = 1 - sum(shares, Fraction(0))
         left = list(accumulate(shares, lambda rest, share: rest - share, initial=Fraction(1)))
         self.parts = [share / before for share, before in zip(shares, left, strict=False)]
@@ -87,6 +87,11 @@ class Mixture(SceneSet):
         # The place is left out for the main set, whose order does not depend on there being others.
         order = np.random.default_rng([*entropy, epoch, *([place] if place else [])])
         return self.starts[place] + int(order.permutation(len(self.sets[place]))[at])
+
+
+def exact(share: float) -> Fraction:
+    """A share as it is written: 0.1 is one in ten for ever, and ten of them are all."""
+    return Fraction(str(share))
 
 
 def open_others(main: SceneSet, shares: Mapping[str, float]) -> list[tuple[SceneSet, float]]:
