@@ -1,4 +1,4 @@
-"""What each of several processes does in ``test_distributed``: ``torchrun … -m tests.training.several FOLDER``."""
+"""What each of several processes does in ``test_distributed``: ``torchrun … -m tests.training.several OUT OUT``."""
 
 import sys
 from pathlib import Path
@@ -15,6 +15,17 @@ LEARNING = {
     "sampling": {"crop": [32, 32], "batch": 4, "mosaic": 0.5},
     "loss": {"class_weight": 0.1, "balance": "uncertainty"},
     "steps": 5,
+}
+BEYOND = {
+    **LEARNING,
+    "loss": {
+        "cube": "l1+sam",
+        "class_weight": 0.1,
+        "classes": "frequency",
+        "class_stages": "last",
+        "label_smoothing": 0.1,
+    },
+    "optimiser": {"name": "muon"},
 }
 
 
@@ -46,6 +57,7 @@ if __name__ == "__main__":
     with join() as processes:
         assert processes.count == 2
         normalise_together(processes)
-        train(small_config(sys.argv[1], **LEARNING), small_sets(), RunObserver(notify=lambda line: None))
+        for out, sections in zip(sys.argv[1:], (LEARNING, BEYOND), strict=True):
+            train(small_config(out, **sections), small_sets(), RunObserver(notify=lambda line: None))
     names = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
     assert not any("gloo" in name for name in names), names  # one that outlives the group may abort the process

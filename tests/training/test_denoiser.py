@@ -12,7 +12,7 @@ from crsdun.errors import InputError
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers.denoiser import CoefficientDenoiser
 from crsdun.training import denoiser
-from crsdun.training.denoiser import DenoiserTraining, Run, Scenes, draw_state, orthogonal, train_denoiser
+from crsdun.training.denoiser import DenoiserTraining, Run, Scenes, draw_state, train_denoiser
 
 SMALL = DenoiserTraining(steps=2, batch=1, size=40, pool=1)
 
@@ -60,15 +60,6 @@ def test_the_same_seed_draws_the_same(scenes):
     first, second = (draw_state(np.random.default_rng(3), scenes) for _ in range(2))
     assert torch.equal(first.images, second.images)
     assert torch.equal(first.y, second.y)
-
-
-@pytest.mark.parametrize("shape", [(5, 5), (4, 30), (30, 4)])
-def test_steps_are_nearly_orthogonal(shape):
-    matrix = orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
-    assert matrix.shape == shape
-    values = torch.linalg.svdvals(matrix)
-    assert values.min() > 0.3
-    assert values.max() < 1.3
 
 
 def test_weights_are_written_and_a_run_goes_on(pictures, tmp_path):

@@ -14,7 +14,7 @@ from crsdun.errors import InputError
 from crsdun.networks import create
 from crsdun.training import RunObserver, train
 from crsdun.training.distributed import Processes, SynchronisedBatchNorm, synchronise_batch_norm
-from tests.training.several import LEARNING
+from tests.training.several import BEYOND, LEARNING
 from tests.training.small import small_config, small_sets
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +25,11 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def runs(tmp_path_factory):
     """The folders of one process and of two."""
     folder = tmp_path_factory.mktemp("several")
-    command = [*TORCHRUN, "-m", "tests.training.several", str(folder / "two")]
+    command = [*TORCHRUN, "-m", "tests.training.several", str(folder / "two"), str(folder / "two_beyond")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    train(small_config(folder / "one", **LEARNING), small_sets(), RunObserver(notify=lambda line: None))
+    for name, sections in (("one", LEARNING), ("one_beyond", BEYOND)):
+        train(small_config(folder / name, **sections), small_sets(), RunObserver(notify=lambda line: None))
     return folder / "one", folder / "two"
 
 
@@ -39,6 +40,15 @@ def test_losses_gradients_and_validations_are_the_same(runs, file):
     for expected, found in zip(one, two, strict=True):
         for name in expected.keys() - {"seconds", "hours"}:
             assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-5), name
+
+
+def test_losses_beyond_the_paper_and_muon_do_the_same_too(runs):
+    logs = [(run.parent / f"{run.name}_beyond" / "log.csv").read_text() for run in runs]
+    one, two = (list(csv.DictReader(log.splitlines())) for log in logs)
+    assert len(one) == len(two) == 5
+    for expected, found in zip(one, two, strict=True):
+        for name in ("loss", "mse_2", "ce_1", "ce_2"):
+            assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
 def test_the_weights_and_running_statistics_are_the_same(runs):

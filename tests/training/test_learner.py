@@ -40,9 +40,11 @@ def test_learning_lowers_the_loss():
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_average_follows_the_weights_with_its_decay():
+@pytest.mark.parametrize(
+    "name", ["stages.0.cube_network.out.weight", "stages.1.cube_network.node2.blocks.0.norm.running_var"]
+)
+def test_the_average_follows_weights_and_running_statistics_with_its_decay(name):
     learner, batches = learner_and_batches("crsdun_2stg", ema=0.5)
-    name = "stages.0.cube_network.out.weight"
     average = learner.average.state_dict()[name].clone()
     for step in range(5):
         learner.learn(batches.batch(step))

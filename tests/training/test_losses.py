@@ -7,7 +7,16 @@ import torch
 
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
-from crsdun.training.losses import Balance, CubeErrors, LossConfig, Targets, root, stage_losses
+from crsdun.training.losses import (
+    CUBE_LOSSES,
+    Balance,
+    CubeErrors,
+    LossConfig,
+    Targets,
+    frequency_weights,
+    root,
+    stage_losses,
+)
 
 generator = torch.Generator().manual_seed(0)
 CUBES = [torch.rand(2, 3, 4, 5, generator=generator) for _ in range(3)]
@@ -124,3 +133,126 @@ def test_a_perfect_cube_has_no_gradient_and_not_none():
     mse = x.square().mean()[None]
     (gradient,) = torch.autograd.grad(root(CubeErrors([x], torch.zeros(1, 1, 2, 2), mse, mse)).sum(), x)
     assert not gradient.any()
+
+
+# -- losses beyond the paper ---------------------------------------------------------------------------------------
+
+
+def cube_loss(name: str, x: torch.Tensor, truth: torch.Tensor, targets: Targets | None = None) -> torch.Tensor:
+    targets = targets or Targets.alone(truth, torch.zeros(len(truth), *truth.shape[2:], dtype=torch.int64))
+    compared = targets.compared([x])
+    return CUBE_LOSSES[name](CubeErrors(*compared, *2 * (torch.zeros(1),), targets.share, targets.weight))[0]
+
+
+def test_absolute_and_charbonnier_errors_by_hand():
+    truth = torch.full((1, 2, 1, 2), 0.5)
+    x = truth + torch.tensor([0.1, -0.3, 0.0, 0.2]).view(1, 2, 1, 2)
+    assert cube_loss("l1", x, truth).item() == pytest.approx(0.04 * 0.15, rel=1e-6)
+    each = [math.hypot(error, 1e-3) - 1e-3 for error in (0.1, 0.3, 0, 0.2)]
+    assert cube_loss("charbonnier", x, truth).item() == pytest.approx(0.04 * sum(each) / 4, rel=1e-5)
+    truth[0, 1, 0, 1] = math.nan  # the error of 0.2 is not known
+    assert cube_loss("l1", x, truth).item() == pytest.approx(0.04 * 0.4 / 3, rel=1e-6)
+
+
+def test_an_absolute_error_has_the_gradient_of_the_squared_one_at_34_db():
+    truth = torch.rand(1, 3, 4, 4, generator=generator)
+    x = (truth + 0.02).requires_grad_()
+    (expected,) = torch.autograd.grad((x - truth).square().mean(), x)
+    (found,) = torch.autograd.grad(cube_loss("l1", x, truth), x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+def test_the_angle_by_hand():
+    """45° in one pixel, 90° in another that is too dark to count, 0° in two of the wrong brightness."""
+    truth = torch.tensor([[0.5, 0.0], [0.018, 0.0], [0.5, 0.5], [0.2, 0.4]]).T.reshape(1, 2, 2, 2)
+    x = torch.tensor([[0.5, 0.5], [0.0, 0.018], [0.4, 0.4], [0.1, 0.2]]).T.reshape(1, 2, 2, 2)
+    error = (0.5 + 2 * 0.018 + 0.2 + 0.3) / 8
+    expected = 0.04 * (error + 0.1 * math.pi / 4 / 4)
+    # Angles of less than 0.0014 count as so much.
+    assert cube_loss("l1+sam", x, truth).item() == pytest.approx(expected, rel=2e-3)
+    brighter = torch.where(truth == 0.018, 0.03, truth)
+    assert cube_loss("l1+sam", x, brighter) > 0.04 * 0.1 * (math.pi / 4 + math.pi / 2) / 4
+
+
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam"])
+def test_gradients_are_finite_at_the_truth_at_nothing_and_where_there_is_no_data(name):
+    truth = torch.rand(1, 3, 4, 4, generator=generator)
+    truth[0, :, 0, 0] = 0
+    truth[0, :2, 1] = math.nan
+    for start in (truth.nan_to_num(0.5), torch.zeros_like(truth), -truth.nan_to_num(0.5)):
+        x = start.clone().requires_grad_()
+        loss = cube_loss(name, x, truth)
+        (gradient,) = torch.autograd.grad(loss, x)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() < 1
+        assert not gradient[truth.isnan()].any()
+
+
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam"])
+def test_shares_of_a_batch_add_up_to_its_cube_loss(name):
+    truth = TRUTH.clone()
+    truth[0, 1, :3] = math.nan  # all in the first share
+    missing = int(truth.isnan().sum())
+    whole = cube_loss(name, CUBES[0], truth)
+    parts = [
+        cube_loss(
+            name, CUBES[0][i : i + 1], truth[i : i + 1],
+            Targets(truth[i : i + 1], CLASSES[i : i + 1], torch.tensor(1), missing, share=0.5),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    torch.testing.assert_close(sum(parts), whole)
+    assert parts[0] != parts[1]
+
+
+def test_a_network_without_cubes_has_no_cube_loss():
+    for name in ("l1", "charbonnier", "l1+sam"):
+        none = torch.zeros(0)
+        assert CUBE_LOSSES[name](CubeErrors([], TRUTH, none, none)).shape == (0,)
+
+
+def test_rare_classes_weigh_by_the_inverse_root_of_their_frequency():
+    weights = frequency_weights(torch.tensor([16, 4, 0, 1]))
+    # 1/4, 1/2, as the rarest, 1, so that 16/4 + 4/2 + 1 = 7 stand for 21 pixels
+    assert weights.tolist() == pytest.approx([0.75, 1.5, 3.0, 3.0])
+    assert frequency_weights(torch.tensor([5, 5])).tolist() == [1, 1]
+
+
+def test_weighted_and_smoothed_cross_entropy_by_hand():
+    logits = torch.tensor([2.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 1, 3)
+    classes = torch.tensor([[[0, 2, IGNORED]]])
+    log_p = logits[0, :, 0, 0].log_softmax(0).tolist()
+    smooth = [-(0.7 * log_p[c] + 0.3 * sum(log_p) / 3) for c in range(3)]
+    estimate, cube = Estimate([], [logits]), torch.zeros(1, 2, 1, 3)
+    settings = LossConfig(cube="none", class_weight=1.0, label_smoothing=0.3)
+    plain = joint_loss(estimate, cube, classes, settings)
+    assert plain.item() == pytest.approx((smooth[0] + smooth[2]) / 2, rel=1e-6)
+    weighted = joint_loss(estimate, cube, classes, settings, torch.tensor([0.5, 9.0, 2.0]))
+    assert weighted.item() == pytest.approx((0.5 * smooth[0] + 2 * smooth[2]) / 2, rel=1e-6)
+    unsmoothed = joint_loss(
+        estimate, cube, classes, LossConfig(cube="none", class_weight=1.0), torch.tensor([0.5, 9, 2])
+    )
+    assert unsmoothed.item() == pytest.approx(-(0.5 * log_p[0] + 2 * log_p[2]) / 2, rel=1e-6)
+
+
+def test_shares_of_a_weighted_cross_entropy_add_up():
+    weights = torch.rand(6, generator=generator)
+    classes = CLASSES.clone()
+    classes[0, :3] = IGNORED
+    labelled = (classes != IGNORED).sum()
+
+    def of(part, share):
+        estimate = Estimate([x[part] for x in CUBES], [theta[part] for theta in LOGITS])
+        return stage_losses(estimate, Targets(TRUTH[part], classes[part], labelled, 0, share, weights, 0.1))[1]
+
+    torch.testing.assert_close(of(slice(1), 0.5) + of(slice(1, 2), 0.5), of(slice(2), 1.0))
+
+
+def test_the_classes_of_the_last_stage_alone():
+    mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
+    last = Balance(LossConfig(stage_decay=0.7, class_weight=0.02, class_stages="last"))
+    assert last(mse, ce).item() == pytest.approx(0.7 * 0.3 + 0.1 + 0.02 * 1.0)
+    assert last(mse, ce[:0]).item() == pytest.approx(0.7 * 0.3 + 0.1)
+    weighted = Balance(LossConfig(stage_weights=(2.0, 0.5), class_weight=0.02, class_stages="last"))
+    assert weighted(mse, ce).item() == pytest.approx(2 * 0.1 + 0.5 * 0.3 + 0.02 * 2 * 1.0)

@@ -25,6 +25,7 @@ from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
+from crsdun.training.mixture import Mixture
 
 # One stream of random numbers for each purpose, so that none affects another.
 ORDER, SAMPLE, MASK, CAMERA = range(4)
@@ -63,10 +64,11 @@ class Batches:
     """The batches of a run, by step.
 
     Args:
-        scenes: of the training split.
+        main: scenes of the training split.
         exposure: with a mask at least as large as the crops.
         config: of the run.
         slots: the samples of every batch that belong to this process.
+        others: sets of which ``data.mix`` takes samples, each with its share.
         begin: what a network begins with, computed with each batch; None if nothing.
 
     Raises:
@@ -75,13 +77,15 @@ class Batches:
 
     def __init__(
         self,
-        scenes: SceneSet,
+        main: SceneSet,
         exposure: Exposure,
         config: TrainConfig,
         slots: Sequence[int],
+        others: Sequence[tuple[SceneSet, float]] = (),
         begin: Callable[[Tensor, CassiCamera], Tensor | None] | None = None,
     ):
-        self.scenes, self.exposure, self.config, self.slots, self.begin = scenes, exposure, config, slots, begin
+        self.scenes = scenes = Mixture(main, others)
+        self.exposure, self.config, self.slots, self.begin = exposure, config, slots, begin
         self.camera = camera = exposure.whole_camera(scenes.bands, scenes.wavelengths)
         height, width = config.sampling.crop
         high = wide = max(height, width)
@@ -171,13 +175,13 @@ class Batches:
         """The scene of one slot of the whole batch, and the seed of its noise."""
         seed, sampling = self.config.seed, self.config.sampling
         # Every epoch has all scenes once, in an order of its own.
-        epoch, place = divmod(step * sampling.batch + slot, len(self.scenes))
-        index = int(np.random.default_rng([seed, ORDER, epoch]).permutation(len(self.scenes))[place])
+        index = self.scenes.drawn(step * sampling.batch + slot, [seed, ORDER])
 
         rng = np.random.default_rng([seed, SAMPLE, step, slot])
         height, width = sampling.crop
         if rng.random() < sampling.mosaic and min(height, width) > 1:
-            others = rng.integers(len(self.scenes), size=3)
+            alike = self.scenes.neighbours(index)
+            others = alike.start + rng.integers(len(alike), size=3)
             row, column = int(rng.integers(1, height)), int(rng.integers(1, width))
             sizes = [(r, c) for r in (row, height - row) for c in (column, width - column)]
             scene = mosaic([self.part(int(i), *size, rng) for i, size in zip([index, *others], sizes, strict=True)])
@@ -205,6 +209,28 @@ def exposure_for(config: CameraConfig, sets: Sequence[SceneSet]) -> Exposure:
     """How a run measures scenes, a random mask being as large as the largest scene; errors as ``parse_mask``."""
     sizes = [scenes.size(index) for scenes in sets for index in range(len(scenes))]
     return config.exposure().sized(max(height for height, _ in sizes), max(width for _, width in sizes))
+
+
+def class_counts(scenes: SceneSet, classes: int, number: int = 32) -> Tensor:
+    """How many labelled pixels of each class, (N,), there are in some scenes, evenly spread over a set.
+
+    Raises:
+        InputError: there is none.
+    """
+    counts = np.zeros(classes, np.int64)
+    for index in spread_evenly(len(scenes), number):
+        targets = class_targets(scenes[index])
+        counts += np.bincount(targets[targets != IGNORED], minlength=classes)
+    if not counts.any():
+        raise InputError(
+            f"loss.classes=frequency needs labels, and {scenes.name} shows none", "set loss.classes to uniform"
+        )
+    return torch.from_numpy(counts)
+
+
+def spread_evenly(count: int, number: int | None) -> list[int]:
+    """Indices of ``number`` scenes evenly spread over ``count``; None takes all."""
+    return sorted({int(index) for index in np.linspace(0, count - 1, min(number or count, count)).round()})
 
 
 def class_targets(scene: Scene) -> np.ndarray:

@@ -15,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CameraRandomisation, Exposure, SensorNoise
 from crsdun.scenes import parse_mask
 from crsdun.training.losses import CUBE_LOSSES, LossConfig
+from crsdun.training.mixture import exact
 from crsdun.typed import typed
 
 
@@ -25,11 +26,14 @@ class DataConfig:
     Attributes:
         source: as for ``crsdun.scenes.open_set``: ``produce``, a folder, a ``.yaml``.
         train, validation: the splits to learn from and to choose the best weights on; never the test split.
+        mix: other data sets by source, with the share of all samples that comes from their training split; the rest
+            comes from ``source``.
     """
 
     source: str
     train: Literal["train", "validation"] = "train"
     validation: Literal["train", "validation"] = "validation"
+    mix: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,18 @@ class OptimiserConfig:
     """How weights are updated.
 
     Attributes:
-        name: Adam, or AdamW with decoupled weight decay (of kernels and matrices only).
+        name: Adam, or AdamW with decoupled weight decay (of kernels and matrices only), or Muon for kernels and
+            matrices that mix channels, with AdamW for everything else.
         rate: learning rate after the warm-up.
+        muon_rate: that of the matrices under Muon, which follows the same schedule; no effect on other optimisers.
         warm_up: number of steps over which the rate rises linearly from 0.
         schedule: ``cosine`` falls to ``final_rate`` at the last step; ``constant`` keeps the rate.
         clip: largest norm of the gradient, or null.
     """
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     rate: float = 4e-4
+    muon_rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     warm_up: int = 0
@@ -178,6 +185,11 @@ class TrainConfig:
                 "network.settings",
                 "without name, bands and classes (the last two come from the data)",
             ),
+            (
+                all(share > 0 for share in self.data.mix.values()) and sum(map(exact, self.data.mix.values())) < 1,
+                "data.mix",
+                "positive shares that sum to less than 1",
+            ),
             (self.seed >= 0, "seed", "0 or more"),
             (self.ema is None or 0 < self.ema < 1, "ema", "between 0 and 1, or null"),
             (self.log_every >= 1, "log_every", "1 or more"),
@@ -188,6 +200,7 @@ class TrainConfig:
             (0 <= self.sampling.mosaic <= 1, "sampling.mosaic", "a probability"),
             (0 <= self.sampling.workers <= 1000, "sampling.workers", "between 0 and 1000"),
             (self.optimiser.rate > 0, "optimiser.rate", "positive"),
+            (self.optimiser.muon_rate > 0, "optimiser.muon_rate", "positive"),
             (all(0 <= beta < 1 for beta in self.optimiser.betas), "optimiser.betas", "in 0..1, 1 excluded"),
             (self.optimiser.weight_decay >= 0, "optimiser.weight_decay", "0 or more"),
             (0 <= self.optimiser.warm_up < self.steps, "optimiser.warm_up", "0 or more and less than steps"),
@@ -196,6 +209,7 @@ class TrainConfig:
             (self.loss.cube in CUBE_LOSSES, "loss.cube", f"one of {', '.join(CUBE_LOSSES)}"),
             (self.loss.stage_decay > 0, "loss.stage_decay", "positive"),
             (self.loss.class_weight >= 0, "loss.class_weight", "0 or more"),
+            (0 <= self.loss.label_smoothing < 1, "loss.label_smoothing", "in 0..1, 1 excluded"),
             (
                 self.loss.balance == "fixed" or self.loss.class_weight > 0,
                 "loss.class_weight",

@@ -15,7 +15,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +38,7 @@ from crsdun.solvers import LrTv
 from crsdun.solvers.coefficients import Coefficients
 from crsdun.solvers.denoiser import Block, CoefficientDenoiser
 from crsdun.storage import locked, write_bytes_durably
+from crsdun.training.optimisers import Muon
 
 STATE, WEIGHTS, LOG = "state.safetensors", "weights.safetensors", "log.csv"
 
@@ -295,36 +296,6 @@ class States:
 
 
 # -- learning ------------------------------------------------------------------------------------------------
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose matrices are made orthogonal before each step, for weights of two dimensions or more.
-
-    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor], rate: float, momentum: float = 0.95):
-        super().__init__(parameters, {"lr": rate, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Change the parameters once."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
-                mean.lerp_(weight.grad, 1 - group["momentum"])
-                change = orthogonal(weight.grad.lerp(mean, group["momentum"]).flatten(1)).view_as(weight)
-                weight -= group["lr"] * max(1, len(weight) / weight[0].numel()) ** 0.5 * change
-
-
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly, by five steps of Newton and Schulz."""
-    x = matrix.mT if len(matrix) > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-12)
-    for _ in range(5):
-        square = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.mT if len(matrix) > matrix.shape[1] else x
 
 
 class Run:

@@ -19,9 +19,8 @@ from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
 from crsdun.training.losses import CUBE_LOSSES, Balance, CubeErrors, Targets, known_counts, stage_losses
+from crsdun.training.optimisers import optimiser_for
 from crsdun.training.phases import Phase, phases_of
-
-OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,9 @@ class Learner:
         config: of the run.
         processes: that share every batch.
 
+    Attributes:
+        class_weights: of ``frequency_weights``, (N,), where the loss has them; set before the first step.
+
     Raises:
         InputError: as ``phases_of``.
     """
@@ -61,6 +63,7 @@ class Learner:
     phase: Phase
     balance: Balance
     optimiser: torch.optim.Optimizer
+    class_weights: Tensor | None = None
 
     def __init__(self, network: Network, config: TrainConfig, processes: Processes):
         self.config, self.processes = config, processes
@@ -91,7 +94,7 @@ class Learner:
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(phase.learns == "all" or name.startswith(f"{phase.learns}."))
         self.balance = Balance(phase.loss).to(self.processes.device)
-        self.optimiser = _optimiser(self.network, self.balance, self.config.optimiser)
+        self.optimiser = optimiser_for(self.network, self.balance, self.config.optimiser)
 
     def estimate(self, batch: Batch) -> Estimate:
         """The estimate that the loss of the phase is computed from."""
@@ -111,12 +114,20 @@ class Learner:
         """Take one step. If its figures are not finite, nothing changes."""
         settings, processes = self.config.optimiser, self.processes
         labelled, missing = processes.sum(known_counts(batch.cube, batch.classes))
-        targets = Targets(batch.cube, batch.classes, labelled, int(missing), 1 / processes.count)
+        targets = Targets(
+            batch.cube,
+            batch.classes,
+            labelled,
+            int(missing),
+            1 / processes.count,
+            self.class_weights,
+            self.phase.loss.label_smoothing,
+        )
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
             mse, ce = stage_losses(estimate, targets)
-        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share)
+        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share, targets.weight)
         loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, targets.share)
 
         self.optimiser.zero_grad()
@@ -128,7 +139,7 @@ class Learner:
         figures = StepFigures(total, stages[: len(mse)], stages[len(mse) :], norm.item(), targets.missing)
         if figures.finite:
             for group in self.optimiser.param_groups:
-                group["lr"] = self.rate(batch.step)
+                group["lr"] = self.rate(batch.step) * (group["peak"] / settings.rate)
             self.optimiser.step()
             self._average(batch.step - self.phase.first)
         return figures
@@ -143,6 +154,8 @@ class Learner:
         tensors |= {f"balance.{name}": value for name, value in self.balance.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        if self.class_weights is not None:
+            tensors["class_weights"] = self.class_weights
         for name, parameter in self._named():
             for what, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{what}.{name}"] = value
@@ -153,14 +166,19 @@ class Learner:
         for part, module in (("network", self.network), ("balance", self.balance), ("average", self.average)):
             if module is not None:
                 module.load_state_dict(_below(part, tensors))
-        moments = {what: _below(f"optimiser.{what}", tensors) for what in ("step", "exp_avg", "exp_avg_sq")}
-        for name, parameter in self._named():
-            # A parameter that never had a gradient has no state.
-            if name in moments["step"]:
-                state = self.optimiser.state[parameter] = {"step": moments["step"][name].to(parameter.device)}
-                for what in ("exp_avg", "exp_avg_sq"):
-                    # In the memory format of the parameter, as the fused step walks over both at once.
-                    state[what] = torch.empty_like(parameter).copy_(moments[what][name])
+        if "class_weights" in tensors:
+            self.class_weights = tensors["class_weights"].to(self.processes.device)
+        parameters = dict(self._named())
+        # A parameter that never had a gradient has no state.
+        for key, value in _below("optimiser", tensors).items():
+            what, _, name = key.partition(".")
+            parameter = parameters[name]
+            self.optimiser.state[parameter][what] = (
+                value.to(parameter.device)
+                if what == "step"
+                # In the memory format of the parameter, as the fused step walks over both at once.
+                else torch.empty_like(parameter).copy_(value)
+            )
 
     def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Everything that is trained in this phase, by name."""
@@ -191,21 +209,6 @@ def rate_at(step: int, settings: OptimiserConfig, steps: int) -> float:
         return settings.rate
     done = (step - settings.warm_up) / max(steps - 1 - settings.warm_up, 1)
     return settings.final_rate + (settings.rate - settings.final_rate) * (1 + math.cos(math.pi * done)) / 2
-
-
-def _optimiser(network: Network, balance: Balance, settings: OptimiserConfig) -> torch.optim.Optimizer:
-    decaying: list[nn.Parameter] = []
-    free = list(balance.parameters())
-    for parameter in network.parameters():
-        if not parameter.requires_grad:
-            continue
-        # Kernels and matrices; not biases, norms and single numbers.
-        (decaying if sum(size > 1 for size in parameter.shape) > 1 else free).append(parameter)
-    groups = [
-        {"params": decaying, "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return OPTIMISERS[settings.name](groups, lr=settings.rate, betas=settings.betas, fused=True)
 
 
 def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

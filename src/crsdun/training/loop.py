@@ -26,11 +26,13 @@ from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, locked
-from crsdun.training.batches import Batch, Batches, exposure_for
+from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
 from crsdun.training.config import TrainConfig, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
+from crsdun.training.losses import frequency_weights
+from crsdun.training.mixture import open_others
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
@@ -80,7 +82,7 @@ def train(
 
     Args:
         config: of the run; everything that the run writes goes into its folder ``out``.
-        sets: training and validation scenes, in place of ``config.data``.
+        sets: training and validation scenes, in place of ``config.data.source``.
         observer: follows the run.
 
     Raises:
@@ -107,7 +109,9 @@ class TrainingRun:
         splits = (config.data.train, config.data.validation)
         self.scenes, self.validation = sets or tuple(open_set(config.data.source, split) for split in splits)
         check_sets(self.scenes, self.validation)
-        hashes = {each.name: each.hashes() for each in (self.scenes, self.validation) if processes.rank == 0}
+        others = open_others(self.scenes, config.data.mix)
+        read = [self.scenes, self.validation, *(each for each, _ in others)] if processes.rank == 0 else []
+        hashes = {each.name: each.hashes() for each in read}
         self.hashes = processes.gather(hashes)[0]  # read once for all
         height, width = config.sampling.crop
         check_budget(
@@ -124,7 +128,7 @@ class TrainingRun:
                 f"{config.network.name} has no classes to choose weights by", "set validation.criterion to psnr"
             )
         slots = processes.slots(config.sampling.batch)
-        self.batches = Batches(self.scenes, self.exposure, config, slots, network.begin)
+        self.batches = Batches(self.scenes, self.exposure, config, slots, others, network.begin)
         span = self.batches.span
         if config.sampling.crop[1] <= span:
             self.observer.notify(
@@ -223,6 +227,7 @@ class TrainingRun:
                 f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
             )
         if checkpoint is None:
+            self.weigh_classes()
             return
         header = checkpoint.header
         differences = _differences(plain(header.config), plain(self.config))
@@ -243,6 +248,14 @@ class TrainingRun:
         finished = self.step == self.config.steps
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")
+
+    def weigh_classes(self) -> None:
+        """Count the classes of the main set for a loss that weighs them; the checkpoints keep the weights."""
+        classes = self.learner.network.config.classes
+        if self.config.loss.classes == "frequency" and classes:
+            counts = class_counts(self.scenes, classes) if self.processes.rank == 0 else None
+            weights = frequency_weights(self.processes.gather(counts)[0])  # read once for all
+            self.learner.class_weights = weights.to(self.processes.device)
 
     def checkpoint(self) -> None:
         """Write everything that resuming needs, in the first process."""
@@ -278,6 +291,8 @@ class TrainingRun:
             "network": {"parameters": sum(each.numel() for each in self.learner.network.parameters())},
             "data": self.hashes,
         }
+        if self.learner.class_weights is not None:
+            record["class_weights"] = self.learner.class_weights.tolist()
         session = {
             "started": now(),
             "from_step": self.step,
@@ -308,9 +323,10 @@ class TrainingRun:
 
     def row(self, figures: StepFigures, seconds: float) -> dict[str, Any]:
         """A row of the log."""
+        samples = float(self.batches.scenes.main_share) * self.step * self.config.sampling.batch
         row: dict[str, Any] = {
             "step": self.step,
-            "epoch": self.step * self.config.sampling.batch / len(self.scenes),
+            "epoch": samples / len(self.scenes),
             "rate": self.learner.rate(self.step - 1),
             "loss": figures.loss,
         }

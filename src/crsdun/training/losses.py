@@ -30,13 +30,17 @@ class LossConfig:
     """L = Σ_k λˢ^(K−k) ( MSE + λᶜᵉ CE ).
 
     Attributes:
-        cube: what is minimised for a cube: ``mse``, its root ``rmse`` (of the whole batch), ``none`` to learn from
-            the class map alone, or a registered loss (``register_loss``).
+        cube: what is minimised for a cube: ``mse``, its root ``rmse`` (of the whole batch), ``l1``, ``charbonnier``,
+            ``l1+sam``, ``psnr``, ``none`` to learn from the class map alone, or a registered loss (``register_loss``).
         stage_decay: λˢ.
         stage_weights: weights of the last stages, the last one first, in place of the powers of λˢ:
             [1, 0.7, 0.5, 0.3] ignores all but four. Null for the powers.
         class_weight: λᶜᵉ.
         balance: ``fixed`` weights, or ``uncertainty``, which learns them, starting from the fixed ones (``Balance``).
+        classes: whether all classes weigh alike in CE (``uniform``), or rare ones more (``frequency``,
+            ``frequency_weights``).
+        class_stages: whose CE counts, that of ``all`` stages or of the ``last`` one only.
+        label_smoothing: probability that the target of CE divides evenly among all classes.
     """
 
     cube: str = "mse"
@@ -44,9 +48,18 @@ class LossConfig:
     stage_weights: tuple[float, ...] | None = None
     class_weight: float = 1e-4
     balance: Literal["fixed", "uncertainty"] = "fixed"
+    classes: Literal["uniform", "frequency"] = "uniform"
+    class_stages: Literal["all", "last"] = "all"
+    label_smoothing: float = 0.0
 
 
-def joint_loss(estimate: Estimate, cube: Tensor, classes: Tensor, loss: LossConfig | None = None) -> Tensor:
+def joint_loss(
+    estimate: Estimate,
+    cube: Tensor,
+    classes: Tensor,
+    loss: LossConfig | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """The loss of a single process; by default the paper's.
 
     Args:
@@ -54,18 +67,19 @@ def joint_loss(estimate: Estimate, cube: Tensor, classes: Tensor, loss: LossConf
         cube: the true x, (B,C,H,W), NaN where there is no data.
         classes: the true classes, (B,H,W) int64, 0..N−1 and ``IGNORED`` where unknown.
         loss: its terms and their weights; a learnt balance counts as the fixed one it starts from.
+        class_weights: of ``frequency_weights``, (N,); None weighs all classes alike.
 
     Returns:
-        A scalar: MSE is the mean over all elements with data, CE the mean over all labelled pixels without class
-        weights (0 where no pixel is labelled).
+        A scalar: MSE is the mean over all elements with data, CE the mean over all labelled pixels (0 where no pixel
+        is labelled).
 
     Raises:
         InputError: there is no cube loss of that name.
     """
     loss = loss or LossConfig()
-    targets = Targets.alone(cube, classes)
+    targets = replace(Targets.alone(cube, classes), class_weights=class_weights, smoothing=loss.label_smoothing)
     mse, ce = stage_losses(estimate, targets)
-    errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse)
+    errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight)
     return Balance(replace(loss, balance="fixed"))(CUBE_LOSSES.find(loss.cube)(errors), ce)
 
 
@@ -78,6 +92,8 @@ class Targets:
         labelled: number of labelled pixels, a scalar; of the whole batch where several processes share it.
         missing: number of voxels without data, of the whole batch as well.
         share: of the batch that this process holds.
+        class_weights: of the pixels of each class, (N,); None for 1.
+        smoothing: ``label_smoothing``.
     """
 
     cube: Tensor
@@ -85,6 +101,8 @@ class Targets:
     labelled: Tensor
     missing: int
     share: float = 1.0
+    class_weights: Tensor | None = None
+    smoothing: float = 0.0
 
     @classmethod
     def alone(cls, cube: Tensor, classes: Tensor) -> Targets:
@@ -119,12 +137,33 @@ def stage_losses(estimate: Estimate, targets: Targets) -> tuple[Tensor, Tensor]:
     """
     cubes, cube = targets.compared(estimate.cubes)
     mse = [targets.share * targets.weight * F.mse_loss(x, cube) for x in cubes]
-    ce = [
-        F.cross_entropy(theta, targets.classes, ignore_index=IGNORED, reduction="sum") / targets.labelled.clamp(min=1)
-        for theta in estimate.logits
-    ]
+    ce = [_cross_entropy(theta, targets) / targets.labelled.clamp(min=1) for theta in estimate.logits]
     none = cube.new_zeros(0)
     return torch.stack(mse) if mse else none, torch.stack(ce) if ce else none
+
+
+def _cross_entropy(theta: Tensor, targets: Targets) -> Tensor:
+    """Sum of the cross-entropy over all labelled pixels, each times the weight of its class."""
+    reduction = "sum" if targets.class_weights is None else "none"
+    ce = F.cross_entropy(
+        theta, targets.classes, ignore_index=IGNORED, reduction=reduction, label_smoothing=targets.smoothing
+    )
+    if targets.class_weights is None:
+        return ce
+    return (targets.class_weights[targets.classes.clamp(min=0)] * ce).sum()  # ce is 0 where nothing is known
+
+
+def frequency_weights(counts: Tensor) -> Tensor:
+    """Weights of classes by the inverse root of their frequency, (N,), with mean 1 over the pixels.
+
+    A class that was not seen weighs as much as the rarest one that was.
+
+    Args:
+        counts: pixels of each class, (N,), not all 0.
+    """
+    counts = counts.double()
+    roots = counts.clamp(min=counts[counts > 0].min()).rsqrt()
+    return (roots * counts.sum() / (roots * counts).sum()).float()
 
 
 @dataclass(frozen=True)
@@ -137,6 +176,7 @@ class CubeErrors:
         mse: this process's share of the MSE of each stage, (K,).
         whole_mse: the MSE over the whole batch, (K,), without gradient.
         share: of the batch that this process holds; what a loss returns must add up over the processes.
+        weight: of a mean over all voxels, to make it one over those with data.
     """
 
     cubes: list[Tensor]
@@ -144,6 +184,7 @@ class CubeErrors:
     mse: Tensor
     whole_mse: Tensor
     share: float = 1.0
+    weight: float = 1.0
 
 
 CubeLoss = Callable[[CubeErrors], Tensor]
@@ -169,8 +210,66 @@ def root(errors: CubeErrors) -> Tensor:
     return half + half.detach()
 
 
+# An absolute error times this has the gradient of the squared error where both are 0.02, at 34 dB, so that λᶜᵉ keeps
+# about its meaning.
+ABSOLUTE = 2 * 0.02
+ANGLE = 0.1  # weight of a radian beside an absolute error
+DARK = 0.01  # mean of a spectrum below which its angle is noise
+
+
+def absolute(errors: CubeErrors) -> Tensor:
+    """0.04 |x_k − x|, the mean over all voxels."""
+    return _means(errors, lambda x: ABSOLUTE * (x - errors.truth).abs())
+
+
+def charbonnier(errors: CubeErrors) -> Tensor:
+    """0.04 (√((x_k − x)² + ε²) − ε) with ε = 0.001, the mean over all voxels: ``l1`` with a smooth minimum."""
+    return _means(errors, lambda x: ABSOLUTE * (((x - errors.truth).square() + 1e-6).sqrt() - 1e-3))
+
+
+def absolute_and_angle(errors: CubeErrors) -> Tensor:
+    """0.04 (|x_k − x| + 0.1 ∠(x_k, x)): ``l1`` and the angle between spectra in radians.
+
+    The angle is a mean over all pixels; it counts as 0 where the mean of the true spectrum is below 0.01, and has no
+    gradient below 0.0014.
+    """
+    bright = errors.truth.mean(1) >= DARK
+    angles = []
+    for x in errors.cubes:
+        cosine = F.cosine_similarity(x.float(), errors.truth, eps=1e-3).clamp(-1 + 1e-6, 1 - 1e-6)
+        angles.append(errors.share * (cosine.acos() * bright).mean())
+    return absolute(errors) + ABSOLUTE * ANGLE * (torch.stack(angles) if angles else errors.mse[:0])
+
+
+# The logarithm of a mean squared error times this has the gradient of the mean squared error at 34 dB.
+SQUARED = 0.02**2
+UNSEEN = 1e-6  # mean squared errors below this, at 60 dB, are no matter
+
+
+def decibels(errors: CubeErrors) -> Tensor:
+    """0.0004 ln(MSE + 10⁻⁶), the mean over the samples: each counts by the decibels of its PSNR.
+
+    Dark scenes and noisy ones then count as much as others, of whose MSE theirs is a hundredth or a hundred times.
+    """
+    losses = []
+    for x in errors.cubes:
+        mse = errors.weight * (x - errors.truth).square().mean((1, 2, 3))
+        losses.append(errors.share * SQUARED * (mse + UNSEEN).log().mean())
+    return torch.stack(losses) if losses else errors.mse[:0]
+
+
+def _means(errors: CubeErrors, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """This process's share of the mean over all voxels with data, of each stage; equal values must have no loss."""
+    means = [errors.share * errors.weight * loss(x).mean() for x in errors.cubes]
+    return torch.stack(means) if means else errors.mse[:0]
+
+
 register_loss("mse", lambda errors: errors.mse)
 register_loss("rmse", root)
+register_loss("l1", absolute)
+register_loss("charbonnier", charbonnier)
+register_loss("l1+sam", absolute_and_angle)
+register_loss("psnr", decibels)
 register_loss("none", lambda errors: errors.mse[:0])
 
 
@@ -191,7 +290,8 @@ class Balance(nn.Module):
 
     def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
         """A scalar from ``stage_losses``, of which this process has its share."""
-        cube_loss, class_loss = self._sum(cube), self._sum(classes)
+        cube_loss = self._sum(cube)
+        class_loss = self._sum(classes[-1:] if self.config.class_stages == "last" else classes)
         if self.log_variances is None:
             return cube_loss + self.config.class_weight * class_loss
         s = self.log_variances

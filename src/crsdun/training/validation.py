@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from crsdun.evaluation.score import Score
@@ -13,9 +12,9 @@ from crsdun.methods import RunOptions, run_method
 from crsdun.optics import Estimate, Exposure
 from crsdun.scenes import Scene
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.training.batches import class_targets
+from crsdun.training.batches import class_targets, spread_evenly
 from crsdun.training.learner import Learner
-from crsdun.training.losses import LossConfig, joint_loss
+from crsdun.training.losses import joint_loss
 
 # Criterion in the configuration → its figure, and the sign that makes higher better.
 CRITERIA = {"psnr": ("psnr_db", 1), "miou": ("miou", 1), "loss": ("loss", -1)}
@@ -56,7 +55,7 @@ def validate(learner: Learner, scenes: SceneSet, exposure: Exposure) -> Validati
         cropped = camera.crop(0, 0, *scene.cube.shape[1:])
         frame = exposure.measure(scene.cube, cropped, seed=index)  # the same noise in every validation
         run = run_method(method, frame, cropped, options)
-        losses[index] = _judge(score, run.estimate, scene, learner.phase.loss)
+        losses[index] = _judge(score, run.estimate, scene, learner)
         if truth is None and processes.rank == 0:
             truth, estimate = scene, run.scene(scene.name, method.card)
 
@@ -66,16 +65,14 @@ def validate(learner: Learner, scenes: SceneSet, exposure: Exposure) -> Validati
     return Validation({name: pooled.get(name) for name in FIGURES}, truth, estimate)
 
 
-def spread_evenly(count: int, number: int | None) -> list[int]:
-    """Indices of ``number`` scenes evenly spread over ``count``; None takes all."""
-    return sorted({int(index) for index in np.linspace(0, count - 1, min(number or count, count)).round()})
-
-
 @torch.inference_mode()
-def _judge(score: Score, estimate: Estimate, scene: Scene, loss: LossConfig) -> float:
+def _judge(score: Score, estimate: Estimate, scene: Scene, learner: Learner) -> float:
     """Add a scene to the score; returns its loss."""
     device = estimate.cube.device
     cube, classes = torch.from_numpy(scene.cube), torch.from_numpy(class_targets(scene))
     theta = estimate.logits[-1][0] if estimate.logits else None
     score.update(estimate.cube[0], cube, theta, classes)
-    return joint_loss(estimate, cube[None].to(device), classes[None].to(device), loss).item()
+    loss = joint_loss(
+        estimate, cube[None].to(device), classes[None].to(device), learner.phase.loss, learner.class_weights
+    )
+    return loss.item()
