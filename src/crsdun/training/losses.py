@@ -31,7 +31,7 @@ class LossConfig:
 
     Attributes:
         cube: what is minimised for a cube: ``mse``, its root ``rmse`` (of the whole batch), ``l1``, ``charbonnier``,
-            ``l1+sam``, ``psnr``, ``none`` to learn from the class map alone, or a registered loss (``register_loss``).
+            ``l1+sam``, ``psnr``, ``none`` to learn from the class map alone, or one registered (``register_loss``).
         stage_decay: λˢ.
         stage_weights: weights of the last stages, the last one first, in place of the powers of λˢ:
             [1, 0.7, 0.5, 0.3] ignores all but four. Null for the powers.
