@@ -94,6 +94,8 @@ class TestLoaded(MethodExamination):
         ]:
             with pytest.raises(InputError, match=message):
                 opened.fit(camera)
+        opened.card = replace(opened.card, grids=(500, 650))  # its data begin below where other grids were drawn
+        assert opened.fit(self.camera(wavelengths=WAVELENGTHS)).wavelengths == WAVELENGTHS
         opened.card = replace(opened.card, grids=None)  # learnt on one grid alone
         with pytest.raises(InputError, match="nm apart"):
             opened.fit(self.camera(wavelengths=(445, 500, 580, 650), step=1))

@@ -271,18 +271,17 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
         return camera
     if camera.wavelengths is None:
         return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
-    if card.grids is not None:
+    off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
+    if off > WAVELENGTH_TOLERANCE_NM and card.grids is not None:
         first, last = card.grids
-        outside = [nm for nm in camera.wavelengths if not -1 <= nm - first <= last - first + 1]
+        outside = [nm for nm in camera.wavelengths if not first - 1 <= nm <= last + 1]
         if outside:
             raise InputError(
                 f"these weights are for any bands from {first:g} to {last:g} nm, but the camera has one at "
                 f"{outside[-1]:g} nm",
                 remedy,
             )
-        return camera
-    off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
-    if off > WAVELENGTH_TOLERANCE_NM:
+    elif off > WAVELENGTH_TOLERANCE_NM:
         raise InputError(
             f"these weights are for bands from {card.wavelengths[0]:g} to {card.wavelengths[-1]:g} nm, but the "
             f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart)",

@@ -24,8 +24,8 @@ class ModelCard:
         step: dispersion, in pixels per band, of the camera it was trained for.
         steps: where it has learnt behind random cameras, the ranges of their steps, negative to the left; ``step`` is
             then only the one it was validated with.
-        grids: where it has learnt any bands, the first and last wavelength of them, nm; ``wavelengths`` are then only
-            those of its data.
+        grids: where it has learnt any bands, the first and last wavelength of them, nm; ``wavelengths`` are then
+            those of its data, which it knows as well.
         provenance: data, recipe, versions, licence … as plain JSON values.
     """
 
