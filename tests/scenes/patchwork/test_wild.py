@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import minimum_filter, maximum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from crsdun.scenes.patchwork import WildProduceSet
 from crsdun.scenes.patchwork.wild import PENUMBRA, REACH, WildObject, arrange, lit
