@@ -43,7 +43,8 @@ def test_indian_pines():
 def test_anything_else_is_refused_with_the_names_of_what_there_is(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").touch()
-    with pytest.raises(InputError, match=r"not a data set; expected produce, indian-pines, a folder .* or a \.yaml"):
+    names = "produce, indian-pines, patchwork, produce-wild"
+    with pytest.raises(InputError, match=rf"not a data set; expected {names}, a folder .* or a \.yaml"):
         open_set(source, "train")
 
 
@@ -74,7 +75,7 @@ def test_a_registered_data_set_is_known_everywhere(tmp_path, monkeypatch, capsys
         assert main(["train", str(config), *changes, "data.source=painted", "out=run"]) == 0
         with pytest.raises(InputError, match="already a data set called 'painted'"):
             register_dataset("painted", PaintedSet)
-        with pytest.raises(InputError, match="produce, indian-pines, painted, a folder"):
+        with pytest.raises(InputError, match="patchwork, produce-wild, painted, a folder"):
             open_set("paintd", "test")
     finally:
         DATASETS.unregister("painted")

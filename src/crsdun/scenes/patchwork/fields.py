@@ -88,7 +88,14 @@ class Pattern(ABC):
 
 @dataclass(frozen=True)
 class Noise(Pattern):
-    """Noise of several octaves, each half as long; ``sharp`` over 1 makes patches of it, ridges of ``veined``."""
+    """Noise of several octaves, each half as long as the one before.
+
+    Attributes:
+        place: its longest octave has values at whole coordinates.
+        roughness: weight of an octave relative to the one before.
+        sharp: 1 leaves it smooth, more makes patches with borders of it.
+        veined: shows lines where it crosses its mean.
+    """
 
     place: Turned
     seed: int
@@ -111,7 +118,14 @@ class Noise(Pattern):
 
 @dataclass(frozen=True)
 class Stripes(Pattern):
-    """Stripes, bent by slow noise; ``woven`` ones are crossed by others."""
+    """Stripes.
+
+    Attributes:
+        place: a period is one unit.
+        bend: by how many periods slow noise shifts them.
+        sharp: contrast of the borders.
+        woven: others cross them.
+    """
 
     place: Turned
     seed: int
@@ -140,7 +154,13 @@ class Gradient(Pattern):
 
 @dataclass(frozen=True)
 class Dots(Pattern):
-    """Round dots, at most one in each cell, ``part`` of the cells; some reach over many pixels, some over one."""
+    """Round dots, at most one in each cell.
+
+    Attributes:
+        place: a cell is one unit.
+        radius: of the largest, in units.
+        part: of the cells that hold one.
+    """
 
     place: Turned
     seed: int
@@ -204,7 +224,7 @@ def draw_seed(rng: SceneRng) -> int:
 
 
 def draw_noise(rng: SceneRng, smallest: float = 2, largest: float = 80) -> Noise:
-    """Noise whose longest octave is ``smallest`` to ``largest`` pixels, all alike often; some stretched or veined."""
+    """Noise with a longest octave of ``smallest`` to ``largest`` pixels, evenly in octaves; some stretched or veined."""
     cell = smallest * (largest / smallest) ** rng.uniform(0, 1)
     stretch = rng.uniform(2, 8) if rng.chance(0.2) else 1.0
     return Noise(
