@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -40,17 +41,21 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
 
 
-def shifted_mask(mask: np.ndarray, down: float, right: float) -> np.ndarray:
+def shifted_mask(
+    mask: np.ndarray, down: float, right: float, edge: Literal["closed", "nearest"] = "closed"
+) -> np.ndarray:
     """A slightly displaced coded aperture: moved by fractions of a pixel, with linear interpolation.
 
     Args:
         mask: (H,W) or (C,H,W).
-        down, right: in pixels; negative moves up and left. Pixels from outside are closed.
+        down, right: in pixels; negative moves up and left.
+        edge: what comes in from outside: ``closed`` pixels, or those ``nearest`` to them repeated.
 
     Returns:
         The same shape, float32.
     """
     from scipy.ndimage import shift
 
-    moved = shift(np.asarray(mask, dtype=np.float32), (0,) * (mask.ndim - 2) + (down, right), order=1)
+    mode = "constant" if edge == "closed" else "nearest"
+    moved = shift(np.asarray(mask, dtype=np.float32), (0,) * (mask.ndim - 2) + (down, right), order=1, mode=mode)
     return np.asarray(moved, dtype=np.float32)
