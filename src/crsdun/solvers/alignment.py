@@ -25,6 +25,7 @@ band: only the light of the first or the last band tells the two apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,9 +81,9 @@ class Shift:
 def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[CassiCamera, Shift]:
     """The camera with its mask where the measurement says it is.
 
-    What comes in at the border when the mask moves has not been told. Rows are taken for closed, so that solvers leave
-    them out. Columns repeat the outermost one that is known, or are closed where the frames are dark: only there can
-    that be seen, since every other detector pixel collects the light of other bands as well.
+    What comes in at the border when the mask moves has not been told. Rows are taken for closed, so that solvers
+    leave them out. Columns repeat the outermost one that is known, or are closed where the frames are dark: only
+    there can that be seen, since every other detector pixel collects the light of other bands as well.
 
     Args:
         measurement: y, (B,H,Wm) floating point, in any units; all frames were taken with the same camera.
@@ -119,10 +120,9 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
 def _moved_mask(y: Tensor, camera: CassiCamera, shift: Shift) -> Tensor:
     """M displaced, its border as ``align`` says."""
     told, down, right = camera.mask.cpu().numpy(), shift.down, shift.right
-    closed, repeated, known = (
-        torch.from_numpy(shifted_mask(mask, down, right, edge)).to(camera.mask)
-        for mask, edge in ((told, "closed"), (told, "nearest"), (np.ones_like(told), "closed"))
-    )
+    closed = torch.from_numpy(shifted_mask(told, down, right)).to(camera.mask)
+    repeated = torch.from_numpy(shifted_mask(told, down, right, edge="nearest")).to(camera.mask)
+    known = torch.from_numpy(shifted_mask(np.ones_like(told), down, right)).to(camera.mask)
     unknown = known < 1 - 1e-4
     repeated = repeated.masked_fill(unknown.all(-1, keepdim=True), 0)
     # Detector pixels with light only from what has not been told, and their neighbours: is there less in the former?
