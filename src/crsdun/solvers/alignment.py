@@ -29,7 +29,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,13 +47,19 @@ RIDGE = 1e-3
 SMEARS, MOST_SMEAR = (0.0, 0.125, 0.25), 1 / 3
 # Pixels between the displacements of the first search, and of the last.
 COARSE, FINE = 0.5, 0.01
-# Below this many pixels a mask counts as not moved: decoding does not suffer, and estimates of
-# small frames err by it.
+# The search goes on in steps of one length while these raise the score by this part.
+LEAST_GAIN = 1e-5
+# Below this many pixels a mask counts as not moved: decoding does not suffer, and estimates of small
+# frames err by it.
 LEAST_SHIFT = 0.05
 # A displacement must explain more than none by this much (2 log-likelihood) and by this factor: the first where the
 # code is sharp, with a smear of less than SHARP, the second where it is smeared.
 CLEAR, CLEARER, SHARP = 30.0, (1.003, 1.01), 0.05
-
+# Frames whose score is not above this for each frame and band show no code; the second part falls with the root of
+# the number of frames. A frame of another mask reaches 10.
+CODE = 5.0, 11.0
+# Of places that explain the same, the nearest: the score loses this part for each pixel of displacement.
+NEARER = 1e-3
 # Where the detector has less light than this part of what is next to it, the border of the mask is closed.
 DARK = 0.2
 
@@ -101,38 +106,49 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
         raise InputError(f"reach must be at least 1 pixel, not {reach}")
     detail = _Detail(measurement, camera.to(measurement), reach)
     here, there = detail.search(moves=(False, False)), detail.search()
-    shown = []
-    for moved, smear, others in zip(there.shift, there.smear, ((False, True), (True, False)), strict=True):
-        # Without smear along this axis, against as much as explains most where the mask has not moved.
-        clearer = CLEARER[0] if smear < SHARP else CLEARER[1]
-        shown.append(
-            abs(moved) >= LEAST_SHIFT
-            and detail.search(smears=others).score > clearer * detail.search(moves=others).score + CLEAR
-        )
+    count = len(measurement)
+    code = there.score > camera.bands * (CODE[0] * count + CODE[1] * math.sqrt(count))
+    shown = [code and _is_shown(detail, there, axis) for axis in (0, 1)]
     if not any(shown):
         return camera, Shift(0.0, 0.0, False, here.explained, 0.0)
-    if not all(shown):
+    if not all(shown) and max(there.smear) >= SHARP:
         there = detail.search(moves=(shown[0], shown[1]))
     shift = Shift(there.down, there.right, True, there.explained, there.explained - here.explained)
     return camera.with_mask(_moved_mask(measurement, camera, shift)), shift
 
 
+def _is_shown(detail: _Detail, there: _Place, axis: int) -> bool:
+    """Whether the best place shows that the mask has moved along an axis."""
+    if abs(there.shift[axis]) < LEAST_SHIFT:
+        return False
+    # Without smear along this axis, against as much as explains most where the mask has not moved.
+    others = (axis != 0, axis != 1)
+    clearer = CLEARER[0] if there.smear[axis] < SHARP else CLEARER[1]
+    return detail.search(smears=others).score > clearer * detail.search(moves=others).score + CLEAR
+
+
 def _moved_mask(y: Tensor, camera: CassiCamera, shift: Shift) -> Tensor:
     """M displaced, its border as ``align`` says."""
-    told, down, right = camera.mask.cpu().numpy(), shift.down, shift.right
-    closed = torch.from_numpy(shifted_mask(told, down, right)).to(camera.mask)
-    repeated = torch.from_numpy(shifted_mask(told, down, right, edge="nearest")).to(camera.mask)
-    known = torch.from_numpy(shifted_mask(np.ones_like(told), down, right)).to(camera.mask)
-    unknown = known < 1 - 1e-4
-    repeated = repeated.masked_fill(unknown.all(-1, keepdim=True), 0)
+    moved = shifted_mask(camera.mask.cpu().numpy(), shift.down, shift.right, edge="nearest")
+    repeated = torch.from_numpy(moved).to(camera.mask)
+    repeated[..., _untold(shift.down, camera.height), :] = 0
+    closed = repeated.clone()
+    closed[..., _untold(shift.right, camera.width)] = 0
     # Detector pixels with light only from what has not been told, and their neighbours: is there less in the former?
-    light = camera.with_mask(repeated).forward(repeated.new_ones(camera.bands, camera.height, camera.width))
-    outer = (light > 0) & (camera.with_mask(closed).forward(torch.ones_like(camera.mask_per_band)) == 0)
-    reach = 2 * math.ceil(abs(right)) + 1
+    white = torch.ones_like(camera.mask_per_band)
+    light, rest = (camera.with_mask(mask).forward(white) for mask in (repeated, closed))
+    outer = (light > 0) & (rest == 0)
+    reach = 2 * math.ceil(abs(shift.right)) + 1
     near = F.max_pool2d(outer[None].to(light), (1, 2 * reach + 1), 1, (0, reach))[0] > 0
     y = y.to(light).mean(0)
     outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer))
     return closed if outside < DARK * inside else repeated
+
+
+def _untold(move: float, size: int) -> slice:
+    """The rows or columns that come in when a mask of this size moves."""
+    count = max(0, math.ceil(abs(move) - LEAST_SHIFT))
+    return slice(0, count) if move > 0 else slice(size - count, size)
 
 
 @dataclass(frozen=True, order=True)
@@ -180,16 +196,16 @@ class _Detail:
             starts = [pad + down * width + right for right in lags]
             moved = torch.stack([flat[:, start : start + N] for start in starts])  # (lags,B,N)
             rows.append((moved.flatten(0, 1) @ phi.mT).view(len(starts), len(y), C))
-        self.b = torch.stack(rows).double()  # (lags,lags,B,C)
+        self.b = torch.stack(rows).double().cpu()  # (lags,lags,B,C)
         # G depends on how far two displacements are apart: up to 1 by interpolation, and 2 by the smear.
-        self.G = phi.new_zeros(7, 7, C, C, dtype=torch.float64)
+        self.G = torch.zeros(7, 7, C, C, dtype=torch.float64)
         for down in range(4):
             for right in range(-3, 4):
                 apart = down * width + right
                 if apart >= 0:
-                    product = (phi[:, apart:] @ phi[:, : N - apart].mT).double()
+                    product = (phi[:, apart:] @ phi[:, : max(N - apart, 0)].mT).double().cpu()
                     self.G[3 + down, 3 + right], self.G[3 - down, 3 - right] = product.mT, product
-        self.energy = h.double().square().sum((-2, -1))  # (B,)
+        self.energy = h.double().square().sum((-2, -1)).cpu()  # (B,)
         self.pixels = N
 
     def search(self, moves: tuple[bool, bool] = (True, True), smears: tuple[bool, bool] = (True, True)) -> _Place:
@@ -209,7 +225,7 @@ class _Detail:
                     for value, may in zip(best.smear, smears, strict=True)
                 ),
             )
-            if around.score <= best.score * (1 + 1e-9):
+            if around.score <= best.score * (1 + LEAST_GAIN):
                 step /= 2
             best = max(best, around)
         return best
@@ -227,7 +243,7 @@ class _Detail:
         energy = self.energy.clamp(min=1e-30)
         explained = ((b * a).sum(1) / energy).clamp(0, 1 - 1e-6)  # (P,B)
         score = self.pixels * (explained / (1 - explained)).sum(1)
-        best = int(score.argmax())
+        best = int((score * (1 - NEARER * (down.abs() + right.abs()))).argmax())
         share = float((explained[best] * energy).sum() / energy.sum())
         return _Place(float(score[best]), share, *grid[best].tolist())
 
@@ -253,15 +269,9 @@ def _around(value: float, step: float, least: float, most: float, may_change: bo
 
 def _blurred(picture: Tensor, size: int) -> Tensor:
     """Mean over a square around each pixel of (...,H,W)."""
-    pooled = F.avg_pool2d(
-        F.avg_pool2d(
-            picture.reshape(-1, 1, *picture.shape[-2:]), (1, size), 1, (0, size // 2), count_include_pad=False
-        ),
-        (size, 1),
-        1,
-        (size // 2, 0),
-        count_include_pad=False,
-    )
+    pooled = picture.reshape(-1, 1, *picture.shape[-2:])
+    for window in ((1, size), (size, 1)):
+        pooled = F.avg_pool2d(pooled, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
     return pooled.view(picture.shape)
 
 
