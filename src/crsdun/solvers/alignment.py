@@ -111,8 +111,11 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
     shown = [code and _is_shown(detail, there, axis) for axis in (0, 1)]
     if not any(shown):
         return camera, Shift(0.0, 0.0, False, here.explained, 0.0)
-    if not all(shown) and max(there.smear) >= SHARP:
-        there = detail.search(moves=(shown[0], shown[1]))
+    # Behind a smeared code, an axis that shows nothing may look displaced; behind a sharp one it only shows less.
+    sharp = max(there.smear) < SHARP
+    keep = [abs(move) >= LEAST_SHIFT and (sharp or seen) for move, seen in zip(there.shift, shown, strict=True)]
+    if not all(keep):
+        there = detail.search(moves=(keep[0], keep[1]))
     shift = Shift(there.down, there.right, True, there.explained, there.explained - here.explained)
     return camera.with_mask(_moved_mask(measurement, camera, shift)), shift
 
