@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -40,14 +41,22 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
 
 
-def moved_mask(mask: np.ndarray, down: float, right: float, degrees: float = 0.0, scale: float = 1.0) -> np.ndarray:
+def moved_mask(
+    mask: np.ndarray,
+    down: float,
+    right: float,
+    degrees: float = 0.0,
+    scale: float = 1.0,
+    edge: Literal["closed", "nearest"] = "closed",
+) -> np.ndarray:
     """A slightly displaced coded aperture: moved by fractions of a pixel, with linear interpolation.
 
     Args:
         mask: (H,W) or (C,H,W).
-        down, right: in pixels; negative moves up and left. Pixels from outside are closed.
+        down, right: in pixels; negative moves up and left.
         degrees: by which it is turned about its centre, clockwise as displayed.
         scale: its size relative to what it was, about its centre.
+        edge: what comes in from outside: ``closed`` pixels, or those ``nearest`` to them repeated.
 
     Returns:
         The same shape, float32.
@@ -60,5 +69,6 @@ def moved_mask(mask: np.ndarray, down: float, right: float, degrees: float = 0.0
     centre = (np.array(mask.shape[-2:]) - 1) / 2
     offset = centre - back @ (centre + np.array([down, right]))
     planes = np.asarray(mask, dtype=np.float32).reshape(-1, *mask.shape[-2:])
-    moved = [affine_transform(plane, back, offset, order=1) for plane in planes]
+    mode = "constant" if edge == "closed" else "nearest"
+    moved = [affine_transform(plane, back, offset, order=1, mode=mode) for plane in planes]
     return np.stack(moved).reshape(mask.shape)

@@ -1,5 +1,6 @@
 """How a measurement becomes a cube without training, for any camera: LR-TV, PnP, deep prior, GAP-TV, ADMM-TV."""
 
+from crsdun.solvers.alignment import Shift, align
 from crsdun.solvers.deep_prior import DeepPrior
 from crsdun.solvers.gap_admm import AdmmTv, GapTv
 from crsdun.solvers.lr_tv import LrTv
@@ -13,7 +14,9 @@ __all__ = [
     "GapTv",
     "LrTv",
     "Pnp",
+    "Shift",
     "Solver",
+    "align",
     "create_solver",
     "per_image",
     "register_solver",

@@ -87,12 +87,8 @@ class NormalisedFrame:
     start: Tensor
 
 
-def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame]:
-    """The frames of a measurement (B,H,Wm).
-
-    Raises:
-        InputError: it has another shape or type, or contains NaN or infinity.
-    """
+def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
+    """Raise an InputError unless the measurement is a finite (B,H,Wm) of the camera."""
     if measurement.ndim != 3 or not measurement.is_floating_point():
         raise InputError(
             f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
@@ -103,6 +99,15 @@ def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame
     if not bool(torch.isfinite(measurement).all()):
         count = int((~torch.isfinite(measurement)).sum())
         raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
+
+
+def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame]:
+    """The frames of a measurement (B,H,Wm).
+
+    Raises:
+        InputError: it has another shape or type, or contains NaN or infinity.
+    """
+    check_measurement(measurement, camera)
     camera = camera.to(measurement)
     back = camera.adjoint(camera.open_light)
     frames = []
