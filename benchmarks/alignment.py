@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from crsdun.evaluation import cube_metrics
-from crsdun.optics import CassiCamera, SensorNoise, random_mask, moved_mask
+from crsdun.optics import CassiCamera, SensorNoise, moved_mask, random_mask
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_whole
 from crsdun.scenes.produce import ProduceSet

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import convolve1d, gaussian_filter
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, SensorNoise, random_mask, moved_mask
+from crsdun.optics import CassiCamera, SensorNoise, moved_mask, random_mask
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import align
 
