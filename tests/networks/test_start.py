@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.errors import InputError
 from crsdun.networks.start import MEAN, PixelClassifier, on_bands, own_scale, resampling
 from crsdun.solvers import LrTv
 
@@ -92,7 +93,7 @@ def test_spectra_are_interpolated_and_kept_beyond_the_last_band():
 def test_classes_are_recognised_on_bands_of_their_own():
     """Behind a camera with twice as fine bands the classifier sees the spectra that it knows."""
     seen = []
-    warm = network(**WARM, class_wavelengths=BANDS)
+    warm = network(**WARM, class_bands=",".join(map(str, BANDS)))
     warm.classify.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
     narrow = (420.0, 450.0, 480.0, 510.0, 540.0)
     linear = 0.2 + (torch.tensor(narrow) - 420) / 400  # a spectrum that interpolation gives back exactly
@@ -102,6 +103,11 @@ def test_classes_are_recognised_on_bands_of_their_own():
     brighter = float(own_scale(c.forward(cube)[None], c))
     expected = np.interp(BANDS, narrow, linear.numpy()) / brighter
     np.testing.assert_allclose(seen[0][0, :, 10, 10].numpy(), expected, rtol=1e-4)
+
+
+def test_class_bands_are_as_many_as_the_network_has():
+    with pytest.raises(InputError, match="not 5 bands"):
+        network(**WARM, class_bands="nbk7")
 
 
 def test_the_class_of_a_spectrum_hardly_depends_on_its_brightness():

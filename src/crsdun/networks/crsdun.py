@@ -14,6 +14,7 @@ M mask for each band (1,C,H,W) · A camera.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -26,6 +27,7 @@ from crsdun.networks.proximal import ClassProximalNetwork, CubeProximalNetwork
 from crsdun.networks.start import SOLVER_BYTES, PixelClassifier, on_bands, own_scale, resampling, solver_start
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
 from crsdun.optics import CassiCamera, Estimate, Progress
+from crsdun.optics.wavelengths import parse_wavelengths
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class CrsdunConfig(NetworkConfig):
             stage 1 has no cross-aggregation.
         own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end.
         quiet: the proximal networks begin as the identity, so that what is known at the start is not lost.
-        class_wavelengths: bands (nm) on which the class branch sees the cube, C; None for those of the camera.
+        class_bands: C bands on which the class branch sees the cube, as for ``parse_wavelengths`` (``nbk7``); None for
+            those of the camera.
     """
 
     bands: int
@@ -67,15 +70,22 @@ class CrsdunConfig(NetworkConfig):
     start_classes: bool = False
     own_scale: bool = False
     quiet: bool = False
-    class_wavelengths: tuple[float, ...] | None = None
+    class_bands: str | None = None
 
     def __post_init__(self) -> None:
         check_counts("CRSDUN", bands=self.bands, classes=self.classes, stages=self.stages, width=self.base)
+        if self.class_bands is not None and len(self.class_wavelengths or ()) != self.bands:
+            raise InputError(f"class_bands {self.class_bands!r} are not {self.bands} bands", "name as many")
         if not (self.lista or self.cube_in_class_input):
             raise InputError(
                 "without LISTA the class branch sees the cube only through its input: "
                 "set cube_in_class_input=True, or lista=True"
             )
+
+    @cached_property
+    def class_wavelengths(self) -> tuple[float, ...] | None:
+        """The class bands in nm."""
+        return None if self.class_bands is None else parse_wavelengths(self.class_bands)
 
 
 class Crsdun(Network):

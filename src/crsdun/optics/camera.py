@@ -33,6 +33,8 @@ from crsdun.optics.wavelengths import MOST_BANDS
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
+# Of the mean exposure of a white scene; a detector pixel with less is not lit.
+LEAST_LIT = 1e-3
 
 
 class CassiCamera:
@@ -183,9 +185,9 @@ class CassiCamera:
     def mean_estimate(self, measurement: Tensor) -> Tensor:
         """A first guess that does not depend on how much light the mask lets through: unshift(y ⊘ A 1).
 
-        Each detector pixel as if all its bands were alike, 0 where no light arrives; (..., H, Wm) → (..., C, H, W).
+        Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., H, Wm) → (..., C, H, W).
         """
-        return self.gather(torch.where(self.open_light > 0, measurement / self.open_light, 0))
+        return self.gather(torch.where(self.lit, measurement / self.open_light, 0))
 
     def brightness(self, measurement: Tensor) -> Tensor:
         """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 if dark."""
@@ -196,6 +198,14 @@ class CassiCamera:
     def open_light(self) -> Tensor:
         """A 1, the exposure of a white scene, (H, Wm)."""
         return self.forward(self.mask.new_ones(self.bands, self.height, self.width))
+
+    @cached_property
+    def lit(self) -> Tensor:
+        """Where enough light arrives to be told from noise, bool (H, Wm).
+
+        Behind the tail of a blurred or calibrated mask some does almost everywhere, and dividing by it gives anything.
+        """
+        return self.open_light > LEAST_LIT * self.open_light.mean()
 
     @cached_property
     def diagonal(self) -> Tensor:

@@ -109,13 +109,14 @@ def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame
     """
     check_measurement(measurement, camera)
     camera = camera.to(measurement)
-    back = camera.adjoint(camera.open_light)
+    back = camera.adjoint(torch.where(camera.lit, camera.open_light, 0))
     frames = []
     for y in measurement:
         scale = float(camera.brightness(y))
         # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = scale if 0 < scale < math.inf else 1.0
-        start = (camera.adjoint(y / scale) / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
+        sent = camera.adjoint(torch.where(camera.lit, y / scale, 0))
+        start = (sent / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
         frames.append(NormalisedFrame(y / scale, camera, scale, start))
     return frames
 
