@@ -224,7 +224,7 @@ def draw_seed(rng: SceneRng) -> int:
 
 
 def draw_noise(rng: SceneRng, smallest: float = 2, largest: float = 80) -> Noise:
-    """Noise with a longest octave of ``smallest`` to ``largest`` pixels, evenly in octaves; some stretched or veined."""
+    """Noise with a longest octave of ``smallest`` to ``largest`` pixels; some is stretched or veined."""
     cell = smallest * (largest / smallest) ** rng.uniform(0, 1)
     stretch = rng.uniform(2, 8) if rng.chance(0.2) else 1.0
     return Noise(

@@ -19,7 +19,7 @@ from crsdun.scenes.produce.exact_arithmetic import SceneRng, blurred
 from crsdun.scenes.produce.rendering import PlacedObject, lamps, painted
 from crsdun.scenes.produce.spectra import CLASS_NAMES, ILLUMINANTS, KINDS, pairs
 
-REACH = 60  # pixels: no object is farther from its centre
+LARGEST = 42  # pixels: half the size of the largest shape of Produce-23 at scale 1
 PENUMBRA = 4  # pixels: radius of the box whose blur is an object's shadow
 
 
@@ -38,6 +38,14 @@ class WildObject:
     scale: float
     row: int
     column: int
+
+    def meets(self, rows: slice, columns: slice) -> bool:
+        """Whether it or its shadow may lie in a window; far objects are not worth rendering."""
+        reach = LARGEST * self.scale + 6 + 2 * PENUMBRA  # shapes have a margin of four pixels
+        return (
+            rows.start - reach < self.row < rows.stop + reach
+            and columns.start - reach < self.column < columns.stop + reach
+        )
 
 
 @dataclass(frozen=True)
@@ -103,9 +111,7 @@ class WildProduceSet(DrawnSet):
         classes = np.zeros(cube.shape[1:], np.int64)
         shading = brightness * light.shade(Canvas(rows, columns, 0))
         for each in arrange(rng):
-            if rows.start - REACH < each.row < rows.stop + REACH and (
-                columns.start - REACH < each.column < columns.stop + REACH
-            ):
+            if each.meets(rows, columns):
                 corner = rows.start, columns.start
                 lit(each, seed, lamp).paint(cube, classes, self.wavelengths, shading, corner)
         facts = {"kind": scene.kind, "illuminant": ILLUMINANTS[lamp]}
