@@ -58,7 +58,7 @@ def exposed(cube: torch.Tensor, camera: CassiCamera, noise: SensorNoise) -> torc
 
 
 def found() -> None:
-    """How often the displacement is found within 0.1 pixels along both axes (none: exactly), and the largest error."""
+    """How often a displacement is found within 0.1 pixels along both axes (none: exactly), and its largest error."""
     random.seed(0)
     results: dict[tuple[str, str, float], list[float]] = {}
     seconds = []
