@@ -43,6 +43,9 @@ DETAIL, NEIGHBOURHOOD = 5, 33
 LEAST_DETAIL = 0.1
 # Of the diagonal of G: keeps a finite where bands fall on each other.
 RIDGE = 1e-3
+TINY = 1e-30  # what is divided by, where there is nothing
+# Systems of equations that are solved together: each takes C² numbers.
+AT_ONCE = 128
 # β in the first search, and its largest value.
 SMEARS, MOST_SMEAR = (0.0, 0.125, 0.25), 1 / 3
 # Pixels between the displacements of the first search, and of the last.
@@ -208,7 +211,7 @@ class _Detail:
                 if apart >= 0:
                     product = (phi[:, apart:] @ phi[:, : max(N - apart, 0)].mT).double().cpu()
                     self.G[3 + down, 3 + right], self.G[3 - down, 3 - right] = product.mT, product
-        self.energy = h.double().square().sum((-2, -1)).cpu()  # (B,)
+        self.energy = h.double().square().sum((-2, -1)).clamp(min=TINY).cpu()  # (B,)
         self.pixels = N
 
     def search(self, moves: tuple[bool, bool] = (True, True), smears: tuple[bool, bool] = (True, True)) -> _Place:
@@ -236,19 +239,22 @@ class _Detail:
     def _best(self, *choices: Sequence[float]) -> _Place:
         """Of all combinations of choices of down, right and both smears."""
         grid = torch.cartesian_prod(*(torch.tensor(each, dtype=torch.float64) for each in choices))  # (P,4)
-        down, right, smear_down, smear_right = grid.unbind(1)
+        explained = torch.cat([self._explained(part) for part in grid.split(AT_ONCE)])  # (P,B)
+        score = self.pixels * (explained / (1 - explained)).sum(1)
+        best = int((score * (1 - NEARER * grid[:, :2].abs().sum(1))).argmax())
+        share = float((explained[best] * self.energy).sum() / self.energy.sum())
+        return _Place(float(score[best]), share, *grid[best].tolist())
+
+    def _explained(self, places: Tensor) -> Tensor:
+        """The part of each frame's detail (P,B) that is explained at places (P,4)."""
+        down, right, smear_down, smear_right = places.unbind(1)
         u, v = self._weights(down, smear_down), self._weights(right, smear_right)  # (P,lags)
         b = torch.einsum("pi,pj,ijbc->pcb", u, v, self.b)
         G = torch.einsum("pi,pj,ijcd->pcd", _apart(u), _apart(v), self.G)
         diagonal = G.diagonal(dim1=-2, dim2=-1)
-        G = G + torch.diag_embed((RIDGE * diagonal.mean(1, keepdim=True)).clamp(min=1e-30).expand_as(diagonal))
+        diagonal += (RIDGE * diagonal.mean(1, keepdim=True)).clamp(min=TINY)
         a = torch.linalg.solve(G, b)
-        energy = self.energy.clamp(min=1e-30)
-        explained = ((b * a).sum(1) / energy).clamp(0, 1 - 1e-6)  # (P,B)
-        score = self.pixels * (explained / (1 - explained)).sum(1)
-        best = int((score * (1 - NEARER * (down.abs() + right.abs()))).argmax())
-        share = float((explained[best] * energy).sum() / energy.sum())
-        return _Place(float(score[best]), share, *grid[best].tolist())
+        return ((b * a).sum(1) / self.energy).clamp(0, 1 - 1e-6)
 
     def _weights(self, displacement: Tensor, smear: Tensor) -> Tensor:
         """w: of each whole-pixel displacement, (P,lags), for displacements along one axis and smears (P,)."""
