@@ -6,7 +6,9 @@ import torch
 
 import crsdun
 from crsdun.errors import InputError
+from crsdun.methods import RunOptions, Tiles, run_method
 from crsdun.networks.start import MEAN, PixelClassifier, on_bands, own_scale, resampling
+from crsdun.optics import moved_mask
 from crsdun.solvers import LrTv
 
 BANDS = (420.0, 470.0, 520.0, 590.0, 660.0)
@@ -134,3 +136,30 @@ def test_progress_counts_iterations_and_layers():
 def test_a_solver_is_no_graph():
     assert network().exportable
     assert not network(**WARM).exportable
+
+
+@torch.no_grad()
+def test_the_mask_is_looked_for_in_use_and_not_in_training():
+    rng = np.random.default_rng(5)
+    mask = (rng.random((96, 128)) < 0.5).astype(np.float32)
+    told = crsdun.CassiCamera(mask, wavelengths=BANDS)
+    rows, columns = torch.meshgrid(torch.linspace(0, 6, 96), torch.linspace(0, 8, 128), indexing="ij")
+    cube = 0.4 + 0.3 * torch.sin(rows + columns + torch.arange(5)[:, None, None] / 2)
+    true = told.with_mask(torch.from_numpy(moved_mask(mask, 1, 0)))
+    y = true.forward(cube)[None]
+    looking, trusting = network(**WARM, align=True), network(**WARM)
+    found, taken = looking(y, told), trusting(y, told)
+    assert found.camera.moved == pytest.approx((1, 0), abs=0.1)
+    assert (found.cube - cube).square().mean() < (taken.cube - cube).square().mean() / 10
+    assert taken.camera is None
+    assert looking.train()(y, told).camera is None
+    exact = looking.eval()(told.forward(cube)[None], told)
+    assert exact.camera is None
+
+    run = run_method(looking, y[0], told)
+    assert run.camera.moved == found.camera.moved
+    blind = run_method(trusting, y[0], told)
+    assert run.residual < blind.residual / 2
+    tiled = run_method(looking, y[0], told, RunOptions(tiles=Tiles(64)))
+    assert tiled.camera.moved == pytest.approx((1, 0), abs=0.15)
+    assert tiled.residual < blind.residual / 2

@@ -37,7 +37,7 @@ def exposed(cube, told, down, right, photons=None, edge="closed", smear=None, se
     if smear:
         for axis in (-2, -1):
             mask = convolve1d(mask, smear, axis=axis)
-    true = told.with_mask(torch.from_numpy(moved_mask(mask, down, right, edge)))
+    true = told.with_mask(torch.from_numpy(moved_mask(mask, down, right, edge=edge)))
     y = true.forward(cube)
     return (SensorNoise(photons=photons)(y, 28, torch.Generator().manual_seed(seed)) if photons else y)[None]
 

@@ -188,3 +188,17 @@ def test_fewer_components_project_on_their_span():
     variation.turn(rows[None].contiguous())
     out = variation.step(cube, 1e-9, 1, out=torch.empty_like(cube))
     torch.testing.assert_close(out, torch.einsum("rc,rd,bdhw->bchw", rows, rows, cube), rtol=0, atol=1e-5)
+
+
+def test_the_tail_of_a_mask_is_no_light():
+    """Where a blurred mask lets 1e-20 of the light through, the noise there is not the scene."""
+    rng = np.random.default_rng(4)
+    mask = (rng.random((40, 48)) < 0.5).astype(np.float32)
+    mask[:, :5] = mask[:, -5:] = 1e-20
+    mask[12:17] = 1e-20
+    camera = CassiCamera(mask, bands=4)
+    cube = torch.full((4, 40, 48), 0.5)
+    y = camera.forward(cube) + 0.02 * torch.from_numpy(rng.standard_normal((40, camera.measurement_width))).float()
+    estimate = LrTv(iterations=40)(y[None], camera).cube[0]
+    assert 0 <= estimate.min() <= estimate.max() < 1
+    assert (estimate[:, 20:, 8:-8] - 0.5).abs().mean() < 0.05

@@ -60,7 +60,7 @@ class MethodRun:
 
     Attributes:
         estimate: float32, on the device, bands by ascending wavelength (the order of scenes, not of the camera).
-        camera: as completed by the method, on the device.
+        camera: as completed by the method, or as it found it from the measurement, on the device.
         residuals: ‖y − A x‖ / ‖y‖ of every stage, first to last.
         seconds: taken by the method.
         tiles: in which it was computed; None if it was computed whole.
@@ -130,6 +130,7 @@ def run_method(
                 f"{method.name} ended in values that are not finite",
                 f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
             )
+        camera = estimate.camera or camera
         residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
         order = band_order(camera.wavelengths)
         if order is not None:
@@ -163,7 +164,11 @@ def _compute(
         raise InputError("there is not enough memory for this frame", remedy) from error
     if not options.keep_stages:
         estimate = estimate.last_stage()
-    return Estimate([x.float() for x in estimate.cubes], [theta.float() for theta in estimate.logits], estimate.fits)
+    return replace(
+        estimate,
+        cubes=[x.float() for x in estimate.cubes],
+        logits=[theta.float() for theta in estimate.logits],
+    )
 
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:

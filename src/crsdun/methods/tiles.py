@@ -98,11 +98,15 @@ def by_tiles(
     for top in tops:
         total[top : top + rows] += ramp
 
-    # One sum for the cube, and one for the logits if there are any.
+    # One sum for the cube, and one for the logits if there are any; and the masks that the method found.
     sums: list[Tensor] = []
+    found, moves = camera.mask.clone(), []
     for done, top in enumerate(tops, 1):
         part = slice(top, top + rows)
         estimate = method(measurement[:, part], camera.crop(top, 0, rows, camera.width))
+        if estimate.camera is not None:
+            found[..., part, :] = estimate.camera.mask
+            moves.append(estimate.camera.moved)
         outputs = [estimate.cube, *estimate.logits[-1:]]
         sums = sums or [measurement.new_zeros(*output.shape[:2], H, camera.width) for output in outputs]
         weight = (ramp / total[part])[:, None]  # rows × 1
@@ -110,4 +114,5 @@ def by_tiles(
             whole[:, :, part].addcmul_(output.to(whole.dtype), weight)
         if progress is not None:
             progress(done, len(tops))
-    return Estimate(sums[:1], sums[1:])
+    mean = (sum(down for down, _ in moves) / len(tops), sum(right for _, right in moves) / len(tops))
+    return Estimate(sums[:1], sums[1:], camera=camera.with_mask(found, mean) if moves else None)

@@ -28,6 +28,7 @@ from crsdun.networks.start import SOLVER_BYTES, PixelClassifier, on_bands, own_s
 from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
 from crsdun.optics import CassiCamera, Estimate, Progress
 from crsdun.optics.wavelengths import parse_wavelengths
+from crsdun.solvers import align
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class CrsdunConfig(NetworkConfig):
             stage 1 has no cross-aggregation.
         own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end.
         quiet: the proximal networks begin as the identity, so that what is known at the start is not lost.
-        class_bands: C bands on which the class branch sees the cube, as for ``parse_wavelengths`` (``nbk7``); None for
-            those of the camera.
+        align: in use, look where the measurement shows the mask to be (``solvers.align``).
+        class_bands: C bands on which the class branch sees the cube, as for ``parse_wavelengths`` (``nbk7``); None
+            for those of the camera.
     """
 
     bands: int
@@ -70,6 +72,7 @@ class CrsdunConfig(NetworkConfig):
     start_classes: bool = False
     own_scale: bool = False
     quiet: bool = False
+    align: bool = False
     class_bands: str | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +106,12 @@ class Crsdun(Network):
 
         self.needs_scale = not config.own_scale
         self.exportable = config.start == "learnt"  # a solver that decides when to stop is no graph
+
+    def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:
+        if not self.config.align or measurement.is_meta or torch.compiler.is_exporting():
+            return camera
+        with torch.autocast(measurement.device.type, enabled=False):
+            return align(measurement.float(), camera)[0]
 
     def begin(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Tensor | None:
         """x⁰ of the solver, if it is not learnt; arguments as for any network."""

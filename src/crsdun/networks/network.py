@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class Network(nn.Module):
         progress: Progress | None = None,
         begun: Tensor | None = None,
     ) -> Estimate:
-        """``check``, ``begin``, then ``forward``.
+        """``check``, ``aligned`` except in training, ``begin``, then ``forward``.
 
         ``progress`` is called with the number of iterations and layers that have started, and of all of them.
 
@@ -125,11 +125,17 @@ class Network(nn.Module):
             begun: what ``begin`` returned for this measurement, if that was computed before.
         """
         self.check(measurement, camera)
-        camera = cast(CassiCamera, camera)
+        told = cast(CassiCamera, camera)
+        camera = told if self.training or begun is not None else self.aligned(measurement, told)
         with nullcontext() if progress is None else reporting_layers(self, progress) as report:
             if begun is None:
                 begun = self.begin(measurement, camera, report)
-            return super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
+            estimate = super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
+        return estimate if camera is told else replace(estimate, camera=camera)
+
+    def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:
+        """The camera, its mask where the network finds it; itself for one that does not look for it."""
+        return camera
 
     def begin(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Tensor | None:
         """The cube (B,C,H,W) that the network begins with and that needs no weights, such as a solver's; or None.

@@ -48,6 +48,9 @@ class CassiCamera:
         step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
         offsets: displacement of each band in pixels, length C, instead of ``step``.
 
+    Attributes:
+        moved: by how many pixels, down and right, its mask lies from where it was told (``solvers.align``).
+
     Raises:
         InputError: shapes or counts disagree, or the mask contains NaN, infinity or negative values.
     """
@@ -88,7 +91,7 @@ class CassiCamera:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "none"
             raise InputError(f"a camera needs one number of bands of at least 1, but was given {listed}")
 
-        self.mask = mask
+        self.mask, self.moved = mask, (0.0, 0.0)
         self.bands: int = next(iter(counts.values()))
         if self.bands > MOST_BANDS:
             raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
@@ -203,7 +206,7 @@ class CassiCamera:
     def lit(self) -> Tensor:
         """Where enough light arrives to be told from noise, bool (H, Wm).
 
-        Behind the tail of a blurred or calibrated mask some does almost everywhere, and dividing by it gives anything.
+        Behind the tail of a blurred mask some does almost everywhere, and dividing by it gives anything.
         """
         return self.open_light > LEAST_LIT * self.open_light.mean()
 
@@ -281,11 +284,17 @@ class CassiCamera:
             raise InputError(f"a camera computes in a floating type, not in {mask.dtype}")
         return self.with_mask(mask)
 
-    def with_mask(self, mask: Tensor) -> CassiCamera:
-        """The same dispersion behind another mask, floating point; its values are not checked."""
+    def with_mask(self, mask: Tensor, moved: tuple[float, float] | None = None) -> CassiCamera:
+        """The same dispersion behind another mask, floating point; its values are not checked.
+
+        Args:
+            moved: by how much further this mask lies from where it was told.
+        """
         camera = object.__new__(CassiCamera)
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
         camera.offsets = self.offsets
+        down, right = moved or (0.0, 0.0)
+        camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
 
     # -- checks --------------------------------------------------------------------------------------------

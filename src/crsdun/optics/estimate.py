@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from crsdun.errors import InputError
+
+if TYPE_CHECKING:
+    from crsdun.optics.camera import CassiCamera
 
 # Called with (done, total); what it raises ends the computation.
 Progress = Callable[[int, int], None]
@@ -60,11 +63,13 @@ class Estimate:
         cubes: one (B,C,H,W) per stage, reflectance usually 0..1 (not clipped).
         logits: one (B,N,H,W) for each of the last stages that segments; empty for a method that does not.
         fits: one for each frame of the batch; empty for a method that does not hold out detector pixels.
+        camera: as the method found it, where that is not the one it was told; else None.
     """
 
     cubes: list[Tensor]
     logits: list[Tensor] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
+    camera: CassiCamera | None = None
 
     @property
     def cube(self) -> Tensor:
@@ -90,4 +95,4 @@ class Estimate:
 
     def last_stage(self) -> Estimate:
         """The last stage alone."""
-        return Estimate(self.cubes[-1:], self.logits[-1:], self.fits)
+        return replace(self, cubes=self.cubes[-1:], logits=self.logits[-1:])

@@ -42,7 +42,8 @@ class Reconstruction:
         truth: the true scene on the camera's bands, if it was given; without classes of another legend.
         metrics: of the scene, as in ``evaluation.score.judge``; ``class_note``, where classes of the truth were not
             compared, or only by their numbers; and what ``methods.verdict`` says: ``fit``, ``held_out_residual`` and
-            ``noise`` where they are known, and if the scene should not be believed, ``warning``, why.
+            ``noise`` where they are known, and if the scene should not be believed, ``warning``, why; and where the
+            method found the mask elsewhere than told, ``mask_moved``, pixels down and right.
         record: how it was made, as plain JSON values.
         stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
             they were requested.
@@ -195,9 +196,10 @@ def decode(
     doubt = verdict.doubt
     if doubt is None and not method.needs_scale:
         doubt = doubt_mask(frame, run.camera, options)
+    moved = run.camera.moved != prepared.camera.moved
     known = {
         "fit": verdict.fit, "held_out_residual": verdict.held_out, "noise": verdict.noise,
-        "class_note": class_note, "warning": doubt,
+        "class_note": class_note, "warning": doubt, "mask_moved": list(run.camera.moved) if moved else None,
     }  # fmt: skip
     metrics = figures[-1] | {name: value for name, value in known.items() if value is not None}
     record = record_of(run, method, prepared, options)
@@ -228,6 +230,7 @@ def record_of(run: MethodRun, method: Method, prepared: PreparedMeasurement, opt
             "bands": camera.bands,
             "wavelengths_nm": camera.wavelengths,
             "offsets_pixels": camera.offsets,
+            "mask_moved_pixels": camera.moved,
         },
         measurement={"name": measurement.name, **measurement.provenance},
         truth=None if truth is None else {"name": truth.name, **truth.provenance},

@@ -64,6 +64,7 @@ class StoredMetrics(StoredResidual, total=False):
     fit: str
     held_out_residual: float
     noise: float
+    mask_moved: list[float]
     warning: str
 
 

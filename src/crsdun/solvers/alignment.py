@@ -120,7 +120,7 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
     if not all(keep):
         there = detail.search(moves=(keep[0], keep[1]))
     shift = Shift(there.down, there.right, True, there.explained, there.explained - here.explained)
-    return camera.with_mask(_moved_mask(measurement, camera, shift)), shift
+    return camera.with_mask(_moved_mask(measurement, camera, shift), (shift.down, shift.right)), shift
 
 
 def _is_shown(detail: _Detail, there: _Place, axis: int) -> bool:
