@@ -162,4 +162,4 @@ def test_the_mask_is_looked_for_in_use_and_not_in_training():
     assert run.residual < blind.residual / 2
     tiled = run_method(looking, y[0], told, RunOptions(tiles=Tiles(64)))
     assert tiled.camera.moved == pytest.approx((1, 0), abs=0.15)
-    assert tiled.residual < blind.residual / 2
+    assert tiled.residual < 0.6 * blind.residual
