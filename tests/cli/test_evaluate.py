@@ -139,3 +139,12 @@ def test_a_moved_mask_costs_what_its_method_does_not_know(capsys):
     assert moved["psnr_db"] < exact["stages"][-1]["psnr_db"] - 1
     assert json.loads(Path("moved/evaluation.json").read_text())["camera"]["moved"] == [-0.5, 1]
     assert "takes two numbers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n")
+
+
+def test_scenes_on_other_bands(capsys):
+    assert main(["evaluate", "gap-tv", "data.yaml", "--wavelengths", "460-600:4", "--out", "fewer", "--json"]) == 0
+    assert json.loads(Path("fewer/evaluation.json").read_text())["data"]["wavelengths_nm"] == pytest.approx(
+        [460, 506.667, 553.333, 600], abs=0.001
+    )
+    assert json.loads(capsys.readouterr().out)["psnr_db"] > 10
+    assert "covers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--wavelengths", "900-990:4", "--out", "n")

@@ -17,6 +17,7 @@ from crsdun.cli.options import (
     overwrite_option,
     solver_options,
     solver_settings,
+    wavelengths,
 )
 from crsdun.cli.printing import console, print_json, progress_bar
 
@@ -47,6 +48,11 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--step", type=float, help="dispersion in pixels per band (default: that of the weights, or 2)"
     )
+    evaluate.add_argument(
+        "--wavelengths",
+        type=wavelengths,
+        help="put the scenes on these bands first: a list in nm, a range with its count (400-700:31), nbk7 or kaist",
+    )
     exposure_options(evaluate)
     solver_options(evaluate)
     device_option(evaluate)
@@ -64,6 +70,8 @@ def run(options: argparse.Namespace) -> None:
 
     check_folder(options.out, options.overwrite)
     scenes = open_set(options.data, options.split)
+    if options.wavelengths is not None:
+        scenes = scenes.on_grid(options.wavelengths)
     device = device_from(options.device)
     method = runtime.open_method(options.weights, device, step=options.step, **solver_settings(options))
     keep_freed_memory()

@@ -105,7 +105,9 @@ def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
     reasons = fit_of_weights(prepared)
     for name, reason in reasons.items():
         if reason is None:
-            return name, f"{name} fits this camera"
+            names = _card_of(name)[0].class_names or ()
+            knows = f"; it calls every pixel one of {len(names)} classes, {names[0]} to {names[-1]}" if names else ""
+            return name, f"{name} fits this camera{knows}"
     listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     return None, f"no shipped weights fit ({listed}); {DEFAULT_SOLVER}, which needs none, decodes"
 
@@ -117,7 +119,10 @@ def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
         card, bands = _card_of(name)
         try:
             fit_card(prepared.camera, card, bands)
-            check_resemblance(prepared)
+            if prepared.camera.wavelengths is None:
+                raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
+            if card.steps is None:  # it has learnt behind a single kind of camera
+                check_resemblance(prepared)
             reasons[name] = None
         except InputError as error:
             reasons[name] = error.message
@@ -125,13 +130,11 @@ def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
 
 
 def check_resemblance(prepared: PreparedMeasurement) -> None:
-    """Raise an InputError unless a measurement and its camera resemble what shipped weights have seen."""
+    """Raise an InputError unless a measurement and its camera resemble the only ones that weights have seen."""
     camera, frame = prepared.camera, torch.from_numpy(prepared.measurement.frame)
     if prepared.counts:
         raise InputError("the scale of the counts is not known", "set <bits>")
     check_scale(frame, camera)
-    if camera.wavelengths is None:
-        raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
     if camera.mask.ndim == 3:
         raise InputError("they have only seen masks that are the same for all bands")
     openness = float((camera.mask > camera.mask.max() / 2).float().mean())
