@@ -1,10 +1,11 @@
 """The card of shipped weights, from the folder of their training and from evaluations:
 
-    python benchmarks/model_card.py runs/crsdun_tiny_produce tiny gap-tv --also tiny-photons tiny-grey
+    python benchmarks/model_card.py crsdun_small runs/crsdun_small small lr-tv --also small-* --beside lr-tv-*
 
-``tiny`` and ``gap-tv`` are folders of ``crsdun evaluate``, the first of the weights and the second of the baseline;
-those after ``--also`` are of the same weights behind another camera. Copies the weights into the package, writes the
-card (.md) and the log of the training (.csv) beside them, and the training curve into docs/images.
+``small`` and ``lr-tv`` are folders of ``crsdun evaluate``, the first of the weights and the second of the baseline;
+those after ``--also`` are of the same weights behind other cameras, with other noise or on other scenes, and those
+after ``--beside`` of the baseline there. Copies the weights into the package, writes card (.md) and log of the
+training (.csv) beside them, and the training curve into docs/images.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
     for name in ("run", "evaluation", "baseline"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--also", type=Path, nargs="*", default=[])
-    parser.add_argument("--name", default="crsdun_tiny")
+    for name in ("--also", "--beside"):
+        parser.add_argument(name, type=Path, nargs="*", default=[])
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     name = options.name
@@ -38,8 +40,9 @@ def main() -> None:
     shutil.copy(options.run / "log.csv", FOLDER / f"{name}.csv")
     validations = rows_of(options.run / "validation.csv")
     draw_curve(rows_of(options.run / "log.csv"), validations, ROOT / "docs/images" / f"{name}_training.png")
-    evaluations = [read_evaluation(each) for each in (options.evaluation, options.baseline, *options.also)]
-    (FOLDER / f"{name}.md").write_text(card(name, options.run, validations, *evaluations), encoding="utf-8")
+    ours = [read_evaluation(each) for each in (options.evaluation, *options.also)]
+    theirs = [read_evaluation(each) for each in (options.baseline, *options.beside)]
+    (FOLDER / f"{name}.md").write_text(card(name, options.run, validations, ours, theirs), encoding="utf-8")
     print(f"wrote {FOLDER / name}.md")
 
 
@@ -47,50 +50,51 @@ def card(
     name: str,
     run: Path,
     validations: list[dict[str, float]],
-    judged: Evaluation,
-    baseline: Evaluation,
-    *others: Evaluation,
+    ours: list[Evaluation],
+    theirs: list[Evaluation],
 ) -> str:
     network = load(pretrained_weights()[name])
     record, provenance = json.loads((run / "run.json").read_text()), network.card.provenance
-    recipe, hardware = record["config"], record["sittings"][-1]["hardware"]
+    recipe = record["config"]
     sampling, optimiser, loss = recipe["sampling"], recipe["optimiser"], recipe["loss"]
     height, width = sampling["crop"]
-    wavelengths, classes = network.card.wavelengths, judged.classes[1:]
+    settings, wavelengths = network.config, network.card.wavelengths
     assert wavelengths is not None
-    gained = judged.figures["psnr_db"] - baseline.figures["psnr_db"]
-    dispersion = f"{network.card.step:g} pixels per band"
+    mix = [f"{share:.0%} {source}" for source, share in recipe["data"]["mix"].items()]
+    data = ", ".join([f"{1 - sum(recipe['data']['mix'].values()):.0%} Produce-23", *mix])
+    warm = settings.start == "lr-tv"
+    begins = f"begins with {settings.start_iterations} iterations of LR-TV" if warm else "begins with its own guess"
+    hours = f"{provenance['hours']:.2f} h in {len(record['sittings'])} sittings on two cores, no GPU"
     return f"""# {name}
 
-A small joint network for {network.config.bands} bands from {wavelengths[0]:g} to {
-        wavelengths[-1]:g} nm at a dispersion
-of {dispersion}: cube and class map from one exposure, with the {network.config.classes} classes of Produce-23.
+A joint network for {settings.bands} bands behind any camera: cube and class map from one exposure, with the
+{settings.classes} classes of Produce-23. It {
+        begins
+    }, takes any exposure, and looks for its mask up to two pixels from where it is told.
 
 | | |
 |---|---|
-| network | CRSDUN, {network.config.stages} stages, width {network.config.width} |
+| network | CRSDUN, {settings.stages} stages, width {settings.base} |
 | parameters | {sum(each.numel() for each in network.parameters()):,} |
-| multiply-adds at 256×256 | {multiply_adds(network, 256, 256) / 1e9:.2f} G |
-| licence | Apache-2.0, as the package; learnt from Produce-23, whose spectra NOTICE names |
+| multiply-adds at 256×256 | {multiply_adds(network, 256, 256) / 1e9:.2f} G{", besides the solver" if warm else ""} |
+| licence | Apache-2.0, as the package; NOTICE names what it has learnt from |
 
 ## Training
 
 | | |
 |---|---|
-| data | {recipe["data"]["source"].split("/")[-1]} (Produce-23), split {recipe["data"]["train"]}; chosen on \
-{recipe["data"]["validation"]}, judged once on test |
-| camera | mask {recipe["camera"]["mask"]} (binary, half open), a random part of it in every step; no noise |
+| data | {data}; chosen on the validation split of Produce-23, judged once on its test split |
+| camera | another one at each step: masks, dispersion, bands, noise and errors of the mask as in `configs/{
+        name
+    }.yaml` |
 | samples | {recipe["steps"]} steps of {sampling["batch"]} crops of {height}×{width}, flips {sampling["flips"]} |
 | optimiser | {optimiser["name"]}, rate {optimiser["rate"]:g}, warm-up {optimiser["warm_up"]}, {
         optimiser["schedule"]
-    }, \
-clipped at {optimiser["clip"]:g} |
-| loss | λˢ {loss["stage_decay"]:g}, λᶜᵉ {loss["class_weight"]:g} |
-| time | {provenance["hours"]:.2f} h in {len(record["sittings"])} sittings on {
-        hardware["cores"]
-    } shared cores, no GPU |
+    }, clipped at {optimiser["clip"]:g}; weights averaged with {recipe["ema"]:g} |
+| loss | {loss["cube"]}, λˢ {loss["stage_decay"]:g}, λᶜᵉ {loss["class_weight"]:g} |
+| time | {hours} |
 | seed | {record["seed"]} |
-| configuration | `configs/{name}_produce.yaml` |
+| configuration | `configs/{name}.yaml` |
 
 ![Loss and validation over the steps](../../../../docs/images/{name}_training.png)
 
@@ -105,35 +109,30 @@ Validation on {recipe["validation"]["scenes"]} scenes while it learnt (the whole
 
 ## Test
 
-`crsdun evaluate {name} produce --out tiny` judges them anew, with `--mask random:1` or `--photons 500` behind another
-camera; `crsdun evaluate gap-tv produce --out gap-tv` is the yardstick.
+`crsdun evaluate {name} produce --out small` judges them anew, `crsdun evaluate {
+        theirs[0].method
+    } produce --out yardstick` the
+yardstick.
 
-{caption(judged)}:
+{caption(ours[0])}:
 
-{metrics_table([baseline, judged])}
+{metrics_table([theirs[0], ours[0]])}
 
-That is {gained:+.2f} dB against {
-        baseline.method
-    }. *Kind* is the share of pixels on produce that are taken for the right
-kind, real or fake; *real or fake* the share of those for which that is right too (guessing gives about 50 %).
+*Kind* is the share of pixels on produce that are taken for the right kind, real or fake; *real or fake* the share of
+those for which that is right too (guessing gives about 50 %).
 
 | class | pixels | IoU (%) | precision (%) | recall (%) |
 |---|---:|---:|---:|---:|
-{chr(10).join(class_row(row) for row in classes)}
+{chr(10).join(class_row(row) for row in ours[0].classes[1:])}
 
-## Another camera
+## Other cameras, noise and scenes
 
-The same scenes and weights; the first row is the camera above.
+With `--mask`, `--step`, `--wavelengths`, `--photons` and `--mask-shift`, and how {
+        theirs[0].method
+    } does there. A mask
+moved by half a pixel has less contrast, whoever decodes.
 
-{camera_table([judged, *others])}
-
-## Limits
-
-- Learnt from rendered scenes. It knows white paper, eleven kinds of produce and two lamps; on anything else the class
-  map means nothing, and the cube is a guess from what spectra of produce look like.
-- The dispersion has to be {dispersion}, the bands those above (5 nm of tolerance).
-- It learnt behind binary, half open masks without noise: see above what other cameras cost.
-- Trained for a couple of hours on two cores: the curve was still rising.
+{camera_table(ours, theirs)}
 """
 
 
@@ -143,14 +142,27 @@ def metrics_table(evaluations: list[Evaluation]) -> str:
     return table(["method", *(FIGURES[name].label for name in names)], cells)
 
 
-def camera_table(evaluations: list[Evaluation]) -> str:
-    names = ("psnr_db", "ssim", "sam_deg", "miou", "authenticity_accuracy")
+def camera_table(ours: list[Evaluation], theirs: list[Evaluation]) -> str:
+    names = ("psnr_db", "sam_deg", "miou", "authenticity_accuracy")
+    beside = {situation(each): each for each in theirs}
     cells = []
-    for each in evaluations:
-        noise = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in each.camera["noise"].items())
+    for each in ours:
         figures = [FIGURES[name].number(each.figures.get(name)) for name in names]
-        cells.append([str(each.camera["mask"]), noise or "none", *figures])
-    return table(["mask", "noise", *(FIGURES[name].label for name in names)], cells)
+        other = beside.get(situation(each))
+        cells.append([*situation(each), *figures, "–" if other is None else f"{other.figures['psnr_db']:.2f}"])
+    header = ["scenes", "camera", "noise", *(FIGURES[name].label for name in names), f"{theirs[0].method}: PSNR (dB)"]
+    return table(header, cells)
+
+
+def situation(judged: Evaluation) -> tuple[str, str, str]:
+    """Scenes, camera and noise of an evaluation."""
+    camera, grid = judged.camera, judged.data["wavelengths_nm"]
+    noise = ", ".join(f"{value:g} {key.replace('_', ' ')}" for key, value in camera["noise"].items() if key != "seed")
+    moved = " moved by {:g}, {:g} px".format(*camera["moved"]) if "moved" in camera else ""
+    described = (
+        f"{str(camera['mask']).partition(',')[0]}{moved}, step {camera['step']:g}, {grid[0]:.0f}–{grid[-1]:.0f} nm"
+    )
+    return f"{judged.data['name']} ({len(judged.scenes)})", described, noise or "none"
 
 
 def class_row(row: dict[str, float | str]) -> str:

@@ -107,6 +107,7 @@ def source(name: str) -> str:
     """The source of ``module:object`` under its path; a name that is gone fails the build."""
     found = resolve_name(name)
     found = getattr(found, "func", getattr(found, "fget", found))  # what a property computes
+    found = inspect.unwrap(found)  # what a decorator calls
     path = Path(inspect.getsourcefile(found) or "").relative_to(Path(crsdun.__file__).parents[1])
     return f'```python title="{path}"\n{textwrap.dedent(inspect.getsource(found)).rstrip()}\n```'
 
