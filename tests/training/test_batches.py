@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from crsdun.errors import InputError
+from crsdun.networks import create
 from crsdun.optics import random_mask
 from crsdun.scenes.scene_set import ResampledSet, WholeScene
+from crsdun.solvers import LrTv
 from crsdun.training.batches import Batches, exposure_for
 from tests.training.small import SmallSet, small_config, small_sets
 
@@ -173,6 +175,27 @@ def test_a_random_camera_depends_on_seed_and_step_alone_and_is_another_one_in_ea
     assert len({float(batch.camera.mask.sum()) for batch in seen}) == 6
     other = batches(camera=RANDOM, seed=1).batch(3)
     assert float(other.camera.mask.sum()) != float(seen[0].camera.mask.sum())
+
+
+def test_some_steps_have_the_configured_camera():
+    mixed = batches(camera={"random": {"plain": 0.5}})
+    fixed = batches(camera={"random": None})
+    plain = 0
+    for step in range(40):
+        if mixed.random_exposure_at(step) is None:
+            plain += 1
+            same(mixed.batch(step), fixed.batch(step))
+    assert 10 < plain < 30
+    assert all(batches(camera=RANDOM).random_exposure_at(step) for step in range(40))
+
+
+def test_batches_hold_what_the_network_begins_with():
+    config = small_config("unused", network={"settings": {"width": 4, "start": "lr-tv", "start_iterations": 3}})
+    network = create("crsdun_1stg", 5, 4, **config.network.settings)
+    batch = Batches(SETS[0], exposure_for(config.camera, SETS), config, range(2), begin=network.begin).batch(1)
+    expected = LrTv(iterations=3)(batch.measurement, batch.camera).cube
+    assert torch.equal(batch.begun, expected)
+    assert batches().batch(1).begun is None
 
 
 def test_processes_share_the_random_camera():

@@ -365,3 +365,27 @@ def test_crops_no_wider_than_the_widest_random_camera_are_named(tmp_path):
     camera = {"random": {"steps": [1, 8]}}
     _, said = run(small_config(tmp_path, camera=camera, steps=1, optimiser={"warm_up": 0}))
     assert said[0].startswith("crops of 32 columns are no wider than the dispersion of 32")
+
+
+def test_a_run_begins_with_the_weights_of_another(finished, tmp_path):
+    _, out, *_ = finished
+    before = load_file(out / "weights.safetensors")
+    network = {"weights": str(out / "weights.safetensors")}
+    still = {"rate": 1e-12, "warm_up": 0, "final_rate": 0}
+    _, said = run(small_config(tmp_path / "again", network=network, optimiser=still, steps=1))
+    after = load_file(tmp_path / "again" / "weights.safetensors")
+    learnt = [name for name in before if "running" not in name and "batches_tracked" not in name]
+    assert all(torch.allclose(after[name], before[name], atol=1e-6) for name in learnt)
+    assert said[0] == f"begins with {network['weights']}; 0 tensors are fresh"
+    origin = load(tmp_path / "again" / "weights.safetensors").card.provenance["from"]
+    assert (origin["file"], origin["fresh"]) == ("weights.safetensors", [])
+
+    more = {**network, "name": "crsdun_2stg"}
+    _, said = run(small_config(tmp_path / "deeper", network=more, optimiser=still, steps=1))
+    assert "tensors are fresh: stages.1." in said[0]
+    deeper = load_file(tmp_path / "deeper" / "weights.safetensors")
+    shared = "stages.0.refine.modulation.out.weight"
+    assert torch.allclose(deeper[shared], before[shared])
+    with pytest.raises(InputError, match="holds weights of crsdun, not of mstpp"):
+        run(small_config(tmp_path / "none", network={**network, "name": "mstpp", "settings": {"width": 6}}))
+    assert load(out / "weights.safetensors").card.provenance["from"] is None

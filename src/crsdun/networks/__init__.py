@@ -1,6 +1,6 @@
 """How a measurement becomes a cube and a class map: the learnt methods."""
 
-from crsdun.networks.checkpoint import load, read_header, save
+from crsdun.networks.checkpoint import load, read_header, save, take_over
 from crsdun.networks.checkpoint_adapters import from_published
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
@@ -37,4 +37,5 @@ __all__ = [
     "read_header",
     "register_network",
     "save",
+    "take_over",
 ]

@@ -63,6 +63,7 @@ class CameraRandomisation:
     """Which cameras are drawn. Ranges are (lowest, highest), drawn evenly; a probability of 0 switches a kind off.
 
     Attributes:
+        plain: probability of the camera that is configured, in place of a random one.
         open: share of the open pixels of a binary mask, 0..1.
         coarse: probability that the features of a mask measure 2×2 detector pixels instead of one.
         grey: probability of random grey levels instead of open and closed pixels.
@@ -96,6 +97,7 @@ class CameraRandomisation:
         scale: largest change of size, as a share, either way, up to 0.005.
     """
 
+    plain: float = 0.0
     open: tuple[float, float] = (0.3, 0.7)
     coarse: float = 0.25
     grey: float = 0.1
@@ -270,9 +272,9 @@ class CameraRandomisation:
 _LIMITS = (
     (
         (
-            "open", "coarse", "grey", "blurred", "blur", "leaking", "leak", "transmission", "saturated", "vignetted",
-            "per_band", "band_shift", "band_blur", "left", "fractional", "uneven", "grids", "noisy", "misplaced",
-            "shift", "far", "farthest",
+            "plain", "open", "coarse", "grey", "blurred", "blur", "leaking", "leak", "transmission", "saturated",
+            "vignetted", "per_band", "band_shift", "band_blur", "left", "fractional", "uneven", "grids", "noisy",
+            "misplaced", "shift", "far", "farthest",
         ),
         0, 1,
     ),

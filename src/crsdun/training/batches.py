@@ -149,11 +149,13 @@ class Batches:
         return self.camera.crop(top, left, height, width)
 
     def random_exposure_at(self, step: int) -> RandomExposure | None:
-        """The random camera that all samples of a step share; None where the camera is fixed."""
+        """The random camera that all samples of a step share; None where it is the configured one."""
         random = self.config.camera.random
         if random is None:
             return None
         rng = np.random.default_rng([self.config.seed, CAMERA, step])
+        if rng.random() < random.plain:
+            return None
         grid = random.grid(rng, self.scenes.wavelengths)
         return random.draw(rng, *self.config.sampling.crop, self.scenes.bands, grid)
 

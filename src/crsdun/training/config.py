@@ -38,10 +38,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network: its name and settings as for ``crsdun.create``; bands and classes come from the data."""
+    """Which network: its name and settings as for ``crsdun.create``; bands and classes come from the data.
+
+    Attributes:
+        weights: file or name of weights to begin with, where names and shapes agree; null for fresh ones.
+    """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from safetensors.torch import save as to_bytes
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
-from crsdun.networks import create, save
-from crsdun.provenance import fingerprint, hardware, now, versions
+from crsdun.networks import Network, create, find_weights, save, take_over
+from crsdun.provenance import fingerprint, hardware, now, sha256_of, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
@@ -123,6 +123,9 @@ class TrainingRun:
         torch.manual_seed(config.seed)  # the same initial weights in every process
         classes = len(self.scenes.class_names or ("background",))
         network = create(config.network.name, self.scenes.bands, classes, **config.network.settings)
+        self.from_weights: dict[str, Any] | None = None
+        if config.network.weights is not None:
+            self.from_weights = self.take_over(network, config.network.weights)
         if config.validation.criterion == "miou" and not network.config.classes:
             raise InputError(
                 f"{config.network.name} has no classes to choose weights by", "set validation.criterion to psnr"
@@ -141,6 +144,14 @@ class TrainingRun:
         self.figures: dict[str, float | None] = {}
         self.last_notice = time.monotonic()
         self.said_missing = False
+
+    def take_over(self, network: Network, weights: str) -> dict[str, Any]:
+        """Begin with the weights of a file; returns which, for the record."""
+        fresh = take_over(network, weights)
+        names = f": {', '.join(fresh[:3])}{' …' if len(fresh) > 3 else ''}" if fresh else ""
+        self.observer.notify(f"begins with {weights}; {len(fresh)} tensors are fresh{names}")
+        file = find_weights(weights)
+        return {"file": file.name, "sha256": sha256_of(file), "fresh": fresh}
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
@@ -365,6 +376,7 @@ class TrainingRun:
         provenance = {
             "recipe": plain(self.config),
             "data": self.fingerprints(),
+            "from": self.from_weights,
             "step": self.step,
             "validation": self.figures,
             "hours": self.seconds / 3600,
