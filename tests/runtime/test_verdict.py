@@ -10,9 +10,10 @@ import pytest
 import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
-from crsdun.optics import Exposure
-from crsdun.runtime import Pipeline, Preparation, choose_weights, decode, open_method, simulate
-from crsdun.scenes import Measurement, Scene, write_measurement
+from crsdun.networks import pretrained_weights
+from crsdun.optics import Exposure, SensorNoise, moved_mask
+from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
+from crsdun.scenes import Measurement, Scene, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
 
 H, W = 64, 96
@@ -22,6 +23,13 @@ rows, columns = np.mgrid[:H, :W]
 def produce() -> Scene:
     """Of the kind that the shipped weights were trained for."""
     return ProduceSet("test").crop(3, 64, 32, H, W)
+
+
+@pytest.fixture
+def tiny_alone(monkeypatch):
+    """Weights that learnt behind a single kind of camera are all there is."""
+    shipped = {"crsdun_tiny": pretrained_weights()["crsdun_tiny"]}
+    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", lambda: shipped)
 
 
 def waves() -> Scene:
@@ -44,7 +52,7 @@ def shifted(measurement: Measurement) -> Measurement:
     ],
     ids=["another kind of scene", "a mask one pixel off"],
 )
-def test_what_weights_were_not_trained_for(measurement, why):
+def test_what_weights_were_not_trained_for(measurement, why, tiny_alone):
     prepared = Preparation().prepare(measurement)
     asked = decode(prepared, open_method("crsdun_tiny"))
     assert asked.warning == asked.metrics["warning"]
@@ -56,11 +64,13 @@ def test_what_weights_were_not_trained_for(measurement, why):
         assert result.record["method"] == "lr-tv"
         assert result.metrics["data_residual"] < asked.metrics["data_residual"] / 3
         assert (result.warning is None) == (measurement.name == "waves")
-    assert lines == ["crsdun_tiny fits this camera", f"{asked.warning}; lr-tv decodes instead"]
+    fits, instead = lines
+    assert fits.startswith("crsdun_tiny fits this camera; it calls every pixel one of 23 classes, background to ")
+    assert instead == f"{asked.warning}; lr-tv decodes instead"
     assert re.fullmatch(f"crsdun_tiny {why}", asked.warning)
 
 
-def test_what_they_were_trained_for_is_not_doubted():
+def test_what_they_were_trained_for_is_not_doubted(tiny_alone):
     for exposure in (Exposure(), Exposure(noise=crsdun.optics.SensorNoise(photons=500))):
         prepared = Preparation().prepare(simulate(produce(), exposure))
         assert Pipeline(notify=lambda line: None).decode(prepared).record["method"] == "crsdun_tiny"
@@ -100,9 +110,36 @@ def test_cameras_that_do_not_resemble_those_of_the_weights(change, why):
     if "frame" in change:
         factor = change["frame"] or 0.8 / measurement.frame.max()
         change = {"frame": measurement.frame * np.float32(factor)}
-    name, reason = choose_weights(Preparation().prepare(replace(measurement, **change)))
-    assert name is None
-    assert re.search(why, reason)
+    reasons = fit_of_weights(Preparation().prepare(replace(measurement, **change)))
+    assert re.search(why, reasons["crsdun_tiny"])
+    # Any exposure and any mask with a code is the same to weights that learnt behind random cameras.
+    coded = "wavelengths" not in change and not (isinstance(change.get("mask"), np.ndarray) and change["mask"].all())
+    assert (reasons["crsdun_small"] is None) == coded
+
+
+@pytest.mark.parametrize("exposure", [Exposure(step=-3), Exposure(step=1, noise=SensorNoise(photons=500))])
+def test_weights_that_learnt_behind_random_cameras_take_others(exposure):
+    prepared = Preparation().prepare(simulate(produce(), exposure))
+    assert "dispersion" in fit_of_weights(prepared)["crsdun_tiny"]
+    result = Pipeline(notify=lambda line: None).decode(prepared)
+    assert (result.record["method"], result.warning) == ("crsdun_small", None)
+
+
+def test_they_find_a_mask_that_has_moved(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exact = simulate(produce(), Exposure())
+    moved = replace(exact, mask=moved_mask(exact.mask, 1, 0))
+    write_measurement(moved, "y.npz")
+    write_scene(produce(), "truth.npz")
+    assert main(["reconstruct", "y.npz", "--truth", "truth.npz", "--out", "out"]) == 0
+    line = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["mask_moved"] == pytest.approx([-1, 0], abs=0.1)
+    down, right = metrics["mask_moved"]
+    assert f"its mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told" in line
+    assert "warning" not in metrics
+    expected = decode(Preparation().prepare(exact, produce()), open_method("crsdun_small")).metrics["psnr_db"]
+    assert metrics["psnr_db"] > expected - 1.5
 
 
 @pytest.mark.parametrize("method", ["lr-tv", "gap-tv"])
@@ -200,8 +237,8 @@ def test_solvers_take_counts_and_networks_ask_for_their_scale():
     measurement = simulate(produce(), Exposure())
     counts = replace(measurement, frame=(100 * measurement.frame).round().astype(np.uint16))
     prepared = Preparation().prepare(counts)
-    result = Pipeline(notify=lambda line: None).decode(prepared)
-    assert result.record["method"] == "lr-tv"
+    assert Pipeline(notify=lambda line: None).decode(prepared).record["method"] == "crsdun_small"
+    result = decode(prepared, open_method("lr-tv"))
     scaled = decode(Preparation().prepare(measurement), open_method("lr-tv"))
     np.testing.assert_allclose(result.scene.cube / 100, scaled.scene.cube, atol=0.05)
     with pytest.raises(InputError, match="crsdun_tiny needs the scale of its camera; normalise them: set bits"):

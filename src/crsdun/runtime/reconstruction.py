@@ -119,27 +119,28 @@ def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
         card, bands = _card_of(name)
         try:
             fit_card(prepared.camera, card, bands)
-            if prepared.camera.wavelengths is None:
-                raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
-            if card.steps is None:  # it has learnt behind a single kind of camera
-                check_resemblance(prepared)
+            check_resemblance(prepared, card)
             reasons[name] = None
         except InputError as error:
             reasons[name] = error.message
     return reasons
 
 
-def check_resemblance(prepared: PreparedMeasurement) -> None:
-    """Raise an InputError unless a measurement and its camera resemble the only ones that weights have seen."""
+def check_resemblance(prepared: PreparedMeasurement, card: ModelCard) -> None:
+    """Raise an InputError unless a measurement and its camera resemble those that weights have seen."""
     camera, frame = prepared.camera, torch.from_numpy(prepared.measurement.frame)
+    if camera.wavelengths is None:
+        raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
+    openness = float((camera.mask > camera.mask.max() / 2).float().mean())
+    if not OPEN[0] <= openness <= OPEN[1]:
+        raise InputError(f"{openness:.0%} of the mask is open, where they have only seen about half")
+    if card.steps is not None:  # they learnt behind random cameras: grey masks, one for each band, any exposure
+        return
     if prepared.counts:
         raise InputError("the scale of the counts is not known", "set <bits>")
     check_scale(frame, camera)
     if camera.mask.ndim == 3:
         raise InputError("they have only seen masks that are the same for all bands")
-    openness = float((camera.mask > camera.mask.max() / 2).float().mean())
-    if not OPEN[0] <= openness <= OPEN[1]:
-        raise InputError(f"{openness:.0%} of the mask is open, where they have only seen about half")
     grey = float(((camera.mask > 0) & (camera.mask < ALMOST_CLOSED)).float().mean())
     if grey > 0.01:
         raise InputError(f"{grey:.0%} of the mask is almost closed, where they have only seen open and closed")
