@@ -50,6 +50,7 @@ class TestWarm(NetworkExamination):
         "start_classes": True,
         "own_scale": True,
         "quiet": True,
+        "noise_aware": True,
     }
 
 

@@ -7,7 +7,7 @@ import torch
 import crsdun
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions, Tiles, run_method
-from crsdun.networks.start import MEAN, PixelClassifier, on_bands, own_scale, resampling
+from crsdun.networks.start import MEAN, PixelClassifier, on_bands, own_scale, resampling, standard_mask
 from crsdun.optics import moved_mask
 from crsdun.solvers import LrTv
 
@@ -79,6 +79,34 @@ def test_a_mean_estimate_does_not_depend_on_how_much_light_the_mask_lets_through
         c.mean_estimate(c.forward(cube)), darker.mean_estimate(darker.forward(cube)), rtol=1e-4, atol=1e-5
     )
     torch.testing.assert_close(c.mean_estimate(c.forward(torch.full_like(cube, 0.3))).max(), torch.tensor(0.3))
+
+
+@torch.no_grad()
+def test_on_a_scale_of_its_own_a_mask_of_less_light_is_the_same():
+    c = camera()
+    dark = c.with_mask(c.mask / 50)
+    warm, cube = network(**WARM), scene()
+    bright, dim = warm(c.forward(cube)[None], c), warm(dark.forward(cube)[None], dark)
+    torch.testing.assert_close(dim.cube, bright.cube, rtol=1e-3, atol=1e-3)
+    assert standard_mask(dark)[0].diagonal.mean() == pytest.approx(2.5)
+
+
+@torch.no_grad()
+def test_each_stage_is_told_how_noisy_the_measurement_is():
+    c, told = camera(), []
+    aware = network(**WARM, noise_aware=True)
+    aware.stages[0].estimate.register_forward_hook(lambda layer, inputs, output: told.append(inputs[0][0, -1]))
+    y = c.forward(scene())
+    noise = 0.05 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    aware((y + noise)[None], c, begun=scene()[None])
+    aware(y[None], c, begun=scene()[None])
+    expected = float((noise.square().mean() / (y + noise).square().mean()).log10()) / 4 + 1
+    assert told[0].unique().numel() == 1
+    assert float(told[0][0, 0]) == pytest.approx(expected, abs=0.05)
+    assert float(told[1][0, 0]) == pytest.approx(-1, abs=0.05)
+    # Before training it changes nothing, and the damping is the published one.
+    plain = network(**WARM)(y[None], c, begun=scene()[None])
+    torch.testing.assert_close(aware(y[None], c, begun=scene()[None]).cube, plain.cube, rtol=0, atol=1e-4)
 
 
 def test_spectra_are_interpolated_and_kept_beyond_the_last_band():

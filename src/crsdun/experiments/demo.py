@@ -18,7 +18,7 @@ from crsdun.viewing.figures import Panel, comparison
 from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import write_results
 
-BASELINE, WEIGHTS = "gap-tv", ("crsdun_tiny", "crsdun_small")  # the last one is looked at most closely
+WEIGHTS, BASELINE = "crsdun_tiny", "gap-tv"
 PRODUCE_SCENE = 3  # of the test split
 
 Bar = Callable[[str], AbstractContextManager[Progress | None]]
@@ -40,11 +40,11 @@ def write_demo(out: Path, overwrite: bool, bar: Bar) -> dict[str, Reconstruction
     results, panels = {}, []
     with atomic_folder(out, overwrite) as folder:
         for kind, scene in scenes.items():
-            decoded = {name: _decoded(scene, name, bar) for name in (BASELINE, *WEIGHTS)}
-            for name, result in decoded.items():
+            both = {name: _decoded(scene, name, bar) for name in (BASELINE, WEIGHTS)}
+            for name, result in both.items():
                 results[f"{kind}_{name}"] = result
                 write_results(result, folder / f"{kind}_{name}")
-            panels += _row(decoded)
+            panels += _row(both)
         comparison(panels, folder / "overview.png", columns=len(panels) // len(scenes))
         figures = {name: result.metrics for name, result in results.items()}
         write_json(folder / RECORD, figures)
@@ -60,8 +60,7 @@ def _decoded(scene: Scene, name: str, bar: Bar) -> Reconstruction:
 
 def _row(results: dict[str, Reconstruction]) -> list[Panel]:
     """Measurement, truth and what each method made of it; then the classes if they can be judged, else the errors."""
-    best = WEIGHTS[-1]
-    ours = results[best]
+    ours = results[WEIGHTS]
     truth = ours.truth
     assert truth is not None
     panels = [
@@ -75,7 +74,7 @@ def _row(results: dict[str, Reconstruction]) -> list[Panel]:
         assert ours.scene.classes is not None
         score = f"{ours.metrics['accuracy']:.1%} of pixels"
         panels.append(Panel("True classes", class_picture(truth.classes)))
-        return [*panels, Panel(best, class_picture(ours.scene.classes), score)]
-    for name in (BASELINE, best):
-        panels.append(Panel(f"Error of {name}", error_map(results[name].scene.cube, truth.cube), "RMSE over bands"))
+        return [*panels, Panel(WEIGHTS, class_picture(ours.scene.classes), score)]
+    for name, result in results.items():
+        panels.append(Panel(f"Error of {name}", error_map(result.scene.cube, truth.cube), "RMSE over bands"))
     return panels

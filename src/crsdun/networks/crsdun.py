@@ -23,9 +23,17 @@ from torch import Tensor, nn
 from crsdun.errors import InputError
 from crsdun.networks.blocks import AttentionResidualBlock, conv
 from crsdun.networks.network import Network, NetworkConfig, check_counts
-from crsdun.networks.proximal import ClassProximalNetwork, CubeProximalNetwork
-from crsdun.networks.start import SOLVER_BYTES, PixelClassifier, on_bands, own_scale, resampling, solver_start
-from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold
+from crsdun.networks.proximal import ClassProximalNetwork, CubeProximalNetwork, and_told
+from crsdun.networks.start import (
+    SOLVER_BYTES,
+    PixelClassifier,
+    on_bands,
+    own_scale,
+    resampling,
+    solver_start,
+    standard_mask,
+)
+from crsdun.networks.unfolding import DegradationEstimator, gradient_step, soft_threshold, unexplained
 from crsdun.optics import CassiCamera, Estimate, Progress
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.solvers import align
@@ -50,8 +58,11 @@ class CrsdunConfig(NetworkConfig):
         start_iterations: of the solver.
         start_classes: θ⁰ is what a classifier makes of each spectrum of x⁰; without it θ⁰ = 0 (published), and
             stage 1 has no cross-aggregation.
-        own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end.
+        own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end; the
+            mask is taken as if D were that of a half open one.
         quiet: the proximal networks begin as the identity, so that what is known at the start is not lost.
+        noise_aware: each stage is told how much of y its cube leaves unexplained, and a is the exponential of what it
+            estimates, so that it can become as large as the noise asks for.
         align: in use, look where the measurement shows the mask to be (``solvers.align``).
         class_bands: C bands on which the class branch sees the cube, as for ``parse_wavelengths`` (``nbk7``); None
             for those of the camera.
@@ -72,6 +83,7 @@ class CrsdunConfig(NetworkConfig):
     start_classes: bool = False
     own_scale: bool = False
     quiet: bool = False
+    noise_aware: bool = False
     align: bool = False
     class_bands: str | None = None
 
@@ -124,10 +136,14 @@ class Crsdun(Network):
         return max(super().peak_bytes(height, width), solver)
 
     def forward(self, measurement: Tensor, camera: CassiCamera, begun: Tensor | None = None) -> Estimate:
-        config, M = self.config, camera.mask_per_band[None]
+        config = self.config
         shared = SharedOperators(self.dictionary, self.recurrence, self.analysis)
         scale = own_scale(measurement, camera) if config.own_scale else None
-        y = measurement if scale is None else measurement / scale
+        y = measurement
+        if scale is not None:
+            camera, brighter = standard_mask(camera)
+            y = y * (brighter / scale)
+        M = camera.mask_per_band[None]
         observation = Observation(y, M, camera, ClassBands.of(camera, config.class_wavelengths, y))
 
         if begun is not None:
@@ -207,11 +223,12 @@ class CrsdunStage(nn.Module):
             ("b", "gamma") if config.lista else ()
         )
         initial = tuple(getattr(Scalars(), name) for name in self.scalar_names)
-        self.estimate = DegradationEstimator(C + N if config.theta_in_gradient else C, initial)
+        self.noise_aware, told = config.noise_aware, int(config.noise_aware)
+        self.estimate = DegradationEstimator((C + N if config.theta_in_gradient else C) + told, initial)
         # In stage 1 the class map is still empty, unless spectra were classified: no cross-aggregation.
         empty = first and not config.start_classes
         guide = N if config.cross_cube and not empty else 0
-        self.cube_network = CubeProximalNetwork(C, config.base, guide, config.affinity_gradient)
+        self.cube_network = CubeProximalNetwork(C, config.base, guide, config.affinity_gradient, told)
         self.refine = AttentionResidualBlock(C)
         self.class_network = ClassProximalNetwork(
             C,
@@ -231,14 +248,15 @@ class CrsdunStage(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x_k, θ_k and ξ_k from those of the stage before."""
         (y, M, A, bands), (Phi, S, W) = observation, shared
-        s = self.scalars(x, theta)
+        told = unexplained(x, y, A) if self.noise_aware else None
+        s = self.scalars(x, theta, told)
 
         # x_k: a step towards the measurement (Eq. 13), then CATʳ
         if self.theta_in_gradient:
             z = gradient_step(s.mu * x + (1 - s.mu) * bands.unseen(Phi(theta)), y, A, damping=s.a)
         else:
             z = gradient_step(x, y, A, size=s.rho)
-        x = self.refine(self.cube_network(z, M, theta))
+        x = self.refine(self.cube_network(z, M, theta, told))
 
         # ξ_k: the LISTA step of the sparse code, then θ_k: CATˢ
         seen = bands.seen(x)
@@ -246,7 +264,8 @@ class CrsdunStage(nn.Module):
         theta = self.class_network(xi, seen) + xi
         return x, theta, xi
 
-    def scalars(self, x: Tensor, theta: Tensor) -> Scalars:
+    def scalars(self, x: Tensor, theta: Tensor, told: Tensor | None) -> Scalars:
         """E_k, from what is known about the scene so far."""
         known = torch.cat([x, theta], 1) if self.theta_in_gradient else x
-        return Scalars(**dict(zip(self.scalar_names, self.estimate(known), strict=True)))
+        scalars = Scalars(**dict(zip(self.scalar_names, self.estimate(and_told(known, told)), strict=True)))
+        return scalars._replace(a=(scalars.a - Scalars().a).exp()) if self.noise_aware else scalars

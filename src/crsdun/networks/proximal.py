@@ -22,18 +22,19 @@ class CubeProximalNetwork(Scales):
         width: d.
         classes: N of the class map, 0 for none: no cross-aggregation.
         affinity_gradient: gradients flow through the pixel–token association.
+        told: how many numbers it is told about each sample besides z, as constant maps.
     """
 
     embed: nn.Conv2d
     embed_mask: nn.Conv2d
 
-    def __init__(self, bands: int, width: int, classes: int = 0, affinity_gradient: bool = False):
+    def __init__(self, bands: int, width: int, classes: int = 0, affinity_gradient: bool = False, told: int = 0):
         C, N, d = bands, classes, width
 
         def block(width: int) -> nn.Module:
             return SpectralSpatialBlock(width, base=d)
 
-        super().__init__(d, block, embed=conv(C, d, 3), embed_mask=conv(C, d, 3))
+        super().__init__(d, block, embed=conv(C + told, d, 3), embed_mask=conv(C, d, 3))
         self.out = conv(d, C, 3)
         self.cross = N > 0
         if self.cross:
@@ -46,11 +47,14 @@ class CubeProximalNetwork(Scales):
         else:
             self.node2, self.node1 = block(2 * d), block(d)
 
-    def forward(self, z: Tensor, M: Tensor, theta: Tensor | None = None) -> Tensor:
-        """The refined cube (B,C,H,W) from z (B,C,H,W); θ (B,N,H,W) is used only with cross-aggregation."""
+    def forward(self, z: Tensor, M: Tensor, theta: Tensor | None = None, told: Tensor | None = None) -> Tensor:
+        """The refined cube (B,C,H,W) from z (B,C,H,W); θ (B,N,H,W) is used only with cross-aggregation.
+
+        ``told`` (B,·,1,1) is what it is told about each sample.
+        """
         H, W = z.shape[-2:]
         z, M = pad_to_multiple(z), pad_to_multiple(M)
-        u, skips = self.descend(self.embed(z) * (1 + self.embed_mask(M)))
+        u, skips = self.descend(self.embed(and_told(z, told)) * (1 + self.embed_mask(M)))
 
         u = self.ascend_to_node2(u, skips)
         if self.cross and theta is not None:
@@ -61,6 +65,11 @@ class CubeProximalNetwork(Scales):
         else:
             u = self.node1(self.ascend_to_node1(self.node2(u), skips))
         return (self.out(u) + z)[..., :H, :W]
+
+
+def and_told(x: Tensor, told: Tensor | None) -> Tensor:
+    """Maps (B,·,H,W) and numbers about each sample (B,·,1,1) as further, constant maps."""
+    return x if told is None else torch.cat([x, told.expand(-1, -1, *x.shape[-2:])], 1)
 
 
 class ClassProximalNetwork(Scales):

@@ -29,6 +29,12 @@ def own_scale(measurement: Tensor, camera: CassiCamera) -> Tensor:
     return torch.where(brightness > 0, brightness / MEAN, 1)[:, None, None]
 
 
+def standard_mask(camera: CassiCamera) -> tuple[CassiCamera, Tensor]:
+    """The camera with a mask so much brighter that the mean of D is C/2, as of a half open mask; and how much."""
+    brighter = (camera.bands / 2 / camera.diagonal.mean().clamp(min=torch.finfo(camera.mask.dtype).tiny)).sqrt()
+    return camera.with_mask(camera.mask * brighter), brighter
+
+
 @torch.no_grad()
 def solver_start(
     measurement: Tensor, camera: CassiCamera, iterations: int, progress: Progress | None = None

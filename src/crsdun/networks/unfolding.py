@@ -58,6 +58,15 @@ def gradient_step(
     return x + size * camera.adjoint(residual)
 
 
+def unexplained(x: Tensor, y: Tensor, camera: CassiCamera) -> Tensor:
+    """How much of y a cube x (B,C,H,W) leaves unexplained, (B,1,1,1): −1 for a ten thousandth, 1 for all of it.
+
+    The logarithm of ‖y − A x‖ / ‖y‖.
+    """
+    rest = (y - camera.forward(x)).square().mean((-2, -1)) / y.square().mean((-2, -1)).clamp(min=1e-20)
+    return ((rest + 1e-8).log10() / 4 + 1)[:, None, None, None]
+
+
 def soft_threshold(v: Tensor, b: Tensor) -> Tensor:
     """soft_b(v) = sign(v) · max(|v| − b, 0), literally: a negative b lets |v| grow."""
     return v.sign() * F.relu(v.abs() - b)
