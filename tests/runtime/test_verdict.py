@@ -144,7 +144,9 @@ def test_they_find_a_mask_that_has_moved(any_camera, tmp_path, monkeypatch, caps
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["mask_moved"] == pytest.approx([-1, 0], abs=0.1)
     down, right = metrics["mask_moved"]
-    assert f"its mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told" in line
+    found = f"ts mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told"
+    assert f"; i{found}" in line
+    assert f"I{found}." in (tmp_path / "out/report.html").read_text()
     assert "warning" not in metrics
     expected = decode(Preparation().prepare(exact, produce()), open_method("any_camera")).metrics["psnr_db"]
     assert metrics["psnr_db"] > expected - 1.5

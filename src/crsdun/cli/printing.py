@@ -115,7 +115,7 @@ def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
 
 def result_line(result: Reconstruction, out: Path) -> str:
     """The same in one line for a person."""
-    from crsdun.methods.verdict import describe_fit
+    from crsdun.methods.verdict import describe_fit, describe_move
 
     metrics, record = result.metrics, result.record
     height, width = result.scene.cube.shape[1:]
@@ -128,9 +128,8 @@ def result_line(result: Reconstruction, out: Path) -> str:
     if "fit" in metrics:
         line += f": {describe_fit(metrics)}"
     formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
-    if "mask_moved" in metrics:
-        down, right = metrics["mask_moved"]
-        line += f"; its mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told"
+    if move := describe_move(metrics):
+        line += f"; {move}"
     figures = [text.format(metrics[name]) for name, text in formats.items() if metrics.get(name) is not None]
     if figures:
         line += f"; {', '.join(figures)} ({metrics['protocol']})"

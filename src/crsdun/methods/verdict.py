@@ -51,6 +51,14 @@ def describe_fit(metrics: Mapping[str, Any]) -> str:
     return FITS.get(metrics.get("fit", ""), "")
 
 
+def describe_move(metrics: Mapping[str, Any]) -> str:
+    """Where a method found the mask, from the figures of a reconstruction; empty where it was where it was told."""
+    if "mask_moved" not in metrics:
+        return ""
+    down, right = metrics["mask_moved"]
+    return f"its mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How well a cube explains its measurement.

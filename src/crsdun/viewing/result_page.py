@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from crsdun.evaluation.metrics import class_scores, confusion_matrix
-from crsdun.methods.verdict import describe_fit
+from crsdun.methods.verdict import describe_fit, describe_move
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
 from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
@@ -85,6 +85,7 @@ def result_page(result: Reconstruction) -> str:
         protocol=result.metrics.get("protocol"),
         warning=result.warning,
         fit=describe_fit(result.metrics),
+        move=describe_move(result.metrics),
         missing=result.metrics.get("voxels_without_data"),
         class_note=result.metrics.get("class_note"),
         classes=classes,
