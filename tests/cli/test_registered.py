@@ -61,7 +61,7 @@ def test_a_loss_trains_from_yaml(capsys):
 
     write_config(loss={"cube": "mae", "class_weight": 0.0})
     assert main(["train", "train.yaml"]) == 2
-    assert "loss.cube must be one of mse, rmse, l1, charbonnier, l1+sam, none, not 'mae'" in capsys.readouterr().err
+    assert "loss.cube must be one of mse, rmse, l1, charbonnier, l1+sam, tempered, none, not 'mae'" in capsys.readouterr().err
     crsdun.register_loss("mae", mean_absolute_error)
     try:
         assert main(["train", "train.yaml"]) == 0

@@ -162,6 +162,17 @@ def test_an_absolute_error_has_the_gradient_of_the_squared_one_at_34_db():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
+def test_tempered_errors_by_hand():
+    """Small errors count by their square, large ones by its logarithm, and half the light by twice the error."""
+    bright = torch.full((2, 1, 2, 2), 0.5)
+    x = bright + torch.tensor([0.001, 0.2]).view(2, 1, 1, 1)
+    small, large = 0.001**2, 4e-4 * math.log(1 + 0.2**2 / 4e-4)
+    assert cube_loss("tempered", x, bright).item() == pytest.approx((small + large) / 2, rel=2e-3)
+    assert cube_loss("tempered", x / 2, bright / 2).item() == pytest.approx((small + large) / 2, rel=2e-3)
+    night = cube_loss("tempered", x / 50, bright / 50).item()  # so dark that it counts less
+    assert night == pytest.approx(4e-4 * math.log(1 + (0.2 / 50 * 5) ** 2 / 4e-4) / 2, rel=0.01)
+
+
 def test_the_angle_by_hand():
     """45° in one pixel, 90° in another that is too dark to count, 0° in two of the wrong brightness."""
     truth = torch.tensor([[0.5, 0.0], [0.018, 0.0], [0.5, 0.5], [0.2, 0.4]]).T.reshape(1, 2, 2, 2)
@@ -174,7 +185,7 @@ def test_the_angle_by_hand():
     assert cube_loss("l1+sam", x, brighter) > 0.04 * 0.1 * (math.pi / 4 + math.pi / 2) / 4
 
 
-@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam"])
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam", "tempered"])
 def test_gradients_are_finite_at_the_truth_at_nothing_and_where_there_is_no_data(name):
     truth = torch.rand(1, 3, 4, 4, generator=generator)
     truth[0, :, 0, 0] = 0
@@ -189,7 +200,7 @@ def test_gradients_are_finite_at_the_truth_at_nothing_and_where_there_is_no_data
         assert not gradient[truth.isnan()].any()
 
 
-@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam"])
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam", "tempered"])
 def test_shares_of_a_batch_add_up_to_its_cube_loss(name):
     truth = TRUTH.clone()
     truth[0, 1, :3] = math.nan  # all in the first share
@@ -207,7 +218,7 @@ def test_shares_of_a_batch_add_up_to_its_cube_loss(name):
 
 
 def test_a_network_without_cubes_has_no_cube_loss():
-    for name in ("l1", "charbonnier", "l1+sam"):
+    for name in ("l1", "charbonnier", "l1+sam", "tempered"):
         none = torch.zeros(0)
         assert CUBE_LOSSES[name](CubeErrors([], TRUTH, none, none)).shape == (0,)
 

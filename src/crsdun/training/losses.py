@@ -31,7 +31,7 @@ class LossConfig:
 
     Attributes:
         cube: what is minimised for a cube: ``mse``, its root ``rmse`` (of the whole batch), ``l1``, ``charbonnier``,
-            ``l1+sam``, ``psnr``, ``none`` to learn from the class map alone, or one registered (``register_loss``).
+            ``l1+sam``, ``tempered``, ``none`` to learn from the class map alone, or one of ``register_loss``.
         stage_decay: λˢ.
         stage_weights: weights of the last stages, the last one first, in place of the powers of λˢ:
             [1, 0.7, 0.5, 0.3] ignores all but four. Null for the powers.
@@ -241,20 +241,22 @@ def absolute_and_angle(errors: CubeErrors) -> Tensor:
     return absolute(errors) + ABSOLUTE * ANGLE * (torch.stack(angles) if angles else errors.mse[:0])
 
 
-# The logarithm of a mean squared error times this has the gradient of the mean squared error at 34 dB.
-SQUARED = 0.02**2
-UNSEEN = 1e-6  # mean squared errors below this, at 60 dB, are no matter
+# A squared error of this counts half as much as it would by itself: 34 dB. And a scene as dark as DIM counts as if it
+# were as bright as BRIGHT; a darker one counts less.
+TEMPERED, BRIGHT, DIM = 0.02**2, 0.5, 0.1
 
 
-def decibels(errors: CubeErrors) -> Tensor:
-    """0.0004 ln(MSE + 10⁻⁶), the mean over the samples: each counts by the decibels of its PSNR.
+def tempered(errors: CubeErrors) -> Tensor:
+    """0.0004 ln(1 + m/0.0004), the mean over the samples, with m the squared error of a scene with a mean of 0.5.
 
-    Dark scenes and noisy ones then count as much as others, of whose MSE theirs is a hundredth or a hundred times.
+    Samples that are reconstructed well count by their squared error, those behind bad cameras by their decibels, and
+    dark scenes like bright ones.
     """
+    brightness = errors.truth.mean((1, 2, 3)).clamp(min=DIM)
     losses = []
     for x in errors.cubes:
-        mse = errors.weight * (x - errors.truth).square().mean((1, 2, 3))
-        losses.append(errors.share * SQUARED * (mse + UNSEEN).log().mean())
+        mse = errors.weight * (x - errors.truth).square().mean((1, 2, 3)) * (BRIGHT / brightness).square()
+        losses.append(errors.share * TEMPERED * (mse / TEMPERED).log1p().mean())
     return torch.stack(losses) if losses else errors.mse[:0]
 
 
@@ -269,7 +271,7 @@ register_loss("rmse", root)
 register_loss("l1", absolute)
 register_loss("charbonnier", charbonnier)
 register_loss("l1+sam", absolute_and_angle)
-register_loss("psnr", decibels)
+register_loss("tempered", tempered)
 register_loss("none", lambda errors: errors.mse[:0])
 
 
