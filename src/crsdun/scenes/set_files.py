@@ -61,7 +61,7 @@ def write_set(
     import yaml
 
     if most < 1:
-        raise InputError("there must be at least one scene", "give a larger number with <scenes>")
+        raise InputError("there must be at least one scene to write", "ask for 1 or more")
     counts = {scenes.split: min(most, len(scenes)) for scenes in sets}
     done, size = 0, 0
     with atomic_folder(out, overwrite) as folder:
