@@ -66,7 +66,7 @@ def test_the_commands_know_what_a_plugin_adds(installed, tmp_path):
     assert json.loads(judged)["method"] == "back-projection"
 
     (tmp_path / "training.yaml").write_text(
-        "data: {source: stripes}\nnetwork: {name: sharpener}\nloss: {cube: l1}\nsteps: 3\nout: run\n"
+        "data: {source: stripes}\nnetwork: {name: sharpener}\nloss: {cube: smooth_l1}\nsteps: 3\nout: run\n"
         "sampling: {crop: [32, 32], batch: 2}\nvalidation: {every: 3}\n"
     )
     type_command(installed, tmp_path, "train", "training.yaml")

@@ -58,15 +58,15 @@ class Sharpener(Network):
 crsdun.register_network("sharpener", SharpenerConfig, Sharpener)
 
 
-# -- a loss: loss.cube=l1 --------------------------------------------------------------------------------------------
+# -- a loss: loss.cube=smooth_l1 -------------------------------------------------------------------------------------
 
 
-def l1(errors):
-    """Mean absolute error of every stage; of a batch that several processes share, this process's part."""
-    return errors.share * torch.stack([F.l1_loss(x, errors.truth) for x in errors.cubes])
+def smooth_l1(errors):
+    """Absolute error of every stage, squared near 0; of a batch that several processes share, this one's part."""
+    return errors.share * torch.stack([F.smooth_l1_loss(x, errors.truth) for x in errors.cubes])
 
 
-crsdun.register_loss("l1", l1)
+crsdun.register_loss("smooth_l1", smooth_l1)
 
 
 # -- a data set: crsdun evaluate gap-tv stripes ----------------------------------------------------------------------

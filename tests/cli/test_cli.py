@@ -633,13 +633,13 @@ def test_options_stay_what_they_are():
         ],
         "simulate": [
             "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
-            "--out", "--overwrite", "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
+            "--mask-shift", "--out", "--overwrite", "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [
             "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations", "--json", "--mask",
-            "--mask-key", "--minutes", "--out", "--overwrite", "--photons", "--protocol", "--read-noise", "--seed",
-            "--split", "--step",
+            "--mask-key", "--mask-shift", "--minutes", "--out", "--overwrite", "--photons", "--protocol",
+            "--read-noise", "--seed", "--split", "--step", "--wavelengths",
         ],
         "compare": ["--help", "--json"],
         "table": ["--help", "--json", "--rows"],

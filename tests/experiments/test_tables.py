@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from crsdun.experiments import tables
 from crsdun.experiments.tables import cells, folder_name, load_table, make_table
 from crsdun.networks import create, load, save
 from crsdun.training import RunObserver
+from crsdun.training.config import flat
 from crsdun.training.learner import Learner
 from tests.training.small import CLASS_NAMES, SmallSet, small_sets
 
@@ -280,7 +281,10 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("table_*.yaml")), ids=lambda path: path.stem)
+TABLES = sorted({*CONFIGS.glob("table_main_*.yaml"), *CONFIGS.glob("table_ablation_*.yaml")})
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_shipped_table_has_rows_of_one_budget_with_published_figures(path):
     table, configs = load_table(path)
     assert table.out == f"runs/{path.stem}"
@@ -326,3 +330,18 @@ def test_every_row_with_several_seeds(tmp_path):
     ]
     with pytest.raises(InputError, match="different ones"):
         small_table(tmp_path, seeds=[1, 1])
+
+
+def test_each_candidate_of_improvement_changes_one_thing():
+    table, configs = load_table(CONFIGS / "table_candidates.yaml")
+    assert len(table.seeds) >= 3
+    plain = {name: dict(flat(asdict(config))) for name, config in configs.items()}
+    *built, warm = [name for name in plain if not name.startswith("warm: ")]
+    assert [configs[name].network.name for name in built] == [
+        "crsdun_2stg", "crsdun_2stg_affinity", "crsdun_2stg_scale", "crsdun_2stg_solver", "crsdun_2stg_quiet",
+    ]  # fmt: skip
+    for name in plain.keys() - {warm, *built}:
+        keys = plain[name].keys() | plain[warm].keys()
+        changed = {key for key in keys if plain[name].get(key) != plain[warm].get(key)} - {"out"}
+        assert len(changed) == 1 + ("optimiser.muon_rate" in changed), (name, changed)
+        assert create(configs[name].network.name, 28, 23, **configs[name].network.settings).config.start == "lr-tv"
