@@ -44,6 +44,7 @@ def shows(page, pane, words):
     page.wait_for_function(
         "([pane, words]) => document.querySelectorAll('.view')[pane].dataset.shown?.includes(words)",
         arg=[pane, words],
+        polling=100,  # by the clock: a browser without a window stops painting a page that does not change
     )
 
 
@@ -101,16 +102,17 @@ def test_from_a_sample_to_files(page, link, tmp_path):
     page.locator(".view").first.focus()
     for key in ("ArrowRight", "Shift+ArrowDown", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_function("() => document.querySelectorAll('#points li').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('#points li').length === 3", polling=100)
     page.mouse.move(5, 5)
     page.locator("#points input").nth(1).fill("a box of cabbage")
-    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 3", polling=100)
     told = page.locator("#lines").inner_text()
     assert all(name in told for name in ("truth", "fresh", "gap-tv", "r = "))
     assert page.locator("#probabilities .bars > div").count() == 5
     assert page.locator("#attention img").count() == 4  # two branches at two sizes
     page.wait_for_function(
-        "() => [...document.querySelectorAll('#attention img')].every(image => image.naturalWidth === 64)"
+        "() => [...document.querySelectorAll('#attention img')].every(image => image.naturalWidth === 64)",
+        polling=100,
     )
 
     # the spectrum that is drawn is that of the scene
@@ -155,7 +157,9 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     np.save(tmp_path / "frame.npy", rng.random((12, 30), np.float32))
     np.save(tmp_path / "mask.npy", random_mask(12, 20))
     page.evaluate(drop, [[name, list((tmp_path / name).read_bytes())] for name in ("frame.npy", "mask.npy")])
-    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('12×20 · 6 bands')")
+    page.wait_for_function(
+        "() => document.querySelector('#scene').textContent.includes('12×20 · 6 bands')", polling=100
+    )
     assert "6 bands, step 2" in page.locator("#fits").inner_text()
     np.save(tmp_path / "cube.npy", rng.random((30, 40, 8), np.float32))
     page.click("#forget")
@@ -164,9 +168,9 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     with page.expect_navigation():
         page.click("#forget-all")
     page.wait_for_selector("body[data-ready]")
-    page.wait_for_function("() => !document.querySelector('#found').textContent.includes('frame.npy')")
+    page.wait_for_function("() => !document.querySelector('#found').textContent.includes('frame.npy')", polling=100)
     page.set_input_files("#chosen", tmp_path / "cube.npy")
-    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')", polling=100)
     assert page.locator("#mode option[value=error]").is_enabled()
     assert not page.locator("#mode option[value=residual]").is_enabled()
 
@@ -177,9 +181,9 @@ def test_cancel(page, link):
     page.select_option("#method-name", "gap-tv")
     page.fill("#iterations", "100000")
     page.click("#decode-button")
-    page.wait_for_function("() => document.querySelector('#bar').value > 0")
+    page.wait_for_function("() => document.querySelector('#bar').value > 0", polling=100)
     page.click("#cancel")
-    page.wait_for_function("() => document.querySelector('#status').textContent.includes('cancelled')")
+    page.wait_for_function("() => document.querySelector('#status').textContent.includes('cancelled')", polling=100)
     assert page.locator("#decode-button").is_enabled()
 
 
@@ -190,7 +194,7 @@ def test_two_tabs_of_a_browser(page, link):
     other = opened.value
     other.wait_for_selector("body[data-ready]")
     other.click("#samples button >> nth=2")
-    other.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_019')")
+    other.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_019')", polling=100)
 
     def pixels(tab):
         return tab.locator(".stack canvas").first.evaluate("canvas => canvas.toDataURL()")
@@ -206,7 +210,7 @@ def test_two_tabs_of_a_browser(page, link):
     assert band != pixels(other)
     for tab, name in ((page, "test_000"), (other, "test_019")):
         tab.bring_to_front()
-        tab.wait_for_function("() => location.hash.includes('band=15')")
+        tab.wait_for_function("() => location.hash.includes('band=15')", polling=100)
         tab.reload()
         tab.wait_for_selector("body[data-ready]")
         assert name in tab.locator("#scene").inner_text(), "a reload keeps the workspace"
@@ -219,7 +223,7 @@ def test_two_tabs_of_a_browser(page, link):
 def test_two_visitors(browser, page, link):
     come(page, link)
     page.click("#samples button >> nth=1")
-    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_007')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_007')", polling=100)
     with watched_page(browser, TABLET) as other:
         come(other, link)
         assert "test_000" in other.locator("#scene").inner_text()
@@ -274,18 +278,20 @@ def test_values_under_the_cursor_are_shown_and_said(page, results):
     slide(page, "#band", 7)
     shows(page, 1, "bands=7")
     page.mouse.move(*on_picture(page, 0, 0.5, 0.25))
-    page.wait_for_function("() => document.querySelector('#values').textContent.includes('truth')")
+    page.wait_for_function("() => document.querySelector('#values').textContent.includes('truth')", polling=100)
     text = page.locator("#values").inner_text()
     truth = ProduceSet("test")[0].cropped(96, 96, 48, 48).cube[7, 12, 24]
     assert text.startswith("row 12, column 24, ")
     assert float(text.split("truth ")[1].split(",")[0]) == pytest.approx(truth, rel=1e-3)
     assert "gap-tv · many" in text
-    page.wait_for_function("text => document.querySelector('#spoken').textContent === text", arg=text)
+    page.wait_for_function("text => document.querySelector('#spoken').textContent === text", arg=text, polling=100)
     for mode, words in (("error", "RMSE over bands"), ("residual", "y − A x on the detector")):
         page.select_option("#mode", mode)
         shows(page, 1, f"mode={mode}")
         page.mouse.move(*on_picture(page, 1, 0.3, 0.5 + 0.01 * len(mode)))
-        page.wait_for_function("words => document.querySelector('#values').textContent.includes(words)", arg=words)
+        page.wait_for_function(
+            "words => document.querySelector('#values').textContent.includes(words)", arg=words, polling=100
+        )
 
 
 def test_both_pictures_have_one_scale_that_can_be_set(page, results):
@@ -308,7 +314,7 @@ def test_both_pictures_have_one_scale_that_can_be_set(page, results):
     for pane in (0, 1):
         shows(page, pane, "&colours=viridis")
     page.click("#auto-contrast")
-    page.wait_for_function("high => Number(document.querySelector('#high').value) === high", arg=high)
+    page.wait_for_function("high => Number(document.querySelector('#high').value) === high", arg=high, polling=100)
     page.select_option("#mode", "difference")
     shows(page, 1, "mode=difference")
     assert legend_limits(page)[0] == -legend_limits(page)[1]
@@ -320,7 +326,7 @@ def test_all_points_are_drawn_with_a_legend(page, results):
         page.mouse.click(*on_picture(page, 0, *place))
     page.mouse.move(5, 5)
     page.check("#all-points")
-    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 6")
+    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 6", polling=100)
     legend = page.locator("#lines").inner_text()
     assert all(name in legend for name in ("point 1", "point 2", "truth", "gap-tv", "gap-tv · many"))
     styles = page.locator("#plot polyline").evaluate_all(
@@ -338,7 +344,9 @@ def test_the_address_keeps_the_view(page, results):
     page.locator("#points input").fill("a, b; c")
     slide(page, "#band", 9)
     slide(page, "#opacity", 30)
-    page.wait_for_function("() => location.hash.includes('band=9') && location.hash.includes('opacity=30')")
+    page.wait_for_function(
+        "() => location.hash.includes('band=9') && location.hash.includes('opacity=30')", polling=100
+    )
     link = page.url
 
     def is_as_it_was():
@@ -405,10 +413,10 @@ def test_a_cube_without_wavelengths_shows_band_numbers(page, link, tmp_path):
     come(page, link)
     np.save(tmp_path / "cube.npy", np.random.default_rng(0).random((30, 40, 5), np.float32))
     page.set_input_files("#chosen", tmp_path / "cube.npy")
-    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')", polling=100)
     assert page.locator("#band-name").inner_text() == "Band"
     page.mouse.move(*on_picture(page, 0, 0.5, 0.5))
-    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('#plot polyline').length === 1", polling=100)
     labels = page.locator("#plot text").all_text_contents()
     assert {"1", "2", "3", "4", "5", "band"} <= set(labels)
 
@@ -420,6 +428,8 @@ def test_a_tab_that_is_behind_says_so(page, link):
       await fetch("/api/open", { method: "POST", headers, body: JSON.stringify({ sample: "produce-33" }) });
     }""")
     page.keyboard.press("]")
-    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_033')")
-    page.wait_for_function("() => document.querySelector('#status').textContent.includes('has changed meanwhile')")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('test_033')", polling=100)
+    page.wait_for_function(
+        "() => document.querySelector('#status').textContent.includes('has changed meanwhile')", polling=100
+    )
     shows(page, 0, "mode=")
