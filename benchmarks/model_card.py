@@ -91,7 +91,7 @@ A joint network for {settings.bands} bands behind any camera: cube and class map
 | optimiser | {optimiser["name"]}, rate {optimiser["rate"]:g}, warm-up {optimiser["warm_up"]}, {
         optimiser["schedule"]
     }, clipped at {optimiser["clip"]:g}; weights averaged with {recipe["ema"]:g} |
-| loss | {loss["cube"]}, λˢ {loss["stage_decay"]:g}, λᶜᵉ {loss["class_weight"]:g} |
+| loss | {loss["cube"]}, λˢ {loss["stage_decay"]:g}, λᶜᵉ {loss["cross_entropy_weight"]:g} |
 | time | {hours} |
 | seed | {record["seed"]} |
 | configuration | `configs/{name}.yaml` |

@@ -59,7 +59,7 @@ def test_a_loss_trains_from_yaml(capsys):
         seen.append(len(errors.cubes))
         return errors.share * torch.stack([(x - errors.truth).abs().mean() for x in errors.cubes])
 
-    write_config(loss={"cube": "mae", "class_weight": 0.0})
+    write_config(loss={"cube": "mae", "cross_entropy_weight": 0.0})
     assert main(["train", "train.yaml"]) == 2
     known = "mse, rmse, l1, charbonnier, l1+sam, tempered, none"
     assert f"loss.cube must be one of {known}, not 'mae'" in capsys.readouterr().err

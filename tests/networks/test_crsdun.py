@@ -97,7 +97,7 @@ def test_loss_and_every_gradient_norm_equal_the_authors(parity):
         parity.network.train()(parity.y, parity.camera),
         parity.cube,
         parity.classes,
-        crsdun.training.LossConfig(stage_decay=0.7, class_weight=float(parity.data["train/lambda_ce"])),
+        crsdun.training.LossConfig(stage_decay=0.7, cross_entropy_weight=float(parity.data["train/lambda_ce"])),
     )
     loss.backward()
     assert loss.item() == pytest.approx(float(parity.data["train/loss"]), rel=1e-5)

@@ -13,14 +13,14 @@ from tests.training.small import small_config, small_sets
 LEARNING = {
     "network": {"name": "crsdun_2stg", "settings": {"width": 4}},  # its second stage has BatchNorm
     "sampling": {"crop": [32, 32], "batch": 4, "mosaic": 0.5},
-    "loss": {"class_weight": 0.1, "balance": "uncertainty"},
+    "loss": {"cross_entropy_weight": 0.1, "balance": "uncertainty"},
     "steps": 5,
 }
 BEYOND = {
     **LEARNING,
     "loss": {
         "cube": "l1+sam",
-        "class_weight": 0.1,
+        "cross_entropy_weight": 0.1,
         "classes": "frequency",
         "class_stages": "last",
         "label_smoothing": 0.1,

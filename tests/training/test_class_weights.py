@@ -12,7 +12,9 @@ from crsdun.training import RunObserver, train
 from crsdun.training.batches import class_counts
 from tests.training.small import SmallSet, small_config, small_sets
 
-SECTIONS = {"loss": {"classes": "frequency", "label_smoothing": 0.1, "class_stages": "last", "class_weight": 0.1}}
+SECTIONS = {
+    "loss": {"classes": "frequency", "label_smoothing": 0.1, "class_stages": "last", "cross_entropy_weight": 0.1}
+}
 
 
 def run(out, sets=None, **sections):
@@ -63,3 +65,10 @@ def test_a_set_without_labels_is_refused(tmp_path):
         scene.classes[:] = -1
     with pytest.raises(InputError, match=r"loss\.classes=frequency needs labels, and small train shows none"):
         run(tmp_path, sets, **SECTIONS)
+
+
+def test_weights_by_name_count_as_written_and_others_as_one(tmp_path):
+    run(tmp_path / "named", loss={"classes": {"two": 3, "background": 0.5}})
+    assert json.loads((tmp_path / "named" / "run.json").read_text())["class_weights"] == [0.5, 1, 3, 1]
+    with pytest.raises(InputError, match="weighs 'four', which is no class of these scenes; they have background"):
+        run(tmp_path / "unknown", loss={"classes": {"four": 3}})

@@ -39,7 +39,7 @@ def test_the_published_recipe(stages):
     assert (config.sampling.crop, config.sampling.batch, config.sampling.flips) == ((256, 256), 4, "horizontal")
     assert (config.optimiser.name, config.optimiser.rate, config.optimiser.final_rate) == ("adam", 4e-4, 1e-6)
     assert (config.optimiser.schedule, config.optimiser.warm_up, config.optimiser.clip) == ("cosine", 0, None)
-    assert (config.loss.stage_decay, config.loss.class_weight, config.loss.balance) == (0.7, 1e-4, "fixed")
+    assert (config.loss.stage_decay, config.loss.cross_entropy_weight, config.loss.balance) == (0.7, 1e-4, "fixed")
     assert config.steps == 500 * 256 // 4
     assert config.camera.random_crops
 
@@ -75,7 +75,10 @@ def test_plain_values_give_the_same_configuration_again(file):
         ("loss.stage_weights=[1, -1]", "loss.stage_weights must be one or more numbers, none negative"),
         ("loss.stage_weights=[]", "loss.stage_weights must be one or more numbers"),
         ("loss.label_smoothing=1", "loss.label_smoothing must be in 0..1, 1 excluded"),
-        ("loss.classes=rare", "loss.classes is one of uniform, frequency, not 'rare'"),
+        (
+            "loss.classes=rare",
+            "loss.classes cannot be 'rare'; expected uniform, frequency, or {name",
+        ),
         ("optimiser.muon_rate=0", "optimiser.muon_rate must be positive"),
         ("data.mix={indian-pines: 1}", "data.mix must be positive shares that sum to less than 1"),
         ("two_stage.order=apart", "two_stage.order is one of joint, frozen, clean, not 'apart'"),
@@ -110,8 +113,8 @@ def test_a_missing_key_a_missing_file_and_a_file_that_is_no_yaml(file, tmp_path)
 
 
 def test_a_learnt_balance_needs_a_weight_to_start_from(file):
-    with pytest.raises(InputError, match=r"loss\.class_weight must be positive"):
-        load_config(file, ["loss.balance=uncertainty", "loss.class_weight=0"])
+    with pytest.raises(InputError, match=r"loss\.cross_entropy_weight must be positive"):
+        load_config(file, ["loss.balance=uncertainty", "loss.cross_entropy_weight=0"])
 
 
 def test_random_cameras_are_off_unless_asked_for(file):
@@ -126,3 +129,21 @@ def test_random_cameras_are_off_unless_asked_for(file):
     old = plain(load_config(file))
     del old["camera"]["random"]
     assert plain(config_from(old)) == plain(load_config(file))
+
+
+def test_keys_keep_working_under_their_earlier_and_short_names(file):
+    assert load_config(file, ["loss.class_weight=0.5"]).loss.cross_entropy_weight == 0.5
+    assert load_config(file, ["from=mine.safetensors"]).network.weights == "mine.safetensors"
+    file.write_text(LEAST + "loss: {class_weight: 0.25}\n")
+    assert load_config(file).loss.cross_entropy_weight == 0.25
+    assert load_config(file, ["loss.cross_entropy_weight=0.125"]).loss.cross_entropy_weight == 0.125
+    file.write_text(LEAST + "loss: {class_weight: 0.25, cross_entropy_weight: 1}\n")
+    with pytest.raises(InputError, match=r"loss\.class_weight is another name of loss\.cross_entropy_weight"):
+        load_config(file)
+
+
+@pytest.mark.parametrize("weights", ["{}", "{one: -1}", "{one: 0}"])
+def test_weights_of_classes_by_name_are_checked(file, weights):
+    assert load_config(file, ["loss.classes={one: 2, two: 0}"]).loss.classes == {"one": 2.0, "two": 0.0}
+    with pytest.raises(InputError, match=r"loss\.classes must be names of classes with weights"):
+        load_config(file, [f"loss.classes={weights}"])

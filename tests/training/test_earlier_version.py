@@ -29,7 +29,7 @@ RUNS = {
         "validation": {"every": 4, "criterion": "miou"},
         "steps": 12,
     },
-    "joint": {"camera": PHOTONS, "ema": 0.9, "loss": {"balance": "uncertainty", "class_weight": 0.01}},
+    "joint": {"camera": PHOTONS, "ema": 0.9, "loss": {"balance": "uncertainty", "cross_entropy_weight": 0.01}},
 }
 
 

@@ -85,7 +85,7 @@ def test_the_fused_optimiser_does_what_adamw_says():
 
 
 def test_what_tensors_gives_restores_a_fresh_learner_bit_for_bit():
-    sections = {"ema": 0.9, "loss": {"balance": "uncertainty", "class_weight": 0.01}}
+    sections = {"ema": 0.9, "loss": {"balance": "uncertainty", "cross_entropy_weight": 0.01}}
     learner, batches = learner_and_batches("crsdun_2stg", **sections)
     for step in range(2):
         learner.learn(batches.batch(step))

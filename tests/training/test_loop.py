@@ -77,7 +77,8 @@ def test_the_log_has_every_stage_and_both_balances(finished):
 def test_the_record_tells_how_the_run_was_made(finished):
     config, out, _, _, _ = finished
     record = json.loads((out / "run.json").read_text())
-    assert record["config"]["network"] == {"name": "crsdun_1stg", "settings": {"width": 4}, "weights": None}
+    network = {"name": "crsdun_1stg", "settings": {"width": 4}, "weights": None, "frozen": []}
+    assert record["config"]["network"] == network
     assert record["seed"] == config.seed
     assert record["data"] == {each.name: each.hashes() for each in SETS}
     [sitting] = record["sittings"]

@@ -34,21 +34,21 @@ def expected(labelled: torch.Tensor) -> float:
 
 
 def test_stages_are_weighted_and_both_losses_are_means():
-    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(stage_decay=0.7, class_weight=0.01))
+    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(stage_decay=0.7, cross_entropy_weight=0.01))
     assert loss.item() == pytest.approx(expected(CLASSES >= 0), rel=1e-5)
 
 
 def test_unlabelled_pixels_do_not_count():
     classes = CLASSES.clone()
     classes[:, :2] = IGNORED
-    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, classes, LossConfig(stage_decay=0.7, class_weight=0.01))
+    loss = joint_loss(Estimate(CUBES, LOGITS), TRUTH, classes, LossConfig(stage_decay=0.7, cross_entropy_weight=0.01))
     assert loss.item() == pytest.approx(expected(classes != IGNORED), rel=1e-5)
     nobody_knows = joint_loss(
-        Estimate(CUBES, LOGITS), TRUTH, torch.full_like(CLASSES, IGNORED), LossConfig(class_weight=1.0)
+        Estimate(CUBES, LOGITS), TRUTH, torch.full_like(CLASSES, IGNORED), LossConfig(cross_entropy_weight=1.0)
     )
     assert (
         nobody_knows.item()
-        == joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(class_weight=0.0)).item()
+        == joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(cross_entropy_weight=0.0)).item()
     )
 
 
@@ -74,8 +74,8 @@ def test_the_mean_is_that_of_torch_bit_for_bit_where_all_is_known():
 
 def test_learnt_balance_starts_where_the_fixed_one_stands_and_finds_the_uncertainties():
     mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
-    fixed = Balance(LossConfig(stage_decay=0.7, class_weight=0.02))(mse, ce)
-    learnt = Balance(LossConfig(stage_decay=0.7, class_weight=0.02, balance="uncertainty"))
+    fixed = Balance(LossConfig(stage_decay=0.7, cross_entropy_weight=0.02))(mse, ce)
+    learnt = Balance(LossConfig(stage_decay=0.7, cross_entropy_weight=0.02, balance="uncertainty"))
     start = 0.5 * fixed.item() + 0.5 * math.log(2 / 0.02)
     assert learnt(mse, ce).item() == pytest.approx(start, rel=1e-6)
 
@@ -107,7 +107,7 @@ def test_the_class_map_alone():
     logits = torch.tensor([2.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 4, 5)
     classes = torch.zeros(1, 4, 5, dtype=torch.int64)
     estimate = Estimate([torch.ones(1, 2, 4, 5)], [logits])
-    loss = joint_loss(estimate, torch.zeros(1, 2, 4, 5), classes, LossConfig(cube="none", class_weight=1.0))
+    loss = joint_loss(estimate, torch.zeros(1, 2, 4, 5), classes, LossConfig(cube="none", cross_entropy_weight=1.0))
     assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)), rel=1e-6)
 
 
@@ -236,13 +236,13 @@ def test_weighted_and_smoothed_cross_entropy_by_hand():
     log_p = logits[0, :, 0, 0].log_softmax(0).tolist()
     smooth = [-(0.7 * log_p[c] + 0.3 * sum(log_p) / 3) for c in range(3)]
     estimate, cube = Estimate([], [logits]), torch.zeros(1, 2, 1, 3)
-    settings = LossConfig(cube="none", class_weight=1.0, label_smoothing=0.3)
+    settings = LossConfig(cube="none", cross_entropy_weight=1.0, label_smoothing=0.3)
     plain = joint_loss(estimate, cube, classes, settings)
     assert plain.item() == pytest.approx((smooth[0] + smooth[2]) / 2, rel=1e-6)
     weighted = joint_loss(estimate, cube, classes, settings, torch.tensor([0.5, 9.0, 2.0]))
     assert weighted.item() == pytest.approx((0.5 * smooth[0] + 2 * smooth[2]) / 2, rel=1e-6)
     unsmoothed = joint_loss(
-        estimate, cube, classes, LossConfig(cube="none", class_weight=1.0), torch.tensor([0.5, 9, 2])
+        estimate, cube, classes, LossConfig(cube="none", cross_entropy_weight=1.0), torch.tensor([0.5, 9, 2])
     )
     assert unsmoothed.item() == pytest.approx(-(0.5 * log_p[0] + 2 * log_p[2]) / 2, rel=1e-6)
 
@@ -262,8 +262,23 @@ def test_shares_of_a_weighted_cross_entropy_add_up():
 
 def test_the_classes_of_the_last_stage_alone():
     mse, ce = torch.tensor([0.3, 0.1]), torch.tensor([2.0, 1.0])
-    last = Balance(LossConfig(stage_decay=0.7, class_weight=0.02, class_stages="last"))
+    last = Balance(LossConfig(stage_decay=0.7, cross_entropy_weight=0.02, class_stages="last"))
     assert last(mse, ce).item() == pytest.approx(0.7 * 0.3 + 0.1 + 0.02 * 1.0)
     assert last(mse, ce[:0]).item() == pytest.approx(0.7 * 0.3 + 0.1)
-    weighted = Balance(LossConfig(stage_weights=(2.0, 0.5), class_weight=0.02, class_stages="last"))
+    weighted = Balance(LossConfig(stage_weights=(2.0, 0.5), cross_entropy_weight=0.02, class_stages="last"))
     assert weighted(mse, ce).item() == pytest.approx(2 * 0.1 + 0.5 * 0.3 + 0.02 * 2 * 1.0)
+
+
+def test_the_focal_loss_is_the_cross_entropy_times_what_is_left_of_certainty():
+    theta = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-1.0, 3.0]]).view(1, 3, 1, 2).requires_grad_()
+    classes = torch.tensor([[[0, 1]]])
+    p = theta.detach().softmax(1)
+    expected = sum(-((1 - q) ** 2) * q.log() for q in (p[0, 0, 0, 0], p[0, 1, 0, 1])) / 2
+    settings = LossConfig(cube="none", cross_entropy_weight=1.0, focal=2.0)
+    loss = joint_loss(Estimate([], [theta]), torch.zeros(1, 1, 1, 2), classes, settings)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+    certain = (100 * torch.eye(3)[:, :2]).view(1, 3, 1, 2).requires_grad_()
+    settings = LossConfig(cube="none", cross_entropy_weight=1.0, focal=0.5)
+    joint_loss(Estimate([], [certain]), torch.zeros(1, 1, 1, 2), classes, settings).backward()
+    assert torch.isfinite(certain.grad).all()

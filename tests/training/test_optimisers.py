@@ -99,7 +99,7 @@ def test_one_step_moves_matrices_by_muon_and_the_rest_by_adamw():
 
 
 def test_a_fresh_learner_goes_on_bit_for_bit():
-    sections = {"optimiser": MUON, "loss": {"balance": "uncertainty", "class_weight": 0.01}}
+    sections = {"optimiser": MUON, "loss": {"balance": "uncertainty", "cross_entropy_weight": 0.01}}
     learner, batches = learner_and_batches("crsdun_2stg", **sections)
     for step in range(2):
         learner.learn(batches.batch(step))

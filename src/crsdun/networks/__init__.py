@@ -1,6 +1,6 @@
 """How a measurement becomes a cube and a class map: the learnt methods."""
 
-from crsdun.networks.checkpoint import load, read_header, save, take_over
+from crsdun.networks.checkpoint import load, read_header, save
 from crsdun.networks.checkpoint_adapters import from_published
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
@@ -9,6 +9,7 @@ from crsdun.networks.pretrained import find_weights, pretrained_weights
 from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
+from crsdun.networks.transfer import Transfer, take_over
 from crsdun.networks.two_stage import TwoStageConfig, TwoStageNetwork
 from crsdun.networks.zoo import create, join, register_network
 
@@ -26,6 +27,7 @@ __all__ = [
     "Segmenter",
     "Ssr",
     "SsrConfig",
+    "Transfer",
     "TwoStageConfig",
     "TwoStageNetwork",
     "create",

@@ -168,26 +168,6 @@ def read_header(path: str | os.PathLike) -> WeightsHeader:
     return WeightsHeader.from_json(metadata[HEADER], path)
 
 
-def take_over(network: Network, path: str | os.PathLike) -> list[str]:
-    """Copy the weights of a file, or of shipped weights by name, into a network where names and shapes agree.
-
-    Returns:
-        The names of the network's tensors that were left as they are.
-
-    Raises:
-        InputError: as ``read_header``, or they are those of another kind of network.
-    """
-    kind = read_header(path).kind
-    if kind != kind_of(network):
-        raise InputError(f"{path} holds weights of {kind}, not of {kind_of(network)}", "name others")
-    with safe_open(find_weights(path), framework="pt") as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    own = network.state_dict()
-    taken = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
-    network.load_state_dict(own | taken)
-    return [name for name in own if name not in taken]
-
-
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
     """The network of a weights file, or of shipped weights by name, in evaluation mode.
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.storage import write_bytes_durably
-from crsdun.training.config import TrainConfig
+from crsdun.training.config import TrainConfig, renamed
 from crsdun.typed import typed
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
@@ -117,10 +117,11 @@ def _read(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
         values = json.loads((file.metadata() or {})["checkpoint"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    header = typed(CheckpointHeader, values, "its header")
+    digest = _header_digest(values)
+    header = typed(CheckpointHeader, {**values, "config": renamed(values["config"])}, "its header")
     if _digest(tensors) != header.sha256:
         raise ValueError("its tensors do not match their checksum")
-    if header.header_sha256 not in (None, _header_digest(values)):
+    if header.header_sha256 not in (None, digest):
         raise ValueError("its header does not match its checksum")
     if not 0 <= header.step <= header.config.steps:
         raise ValueError(f"its header states step {header.step} of {header.config.steps}")

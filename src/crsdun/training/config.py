@@ -41,12 +41,16 @@ class NetworkConfig:
     """Which network: its name and settings as for ``crsdun.create``; bands and classes come from the data.
 
     Attributes:
-        weights: file or name of weights to begin with, where names and shapes agree; null for fresh ones.
+        weights: file or name of weights to begin with, as far as they fit (``crsdun.networks.take_over``); null for
+            fresh ones. ``from=WEIGHTS`` on the command line is the same.
+        frozen: names of parts that keep their weights, as in ``network.named_modules()``, with ``*`` for any text:
+            ``[stages.0]``, or ``["*.cube_network"]``.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,11 +217,18 @@ class TrainConfig:
             (self.optimiser.clip is None or self.optimiser.clip > 0, "optimiser.clip", "positive, or null"),
             (self.loss.cube in CUBE_LOSSES, "loss.cube", f"one of {', '.join(CUBE_LOSSES)}"),
             (self.loss.stage_decay > 0, "loss.stage_decay", "positive"),
-            (self.loss.class_weight >= 0, "loss.class_weight", "0 or more"),
+            (self.loss.cross_entropy_weight >= 0, "loss.cross_entropy_weight", "0 or more"),
+            (self.loss.focal >= 0, "loss.focal", "0 or more"),
+            (
+                not isinstance(self.loss.classes, dict)
+                or min(self.loss.classes.values(), default=-1) >= 0 < max(self.loss.classes.values()),
+                "loss.classes",
+                "names of classes with weights, none of them negative and not all 0",
+            ),
             (0 <= self.loss.label_smoothing < 1, "loss.label_smoothing", "in 0..1, 1 excluded"),
             (
-                self.loss.balance == "fixed" or self.loss.class_weight > 0,
-                "loss.class_weight",
+                self.loss.balance == "fixed" or self.loss.cross_entropy_weight > 0,
+                "loss.cross_entropy_weight",
                 "positive if the balance is learnt",
             ),
             (
@@ -246,6 +257,10 @@ class TrainConfig:
         ):
             if not allowed:
                 raise InputError(f"{key} must be {expected}, not {_at(self, key)!r}")
+
+
+# What keys were called before, and short names of keys: each may be given in place of the other.
+OTHER_NAMES = {"loss.class_weight": "loss.cross_entropy_weight", "from": "network.weights"}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -286,12 +301,14 @@ def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Plain values with overrides put into them; arguments and errors about these as for ``load_config``."""
     import yaml
 
+    renamed(values)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is not key=value, such as optimiser.rate=1e-3")
+        key = key.strip()
         try:
-            _put(values, key.strip().split("."), yaml.safe_load(text))
+            _put(values, OTHER_NAMES.get(key, key).split("."), yaml.safe_load(text))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"the value in {override!r} is not YAML", "quote it") from error
     return values
@@ -299,7 +316,26 @@ def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 def config_from(values: dict[str, Any], kind: Any = TrainConfig) -> Any:
     """A configuration, of a run or another kind, from plain values of YAML or JSON; errors as ``load_config``."""
-    return typed(kind, values, "the configuration", "add it to the file or to the command")
+    return typed(kind, renamed(values), "the configuration", "add it to the file or to the command")
+
+
+def renamed(values: Any) -> Any:
+    """Plain values of a run, in place, with each key of ``OTHER_NAMES`` under its present name.
+
+    Raises:
+        InputError: a key is given under both names.
+    """
+    for other, key in OTHER_NAMES.items():
+        *sections, name = other.split(".")
+        section = values
+        for each in sections:
+            section = section.get(each) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or name not in section:
+            continue
+        if key in dict(flat(values)):
+            raise InputError(f"{other} is another name of {key}, and both are given", f"omit {other}")
+        _put(values, key.split("."), section.pop(name))
+    return values
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

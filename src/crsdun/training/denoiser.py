@@ -1,7 +1,7 @@
 """How the denoiser of ``pnp`` learns: from what its own loop arrives at, and from white noise.
 
-``python -m crsdun.training.denoiser runs/denoiser`` trains the shipped one, and resumes it. It needs the packages
-scikit-image and scikit-learn, for their photographs (NOTICE names them).
+``python -m crsdun.training.denoiser runs/denoiser`` trains one like the shipped one, and resumes it. The shipped one
+has seen other scenes beside produce: painted leaves and photographs in measured spectra, before there was patchwork.
 
 The errors of an estimate are not white: they are what the mask did not measure. So most samples are states of the
 loop. A scene is measured and estimated by LR-TV; then the network removes noise, which is the sample, the result
@@ -17,23 +17,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
-from scipy import ndimage
 from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CameraRandomisation, SensorNoise
-from crsdun.scenes import SceneSet
+from crsdun.scenes import Scene, SceneSet
+from crsdun.scenes.augmentation import flipped, turned
 from crsdun.scenes.catalog import open_set
-from crsdun.scenes.produce.spectra import measured
+from crsdun.scenes.patchwork import PatchworkSet
 from crsdun.solvers import LrTv
 from crsdun.solvers.coefficients import Coefficients
 from crsdun.solvers.denoiser import Block, CoefficientDenoiser
@@ -41,17 +39,6 @@ from crsdun.storage import locked, write_bytes_durably
 from crsdun.training.optimisers import Muon
 
 STATE, WEIGHTS, LOG = "state.safetensors", "weights.safetensors", "log.csv"
-
-PHOTOGRAPHS = {
-    "skimage": [
-        f"data/{name}"
-        for name in (
-            "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png",
-            "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "rocket.jpg",
-        )
-    ],
-    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,106 +72,35 @@ class DenoiserTraining:
 
 
 class Scenes:
-    """Cubes (C,n,n) in 0..1 without end: produce, photographs in measured spectra, and painted leaves.
-
-    Raises:
-        InputError: the packages with the photographs are missing.
-    """
+    """Cubes (C,n,n) without end: one half is produce, the other patchwork on bands of any number."""
 
     def __init__(self, produce: SceneSet, size: int):
-        self.produce, self.size = produce, size
-        self.photographs = [np.asarray(Image.open(path).convert("RGB"), np.float32) / 255 for path in photographs()]
-        self.wavelengths = np.arange(390, 731, 2.0)
-        self.reflectances = np.stack(list(measured().values()))
+        self.produce, self.patchwork, self.size = produce, PatchworkSet("train"), size
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A scene; half of them are produce, three tenths photographs."""
-        kind = rng.random()
-        if kind < 0.5:
-            return self.of_produce(rng)
-        bands = int(rng.integers(8, 32)) if rng.random() < 0.6 else 28
-        wavelengths = np.linspace(rng.uniform(390, 450), rng.uniform(620, 730), bands)
-        cube = (self.of_photographs if kind < 0.8 else self.of_leaves)(rng, wavelengths)
-        return np.ascontiguousarray(cube, np.float32)
+        """A crop, turned and flipped."""
+        scene = self.of_produce(rng) if rng.random() < 0.5 else self.of_patchwork(rng)
+        scene = turned(scene, int(rng.integers(4)))
+        return np.ascontiguousarray((flipped(scene, -1) if rng.random() < 0.5 else scene).cube, np.float32)
 
-    def of_produce(self, rng: np.random.Generator) -> np.ndarray:
-        """A crop, turned and flipped, sometimes on fewer bands."""
-        index = int(rng.integers(len(self.produce)))
-        rows, columns = self.produce.size(index)
-        top, left = rng.integers(rows - self.size + 1), rng.integers(columns - self.size + 1)
-        scene = self.produce.crop(index, int(top), int(left), self.size, self.size)
+    def of_produce(self, rng: np.random.Generator) -> Scene:
+        """Sometimes on fewer bands."""
+        scene = self.part(self.produce, rng)
         if rng.random() < 0.3 and scene.wavelengths is not None:
             fewer = int(rng.integers(10, scene.bands + 1))
             scene = scene.resampled(tuple(np.linspace(scene.wavelengths[0], scene.wavelengths[-1], fewer)))
-        cube = np.rot90(scene.cube, int(rng.integers(4)), (1, 2))
-        if rng.random() < 0.5:
-            cube = cube[:, :, ::-1]
-        return np.ascontiguousarray(cube, np.float32)
+        return scene
 
-    def of_photographs(self, rng: np.random.Generator, wavelengths: np.ndarray) -> np.ndarray:
-        """The colour channels of a photograph, or of two, each in the spectrum of a measured material."""
-        maps = self.photograph(rng).transpose(2, 0, 1)
-        if rng.random() < 0.5:
-            second = self.photograph(rng).transpose(2, 0, 1)[: int(rng.integers(1, 4))]
-            maps = np.concatenate([maps, second * rng.uniform(0.1, 1)])
-        cube = np.tensordot(self.spectra(rng, len(maps), wavelengths).T, maps, 1)
-        return cube / np.quantile(cube, 0.999) * rng.uniform(0.6, 1)
+    def of_patchwork(self, rng: np.random.Generator) -> Scene:
+        bands = int(rng.integers(8, 32)) if rng.random() < 0.6 else 28
+        wavelengths = np.linspace(rng.uniform(390, 450), rng.uniform(620, 730), bands)
+        return self.part(self.patchwork.on_grid(tuple(wavelengths)), rng)
 
-    def of_leaves(self, rng: np.random.Generator, wavelengths: np.ndarray) -> np.ndarray:
-        """Ellipses and boxes over each other, of mixed materials, shaded; some with the texture of a photograph."""
-        n = self.size
-        spectra = self.spectra(rng, 24, wavelengths) * rng.uniform(0.15, 1, (24, 1))
-        cube = np.tile(spectra[0][:, None, None], (1, n, n))
-        rows, columns = np.mgrid[:n, :n]
-        texture, largest = self.photograph(rng).mean(2), rng.uniform(15, 50)
-        for _ in range(int(rng.integers(15, 150))):
-            down, right = rows - rng.uniform(0, n), columns - rng.uniform(0, n)
-            radius, angle = max(2, largest * rng.random() ** 2), rng.uniform(0, np.pi)
-            u = right * np.cos(angle) + down * np.sin(angle)
-            v = (down * np.cos(angle) - right * np.sin(angle)) / rng.uniform(0.3, 1)
-            inside = np.maximum(abs(u), abs(v)) < radius if rng.random() < 0.4 else u * u + v * v < radius**2
-            share = 0.3 * rng.random()
-            material = (1 - share) * spectra[rng.integers(24)] + share * spectra[rng.integers(24)]
-            light = 1 + rng.uniform(-0.4, 0.4) * u[inside] / radius
-            if rng.random() < 0.5:
-                light = light * (0.4 + 0.6 * texture[inside])
-            cube[:, inside] = material[:, None] * light
-        cube = (cube * (1 + slow(rng, n, n / 5) / 2)).clip(0)
-        return cube / cube.max() * rng.uniform(0.6, 1)
-
-    def photograph(self, rng: np.random.Generator) -> np.ndarray:
-        """A part of a photograph, (n,n,3) in 0..1, shrunk, turned and flipped."""
-        picture, n = self.photographs[rng.integers(len(self.photographs))], self.size
-        part = int(n * min(rng.uniform(1, 2.5), min(picture.shape[:2]) / n))
-        top, left = (int(rng.integers(length - part + 1)) for length in picture.shape[:2])
-        whole = Image.fromarray((255 * picture[top : top + part, left : left + part]).astype(np.uint8))
-        values = np.asarray(whole.resize((n, n), Image.Resampling.BICUBIC), np.float32) / 255
-        values = np.rot90(values, int(rng.integers(4)))
-        return (values[:, ::-1] if rng.random() < 0.5 else values) ** rng.uniform(1, 2.2)
-
-    def spectra(self, rng: np.random.Generator, count: int, wavelengths: np.ndarray) -> np.ndarray:
-        """Measured reflectances of different materials, (count,C), each up to 1."""
-        chosen = self.reflectances[rng.permutation(len(self.reflectances))[:count]]
-        values = np.stack([np.interp(wavelengths, self.wavelengths, each) for each in chosen])
-        return values / values.max(1, keepdims=True)
-
-
-def photographs() -> list[Path]:
-    """The files of the photographs; an InputError if a package is missing."""
-    found = []
-    for package, names in PHOTOGRAPHS.items():
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise InputError(
-                "the photographs to learn from come with scikit-image and scikit-learn", "install both with pip"
-            )
-        found += [Path(spec.origin).parent / name for name in names]
-    return found
-
-
-def slow(rng: np.random.Generator, size: int, length: float) -> np.ndarray:
-    """A slowly varying field (size,size) with a standard deviation of about a quarter."""
-    return ndimage.gaussian_filter(rng.standard_normal((size, size)), length) * length
+    def part(self, scenes: SceneSet, rng: np.random.Generator) -> Scene:
+        """A crop of a scene."""
+        index = int(rng.integers(len(scenes)))
+        top, left = (int(rng.integers(length - self.size + 1)) for length in scenes.size(index))
+        return scenes.crop(index, top, left, self.size, self.size)
 
 
 # Binary masks, three tenths of them blurred, leaking or unevenly lit, as calibrated ones are.
@@ -406,7 +322,7 @@ def train_denoiser(
         notify: called with a line every hundred steps.
 
     Raises:
-        InputError: the photographs are missing, or the folder holds a run with another recipe or is in use.
+        InputError: the folder holds a run with another recipe or is in use.
     """
     folder = Path(folder)
     with locked(folder):

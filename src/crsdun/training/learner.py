@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from crsdun.errors import InputError
 from crsdun.methods import Method
 from crsdun.networks import Network, TwoStageNetwork
 from crsdun.optics import Estimate
@@ -72,6 +75,13 @@ class Learner:
             synchronise_batch_norm(self.network)
         self.average = None if config.ema is None else copy.deepcopy(self.network).requires_grad_(False)
         self.phases = phases_of(config, self.network)
+        check_frozen(config.network.frozen, self.network)
+        # Their running statistics are part of what is frozen; a validation leaves every part in training.
+        self.frozen_norms = [
+            module
+            for name, module in self.network.named_modules()
+            if isinstance(module, nn.BatchNorm2d) and self.is_frozen(name)
+        ]
         self.enter(self.phases[0])
 
     @property
@@ -92,13 +102,20 @@ class Learner:
             self.network.load_state_dict(self.average.state_dict())
         self.network.zero_grad()
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(phase.learns == "all" or name.startswith(f"{phase.learns}."))
+            learns = phase.learns == "all" or name.startswith(f"{phase.learns}.")
+            parameter.requires_grad_(learns and not self.is_frozen(name))
         self.balance = Balance(phase.loss).to(self.processes.device)
         self.optimiser = optimiser_for(self.network, self.balance, self.config.optimiser)
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether a parameter or module is, or lies in, one of the frozen parts."""
+        return any(fnmatchcase(name, part) or fnmatchcase(name, f"{part}.*") for part in self.config.network.frozen)
 
     def estimate(self, batch: Batch) -> Estimate:
         """The estimate that the loss of the phase is computed from."""
         network, phase = self.network, self.phase
+        for norm in self.frozen_norms:
+            norm.eval()
         if phase.learns == "all":
             return network(batch.measurement, batch.camera, begun=batch.begun)
         system = cast(TwoStageNetwork, network)  # no other network has phases of its parts
@@ -122,6 +139,7 @@ class Learner:
             1 / processes.count,
             self.class_weights,
             self.phase.loss.label_smoothing,
+            self.phase.loss.focal,
         )
 
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
@@ -199,6 +217,21 @@ class Learner:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
+
+
+def check_frozen(parts: Sequence[str], network: Network) -> None:
+    """Raise an InputError unless every frozen part is one of the network, and something is left to learn."""
+    names = [name for name, _ in network.named_modules() if name]
+    for part in parts:
+        if not any(fnmatchcase(name, part) for name in names):
+            top = ", ".join(name for name, _ in network.named_children())
+            near = difflib.get_close_matches(part, names, n=3)
+            raise InputError(
+                f"network.frozen names {part!r}, which is no part of this network",
+                f"did you mean {' or '.join(near)}?" if near else f"its parts are {top}",
+            )
+    if parts and all(any(fnmatchcase(name, f"{part}.*") for part in parts) for name, _ in network.named_parameters()):
+        raise InputError("network.frozen leaves nothing to learn", "freeze fewer parts")
 
 
 def rate_at(step: int, settings: OptimiserConfig, steps: int) -> float:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
-from crsdun.networks import Network, create, find_weights, save, take_over
+from crsdun.networks import Network, Transfer, create, find_weights, save, take_over
 from crsdun.provenance import fingerprint, hardware, now, sha256_of, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
@@ -31,7 +31,7 @@ from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_check
 from crsdun.training.config import TrainConfig, flat, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
-from crsdun.training.losses import frequency_weights
+from crsdun.training.losses import frequency_weights, named_weights
 from crsdun.training.mixture import open_others
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
@@ -40,7 +40,8 @@ from crsdun.training.validation import validate
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
 
 # Keys that may change between two sessions of a run: none of them affects what is learnt.
-FREE = {"out", "data.source", "sampling.workers", "log_every", "checkpoint_every", "minutes"}
+# ``steps`` does, through the schedule, but a run may be prolonged or end earlier.
+FREE = {"steps", "out", "data.source", "sampling.workers", "log_every", "checkpoint_every", "minutes"}
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,10 @@ class TrainingRun:
 
     def take_over(self, network: Network, weights: str) -> dict[str, Any]:
         """Begin with the weights of a file; returns which, for the record."""
-        fresh = take_over(network, weights)
-        names = f": {', '.join(fresh[:3])}{' …' if len(fresh) > 3 else ''}" if fresh else ""
-        self.observer.notify(f"begins with {weights}; {len(fresh)} tensors are fresh{names}")
+        taken = take_over(network, weights, self.scenes.wavelengths, self.scenes.class_names)
+        self.observer.notify(f"begins with {weights}{described(taken)}")
         file = find_weights(weights)
-        return {"file": file.name, "sha256": sha256_of(file), "fresh": fresh}
+        return {"file": file.name, "sha256": sha256_of(file), **asdict(taken)}
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
@@ -252,6 +252,7 @@ class TrainingRun:
                 f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes)",
                 "restore them, or start a new run with another out",
             )
+        self.check_steps(header)
         self.learner.enter(phase_at(header.step, self.learner.phases))
         self.learner.restore(checkpoint.tensors)
         self.step, self.seconds, self.figures = header.step, header.seconds, header.figures
@@ -260,10 +261,33 @@ class TrainingRun:
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")
 
+    def check_steps(self, header: CheckpointHeader) -> None:
+        """Raise an InputError if the run cannot have another number of steps; say so if it has."""
+        before, now = header.config.steps, self.config.steps
+        if before == now:
+            return
+        if self.config.two_stage.order != "joint":
+            raise InputError(
+                f"{self.folder} is a run of {before} steps, whose two parts have shares of them that are not {now}'s",
+                "change steps back, or start a new run with another out",
+            )
+        if now < header.step:
+            raise InputError(
+                f"{self.folder} has done {header.step} steps already, more than {now}", "set steps to as many or more"
+            )
+        rate = self.learner.rate(header.step)
+        self.observer.notify(
+            f"{self.folder} was a run of {before} steps and becomes one of {now}: the learning rate goes on from "
+            f"{rate:.3g}, as if it had been one from the beginning"
+        )
+
     def weigh_classes(self) -> None:
         """Count the classes of the main set for a loss that weighs them; the checkpoints keep the weights."""
         classes = self.learner.network.config.classes
-        if self.config.loss.classes == "frequency" and classes:
+        if isinstance(self.config.loss.classes, dict):
+            weights = named_weights(self.config.loss.classes, self.scenes.class_names or ())
+            self.learner.class_weights = weights.to(self.processes.device) if classes else None
+        elif self.config.loss.classes == "frequency" and classes:
             counts = class_counts(self.scenes, classes) if self.processes.rank == 0 else None
             weights = frequency_weights(self.processes.gather(counts)[0])  # read once for all
             self.learner.class_weights = weights.to(self.processes.device)
@@ -415,6 +439,17 @@ class TrainingRun:
             f"the batch is in {path}, and the last checkpoint is intact: look for broken values in the scenes, or "
             "start a new run with another out and a lower optimiser.rate, or with an optimiser.clip of 1",
         )
+
+
+def described(taken: Transfer) -> str:
+    """What a network has of another's weights, in words."""
+    names = ", ".join(taken.fresh[:3]) + (" …" if len(taken.fresh) > 3 else "")
+    words = f"; {len(taken.fresh)} tensors are fresh" + (f": {names}" if names else "")
+    if taken.resampled:
+        words += f"; {len(taken.resampled)} were interpolated to other bands"
+    if taken.new_classes:
+        words += f"; new classes: {', '.join(taken.new_classes)}"
+    return words
 
 
 def check_sets(scenes: SceneSet, validation: SceneSet) -> None:

@@ -11,18 +11,29 @@ Legend: B batch · C bands · N classes · K stages · H, W scene · x cube · �
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crsdun.errors import InputError
 from crsdun.optics import Estimate
 from crsdun.registry import Registry
+from crsdun.typed import typed, written
 
 IGNORED = -1  # class of an unlabelled pixel
+
+
+def parse_class_weights(value: Any) -> Any:
+    """``loss.classes`` as it may be written."""
+    if isinstance(value, dict):
+        return typed(dict[str, float], value, "loss.classes")
+    if value in ("uniform", "frequency"):
+        return value
+    raise ValueError(value)
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,12 @@ class LossConfig:
         stage_decay: λˢ.
         stage_weights: weights of the last stages, the last one first, in place of the powers of λˢ:
             [1, 0.7, 0.5, 0.3] ignores all but four. Null for the powers.
-        class_weight: λᶜᵉ.
+        cross_entropy_weight: λᶜᵉ, the weight of the cross-entropy beside the loss of the cube.
         balance: ``fixed`` weights, or ``uncertainty``, which learns them, starting from the fixed ones (``Balance``).
         classes: whether all classes weigh alike in CE (``uniform``), or rare ones more (``frequency``,
-            ``frequency_weights``).
+            ``frequency_weights``); or a weight for some classes by name, 1 for all others.
+        focal: γ of the focal loss (Lin et al., ICCV 2017): CE of a pixel times (1 − p)^γ, with p the probability of
+            its true class, so that pixels that are certain count less. 0 is CE itself.
         class_stages: whose CE counts, that of ``all`` stages or of the ``last`` one only.
         label_smoothing: probability that the target of CE divides evenly among all classes.
     """
@@ -46,9 +59,12 @@ class LossConfig:
     cube: str = "mse"
     stage_decay: float = 0.7
     stage_weights: tuple[float, ...] | None = None
-    class_weight: float = 1e-4
+    cross_entropy_weight: float = 1e-4
     balance: Literal["fixed", "uncertainty"] = "fixed"
-    classes: Literal["uniform", "frequency"] = "uniform"
+    classes: Literal["uniform", "frequency"] | dict[str, float] = field(
+        default="uniform", metadata=written(parse_class_weights, "uniform, frequency, or {name of a class: weight}")
+    )
+    focal: float = 0.0
     class_stages: Literal["all", "last"] = "all"
     label_smoothing: float = 0.0
 
@@ -77,7 +93,8 @@ def joint_loss(
         InputError: there is no cube loss of that name.
     """
     loss = loss or LossConfig()
-    targets = replace(Targets.alone(cube, classes), class_weights=class_weights, smoothing=loss.label_smoothing)
+    targets = Targets.alone(cube, classes)
+    targets = replace(targets, class_weights=class_weights, smoothing=loss.label_smoothing, focal=loss.focal)
     mse, ce = stage_losses(estimate, targets)
     errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight)
     return Balance(replace(loss, balance="fixed"))(CUBE_LOSSES.find(loss.cube)(errors), ce)
@@ -93,7 +110,7 @@ class Targets:
         missing: number of voxels without data, of the whole batch as well.
         share: of the batch that this process holds.
         class_weights: of the pixels of each class, (N,); None for 1.
-        smoothing: ``label_smoothing``.
+        smoothing, focal: ``label_smoothing`` and ``focal`` of the loss.
     """
 
     cube: Tensor
@@ -103,6 +120,7 @@ class Targets:
     share: float = 1.0
     class_weights: Tensor | None = None
     smoothing: float = 0.0
+    focal: float = 0.0
 
     @classmethod
     def alone(cls, cube: Tensor, classes: Tensor) -> Targets:
@@ -143,14 +161,34 @@ def stage_losses(estimate: Estimate, targets: Targets) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(theta: Tensor, targets: Targets) -> Tensor:
-    """Sum of the cross-entropy over all labelled pixels, each times the weight of its class."""
-    reduction = "sum" if targets.class_weights is None else "none"
+    """Sum of the cross-entropy over all labelled pixels, each times the weight of its class and the focal factor."""
+    weights, focal = targets.class_weights, targets.focal
+    reduction = "sum" if weights is None and not focal else "none"
     ce = F.cross_entropy(
         theta, targets.classes, ignore_index=IGNORED, reduction=reduction, label_smoothing=targets.smoothing
     )
-    if targets.class_weights is None:
-        return ce
-    return (targets.class_weights[targets.classes.clamp(min=0)] * ce).sum()  # ce is 0 where nothing is known
+    known = targets.classes.clamp(min=0)  # ce is 0 where nothing is known
+    if focal:
+        certainty = theta.float().softmax(1).gather(1, known[:, None])[:, 0]
+        ce = (1 - certainty).clamp(min=1e-6) ** focal * ce  # with a finite gradient where all is certain
+    if weights is not None:
+        ce = weights[known] * ce
+    return ce.sum()
+
+
+def named_weights(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
+    """Weights of classes that are given by name, (N,); 1 for all others.
+
+    Raises:
+        InputError: there is no class of a name.
+    """
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise InputError(
+            f"loss.classes weighs {', '.join(map(repr, unknown))}, which is no class of these scenes",
+            f"they have {', '.join(names)}",
+        )
+    return torch.tensor([float(weights.get(name, 1)) for name in names])
 
 
 def frequency_weights(counts: Tensor) -> Tensor:
@@ -287,7 +325,7 @@ class Balance(nn.Module):
         super().__init__()
         self.config = config
         learnt = config.balance == "uncertainty"
-        start = torch.tensor([0.0, math.log(2 / config.class_weight)]) if learnt else None
+        start = torch.tensor([0.0, math.log(2 / config.cross_entropy_weight)]) if learnt else None
         self.log_variances = None if start is None else nn.Parameter(start)
 
     def forward(self, cube: Tensor, classes: Tensor, share: float = 1.0) -> Tensor:
@@ -295,7 +333,7 @@ class Balance(nn.Module):
         cube_loss = self._sum(cube)
         class_loss = self._sum(classes[-1:] if self.config.class_stages == "last" else classes)
         if self.log_variances is None:
-            return cube_loss + self.config.class_weight * class_loss
+            return cube_loss + self.config.cross_entropy_weight * class_loss
         s = self.log_variances
         return 0.5 * (-s[0]).exp() * cube_loss + (-s[1]).exp() * class_loss + share * 0.5 * s.sum()
 

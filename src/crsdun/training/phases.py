@@ -60,7 +60,7 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
             first,
             config.steps - first,
             "segmenter",
-            replace(config.loss, cube="none", class_weight=1.0),
+            replace(config.loss, cube="none", cross_entropy_weight=1.0),
             clean=order == "clean",
         ),
     ]
