@@ -22,6 +22,7 @@ from crsdun.evaluation import Evaluation, multiply_adds, read_evaluation
 from crsdun.evaluation.tables import FIGURES, caption, shown
 from crsdun.networks import load, pretrained_weights
 from crsdun.networks.pretrained import FOLDER
+from crsdun.optics import ClassCalibration
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,6 +78,7 @@ A joint network for {settings.bands} bands behind any camera: cube and class map
 | network | CRSDUN, {settings.stages} stages, width {settings.base} |
 | parameters | {sum(each.numel() for each in network.parameters()):,} |
 | multiply-adds at 256×256 | {multiply_adds(network, 256, 256) / 1e9:.2f} G{", besides the solver" if warm else ""} |
+| calibrated | {calibrated(network.card.calibration)} |
 | licence | Apache-2.0, as the package; NOTICE names what it has learnt from |
 
 ## Training
@@ -134,6 +136,17 @@ moved by half a pixel has less contrast, whoever decodes.
 
 {camera_table(ours, theirs)}
 """
+
+
+def calibrated(known: ClassCalibration | None) -> str:
+    """What was found about its doubt, in one line."""
+    if known is None:
+        return "no: its confidences are no probabilities"
+    errors, made = known.made_from["calibration_error"], known.made_from
+    return (
+        f"temperature {known.temperature:.3g}, on {made['count']} scenes of {made['scenes']}: ECE "
+        f"{errors['before']:.2%} before, {errors['after']:.2%} after"
+    )
 
 
 def metrics_table(evaluations: list[Evaluation]) -> str:

@@ -21,6 +21,7 @@ classes: [background, real pear, fake pear, real plum, fake plum]
 unlabelled: -1
 splits: {test: ["scene *"]}
 """
+VALIDATION = DATA.replace("{test:", "{validation:")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def folder(tmp_path_factory):
     for index, name in enumerate(scenes.names):
         write_scene(scenes[index], folder / f"{name}.npz")
     (folder / "data.yaml").write_text(DATA)
+    (folder / "validation.yaml").write_text(VALIDATION)
     torch.manual_seed(0)
     network = crsdun.create("crsdun_2stg", bands=8, classes=5, width=8)
     crsdun.save(network, folder / "weights.safetensors", class_names=NAMES, step=2.0)
@@ -148,3 +150,52 @@ def test_scenes_on_other_bands(capsys):
     )
     assert json.loads(capsys.readouterr().out)["psnr_db"] > 10
     assert "covers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--wavelengths", "900-990:4", "--out", "n")
+
+
+def test_weights_are_calibrated_and_reconstruct_with_doubt(capsys):
+    calibrate = ("evaluate", "weights.safetensors", "validation.yaml", "--calibrate")
+    assert main([*calibrate, "sure.safetensors", "--out", "calibration"]) == 0
+    known = crsdun.load("sure.safetensors").card.calibration
+    assert known.made_from["count"] == 3
+    figures = json.loads(Path("calibration/evaluation.json").read_text())["stages"]
+    assert "known" in figures[-1]
+    assert "known" not in figures[0]  # the last stage alone is calibrated
+    assert "accuracy where known (%)" in capsys.readouterr().out
+    assert main(["info", "sure.safetensors"]) == 0
+    printed = capsys.readouterr().out
+    assert "letters)" in printed
+    assert len(printed) < 20_000
+
+    assert main(["simulate", "scene 0.npz", "--out", "doubted.npz"]) == 0
+    decode = ("reconstruct", "doubted.npz", "--weights", "sure.safetensors", "--coverage", "0.5", "--repeats", "2")
+    assert main([*decode, "--out", "doubted", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert metrics["calibrated"]
+    result = crsdun.runtime.read_results("doubted")
+    assert result.doubt.coverage == metrics["coverage"] == 0.5
+    assert float(result.doubt.unknown.mean()) == pytest.approx(metrics["unknown"])
+    assert 0.2 < metrics["unknown"] < 0.8
+    assert (result.classes == -1).sum() == result.doubt.unknown.sum()
+    assert result.error.shape == result.scene.cube.shape
+    assert {"doubt.npz", "doubt.png", "error.npz", "error.png"} <= set(os.listdir("doubted"))
+    page = Path("doubted/report.html").read_text()
+    assert "of the pixels are unknown" in page
+    assert 'value="expected error"' in page
+
+    assert main(["reconstruct", "doubted.npz", "--weights", "weights.safetensors", "--out", "plain"]) == 0
+    assert "not calibrated" in Path("plain/report.html").read_text()
+    assert crsdun.runtime.read_results("plain").doubt.unknown is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("weights.safetensors", "data.yaml", "--calibrate", "new.safetensors", "--split", "test"), "not on test"),
+        (("weights.safetensors", "validation.yaml", "--calibrate", "new.onnx"), "go into a .safetensors file"),
+        (("weights.safetensors", "validation.yaml", "--calibrate", "weights.safetensors"), "exists already"),
+        (("weights.safetensors", "validation.yaml", "--calibrate", "n.safetensors", "--cubes-only"), "--cubes-only"),
+        (("lr-tv", "validation.yaml", "--calibrate", "new.safetensors"), "no file of weights"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_line(capsys, arguments, words):
+    assert words in refuse(capsys, "evaluate", *arguments, "--out", "never")

@@ -14,6 +14,8 @@ from crsdun.evaluation.metrics import (
     class_figures,
     class_scores,
     confusion_matrix,
+    doubt_figures,
+    doubt_histogram,
     reliability,
 )
 from crsdun.methods import data_residual
@@ -177,3 +179,27 @@ def test_the_calibration_error_is_that_of_torchmetrics():
     truth = torch.randint(-1, 5, (40, 50), generator=generator)
     theirs = multiclass_calibration_error(logits.flatten(1).T, truth.flatten(), 5, n_bins=15, ignore_index=-1)
     assert calibration_error(reliability(logits, truth)) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_how_doubt_tells_wrong_pixels_by_hand():
+    # Wrong pixels have the doubts 0.9 and 0.5; of the three right ones one has 0.5 too, and an unlabelled one counts
+    # nowhere: 2·3 pairs, of which 5 are in order and one is a tie.
+    doubt = torch.tensor([[0.9, 0.5, 0.5, 0.1, 0.2, 1.0]])
+    estimate, truth = torch.tensor([[0, 1, 0, 0, 0, 0]]), torch.tensor([[1, 0, 0, 0, 0, -1]])
+    histogram = doubt_histogram(doubt, estimate, truth)
+    assert histogram.sum(1).tolist() == [3, 2]
+    assert doubt_figures(histogram) == {"doubt_auroc": pytest.approx(5.5 / 6)}
+    figures = doubt_figures(histogram, coverage=0.8)
+    assert figures["known"] == pytest.approx(4 / 5)
+    assert figures["accuracy_known"] == pytest.approx(3 / 4)
+    assert doubt_figures(doubt_histogram(doubt, truth.clamp(min=0), truth))["doubt_auroc"] is None
+
+
+def test_the_area_of_doubt_is_that_of_torchmetrics():
+    from torchmetrics.functional.classification import binary_auroc
+
+    doubt = torch.rand(30, 40, generator=generator).mul(1000).floor() / 1000 + 0.0005
+    wrong = torch.rand(30, 40, generator=generator) < doubt**2
+    theirs = float(binary_auroc(doubt.flatten(), wrong.flatten().long()))
+    ours = doubt_figures(doubt_histogram(doubt, wrong.long(), torch.zeros(30, 40).long()))["doubt_auroc"]
+    assert ours == pytest.approx(theirs, abs=1e-6)

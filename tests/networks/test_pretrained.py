@@ -4,9 +4,12 @@ import pytest
 import torch
 
 import crsdun
-from crsdun.evaluation import multiply_adds
+from crsdun.evaluation import evaluate_scene, multiply_adds
+from crsdun.evaluation.score import Score
+from crsdun.methods.doubt import COVERAGE
 from crsdun.networks import find_weights, pretrained_weights
-from crsdun.optics import CassiCamera, random_mask
+from crsdun.optics import CassiCamera, Exposure, random_mask
+from crsdun.scenes.indian_pines import IndianPinesSet
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import GapTv
 
@@ -56,3 +59,22 @@ def test_it_sees_more_than_gap_tv_and_knows_what_it_sees(network):
     assert errors[0] < 0.7 * errors[1]
     produce = classes > 0
     assert (estimate.classes[0] == classes)[produce].float().mean() > 0.5
+
+
+def test_it_knows_what_it_does_not_know(network):
+    """Confidences are probabilities on produce, doubt tells what is wrong, and most of a landscape is unknown."""
+    figures, unknown = Score(classes=network.class_count, coverage=COVERAGE), {}
+    for name, scenes, index in (("produce", SCENES, 3), ("landscape", IndianPinesSet("test"), 0)):
+        result = evaluate_scene(network, scenes, index, Exposure())
+        found = result.run.doubt(network.card)
+        unknown[name] = found.unknown.mean()
+        if name == "produce":
+            cube, classes = (torch.from_numpy(each) for each in (result.scene.cube, result.scene.classes))
+            logits = result.run.estimate.logits[-1][0] / network.card.calibration.temperature
+            figures.update(result.run.estimate.cube[0], cube, logits, classes, torch.from_numpy(found.doubt))
+    values, _ = figures.compute()
+    assert values["calibration_error"] < 0.03
+    assert values["doubt_auroc"] > 0.8
+    assert values["accuracy_known"] > values["accuracy"]
+    assert unknown["produce"] < 0.15
+    assert unknown["landscape"] > 0.6

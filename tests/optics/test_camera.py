@@ -129,6 +129,14 @@ def test_crop_is_the_camera_that_would_have_taken_it(camera):
 
 
 @every_camera
+def test_upside_down_is_the_same_measurement_upside_down(camera):
+    x = cube_for(camera)
+    turned = camera.upside_down()
+    torch.testing.assert_close(turned.forward(x.flip(-2)), camera.forward(x).flip(-2))
+    assert torch.equal(turned.upside_down().mask, camera.mask)
+
+
+@every_camera
 def test_moves_keep_the_camera(camera):
     single = camera.to(torch.float32)
     assert single.mask.dtype == torch.float32

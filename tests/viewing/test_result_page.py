@@ -4,17 +4,19 @@ import base64
 import csv
 import io
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from crsdun.errors import InputError
+from crsdun.methods.doubt import Doubt
 from crsdun.runtime import read_results
 from crsdun.storage import write_text
 from crsdun.viewing import result_page as pages
 from crsdun.viewing.pages import command_line, plain_text
-from crsdun.viewing.palette import class_picture
+from crsdun.viewing.palette import UNLABELLED_COLOUR, class_picture
 from crsdun.viewing.result_folder import write_results
 from crsdun.viewing.result_page import result_page
 from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, small_reconstruction
@@ -46,6 +48,44 @@ def result():
 @pytest.fixture(scope="module")
 def text(result):
     return result_page(result)
+
+
+def doubted(result, calibrated=True):
+    """The result with confidences, an upper half that is unknown, and expected errors."""
+    ramp = np.linspace(1, 0, result.scene.classes.size, dtype="float32").reshape(result.scene.classes.shape)
+    found = {"calibrated": calibrated} | ({"coverage": 0.5, "unknown": 0.5} if calibrated else {})
+    return replace(
+        result,
+        doubt=Doubt(1 - ramp, ramp if calibrated else None, 0.5),
+        error=0.01 + 0 * result.scene.cube,
+        metrics=result.metrics | found,
+    )
+
+
+def test_unknown_pixels_are_grey_and_counted(result):
+    unsure = doubted(result)
+    text = result_page(unsure)
+    page = check_self_contained(text)
+    shown = image(page.data["pictures"]["estimate"]["classes"])
+    H = len(shown)
+    assert (shown[: H // 2] == UNLABELLED_COLOUR).all()
+    np.testing.assert_array_equal(shown[H // 2 :], class_picture(result.scene.classes)[H // 2 :])
+    assert page.data["classes"][-1] == {"name": "unknown", "colour": "#cccccc"}
+    assert {"confidence", "doubt", "expected error"} <= page.data["pictures"]["estimate"].keys()
+    bright = image(page.data["pictures"]["estimate"]["confidence"]).sum(-1)
+    assert bright[-1].min() > bright[0].max()
+    assert "50.0 % of the pixels are unknown" in " ".join(page.texts)
+    assert {"0.01 expected RMS error over bands", "1 probability of the class"} <= {
+        text.removeprefix("0 ") for text in page.texts
+    }
+
+
+def test_confidences_that_are_not_calibrated_are_said_to_be(result):
+    page = check_self_contained(result_page(doubted(result, calibrated=False)))
+    pictures = page.data["pictures"]["estimate"]
+    assert "doubt" not in pictures
+    np.testing.assert_array_equal(image(pictures["classes"]), class_picture(result.scene.classes))
+    assert any("not calibrated: they are no probabilities" in text for text in page.texts)
 
 
 def test_the_page_needs_nothing_and_escapes_everything(text):

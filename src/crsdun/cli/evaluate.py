@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ from crsdun.cli.options import (
     wavelengths,
 )
 from crsdun.cli.printing import console, print_json, progress_bar
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from crsdun.evaluation import Evaluation
+    from crsdun.networks import Network
+    from crsdun.optics import ClassCalibration
 
 
 def add(commands: Commands) -> None:
@@ -36,7 +40,9 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "data", help="produce, indian-pines, a data set from a plugin, a folder, or a .yaml file that describes one"
     )
-    evaluate.add_argument("--split", default="test", help="train, validation or test (default: test)")
+    evaluate.add_argument(
+        "--split", help="train, validation or test (default: test; with --calibrate validation, which it must be)"
+    )
     evaluate.add_argument(
         "--protocol",
         default="crsdun",
@@ -56,20 +62,30 @@ def add(commands: Commands) -> None:
     exposure_options(evaluate)
     solver_options(evaluate)
     device_option(evaluate)
+    evaluate.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FILE",
+        help="first calibrate the confidences of the class map on these scenes, and write the weights with what was "
+        "found to this file (.safetensors), which may be the weights themselves with --overwrite",
+    )
     evaluate.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
     overwrite_option(evaluate)
 
 
 def run(options: argparse.Namespace) -> None:
     from crsdun import runtime
-    from crsdun.evaluation import EvaluationOptions
+    from crsdun.evaluation import EvaluationOptions, calibrate
     from crsdun.experiments.evaluation_folder import EvaluationRun
     from crsdun.methods import keep_freed_memory
     from crsdun.scenes import open_set
     from crsdun.storage import check_folder
 
     check_folder(options.out, options.overwrite)
-    scenes = open_set(options.data, options.split)
+    calibrating = options.calibrate is not None
+    if calibrating:
+        check_calibration(options)
+    scenes = open_set(options.data, options.split or ("validation" if calibrating else "test"))
     if options.wavelengths is not None:
         scenes = scenes.on_grid(options.wavelengths)
     device = device_from(options.device)
@@ -77,7 +93,12 @@ def run(options: argparse.Namespace) -> None:
     keep_freed_memory()
     exposure = exposure_from(options, method.card.step if options.step is None else options.step)
     how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
-    evaluation_run = EvaluationRun(method, scenes, exposure, how, options.weights)
+    weights = options.weights
+    if calibrating:
+        with progress_bar("calibrating") as progress:
+            write_calibrated(method, calibrate(method, scenes, exposure, how, progress), options.calibrate)
+        weights = str(options.calibrate)
+    evaluation_run = EvaluationRun(method, scenes, exposure, how, weights)
     with progress_bar(method.name) as progress:
         evaluation = evaluation_run.evaluate(progress)
     evaluation_run.write(evaluation, options.out, options.overwrite)
@@ -85,6 +106,31 @@ def run(options: argparse.Namespace) -> None:
         print_json({"out": str(options.out), "method": evaluation.method, **evaluation.figures})
     else:
         print_evaluation(evaluation, options.out)
+
+
+def check_calibration(options: argparse.Namespace) -> None:
+    """Raise an InputError unless the weights can be calibrated and written to where the options say."""
+    from crsdun.networks import find_weights
+    from crsdun.storage import check_file
+
+    if options.calibrate.suffix != ".safetensors":
+        raise InputError(f"calibrated weights go into a .safetensors file, not {options.calibrate}")
+    if find_weights(options.weights).suffix != ".safetensors":
+        raise InputError(
+            f"{options.weights} is no file of weights (.safetensors), which alone can be calibrated",
+            "calibrate the weights, then export them",
+        )
+    if options.cubes_only:
+        raise InputError("without classes there is nothing to calibrate", "omit <cubes_only>")
+    check_file(options.calibrate, options.overwrite)
+
+
+def write_calibrated(network: Network, known: ClassCalibration, path: Path) -> None:
+    """Give a network its calibration, and write it to a file."""
+    from crsdun.networks import save
+
+    save(network, path, calibration=known)
+    network.card = replace(network.card, calibration=known)
 
 
 def print_evaluation(evaluation: Evaluation, out: Path) -> None:

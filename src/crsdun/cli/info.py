@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
 
 MOST_NUMBERS = 8  # of a list in one line
+MOST_LETTERS = 400  # of a text, such as an array that is packed into one
 
 
 def add(commands: Commands) -> None:
@@ -45,7 +46,16 @@ def run(options: argparse.Namespace) -> None:
     else:
         print_arrays(description)
     if description.metadata:
-        out.print(json.dumps(description.metadata, indent=2, ensure_ascii=False), markup=False)
+        out.print(json.dumps(shortened(description.metadata), indent=2, ensure_ascii=False), markup=False)
+
+
+def shortened(value: Any) -> Any:
+    """A JSON value without the middle of very long texts."""
+    if isinstance(value, str) and len(value) > MOST_LETTERS:
+        return f"{value[:20]}… ({len(value)} letters)"
+    if isinstance(value, dict):
+        return {name: shortened(each) for name, each in value.items()}
+    return [shortened(each) for each in value] if isinstance(value, list) else value
 
 
 def print_arrays(file: FileDescription) -> None:

@@ -137,6 +137,8 @@ def result_line(result: Reconstruction, out: Path) -> str:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
     if "voxels_without_data" in metrics:
         line += f"; {metrics['voxels_without_data']} voxels of the truth hold no data and count nowhere"
+    if "unknown" in metrics:
+        line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
     if "class_note" in metrics:
         line += f"; {metrics['class_note']}"
     if result.warning is not None:

@@ -82,6 +82,20 @@ def add(commands: Commands) -> None:
         help="rows that neighbouring tiles share and blend (default: 32, or half of a smaller tile)",
     )
     reconstruct.add_argument(
+        "--coverage",
+        type=float,
+        help="where weights are calibrated: share of the pixels of familiar scenes that keep their class; others, "
+        "with more doubt, are unknown (default: 0.95)",
+    )
+    reconstruct.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        default=0,
+        help="decode N times again, each time without other detector pixels, to estimate the error of each voxel; 4 "
+        "are enough (default: 0)",
+    )
+    reconstruct.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -212,7 +226,8 @@ def run_options_from(options: argparse.Namespace) -> RunOptions:
     if options.overlap is not None and options.tile is None:
         raise InputError("only tiles overlap", "set <tile> too, or omit <overlap>")
     tiles = None if options.tile is None else Tiles(options.tile, options.overlap)
-    return RunOptions(device_from(options.device), options.precision, tiles)
+    given = {} if options.coverage is None else {"coverage": options.coverage}
+    return RunOptions(device_from(options.device), options.precision, tiles, repeats=options.repeats, **given)
 
 
 def print_outcomes(outcomes: dict[tuple[Path, str], Any], sheets: list[Path], as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """How good and how costly methods are: metrics by named protocol, whole splits, parameters and multiply-adds."""
 
+from crsdun.evaluation.calibration import calibrate
 from crsdun.evaluation.comparison import Comparison, compare
 from crsdun.evaluation.cost import multiply_adds, parameters
 from crsdun.evaluation.evaluator import Evaluation, EvaluationOptions, SceneResult, evaluate, evaluate_scene
@@ -20,6 +21,7 @@ __all__ = [
     "Protocol",
     "Published",
     "SceneResult",
+    "calibrate",
     "compare",
     "cube_metrics",
     "evaluate",

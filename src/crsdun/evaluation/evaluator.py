@@ -17,8 +17,9 @@ from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods.doubt import COVERAGE
 from crsdun.methods.verdict import judge_run
-from crsdun.optics import Exposure
+from crsdun.optics import Exposure, ModelCard
 from crsdun.provenance import Record
 from crsdun.scenes import Scene
 from crsdun.typed import finite
@@ -251,8 +252,11 @@ def evaluate(
         result = evaluate_scene(method, scenes, index, exposure, options.device)
         if not stages:
             names = class_names if result.run.estimate.logits else ()
-            stages = [Score(options.protocol, names).to(options.device) for _ in result.run.estimate.cubes]
-        rows[index] = _judge(result, stages)
+            coverage = None if method.card.calibration is None else COVERAGE
+            earlier = [Score(options.protocol, names) for _ in result.run.estimate.cubes[1:]]
+            stages = [*earlier, Score(options.protocol, names, coverage=coverage)]
+            stages = [score.to(options.device) for score in stages]
+        rows[index] = _judge(result, stages, method.card)
         doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
         if doubt is not None:
             rows[index]["warning"] = doubt
@@ -325,13 +329,20 @@ def evaluate_scene(
     return SceneResult(name, scene, frame, run)
 
 
-def _judge(result: SceneResult, stages: Sequence[Score]) -> SceneRow:
-    """Add a scene to the scores of all stages, and return its own row."""
+def _judge(result: SceneResult, stages: Sequence[Score], card: ModelCard) -> SceneRow:
+    """Add a scene to the scores of all stages, and return its own row; only the last stage is calibrated."""
     truth = torch.from_numpy(result.scene.cube)
     classes = None if result.scene.classes is None else torch.from_numpy(result.scene.classes)
+    estimate, known = result.run.estimate, card.calibration
     with torch.inference_mode():
-        for score, (x, theta) in zip(stages, result.run.estimate.stages, strict=True):
-            figures, confusion = score(x[0], truth, None if theta is None else theta[0], classes)
+        for score, (x, theta) in zip(stages, estimate.stages, strict=True):
+            logits, doubt = None if theta is None else theta[0], None
+            if logits is not None and score.class_count and score is stages[-1] and known is not None:
+                found = result.run.doubt(card)
+                assert found is not None
+                assert found.doubt is not None
+                logits, doubt = logits / known.temperature, torch.from_numpy(found.doubt)
+            figures, confusion = score(x[0], truth, logits, classes, doubt)
     row = {"name": result.name, "seconds": round(result.run.seconds, 4), "data_residual": result.run.residual}
     row |= {name: value for name, value in figures.items() if name in SCENE_FIGURES}
     for fit in result.run.estimate.fits:

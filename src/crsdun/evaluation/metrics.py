@@ -17,6 +17,8 @@ from crsdun.evaluation.protocols import get_protocol, missing_voxels
 # Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
 IOU_SMOOTHING = 1e-4
 CALIBRATION_BINS = 15
+# Intervals of doubt, 0..1, in which right and wrong pixels are counted.
+DOUBT_BINS = 1000
 
 
 # -- cubes -----------------------------------------------------------------------------------------------------
@@ -185,3 +187,37 @@ def calibration_error(bins: Tensor) -> float | None:
     """
     pixels, confidence, right = bins
     return float((right - confidence).abs().sum() / pixels.sum()) if pixels.sum() > 0 else None
+
+
+def doubt_histogram(doubt: Tensor, estimate: Tensor, truth: Tensor) -> Tensor:
+    """How many right and how many wrong pixels there are in each interval of doubt, (2, 1000) int64.
+
+    Args:
+        doubt: (H,W), 0..1.
+        estimate: (H,W) classes.
+        truth: (H,W), negative where unknown, which is ignored.
+    """
+    known = truth >= 0
+    place = (doubt[known] * DOUBT_BINS).long().clamp(0, DOUBT_BINS - 1)
+    wrong = (estimate != truth)[known].long()
+    return torch.bincount(wrong * DOUBT_BINS + place, minlength=2 * DOUBT_BINS).view(2, DOUBT_BINS)
+
+
+def doubt_figures(histogram: Tensor, coverage: float | None = None) -> dict[str, float | None]:
+    """How well doubt tells wrong pixels from right ones, from a ``doubt_histogram``.
+
+    ``doubt_auroc`` the area under the receiver operating characteristic: the probability that a wrong pixel is more
+    doubtful than a right one, pixels of one interval counting half; None unless there are both. With a coverage also
+    ``known`` the share of pixels whose doubt is not above it, and ``accuracy_known`` how many of these are right.
+    """
+    right, wrong = histogram.double()
+    less = right.cumsum(0) - right / 2  # right pixels with less doubt than a wrong one of this interval
+    pairs = float(right.sum() * wrong.sum())
+    figures: dict[str, float | None] = {"doubt_auroc": float((wrong * less).sum()) / pairs if pairs else None}
+    total = float(histogram.sum())
+    if coverage is not None and total:
+        last = round(coverage * DOUBT_BINS)
+        known = float(histogram[:, :last].sum())
+        figures["known"] = known / total
+        figures["accuracy_known"] = float(right[:last].sum()) / known if known else None
+    return figures

@@ -11,12 +11,16 @@ from torchmetrics import Metric
 
 from crsdun.evaluation.metrics import (
     CALIBRATION_BINS,
+    DOUBT_BINS,
     calibration_error,
     class_figures,
     confusion_matrix,
     cube_metrics,
+    doubt_figures,
+    doubt_histogram,
     reliability,
 )
+from crsdun.methods.doubt import odds_scale
 
 if TYPE_CHECKING:
     from crsdun.methods import MethodRun
@@ -36,6 +40,7 @@ class Score(Metric):
         protocol: a name in ``PROTOCOLS``.
         class_names: N names; empty if the classes have no names.
         classes: N if the classes have no names; 0 ignores classes.
+        coverage: pixels with more doubt than this are unknown; None if the doubt is not calibrated.
     """
 
     full_state_update = False
@@ -43,28 +48,42 @@ class Score(Metric):
     counts: Tensor
     confusion: Tensor
     bins: Tensor
+    doubts: Tensor
 
-    def __init__(self, protocol: str = "crsdun", class_names: Sequence[str] = (), classes: int = 0):
+    def __init__(
+        self,
+        protocol: str = "crsdun",
+        class_names: Sequence[str] = (),
+        classes: int = 0,
+        coverage: float | None = None,
+    ):
         super().__init__()
-        self.protocol, self.class_names = protocol, tuple(class_names)
+        self.protocol, self.class_names, self.coverage = protocol, tuple(class_names), coverage
         self.class_count = classes = len(self.class_names) or classes
         for name, start in {
             "sums": torch.zeros(len(CUBE_FIGURES), dtype=torch.float64),
             "counts": torch.zeros(len(CUBE_FIGURES), dtype=torch.int64),
             "confusion": torch.zeros(classes, classes, dtype=torch.int64),
             "bins": torch.zeros(3, CALIBRATION_BINS + 1, dtype=torch.float64),
+            "doubts": torch.zeros(2, DOUBT_BINS, dtype=torch.int64),
         }.items():
             self.add_state(name, start, dist_reduce_fx="sum")
 
     def update(
-        self, cube: Tensor, truth: Tensor, logits: Tensor | None = None, classes: Tensor | None = None
+        self,
+        cube: Tensor,
+        truth: Tensor,
+        logits: Tensor | None = None,
+        classes: Tensor | None = None,
+        doubt: Tensor | None = None,
     ) -> None:
         """Add a scene.
 
         Args:
             cube, truth: (C,H,W), estimated and true; the truth may be on another device.
-            logits: (N,H,W), of a method that segments.
+            logits: (N,H,W), of a method that segments, at its temperature.
             classes: (H,W), the true ones on any device, negative where unknown; None if the scene has no labels.
+            doubt: (H,W), 0..1, as of ``methods.doubt``; None takes the odds of the softmax.
         """
         metrics = cube_metrics(cube, truth.to(cube.device), self.protocol)
         for place, name in enumerate(CUBE_FIGURES):
@@ -73,14 +92,17 @@ class Score(Metric):
                 self.counts[place] += 1
         if self.class_count and logits is not None and classes is not None:
             classes = classes.to(logits.device)
-            self.confusion += confusion_matrix(logits.argmax(0), classes, self.class_count)
+            estimate = logits.argmax(0)
+            self.confusion += confusion_matrix(estimate, classes, self.class_count)
             self.bins += reliability(logits, classes)
+            doubt = odds_scale(logits) if doubt is None else doubt.to(logits.device)
+            self.doubts += doubt_histogram(doubt, estimate, classes)
 
     def compute(self) -> tuple[dict[str, Any], Tensor]:
         """The figures and the confusion matrix (N,N).
 
         The figures are the means over cubes (None if no scene has the figure) and, if pixels are labelled,
-        ``class_figures`` and ``calibration_error``.
+        ``class_figures``, ``calibration_error`` and ``doubt_figures``.
         """
         means = (self.sums / self.counts).tolist()
         figures = {name: _plain(mean) for name, mean in zip(CUBE_FIGURES, means, strict=True)}
@@ -88,6 +110,7 @@ class Score(Metric):
             pooled = class_figures(self.confusion, self.class_names)
             figures |= {name: _plain(float(value)) for name, value in pooled.items()}
             figures["calibration_error"] = calibration_error(self.bins)
+            figures |= doubt_figures(self.doubts, self.coverage)
         return figures, self.confusion.clone()
 
 

@@ -61,6 +61,9 @@ FIGURES = {
     "recall": Figure("recall", 2, " %"),
     "accuracy": Figure("accuracy", 2, " %"),
     "calibration_error": Figure("ECE", 2, " %", higher_is_better=False),
+    "doubt_auroc": Figure("AUROC of doubt", 3),
+    "known": Figure("known", 2, " %"),
+    "accuracy_known": Figure("accuracy where known", 2, " %"),
     "kind_accuracy": Figure("kind", 2, " %"),
     "authenticity_accuracy": Figure("real or fake", 2, " %"),
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.methods.doubt import COVERAGE, Doubt, doubt_of
 from crsdun.methods.memory import available_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
@@ -35,6 +36,9 @@ class RunOptions:
             measures now.
         keep_stages: keep the cubes and logits of all stages; the frame is then not tiled automatically.
         allow_nonfinite: return estimates that contain NaN or infinity instead of raising an error.
+        coverage: share of the pixels of scenes like those of the calibration that keep their class; the others, with
+            more doubt, are unknown (``methods.doubt``).
+        repeats: how many times a frame is decoded again to estimate the error of each voxel (``methods.repeats``).
     """
 
     device: str | torch.device = "cpu"
@@ -43,6 +47,8 @@ class RunOptions:
     memory: int | None = None
     keep_stages: bool = False
     allow_nonfinite: bool = False
+    coverage: float = COVERAGE
+    repeats: int = 0
 
     def check(self, method: Method) -> None:
         """Raise an InputError if the method cannot be run with these options."""
@@ -50,6 +56,12 @@ class RunOptions:
             able = " and ".join(method.precisions)
             raise InputError(f"{method.name} computes in {able}, not in {self.precision}", "omit <precision>")
         in_precision(self.precision, self.device)
+        if not 0 < self.coverage <= 1:
+            raise InputError(
+                f"a coverage lies above 0 and up to 1, not at {self.coverage:g}", "set <coverage> to 0.95"
+            )
+        if self.repeats < 0 or self.repeats == 1:
+            raise InputError(f"errors are estimated from 2 repeats or more, not {self.repeats}", "set <repeats> to 4")
         if self.tiles is not None and not method.tileable:
             raise InputError(f"{method.name} takes whole frames", "omit <tile>")
 
@@ -87,6 +99,10 @@ class MethodRun:
             class_names=None if theta is None else card.class_names,
             name=name,
         )
+
+    def doubt(self, card: ModelCard, coverage: float = COVERAGE) -> Doubt | None:
+        """How far the class map of the last stage can be believed; None where there is none."""
+        return doubt_of(self.estimate, card, self.wavelengths, coverage)
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:

@@ -32,8 +32,8 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
     Args:
         network: any network of crsdun.
         path: a ``.safetensors`` file, replaced if it exists.
-        **card: fields of ``ModelCard`` (wavelengths, class_names, step, steps, grids, provenance) that change the
-            network's own card.
+        **card: fields of ``ModelCard`` (wavelengths, class_names, step, steps, grids, provenance, calibration) that
+            change the network's own card.
 
     Raises:
         InputError: an unknown field, wavelengths or names that do not fit the network, or the file cannot be written.

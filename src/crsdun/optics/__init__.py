@@ -10,7 +10,7 @@ from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse
 
 if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
-    from crsdun.optics.estimate import Estimate, Fit, ModelCard, Progress
+    from crsdun.optics.estimate import ClassCalibration, Estimate, Fit, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
     from crsdun.optics.random_camera import CameraRandomisation, RandomExposure
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NEED_TORCH = {
     "CameraRandomisation": "random_camera",
     "CassiCamera": "camera",
+    "ClassCalibration": "estimate",
     "Estimate": "estimate",
     "Fit": "estimate",
     "Exposure": "exposure",
@@ -32,6 +33,7 @@ __all__ = [
     "KAIST_WAVELENGTHS",
     "CameraRandomisation",
     "CassiCamera",
+    "ClassCalibration",
     "Estimate",
     "Exposure",
     "Fit",

@@ -297,6 +297,10 @@ class CassiCamera:
         camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
 
+    def upside_down(self) -> CassiCamera:
+        """The camera that takes of a scene turned upside down the same measurement turned upside down."""
+        return self.with_mask(self.mask.flip(-2))
+
     # -- checks --------------------------------------------------------------------------------------------
 
     def check(self, measurement: Tensor | np.ndarray) -> None:

@@ -18,6 +18,27 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class ClassCalibration:
+    """What was found about a network's class maps on labelled scenes it has not learnt from (``methods.doubt``).
+
+    Attributes:
+        temperature: by which logits are divided before their softmax, so that confidences are probabilities.
+        means, whiteners: of each class, where its pixels lie among all spectra and logits; packed arrays.
+        chance, distance, doubt: quantiles of those pixels at ``methods.doubt.LEVELS``: of the log odds of being
+            wrong, of the distance from the pixels of the class, and of the larger rank of both.
+        made_from: the scenes, the exposure, the number of pixels, and the calibration error before and after.
+    """
+
+    temperature: float
+    means: str
+    whiteners: str
+    chance: tuple[float, ...]
+    distance: tuple[float, ...]
+    doubt: tuple[float, ...]
+    made_from: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What is known about a trained network besides its layers; stored in the header of its weights file.
 
@@ -30,6 +51,7 @@ class ModelCard:
         grids: where it has learnt any bands, the first and last wavelength of them, nm; ``wavelengths`` are then
             those of its data, which it knows as well.
         provenance: data, recipe, versions, licence … as plain JSON values.
+        calibration: of its class maps; None if nobody has calibrated them.
     """
 
     wavelengths: tuple[float, ...] | None = None
@@ -38,6 +60,7 @@ class ModelCard:
     steps: tuple[tuple[float, float], ...] | None = None
     grids: tuple[float, float] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    calibration: ClassCalibration | None = None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from crsdun import provenance
 from crsdun.errors import InputError
 from crsdun.evaluation.legends import comparable_truth
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods.doubt import Doubt
+from crsdun.methods.repeats import expected_error
 from crsdun.methods.run import check_scale
 from crsdun.methods.verdict import doubt_mask, judge_run
 from crsdun.networks import pretrained_weights, read_header
@@ -21,7 +24,7 @@ from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
-from crsdun.scenes import Measurement, Scene
+from crsdun.scenes import UNLABELLED, Measurement, Scene
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
@@ -43,11 +46,15 @@ class Reconstruction:
         metrics: of the scene, as in ``evaluation.score.judge``; ``class_note``, where classes of the truth were not
             compared, or only by their numbers; and what ``methods.verdict`` says: ``fit``, ``held_out_residual`` and
             ``noise`` where they are known, and if the scene should not be believed, ``warning``, why; and where the
-            method found the mask elsewhere than told, ``mask_moved``, pixels down and right.
+            method found the mask elsewhere than told, ``mask_moved``, pixels down and right. With classes
+            ``calibrated``, whether confidences are probabilities, and if so ``coverage`` and ``unknown``, the share
+            of pixels with more doubt than that.
         record: how it was made, as plain JSON values.
         stages: cubes and logits of every stage, on the CPU and with the bands in the order of ``scene``, if
-            they were requested.
+            they were requested; logits of the last one at the temperature of the calibration.
         stage_metrics: of these stages.
+        doubt: how far the class of each pixel can be believed; None without classes.
+        error: the expected error of each voxel, (C,H,W) float32, if it was requested (``RunOptions.repeats``).
     """
 
     measurement: Measurement
@@ -58,6 +65,14 @@ class Reconstruction:
     record: dict[str, Any]
     stages: Estimate | None = None
     stage_metrics: list[dict[str, Any]] = field(default_factory=list)
+    doubt: Doubt | None = None
+    error: np.ndarray | None = None
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The class map, −1 where it is unknown, (H,W) int64; ``scene.classes`` has a class everywhere."""
+        unknown = None if self.doubt is None else self.doubt.unknown
+        return self.scene.classes if unknown is None else np.where(unknown, UNLABELLED, self.scene.classes)
 
     @property
     def warning(self) -> str | None:
@@ -201,9 +216,12 @@ def decode(
     if doubt is None and not method.needs_scale:
         doubt = doubt_mask(frame, run.camera, options)
     moved = run.camera.moved != prepared.camera.moved
+    classes = run.doubt(method.card, options.coverage)
+    error = expected_error(run, method, frame, options).cpu().numpy() if options.repeats else None
     known = {
         "fit": verdict.fit, "held_out_residual": verdict.held_out, "noise": verdict.noise,
         "class_note": class_note, "warning": doubt, "mask_moved": list(run.camera.moved) if moved else None,
+        **described_doubt(classes),
     }  # fmt: skip
     metrics = figures[-1] | {name: value for name, value in known.items() if value is not None}
     record = record_of(run, method, prepared, options)
@@ -212,10 +230,23 @@ def decode(
     stages = None
     if options.keep_stages:
         estimate = run.estimate
-        stages = Estimate([x.cpu() for x in estimate.cubes], [theta.cpu() for theta in estimate.logits])
+        logits = [theta.cpu() for theta in estimate.logits]
+        if method.card.calibration is not None:
+            logits[-1] = logits[-1] / method.card.calibration.temperature
+        stages = Estimate([x.cpu() for x in estimate.cubes], logits)
+    stage_metrics = figures if stages else []
     return Reconstruction(
-        prepared.measurement, run.camera, scene, truth, metrics, record, stages, figures if stages else []
+        prepared.measurement, run.camera, scene, truth, metrics, record, stages, stage_metrics, classes, error
     )
+
+
+def described_doubt(classes: Doubt | None) -> dict[str, Any]:
+    """What the figures of a reconstruction say of the doubt in its class map."""
+    if classes is None:
+        return {}
+    if classes.unknown is None:
+        return {"calibrated": False}
+    return {"calibrated": True, "coverage": classes.coverage, "unknown": float(classes.unknown.mean())}
 
 
 def record_of(run: MethodRun, method: Method, prepared: PreparedMeasurement, options: RunOptions) -> dict[str, Any]:

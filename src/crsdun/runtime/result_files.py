@@ -10,15 +10,26 @@ from typing import Any, TypedDict
 import numpy as np
 
 from crsdun.errors import InputError
+from crsdun.methods.doubt import COVERAGE, Doubt
 from crsdun.optics import CassiCamera
 from crsdun.provenance import Record
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
-from crsdun.scenes import read_measurement, read_scene, write_measurement, write_scene
+from crsdun.scenes import (
+    Scene,
+    read_arrays,
+    read_measurement,
+    read_scene,
+    write_arrays,
+    write_measurement,
+    write_scene,
+)
 from crsdun.storage import RECORD, write_json
 from crsdun.typed import read_json
 
 METRICS = "metrics.json"
+# How far the classes can be believed, and the expected error of each voxel.
+DOUBT, ERROR = "doubt.npz", "error.npz"
 
 
 class StoredCamera(TypedDict):
@@ -66,20 +77,30 @@ class StoredMetrics(StoredResidual, total=False):
     noise: float
     mask_moved: list[float]
     warning: str
+    calibrated: bool
+    coverage: float
+    unknown: float
 
 
 def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     """Write a reconstruction into a folder that exists; ``read_results`` returns it.
 
     ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` the class map
-    where the method segments · ``measurement.npz`` on the scale of y = A x, with the mask · ``truth.npz`` on the
-    camera's bands where it was given · ``metrics.json`` · ``record.json`` how it was made, with ``record`` added.
+    where the method segments, and ``doubt.npz`` its confidence and, of calibrated weights, doubt and unknown pixels ·
+    ``error.npz`` the expected error of each voxel where it was requested · ``measurement.npz`` on the scale of
+    y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``metrics.json`` ·
+    ``record.json`` how it was made, with ``record`` added.
     """
     scene, camera = result.scene, result.camera
     write_scene(scene, folder / "cube.hdr")
     write_scene(scene, folder / "cube.npz")
     if scene.classes is not None:
         np.save(folder / "classes.npy", scene.classes)
+    if result.doubt is not None:
+        maps = {name: getattr(result.doubt, name) for name in ("confidence", "doubt", "unknown")}
+        write_arrays(folder / DOUBT, {name: each for name, each in maps.items() if each is not None}, {})
+    if result.error is not None:
+        write_scene(Scene(result.error, scene.wavelengths, name=f"expected error of {scene.name}"), folder / ERROR)
     measurement = replace(
         result.measurement, mask=camera.mask.cpu().numpy(), wavelengths=camera.wavelengths, step=camera.step
     )
@@ -131,4 +152,15 @@ def read_results(folder: str | Path) -> Reconstruction:
         read_scene(folder / "truth.npz") if (folder / "truth.npz").exists() else None,
         metrics,
         record,
+        doubt=_read_doubt(folder / DOUBT, metrics),
+        error=read_scene(folder / ERROR).cube if (folder / ERROR).exists() else None,
     )
+
+
+def _read_doubt(path: Path, metrics: StoredMetrics) -> Doubt | None:
+    if not path.exists():
+        return None
+    arrays = read_arrays(path).arrays
+    if "confidence" not in arrays:
+        raise InputError(f"{path} holds no confidence", "reconstruct again")
+    return Doubt(arrays["confidence"], arrays.get("doubt"), metrics.get("coverage", COVERAGE))

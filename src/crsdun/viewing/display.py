@@ -21,11 +21,16 @@ def upper_limit(values: np.ndarray) -> float:
 
 def error_map(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """RMSE over bands of two cubes (C,H,W), (H,W); over those where both hold data, NaN where there are none."""
-    squares = np.square(estimate - truth)
+    return error_size(estimate - truth)
+
+
+def error_size(error: np.ndarray) -> np.ndarray:
+    """The root mean square over bands of errors (C,H,W), (H,W); NaN where there is no data in any band."""
+    squares = np.square(error)
     missing = np.isnan(squares)
     if not missing.any():
-        error: np.ndarray = np.sqrt(squares.mean(0))
-        return error
+        size: np.ndarray = np.sqrt(squares.mean(0))
+        return size
     counts = (~missing).sum(0)
     return np.sqrt(np.where(counts > 0, np.nansum(squares, 0) / np.maximum(counts, 1), np.nan)).astype(squares.dtype)
 

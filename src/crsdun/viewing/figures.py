@@ -136,15 +136,18 @@ def spectra(
     sheet.save(path)
 
 
-def class_map(classes: np.ndarray, class_names: Sequence[str] | None, path: str | Path) -> None:
+def class_map(
+    classes: np.ndarray, class_names: Sequence[str] | None, path: str | Path, grey: str = "unlabelled"
+) -> None:
     """A class map with a legend of the classes that occur, each with its share of the pixels.
 
     The map is drawn pixel by pixel, enlarged by a whole factor where it is small.
 
     Args:
-        classes: (H,W) integers from 0, −1 where unlabelled (light grey).
+        classes: (H,W) integers from 0, −1 where unlabelled or unknown (light grey).
         class_names: names by number; None writes ``class 0`` and so on.
         path: where the figure goes.
+        grey: what −1 is called.
 
     Raises:
         InputError: the map is not integer (H,W), or a class has no name.
@@ -154,7 +157,9 @@ def class_map(classes: np.ndarray, class_names: Sequence[str] | None, path: str 
         raise InputError(
             f"the map holds class {classes.max()} but there are {len(class_names)} class names", "name every class"
         )
-    entries = classes_present([classes], class_names)
+    entries = [
+        entry._replace(name=grey) if entry.number < 0 else entry for entry in classes_present([classes], class_names)
+    ]
 
     factor = max(1, 640 // max(classes.shape))
     height, width = classes.shape[0] * factor, classes.shape[1] * factor

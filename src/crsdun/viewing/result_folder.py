@@ -11,7 +11,7 @@ from crsdun.runtime import Reconstruction, write_data
 from crsdun.scenes import Scene
 from crsdun.storage import atomic_file, atomic_folder, write_text
 from crsdun.viewing.colour import measurement_picture, picture
-from crsdun.viewing.display import error_map
+from crsdun.viewing.display import error_map, error_size
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
 from crsdun.viewing.pages import PAGE
 from crsdun.viewing.pixel_selection import select_pixels
@@ -24,16 +24,21 @@ def write_results(result: Reconstruction, out: str | Path, overwrite: bool = Fal
     """Write the folder ``out``; it appears only when it is complete.
 
     Besides the data of ``write_data``: ``picture.png`` the scene in colour · ``bands.png`` · ``spectra.png`` ·
-    ``classes.png`` where the method segments · ``overview.png`` measurement, picture and truth side by side ·
-    ``report.html`` all of it in one page.
+    ``classes.png`` where the method segments, grey where a class is unknown, and ``doubt.png`` how far it can be
+    believed · ``error.png`` the expected error where it was requested · ``overview.png`` measurement, picture and
+    truth side by side · ``report.html`` all of it in one page.
 
     Raises:
         InputError: the folder exists already, or the disk refuses.
     """
     scene, truth = result.scene, result.truth
     with atomic_folder(out, overwrite) as folder:
-        if scene.classes is not None:
-            class_map(scene.classes, scene.class_names, folder / "classes.png")
+        if result.classes is not None:
+            class_map(result.classes, scene.class_names, folder / "classes.png", "unknown")
+        if result.doubt is not None:
+            comparison(doubt_panels(result), folder / "doubt.png")
+        if result.error is not None:
+            comparison(error_panels(result), folder / "error.png")
         image, description = picture(scene)
         save_png(image, folder / "picture.png")
         band_sheet(scene.cube, scene.wavelengths, folder / "bands.png")
@@ -77,6 +82,25 @@ class FrameSheet:
         """Write the sheet, a PNG; errors as ``atomic_file``."""
         with atomic_file(path, overwrite) as part:
             comparison([self.panels[index] for index in sorted(self.panels)], part)
+
+
+def doubt_panels(result: Reconstruction) -> list[Panel]:
+    """The panels that show how far the classes can be believed: the confidence, and the doubt where it is known."""
+    found = result.doubt
+    assert found is not None
+    if found.doubt is None:
+        return [Panel("Largest softmax", found.confidence, "not calibrated")]
+    share = f"{result.metrics['unknown']:.1%} unknown"
+    return [Panel("Confidence", found.confidence), Panel("Doubt", found.doubt, share)]
+
+
+def error_panels(result: Reconstruction) -> list[Panel]:
+    """The panels of the expected error, and beside it the true one where there is truth."""
+    assert result.error is not None
+    panels = [Panel("Expected error", error_size(result.error), "RMS over bands")]
+    if result.truth is not None:
+        panels.append(Panel("Error", error_map(result.scene.cube, result.truth.cube), "RMSE over bands"))
+    return panels
 
 
 def overview(result: Reconstruction) -> list[Panel]:

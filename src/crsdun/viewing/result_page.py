@@ -18,7 +18,7 @@ from crsdun.methods.verdict import describe_fit, describe_move
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
 from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
-from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, upper_limit
+from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, error_size, upper_limit
 from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.pixel_selection import select_pixels
@@ -42,12 +42,13 @@ class ClassRow(NamedTuple):
     recall: float | None = None
 
 
-class ErrorPicture(NamedTuple):
-    """An error map in colour and its scale, both as URLs, and the error (RMSE) at the upper end of the scale."""
+class MapPicture(NamedTuple):
+    """A map in colour and its scale, both as URLs, the value at the upper end of the scale, and what it shows."""
 
     picture: str
     scale: str
     limit: float
+    text: str
 
 
 def result_page(result: Reconstruction) -> str:
@@ -57,8 +58,8 @@ def result_page(result: Reconstruction) -> str:
     """
     scene, truth, frame = result.scene, result.truth, result.measurement.frame
     scenes = {"estimate": scene} if truth is None else {"estimate": scene, "truth": truth}
-    classes = _class_rows(scene, truth)
-    error = None if truth is None else _error_picture(scene, truth)
+    classes = _class_rows(result)
+    error = None if truth is None else _map_picture(error_map(scene.cube, truth.cube), "RMSE over bands")
     data: dict[str, Any] = {
         "name": scene.name,
         "height": scene.cube.shape[1],
@@ -73,6 +74,10 @@ def result_page(result: Reconstruction) -> str:
         "bands": _bands(scenes),
         "spectra": None,
     }
+    pictures, maps = data["pictures"]["estimate"], _maps(result)
+    if result.classes is not None:
+        pictures["classes"] = exact_url(class_picture(result.classes))
+    pictures |= {name: each.picture for name, each in maps.items()}
     page = partial(
         render,
         "result",
@@ -89,6 +94,10 @@ def result_page(result: Reconstruction) -> str:
         missing=result.metrics.get("voxels_without_data"),
         class_note=result.metrics.get("class_note"),
         classes=classes,
+        calibrated=result.metrics.get("calibrated"),
+        unknown=result.metrics.get("unknown"),
+        coverage=result.metrics.get("coverage"),
+        maps=maps,
         error=error,
         frame=picture_url(measurement_picture(frame)),
         frame_range=(float(frame.min()), float(frame.max())),
@@ -201,15 +210,21 @@ def _tiles(result: Reconstruction) -> list[Tile]:
     ]
 
 
-def _class_rows(scene: Scene, truth: Scene | None) -> list[ClassRow]:
-    if scene.classes is None:
+def _class_rows(result: Reconstruction) -> list[ClassRow]:
+    """Pixels and shares of the map as shown, with unknown ones; scores of the class that every pixel has."""
+    scene, truth, shown = result.scene, result.truth, result.classes
+    if scene.classes is None or shown is None:
         return []
     estimated, true = scene.classes, None if truth is None else truth.classes
-    entries = classes_present([estimated, true], scene.class_names or (None if truth is None else truth.class_names))
+    entries = classes_present(
+        [estimated, shown, true], scene.class_names or (None if truth is None else truth.class_names)
+    )
     rows = []
     for number, name, colour in entries:
-        pixels = int((estimated == number).sum())
-        rows.append(ClassRow(name, css_colour(colour), pixels, pixels / estimated.size))
+        pixels = int((shown == number).sum())
+        rows.append(
+            ClassRow("unknown" if number < 0 and pixels else name, css_colour(colour), pixels, pixels / shown.size)
+        )
     count = max(entry.number for entry in entries) + 1
     if true is None or not count:
         return rows
@@ -224,13 +239,27 @@ def _class_rows(scene: Scene, truth: Scene | None) -> list[ClassRow]:
     return rows
 
 
-def _error_picture(scene: Scene, truth: Scene) -> ErrorPicture:
-    error = error_map(scene.cube, truth.cube)
-    limit = upper_limit(error) or 1.0
+def _maps(result: Reconstruction) -> dict[str, MapPicture]:
+    """How far the estimate can be believed, by the name of the view."""
+    maps = {}
+    if result.doubt is not None:
+        text = "probability of the class" if result.metrics.get("calibrated") else "largest softmax, not calibrated"
+        maps["confidence"] = _map_picture(result.doubt.confidence, text, limit=1.0)
+        if result.doubt.doubt is not None:
+            maps["doubt"] = _map_picture(
+                result.doubt.doubt, "doubt: the share of familiar pixels with less", limit=1.0
+            )
+    if result.error is not None:
+        maps["expected error"] = _map_picture(error_size(result.error), "expected RMS error over bands")
+    return maps
+
+
+def _map_picture(values: np.ndarray, text: str, limit: float | None = None) -> MapPicture:
+    limit = limit or upper_limit(values) or 1.0
     colours = np.rint(255 * colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
-    picture = colours[np.rint(255 * np.clip(np.nan_to_num(error) / limit, 0, 1)).astype(np.uint8)]
-    picture[np.isnan(error)] = NO_DATA
-    return ErrorPicture(picture_url(picture), exact_url(colours[None]), limit)
+    picture = colours[np.rint(255 * np.clip(np.nan_to_num(values) / limit, 0, 1)).astype(np.uint8)]
+    picture[np.isnan(values)] = NO_DATA
+    return MapPicture(picture_url(picture), exact_url(colours[None]), limit, text)
 
 
 def _mask_picture(result: Reconstruction) -> np.ndarray:

@@ -96,7 +96,7 @@ function drawPictures() {
     image.style.filter = dim === 1 ? "" : `brightness(${dim.toFixed(4)})`;
   }
   for (const each of document.querySelectorAll(".of-band")) each.hidden = view !== "band";
-  if ($("error-scale")) $("error-scale").hidden = view !== "error";
+  for (const scale of document.querySelectorAll(".scale")) scale.hidden = scale.dataset.view !== view;
   $("band").value = band;
   $("band").setAttribute("aria-valuetext", bandLabel(band));
   $("band-words").textContent = bandLabel(band);
