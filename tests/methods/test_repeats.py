@@ -35,7 +35,7 @@ def test_large_errors_are_expected_where_they_are(scene):
     ranks = expected.flatten().argsort().argsort().view(large.shape) / expected.numel()
     assert doubt_figures(doubt_histogram(ranks, large, torch.zeros_like(large)))["doubt_auroc"] > 0.6
     ratio = expected.square().mean().sqrt() / true.square().mean().sqrt()
-    assert 0.3 < ratio < 3
+    assert 0.1 < ratio < 2
     assert torch.equal(decoded(Exposure().camera(scene), scene.cube)[1], expected)  # always the same pixels
 
 

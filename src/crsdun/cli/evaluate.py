@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.evaluation import EvaluationOptions, calibrate
     from crsdun.experiments.evaluation_folder import EvaluationRun
     from crsdun.methods import keep_freed_memory
+    from crsdun.networks import Network
     from crsdun.scenes import open_set
     from crsdun.storage import check_folder
 
@@ -95,6 +96,7 @@ def run(options: argparse.Namespace) -> None:
     how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
     weights = options.weights
     if calibrating:
+        assert isinstance(method, Network)
         with progress_bar("calibrating") as progress:
             write_calibrated(method, calibrate(method, scenes, exposure, how, progress), options.calibrate)
         weights = str(options.calibrate)

@@ -1,5 +1,6 @@
 """The one interface of everything that estimates, and the one way to run it."""
 
+from crsdun.methods.doubt import Doubt, doubt_of
 from crsdun.methods.memory import available_memory, keep_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
@@ -9,6 +10,7 @@ from crsdun.optics import Progress
 
 __all__ = [
     "PRECISIONS",
+    "Doubt",
     "Method",
     "MethodRun",
     "Progress",
@@ -16,6 +18,7 @@ __all__ = [
     "Tiles",
     "available_memory",
     "data_residual",
+    "doubt_of",
     "keep_freed_memory",
     "run_method",
 ]

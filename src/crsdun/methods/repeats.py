@@ -3,11 +3,11 @@
 A frame is decoded again a few times, each time with another part of its detector pixels left out and filled with
 what the first cube predicts for them. Where the cube hangs on few pixels it changes, and there it is likely to be
 wrong. Every second time the frame is decoded upside down, which changes what a method makes of edges. The pixels
-left out are a test: if the new cubes predict them worse than the changes explain, the changes are scaled until they
-do.
+left out are a test: if the new cubes predict them worse than the changes explain, the changes are scaled until
+they do.
 
-What all decodings get wrong alike does not show, so that the size is more a lower bound than an estimate; where errors
-are larger than elsewhere is told better (``benchmarks/doubt.py``).
+What all decodings get wrong alike does not show, so that the size is more a lower bound than an estimate; where
+errors are larger than elsewhere is told better (``benchmarks/doubt.py``).
 
 Legend: C bands · H, W scene · Wm measurement width · x cube (C,H,W) · y measurement (H,Wm) · A the camera.
 """

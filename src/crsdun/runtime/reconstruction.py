@@ -71,8 +71,8 @@ class Reconstruction:
     @property
     def classes(self) -> np.ndarray | None:
         """The class map, −1 where it is unknown, (H,W) int64; ``scene.classes`` has a class everywhere."""
-        unknown = None if self.doubt is None else self.doubt.unknown
-        return self.scene.classes if unknown is None else np.where(unknown, UNLABELLED, self.scene.classes)
+        classes, unknown = self.scene.classes, None if self.doubt is None else self.doubt.unknown
+        return classes if classes is None or unknown is None else np.where(unknown, UNLABELLED, classes)
 
     @property
     def warning(self) -> str | None:
