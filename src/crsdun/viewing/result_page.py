@@ -216,18 +216,16 @@ def _class_rows(result: Reconstruction) -> list[ClassRow]:
     if scene.classes is None or shown is None:
         return []
     estimated, true = scene.classes, None if truth is None else truth.classes
-    entries = classes_present(
-        [estimated, shown, true], scene.class_names or (None if truth is None else truth.class_names)
-    )
+    entries = classes_present([shown, true], scene.class_names or (None if truth is None else truth.class_names))
     rows = []
     for number, name, colour in entries:
         pixels = int((shown == number).sum())
         rows.append(
             ClassRow("unknown" if number < 0 and pixels else name, css_colour(colour), pixels, pixels / shown.size)
         )
-    count = max(entry.number for entry in entries) + 1
-    if true is None or not count:
+    if true is None:
         return rows
+    count = max(int(each.max()) for each in (estimated, true)) + 1
     labels, answer = (torch.from_numpy(each.astype(np.int64)) for each in (true, estimated))
     scores = class_scores(confusion_matrix(answer, labels, count))
     for place, entry in enumerate(entries):
