@@ -2,6 +2,7 @@
 
     python benchmarks/doubt.py crsdun_tiny --produce produce23 --first 10
     python benchmarks/doubt.py runs/crsdun_small/calibrated.safetensors --produce produce23 --repeats 4
+    python benchmarks/doubt.py lr-tv --produce produce23 --iterations 100 --repeats 4 --first 1
 
 Weights are calibrated by ``crsdun evaluate WEIGHTS DATA --calibrate FILE``. ``--repeats`` also measures the expected
 errors of voxels, by the probability that one of the tenth with the largest errors is expected to be worse than
@@ -31,13 +32,23 @@ LARGE = 0.9  # errors above this quantile of a scene's are large
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights")
+    parser.add_argument("method", help="calibrated weights, or a method without classes for its expected errors")
     parser.add_argument("--produce", default="produce", help="folder of crsdun data make produce")
     parser.add_argument("--first", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=0)
+    parser.add_argument("--iterations", type=int, help="of a method without weights")
     options = parser.parse_args()
-    method = open_method(options.weights)
+    settings = {} if options.iterations is None else {"iterations": options.iterations}
+    method = open_method(options.method, **settings)
     step = method.card.step or 2
+    rows: dict[str, dict] = {} if method.card.calibration is None else class_table(method, options, step)
+    if options.repeats:
+        rows["voxels"] = errors(method, options, step)
+    print(json.dumps(rows))
+
+
+def class_table(method, options: argparse.Namespace, step: float) -> dict[str, dict]:
+    """The figures of class maps, printed as a table."""
     print("| scenes | accuracy | ECE | ECE without temperature | AUROC | known | accuracy where known |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     rows = {}
@@ -51,9 +62,7 @@ def main() -> None:
         rows[name] = row = judged(method, data, exposure, options.first)
         cells = ["–" if value is None else f"{value:.3f}" for value in row.values()]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    if options.repeats:
-        rows["voxels"] = errors(method, options, step)
-    print(json.dumps(rows))
+    return rows
 
 
 def judged(method, data: str, exposure: Exposure, first: int) -> dict[str, float | None]:
