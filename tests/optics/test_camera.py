@@ -28,6 +28,10 @@ CAMERAS = {
     "uneven offsets": CassiCamera(GREY, offsets=[0, 1, 3, 7]),
     "fractional offsets": CassiCamera(PER_BAND, offsets=[0.25, -1.5, 3.125, 2]),
     "offsets from 5": CassiCamera(GREY, offsets=[5, 7, 9, 11]),
+    "to the right and down": CassiCamera(GREY, offsets=[(0, 0), (1, 2), (2, 4), (3, 6)]),
+    "to the left and up": CassiCamera(PER_BAND, offsets=[(0, 0), (-1, -2), (-3, -3), (-1, 1)]),
+    "down alone": CassiCamera(BINARY, offsets=[(1.5 * c, 0) for c in range(C)]),
+    "between four pixels": CassiCamera(GREY, offsets=[(0.25, 0.5), (-1.5, 2.25), (2, 3.125), (1.75, -1)]),
     "wide and low": CassiCamera(torch.rand(2, 40, generator=generator, dtype=torch.float64), bands=9, step=4),
 }
 every_camera = pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS.keys())
@@ -42,26 +46,30 @@ def cube_for(camera: CassiCamera, *batch: int) -> torch.Tensor:
 
 
 def dense(camera: CassiCamera) -> torch.Tensor:
-    """A written down entry by entry from its definition, (H·Wm, C·H·W)."""
-    rows, columns, wide = camera.height, camera.width, camera.measurement_width
-    first = int(np.floor(min(camera.offsets)))
-    A = torch.zeros(rows, wide + 1, camera.bands, rows, columns, dtype=torch.float64)
-    for c, offset in enumerate(camera.offsets):
-        whole, part = int(np.floor(offset)), offset - np.floor(offset)
+    """A written down entry by entry from its definition, (Hm·Wm, C·H·W)."""
+    rows, columns, (high, wide) = camera.height, camera.width, camera.measurement_shape
+    moves = np.array([move if isinstance(move, tuple) else (0, move) for move in camera.offsets])
+    first = np.floor(moves.min(0)).astype(int)
+    A = torch.zeros(high + 1, wide + 1, camera.bands, rows, columns, dtype=torch.float64)
+    for c, move in enumerate(moves):
+        (top, left), (down, right) = np.floor(move).astype(int) - first, move - np.floor(move)
         for h in range(rows):
             for w in range(columns):
                 m = camera.mask[c, h, w] if camera.mask.ndim == 3 else camera.mask[h, w]
-                A[h, w + whole - first, c, h, w] += (1 - part) * m
-                A[h, w + whole - first + 1, c, h, w] += part * m
+                A[h + top, w + left, c, h, w] += (1 - down) * (1 - right) * m
+                A[h + top, w + left + 1, c, h, w] += (1 - down) * right * m
+                A[h + top + 1, w + left, c, h, w] += down * (1 - right) * m
+                A[h + top + 1, w + left + 1, c, h, w] += down * right * m
+    assert (A[high] == 0).all()
     assert (A[:, wide] == 0).all()
-    return A[:, :wide].reshape(rows * wide, -1)
+    return A[:high, :wide].reshape(high * wide, -1)
 
 
 @every_camera
 def test_forward_and_adjoint_equal_the_dense_matrix(camera):
     A, x = dense(camera), cube_for(camera)
     y = camera.forward(x)
-    assert y.shape == (camera.height, camera.measurement_width)
+    assert y.shape == camera.measurement_shape
     torch.testing.assert_close(y.flatten(), A @ x.flatten(), rtol=0, atol=1e-12)
     torch.testing.assert_close(camera.adjoint(y).flatten(), A.T @ y.flatten(), rtol=0, atol=1e-12)
 
@@ -69,7 +77,7 @@ def test_forward_and_adjoint_equal_the_dense_matrix(camera):
 @every_camera
 def test_adjoint_by_inner_products(camera):
     x = cube_for(camera, 3)
-    y = random_like(3, camera.height, camera.measurement_width, seed=3)
+    y = random_like(3, *camera.measurement_shape, seed=3)
     left, right = (camera.forward(x) * y).sum(), (x * camera.adjoint(y)).sum()
     assert abs(left - right) <= 1e-10 * abs(left)
 
@@ -84,13 +92,13 @@ def test_diagonal_is_that_of_a_times_its_adjoint(camera):
 def test_whole_offsets_make_a_times_its_adjoint_diagonal_and_fractions_do_not(camera):
     product = dense(camera) @ dense(camera).T
     coupled = (product - product.diag().diag()).abs().max() > 1e-12
-    assert coupled == any(not offset.is_integer() for offset in camera.offsets)
+    assert coupled == any(not by.is_integer() for move in camera.down_and_right for by in move)
 
 
 @every_camera
 def test_gradients(camera):
     x = cube_for(camera).requires_grad_()
-    y = random_like(camera.height, camera.measurement_width, seed=3).requires_grad_()
+    y = random_like(*camera.measurement_shape, seed=3).requires_grad_()
     assert torch.autograd.gradcheck(camera.forward, (x,))
     assert torch.autograd.gradcheck(camera.adjoint, (y,))
 
@@ -120,7 +128,7 @@ def test_crop_is_the_camera_that_would_have_taken_it(camera):
     x = cube_for(camera)
     alone = torch.zeros_like(x)
     alone[:, top : top + height, left : left + width] = x[:, top : top + height, left : left + width]
-    seen = camera.forward(alone)[top : top + height, left : left + part.measurement_width]
+    seen = camera.forward(alone)[top : top + part.measurement_height, left : left + part.measurement_width]
     torch.testing.assert_close(part.forward(x[:, top : top + height, left : left + width]), seen, rtol=0, atol=1e-12)
     fresh = CassiCamera(
         camera.mask[..., top : top + height, left : left + width], bands=camera.bands, offsets=camera.offsets
@@ -146,7 +154,7 @@ def test_the_first_guess_and_the_dispersed_mask(camera):
     y = camera.forward(cube_for(camera, 2))
     torch.testing.assert_close(camera.initial_estimate(y), camera.gather(y * 2 / camera.bands))
     phi = camera.disperse(camera.mask_per_band)
-    assert phi.shape == (camera.bands, camera.height, camera.measurement_width)
+    assert phi.shape == (camera.bands, *camera.measurement_shape)
     torch.testing.assert_close(phi.sum(-2).sum(-1), camera.mask_per_band.sum(-2).sum(-1))
     torch.testing.assert_close(phi.sum(0), camera.forward(torch.ones_like(camera.mask_per_band)))
     assert torch.equal(camera.diagonal > 0, phi.sum(0) > 0)
@@ -170,6 +178,20 @@ def test_the_step_is_told_only_where_there_is_one():
     assert CAMERAS["fractional to the left"].step == -0.75
     assert CAMERAS["offsets from 5"].step == 2
     assert CAMERAS["uneven offsets"].step is None
+    assert CAMERAS["to the right and down"].step is None
+
+
+def test_offsets_that_do_not_run_down_are_the_same_camera():
+    pairs = CassiCamera(GREY, offsets=np.array([(0, 2 * c) for c in range(C)]))
+    plain = CassiCamera(GREY, bands=C, step=2)
+    assert (pairs.offsets, pairs.step, pairs.by_rows) == (plain.offsets, 2, True)
+    assert torch.equal(pairs.forward(cube_for(plain)), plain.forward(cube_for(plain)))
+
+
+@every_camera
+def test_offsets_make_the_same_camera_again(camera):
+    again = CassiCamera(camera.mask, offsets=camera.offsets)
+    assert (again.offsets, again.measurement_shape) == (camera.offsets, camera.measurement_shape)
 
 
 def test_numbers_of_bands_are_inferred():
@@ -189,6 +211,9 @@ def test_numbers_of_bands_are_inferred():
         ({"mask": -GREY, "bands": 3}, "negative, NaN or infinite"),
         ({"mask": GREY * float("nan"), "bands": 3}, "negative, NaN or infinite"),
         ({"mask": GREY, "offsets": [0, float("inf")]}, "finite offsets of at most 100,000"),
+        ({"mask": GREY, "offsets": [(0, 0), (1, float("nan"))]}, "finite offsets of at most 100,000"),
+        ({"mask": GREY, "offsets": [(0, 0, 0), (1, 2, 3)]}, "one pair, down and right"),
+        ({"mask": GREY, "offsets": [0, (1, 2)]}, "one pair, down and right"),
         ({"mask": GREY, "bands": 9, "step": 1e7}, "finite offsets of at most 100,000"),
         ({"mask": GREY, "wavelengths": [450, float("nan")]}, "positive numbers of nanometres"),
         ({"mask": np.full((3, 3), 255, np.uint8), "bands": 2}, "integers up to 255.*read_mask"),
@@ -208,6 +233,9 @@ def test_a_measurement_that_does_not_fit_is_told_what_would():
         camera.check(torch.ones(512, 720))
     with pytest.raises(InputError, match=r"714 rows but the mask has 660.*transpose"):
         camera.check(torch.ones(714, 660))
+    oblique = CassiCamera(torch.ones(20, 30), offsets=[(0, 0), (1.5, 2)])
+    with pytest.raises(InputError, match="has 20 rows, but a mask of 20 rows behind these offsets gives 22"):
+        oblique.check(torch.ones(20, 32))
     with pytest.raises(InputError, match="floating type"):
         camera.to(torch.int32)
     with pytest.raises(InputError, match="never gives a measurement 600 wide"):

@@ -103,12 +103,14 @@ def judge_run(run: MethodRun, method: Method, measurement: Tensor, options: RunO
 def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) -> str | None:
     """Why the mask, or the dispersion, cannot be that of the measurement, y (H,Wm); None if it may be.
 
-    A part of the frame is decoded behind the mask, and behind the same mask turned by half a circle and moved.
+    A part of the frame, or all of it where light crosses the rows, is decoded behind the mask, and behind the same
+    mask turned by half a circle and moved.
     """
-    rows = min(TRIAL_ROWS, camera.height)
-    top = (camera.height - rows) // 2
-    y = measurement[top : top + rows]
-    camera = camera.crop(top, 0, rows, camera.width)
+    y = measurement
+    if camera.by_rows:
+        rows = min(TRIAL_ROWS, camera.height)
+        top = (camera.height - rows) // 2
+        y, camera = measurement[top : top + rows], camera.crop(top, 0, rows, camera.width)
     other = camera.mask.flip(-2, -1).roll(7, -1)
     if _likeness(camera.mask, other) > ALIKE:
         return None

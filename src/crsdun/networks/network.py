@@ -268,9 +268,9 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     learnt = learnt_steps(card)
-    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps else camera.step):
-        given = "uneven offsets" if camera.step is None else f"{camera.step:g}"
-        if card.steps and camera.step is None:
+    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps and camera.by_rows else camera.step):
+        given = camera.dispersion if camera.step is None else f"{camera.step:g}"
+        if card.steps and camera.step is None and camera.by_rows:
             given = f"{given} with a mean of {mean_step(camera):g}"
         raise InputError(f"these weights are for a dispersion of {learnt} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
@@ -297,8 +297,8 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
 
 
 def mean_step(camera: CassiCamera) -> float:
-    """The dispersion of a camera between its first and last band, in pixels per band."""
-    return (camera.offsets[-1] - camera.offsets[0]) / max(camera.bands - 1, 1)
+    """The dispersion of a camera along the rows between its first and last band, in pixels per band."""
+    return (camera.down_and_right[-1][1] - camera.down_and_right[0][1]) / max(camera.bands - 1, 1)
 
 
 def learnt_steps(card: ModelCard) -> str:
@@ -309,7 +309,7 @@ def learnt_steps(card: ModelCard) -> str:
 
 
 def is_learnt_step(card: ModelCard, step: float | None) -> bool:
-    """Whether a card that tells of dispersions includes this one; None for one that is uneven."""
+    """Whether a card that tells of dispersions includes this one; None for one that is uneven or also runs down."""
     if card.steps:
         return step is not None and any(low - 1e-6 <= step <= high + 1e-6 for low, high in card.steps)
     return step == card.step

@@ -72,7 +72,7 @@ class Rcump(Network):
         g = camera.gather(y / torch.where(light == 0, 1, light))
         x = self.initial(torch.cat([g, g * camera.mask], 1))
 
-        mask = shifted[None, ..., : camera.width]
+        mask = shifted[None, ..., : camera.height, : camera.width]
         cubes = []
         for stage in cast("list[RcumpStage]", self.stages):
             gradient = camera.adjoint(camera.forward(x) - y)

@@ -1,16 +1,16 @@
 """The CASSI camera: how a hyperspectral cube becomes one coded exposure, and back.
 
-Legend: B batch · C bands · H, W scene · Wm measurement width · x cube (B,C,H,W) · y measurement (B,H,Wm)
+Legend: B batch · C bands · H, W scene · Hm, Wm measurement · x cube (B,C,H,W) · y measurement (B,Hm,Wm)
 · M coded aperture (H,W), or (C,H,W) when calibrated for each band.
 
-A single-disperser camera multiplies every band by the mask, a prism moves band c sideways by its offset, and
-the detector adds up all bands:
+A single-disperser camera multiplies every band by the mask, a prism moves band c by its offset, along the rows (then
+Hm = H) or in any direction, and the detector adds up all bands:
 
     A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
 
 A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
-interpolation between two pixels, which couples neighbours; networks then still use the diagonal, solvers the row
-sums.
+interpolation between two pixels, or four, which couples neighbours; networks then still use the diagonal, solvers the
+row sums.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import operator
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ LARGEST_OFFSET = 100_000
 # Of the mean exposure of a white scene; a detector pixel with less is not lit.
 LEAST_LIT = 1e-3
 
+# Displacement of each band in pixels: to the right, length C, or (down, right), (C,2).
+Offsets: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
+
 
 class CassiCamera:
     """A coded-aperture snapshot spectral imager with a single disperser. Immutable.
@@ -46,9 +49,11 @@ class CassiCamera:
         bands: number of bands C; may be omitted if ``wavelengths``, ``offsets`` or a per-band mask determine it.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
-        offsets: displacement of each band in pixels, length C, instead of ``step``.
+        offsets: displacement of each band in pixels instead of ``step``: to the right, length C, or down and right,
+            (C,2).
 
     Attributes:
+        offsets: as they were given; where no band moves down, those to the right alone.
         moved: by how many pixels, down and right, its mask lies from where it was told (``solvers.align``).
 
     Raises:
@@ -61,7 +66,7 @@ class CassiCamera:
         bands: int | None = None,
         wavelengths: Sequence[float] | None = None,
         step: float = 2,
-        offsets: Sequence[float] | None = None,
+        offsets: Offsets | None = None,
     ):
         if isinstance(mask, str | os.PathLike):
             raise InputError("a camera takes the mask itself", "read the file with crsdun.scenes.read_mask(path)")
@@ -98,14 +103,9 @@ class CassiCamera:
         self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
         if self.wavelengths is not None and not all(0 < value < math.inf for value in self.wavelengths):
             raise InputError("the wavelengths of the bands must be positive numbers of nanometres")
-        if offsets is None:
-            offsets = [step * band for band in range(self.bands)]
-        self.offsets = tuple(float(offset) for offset in offsets)
-        if not all(abs(offset) <= LARGEST_OFFSET for offset in self.offsets):
-            raise InputError(
-                f"the dispersion moves bands by up to {max(map(abs, self.offsets)):g} pixels",
-                f"expected finite offsets of at most {LARGEST_OFFSET:,}",
-            )
+        moves = _down_and_right([step * band for band in range(self.bands)] if offsets is None else offsets)
+        self.offsets: tuple[float, ...] | tuple[tuple[float, float], ...]
+        self.offsets = moves if any(down for down, _ in moves) else tuple(right for _, right in moves)
 
     def __repr__(self) -> str:
         per_band = " per band" if self.mask.ndim == 3 else ""
@@ -116,7 +116,7 @@ class CassiCamera:
 
     @property
     def height(self) -> int:
-        """H, rows of the scene and of the measurement."""
+        """H, rows of the scene."""
         return self.mask.shape[-2]
 
     @property
@@ -124,15 +124,40 @@ class CassiCamera:
         """W, columns of the scene."""
         return self.mask.shape[-1]
 
-    @property
+    @cached_property
+    def down_and_right(self) -> tuple[tuple[float, float], ...]:
+        """The displacement of each band in pixels, whichever way it was given, (C,2)."""
+        return _down_and_right(self.offsets)
+
+    @cached_property
+    def by_rows(self) -> bool:
+        """Whether each detector row sees one row of the scene alone, so that rows may be decoded apart."""
+        return not any(down for down, _ in self.down_and_right)
+
+    @cached_property
+    def span_down(self) -> int:
+        """Rows that the dispersion adds to the measurement; 0 where it runs along the rows."""
+        return _span([down for down, _ in self.down_and_right])
+
+    @cached_property
     def span(self) -> int:
         """Columns that the dispersion adds to the measurement: (C−1)·|step| for whole steps."""
-        return math.ceil(max(self.offsets)) - math.floor(min(self.offsets))
+        return _span([right for _, right in self.down_and_right])
+
+    @property
+    def measurement_height(self) -> int:
+        """Hm, rows of the measurement; H where the dispersion runs along the rows."""
+        return self.height + self.span_down
 
     @property
     def measurement_width(self) -> int:
         """Wm, columns of the measurement."""
         return self.width + self.span
+
+    @property
+    def measurement_shape(self) -> tuple[int, int]:
+        """(Hm, Wm)."""
+        return self.measurement_height, self.measurement_width
 
     @property
     def mask_per_band(self) -> Tensor:
@@ -141,12 +166,22 @@ class CassiCamera:
 
     @cached_property
     def step(self) -> float | None:
-        """Dispersion in pixels per band, or None where it is not the same between all bands."""
+        """Dispersion along the rows in pixels per band; None where it is not even, or also runs down."""
+        if not self.by_rows:
+            return None
         if self.bands == 1:
             return 0
-        step = self.offsets[1] - self.offsets[0]
-        even = all(math.isclose(o, self.offsets[0] + step * c, abs_tol=1e-9) for c, o in enumerate(self.offsets))
+        offsets = [right for _, right in self.down_and_right]
+        step = offsets[1] - offsets[0]
+        even = all(math.isclose(o, offsets[0] + step * c, abs_tol=1e-9) for c, o in enumerate(offsets))
         return (int(step) if step.is_integer() else step) if even else None
+
+    @property
+    def dispersion(self) -> str:
+        """The dispersion in words, for messages."""
+        if self.step is not None:
+            return f"a step of {self.step:g}"
+        return "uneven offsets" if self.by_rows else "offsets that also run down"
 
     # -- light → measurement → light -----------------------------------------------------------------------
 
@@ -157,7 +192,7 @@ class CassiCamera:
             cube: (..., C, H, W), usually 0..1.
 
         Returns:
-            (..., H, Wm), the plain sum over bands (0..C for a cube in 0..1).
+            (..., Hm, Wm), the plain sum over bands (0..C for a cube in 0..1).
 
         Raises:
             InputError: the cube does not fit the mask and the number of bands.
@@ -174,7 +209,7 @@ class CassiCamera:
         """Aᵀ y: every detector pixel sent back to all the voxels that reached it, weighted by the mask.
 
         Args:
-            measurement: (..., H, Wm).
+            measurement: (..., Hm, Wm).
 
         Returns:
             (..., C, H, W).
@@ -182,29 +217,29 @@ class CassiCamera:
         return self.mask * self.gather(measurement)
 
     def initial_estimate(self, measurement: Tensor) -> Tensor:
-        """H, the usual first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
+        """H, the usual first guess of the cube: unshift(2y/C), (..., Hm, Wm) → (..., C, H, W)."""
         return self.gather(measurement * (2 / self.bands))
 
     def mean_estimate(self, measurement: Tensor) -> Tensor:
         """A first guess that does not depend on how much light the mask lets through: unshift(y ⊘ A 1).
 
-        Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., H, Wm) → (..., C, H, W).
+        Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., Hm, Wm) → (..., C, H, W).
         """
         return self.gather(torch.where(self.lit, measurement / self.open_light, 0))
 
     def brightness(self, measurement: Tensor) -> Tensor:
-        """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 if dark."""
+        """The grey scene that would send as much light, mean |y| / mean A 1: (..., Hm, Wm) → (...), 0 if dark."""
         light = self.open_light.mean()
         return torch.where(light > 0, measurement.abs().mean((-2, -1)) / light, 0)
 
     @cached_property
     def open_light(self) -> Tensor:
-        """A 1, the exposure of a white scene, (H, Wm)."""
+        """A 1, the exposure of a white scene, (Hm, Wm)."""
         return self.forward(self.mask.new_ones(self.bands, self.height, self.width))
 
     @cached_property
     def lit(self) -> Tensor:
-        """Where enough light arrives to be told from noise, bool (H, Wm).
+        """Where enough light arrives to be told from noise, bool (Hm, Wm).
 
         Behind the tail of a blurred mask some does almost everywhere, and dividing by it gives anything.
         """
@@ -212,17 +247,17 @@ class CassiCamera:
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """D, the diagonal of A Aᵀ, (H, Wm), 0 where no light arrives."""
+        """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives."""
         return self.disperse(self.mask_per_band.square(), power=2).sum(-3)
 
     def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
-        """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, H, Wm).
+        """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, Hm, Wm).
 
         ``power`` is applied to the interpolation weights (2 gives the diagonal of A Aᵀ from M²).
         """
-        lead, (C, H, W), Wm = bands.shape[:-3], bands.shape[-3:], self.measurement_width
         step = self._whole_step
         if step is not None:
+            lead, (C, H, W), Wm = bands.shape[:-3], bands.shape[-3:], self.measurement_width
             if step < 0:
                 bands = bands.flip(-3)
             # A shear without a loop: rows padded to Wm, then each band extended by |step|
@@ -230,14 +265,17 @@ class CassiCamera:
             flat = F.pad(bands.contiguous(), (0, Wm - W)).reshape(*lead, C, H * Wm)
             sheared = F.pad(flat, (0, abs(step))).flatten(-2)[..., : C * H * Wm].view(*lead, C, H, Wm)
             return sheared.flip(-3) if step < 0 else sheared
-        left, right = self._interpolation(bands)
-        column = self._columns(bands.device).expand(bands.shape)
-        canvas = bands.new_zeros(*lead, C, H, Wm + 1)
-        canvas = canvas.scatter_add(-1, column, bands * left**power)
-        return canvas.scatter_add(-1, column + 1, bands * right**power)[..., :Wm]
+        placed = []
+        for band, corners in zip(bands.unbind(-3), self._corners, strict=True):
+            parts = [
+                F.pad(band * weight**power, (left, self.span - left, top, self.span_down - top))
+                for top, left, weight in corners
+            ]
+            placed.append(sum(parts[1:], parts[0]))
+        return torch.stack(placed, -3)
 
     def gather(self, measurement: Tensor) -> Tensor:
-        """unshift_c: the window of (..., H, Wm) that band c fell on, for every band, (..., C, H, W).
+        """unshift_c: the window of (..., Hm, Wm) that band c fell on, for every band, (..., C, H, W).
 
         Whole steps to the right give a view of the measurement: nothing is copied.
         """
@@ -255,10 +293,12 @@ class CassiCamera:
             # Windows of width W every |step| columns are all the unshifted bands at once.
             windows = measurement.unfold(-1, self.width, abs(step)).movedim(-2, -3)
             return windows.flip(-3) if step < 0 else windows
-        canvas = F.pad(measurement, (0, 1)).unsqueeze(-3).expand(*lead, self.bands, -1, -1)
-        left, right = self._interpolation(measurement)
-        column = self._columns(measurement.device).expand(*lead, self.bands, self.height, self.width)
-        return canvas.gather(-1, column) * left + canvas.gather(-1, column + 1) * right
+        H, W = self.height, self.width
+        windows = []
+        for corners in self._corners:
+            parts = [measurement[..., top : top + H, left : left + W] * weight for top, left, weight in corners]
+            windows.append(sum(parts[1:], parts[0]))
+        return torch.stack(windows, -3)
 
     # -- other cameras from this one -----------------------------------------------------------------------
 
@@ -300,9 +340,9 @@ class CassiCamera:
     # -- checks --------------------------------------------------------------------------------------------
 
     def check(self, measurement: Tensor | np.ndarray) -> None:
-        """Raise an InputError that names the cameras that would fit, unless the measurement is (..., H, Wm)."""
+        """Raise an InputError that names the cameras that would fit, unless the measurement is (..., Hm, Wm)."""
         height, width = measurement.shape[-2:]
-        check_height(self.height, height, width)
+        check_height(self.height, height, width, self.span_down)
         if width != self.measurement_width:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(
@@ -316,17 +356,47 @@ class CassiCamera:
     @cached_property
     def _whole_step(self) -> int | None:
         """The step if it is a whole number and the offsets are even, the case that needs no interpolation."""
-        whole = self.step is not None and float(self.step).is_integer() and self.offsets[0].is_integer()
+        whole = self.step is not None and float(self.step).is_integer() and self.down_and_right[0][1].is_integer()
         return int(self.step) if whole and self.step is not None else None
 
-    def _interpolation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (C,1,1) of the pixel at the whole part of each offset, and of the one to its right."""
-        offsets = torch.tensor(self.offsets, dtype=torch.float64)
-        right = (offsets - offsets.floor()).to(like.device, like.dtype)[:, None, None]
-        return 1 - right, right
+    @cached_property
+    def _corners(self) -> list[list[tuple[int, int, float]]]:
+        """For each band the places, (top, left) on the detector, of its corner, and the weight of each, above 0."""
+        first = [math.floor(min(axis)) for axis in zip(*self.down_and_right, strict=True)]
+        bands = []
+        for move in self.down_and_right:
+            rows, columns = (
+                [(math.floor(by) - least, 1 - by % 1), (math.floor(by) - least + 1, by % 1)]
+                for by, least in zip(move, first, strict=True)
+            )
+            bands.append([(top, left, a * b) for top, a in rows for left, b in columns if a * b > 0])
+        return bands
 
-    def _columns(self, device: torch.device) -> Tensor:
-        """Column (C,1,W) of the canvas on which each scene column falls, before interpolation."""
-        first = math.floor(min(self.offsets))
-        start = torch.tensor([math.floor(offset) - first for offset in self.offsets], device=device)
-        return start[:, None, None] + torch.arange(self.width, device=device)
+
+def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
+    """Offsets as pairs.
+
+    Raises:
+        InputError: they are neither numbers nor pairs of numbers, or not finite, or too large.
+    """
+    try:
+        moves = np.asarray(offsets, dtype=np.float64)
+    except (TypeError, ValueError):
+        moves = np.empty(0)
+    if moves.ndim == 1 and moves.size:
+        moves = np.stack([np.zeros_like(moves), moves], 1)
+    if moves.ndim != 2 or moves.shape[1] != 2:
+        raise InputError(
+            "the offsets of the bands cannot be understood",
+            "expected one number for each band, to the right, or one pair, down and right",
+        )
+    if not (np.abs(moves) <= LARGEST_OFFSET).all():
+        raise InputError(
+            f"the dispersion moves bands by up to {np.abs(moves).max():g} pixels",
+            f"expected finite offsets of at most {LARGEST_OFFSET:,}",
+        )
+    return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in moves.tolist()))
+
+
+def _span(offsets: Sequence[float]) -> int:
+    return math.ceil(max(offsets)) - math.floor(min(offsets))

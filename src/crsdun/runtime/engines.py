@@ -61,10 +61,9 @@ class Engine(Network):
         if camera.mask.ndim == 3:
             raise InputError("an exported network takes one mask for all bands, not one per band", remedy)
         if camera.offsets != tuple(self.exported["offsets"]):
-            given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
             raise InputError(
                 f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
-                f"and the camera has {given}",
+                f"and the camera has {camera.dispersion}",
                 f"export it again for this <step>, or {remedy}",
             )
         if min(camera.height, camera.width) < smallest:

@@ -67,7 +67,7 @@ class Preparation:
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
-        offsets: displacement of each band in pixels, length C, instead of ``step``.
+        offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
         bits: bit depth of the camera, if there is no white reference.
@@ -85,7 +85,7 @@ class Preparation:
     bands: int | None = None
     wavelengths: tuple[float, ...] | None = None
     step: float | None = None
-    offsets: tuple[float, ...] | None = None
+    offsets: tuple[float, ...] | tuple[tuple[float, float], ...] | None = None
     dark: np.ndarray | float | None = None
     white: np.ndarray | float | None = None
     bits: int | None = None
@@ -158,7 +158,8 @@ class Preparation:
                 "the mask is closed everywhere: no light came through",
                 "check that the right array was read (<mask_key>)",
             )
-        check_height(mask.shape[-2], *measurement.frame.shape)
+        if self.offsets is None:  # which may run down
+            check_height(mask.shape[-2], *measurement.frame.shape)
         wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
         if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
             raise InputError("two bands have the same wavelength", "correct <wavelengths>")

@@ -22,7 +22,7 @@ METRICS = "metrics.json"
 
 
 class StoredCamera(TypedDict):
-    offsets_pixels: list[float]
+    offsets_pixels: list[list[float]] | list[float]
 
 
 class StoredMeasurement(TypedDict):
