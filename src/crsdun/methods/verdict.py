@@ -111,14 +111,12 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
         rows = min(TRIAL_ROWS, camera.height)
         top = (camera.height - rows) // 2
         y, camera = measurement[top : top + rows], camera.crop(top, 0, rows, camera.width)
-    other = camera.mask.flip(-2, -1).roll(7, -1)
-    if _likeness(camera.mask, other) > ALIKE:
+    other = camera.with_masks(lambda mask: mask.flip(-2, -1).roll(7, -1))
+    if _likeness(camera.mask, other.mask) > ALIKE:
         return None
     solver = create_solver("lr-tv", iterations=TRIAL)
     how = RunOptions(options.device, memory=options.memory)
-    errors = [
-        run_method(solver, y, each, how).estimate.fits[0].held_out for each in (camera, camera.with_mask(other))
-    ]
+    errors = [run_method(solver, y, each, how).estimate.fits[0].held_out for each in (camera, other)]
     if errors[0] <= BETTER * errors[1]:
         return None
     return (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress, StackedCamera
 
 # If a band is further off than this, weights see other colours than they were trained for.
 WAVELENGTH_TOLERANCE_NM = 5.0
@@ -162,6 +162,11 @@ class Network(nn.Module):
                 f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}",
                 "for a single one use measurement[None]",
             )
+        if isinstance(camera, StackedCamera):
+            raise InputError(
+                "networks decode one exposure, and this camera has several pictures of the scene",
+                "use a method without training, such as lr-tv, or one exposure alone",
+            )
         camera.check(measurement)
 
     @property
@@ -268,15 +273,15 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     learnt = learnt_steps(card)
-    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps and camera.by_rows else camera.step):
+    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps and camera.along_rows else camera.step):
         given = camera.dispersion if camera.step is None else f"{camera.step:g}"
-        if card.steps and camera.step is None and camera.by_rows:
+        if card.steps and camera.step is None and camera.along_rows:
             given = f"{given} with a mean of {mean_step(camera):g}"
         raise InputError(f"these weights are for a dispersion of {learnt} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
         return camera
     if camera.wavelengths is None:
-        return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
+        return camera.with_wavelengths(card.wavelengths)
     off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
     if off > WAVELENGTH_TOLERANCE_NM and card.grids is not None:
         first, last = card.grids

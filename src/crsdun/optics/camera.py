@@ -9,8 +9,8 @@ Hm = H) or in any direction, and the detector adds up all bands:
     A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
 
 A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
-interpolation between two pixels, or four, which couples neighbours; networks then still use the diagonal, solvers the
-row sums.
+interpolation between two pixels, or four, which couples neighbours, and so do a blur or a distortion behind the prism
+(``through``). Networks then still divide by the diagonal; solvers take a few steps of conjugate gradients.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, reduce
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.geometry import check_height, describe_fits
+from crsdun.optics.parts import Part, Validity
 from crsdun.optics.wavelengths import MOST_BANDS
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
@@ -54,6 +55,7 @@ class CassiCamera:
 
     Attributes:
         offsets: as they were given; where no band moves down, those to the right alone.
+        parts: what light meets behind the prism, in this order (``through``).
         moved: by how many pixels, down and right, its mask lies from where it was told (``solvers.align``).
 
     Raises:
@@ -97,6 +99,7 @@ class CassiCamera:
             raise InputError(f"a camera needs one number of bands of at least 1, but was given {listed}")
 
         self.mask, self.moved = mask, (0.0, 0.0)
+        self.parts: tuple[Part, ...] = ()
         self.bands: int = next(iter(counts.values()))
         if self.bands > MOST_BANDS:
             raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
@@ -110,7 +113,8 @@ class CassiCamera:
     def __repr__(self) -> str:
         per_band = " per band" if self.mask.ndim == 3 else ""
         dispersion = f"step {self.step:g}" if self.step is not None else f"offsets {self.offsets}"
-        return f"CassiCamera(mask {self.height}×{self.width}{per_band}, {self.bands} bands, {dispersion})"
+        parts = "".join(f", {part.name}" for part in self.parts)
+        return f"CassiCamera(mask {self.height}×{self.width}{per_band}, {self.bands} bands, {dispersion}{parts})"
 
     # -- sizes ---------------------------------------------------------------------------------------------
 
@@ -129,10 +133,15 @@ class CassiCamera:
         """The displacement of each band in pixels, whichever way it was given, (C,2)."""
         return _down_and_right(self.offsets)
 
-    @cached_property
+    @property
+    def along_rows(self) -> bool:
+        """Whether the dispersion runs along the rows."""
+        return not isinstance(self.offsets[0], tuple)
+
+    @property
     def by_rows(self) -> bool:
         """Whether each detector row sees one row of the scene alone, so that rows may be decoded apart."""
-        return not any(down for down, _ in self.down_and_right)
+        return self.along_rows and not any(part.couples for part in self.parts)
 
     @cached_property
     def span_down(self) -> int:
@@ -167,7 +176,7 @@ class CassiCamera:
     @cached_property
     def step(self) -> float | None:
         """Dispersion along the rows in pixels per band; None where it is not even, or also runs down."""
-        if not self.by_rows:
+        if not self.along_rows:
             return None
         if self.bands == 1:
             return 0
@@ -181,7 +190,7 @@ class CassiCamera:
         """The dispersion in words, for messages."""
         if self.step is not None:
             return f"a step of {self.step:g}"
-        return "uneven offsets" if self.by_rows else "offsets that also run down"
+        return "uneven offsets" if self.along_rows else "offsets that also run down"
 
     # -- light → measurement → light -----------------------------------------------------------------------
 
@@ -203,7 +212,7 @@ class CassiCamera:
                 f"this camera sees (..., {self.bands}, {self.height}, "
                 f"{self.width}): crop the cube or the mask to the same size",
             )
-        return self.disperse(self.mask * cube).sum(-3)
+        return self._detected(self.disperse(self.mask * cube))
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         """Aᵀ y: every detector pixel sent back to all the voxels that reached it, weighted by the mask.
@@ -214,11 +223,19 @@ class CassiCamera:
         Returns:
             (..., C, H, W).
         """
-        return self.mask * self.gather(measurement)
+        self.check(measurement)
+        for part in reversed(self.parts[self._bandwise :]):
+            measurement = part.adjoint(measurement)
+        if not self._bandwise:
+            return self.mask * self.gather(measurement)
+        bands = measurement.unsqueeze(-3).expand(*measurement.shape[:-2], self.bands, -1, -1)
+        for part in reversed(self.parts[: self._bandwise]):
+            bands = part.adjoint(bands)
+        return self.mask * self._windows(bands.unbind(-3))
 
     def initial_estimate(self, measurement: Tensor) -> Tensor:
         """H, the usual first guess of the cube: unshift(2y/C), (..., Hm, Wm) → (..., C, H, W)."""
-        return self.gather(measurement * (2 / self.bands))
+        return self.gather(self.counted(measurement) * (2 / self.bands))
 
     def mean_estimate(self, measurement: Tensor) -> Tensor:
         """A first guess that does not depend on how much light the mask lets through: unshift(y ⊘ A 1).
@@ -230,7 +247,11 @@ class CassiCamera:
     def brightness(self, measurement: Tensor) -> Tensor:
         """The grey scene that would send as much light, mean |y| / mean A 1: (..., Hm, Wm) → (...), 0 if dark."""
         light = self.open_light.mean()
-        return torch.where(light > 0, measurement.abs().mean((-2, -1)) / light, 0)
+        return torch.where(light > 0, self.counted(measurement).abs().mean((-2, -1)) / light, 0)
+
+    def counted(self, measurement: Tensor) -> Tensor:
+        """A measurement (..., Hm, Wm) with 0 in place of what pixels read that do not count (``Validity``)."""
+        return reduce(lambda y, part: part.forward(y) if isinstance(part, Validity) else y, self.parts, measurement)
 
     @cached_property
     def open_light(self) -> Tensor:
@@ -247,8 +268,41 @@ class CassiCamera:
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives."""
-        return self.disperse(self.mask_per_band.square(), power=2).sum(-3)
+        """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives.
+
+        Exact. Behind several parts that spread light it takes as many measurements as a square of pixels has that
+        share any: a second or more.
+        """
+        ways = any(not by.is_integer() for move in self.down_and_right for by in move)
+        if ways + sum(part.couples for part in self.parts) <= 1:
+            return self.variance(self.mask.new_ones(self.bands, self.height, self.width))
+        # A Aᵀ applied to one pixel of each square whose pixels do not share light with those of the next.
+        apart = reduce(lambda reach, part: part.reach(reach), self.parts, int(ways)) + 1
+        diagonal = self.mask.new_zeros(self.measurement_shape)
+        for top in range(min(apart, self.measurement_height)):
+            for left in range(min(apart, self.measurement_width)):
+                grid = torch.zeros_like(diagonal)
+                grid[top::apart, left::apart] = 1
+                diagonal = diagonal + grid * self.forward(self.adjoint(grid))
+        return diagonal
+
+    @cached_property
+    def row_sums(self) -> Tensor:
+        """A Aᵀ 1, (Hm, Wm): the diagonal, where A Aᵀ is diagonal, and else a bound, D^-½ A Aᵀ D^-½ ≤ 1."""
+        return self.forward(self.adjoint(self.mask.new_ones(self.measurement_shape)))
+
+    @cached_property
+    def uncoupled(self) -> bool:
+        """Whether A Aᵀ is diagonal: no voxel sends light to more than one detector pixel."""
+        whole = all(by.is_integer() for move in self.down_and_right for by in move)
+        return whole and not any(part.couples for part in self.parts)
+
+    def variance(self, variances: Tensor) -> Tensor:
+        """How independent errors of the voxels add up: (A ∘ A) v, (..., C, H, W) → (..., Hm, Wm).
+
+        Behind several parts that spread light, the ways from a voxel to a pixel are taken for independent as well.
+        """
+        return self._detected(self.disperse(self.mask_per_band.square() * variances, power=2), power=2)
 
     def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
         """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, Hm, Wm).
@@ -293,12 +347,7 @@ class CassiCamera:
             # Windows of width W every |step| columns are all the unshifted bands at once.
             windows = measurement.unfold(-1, self.width, abs(step)).movedim(-2, -3)
             return windows.flip(-3) if step < 0 else windows
-        H, W = self.height, self.width
-        windows = []
-        for corners in self._corners:
-            parts = [measurement[..., top : top + H, left : left + W] * weight for top, left, weight in corners]
-            windows.append(sum(parts[1:], parts[0]))
-        return torch.stack(windows, -3)
+        return self._windows([measurement] * self.bands)
 
     # -- other cameras from this one -----------------------------------------------------------------------
 
@@ -306,7 +355,8 @@ class CassiCamera:
         """The camera that would have taken only this part of the scene.
 
         Its diagonal and its measurements do not depend on the neighbouring pixels: it measures of a cube cropped to
-        the same part what the whole camera measures of a scene that is black everywhere else.
+        the same part what the whole camera measures of a scene that is black everywhere else; but where several parts
+        spread light, without that which leaves the window and comes back.
 
         Raises:
             InputError: the part does not lie inside the mask.
@@ -315,24 +365,59 @@ class CassiCamera:
             raise InputError(
                 f"a crop of {height}×{width} at row {top}, column {left} leaves the {self.height}×{self.width} mask"
             )
-        return self.with_mask(self.mask[..., top : top + height, left : left + width])
+        camera = self.with_mask(self.mask[..., top : top + height, left : left + width])
+        window = top, left, *camera.measurement_shape
+        camera.parts = tuple(part.crop(*window) for part in self.parts)
+        return camera
+
+    def through(self, *parts: Part) -> CassiCamera:
+        """The camera whose light, behind the prism, also meets these parts, after those that it has.
+
+        Raises:
+            InputError: a part has another size or number of bands; a map of valid pixels is not the last.
+        """
+        camera = self.with_mask(self.mask)
+        camera.parts = (*self.parts, *parts)
+        for part in parts:
+            part.check(self.bands, *self.measurement_shape)
+        if any(isinstance(part, Validity) for part in camera.parts[:-1]):
+            raise InputError("pixels that do not count come last: light does not pass through the detector")
+        camera.parts = tuple(part.like(self.mask) for part in camera.parts)
+        return camera
 
     def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
         """The same camera on another device or in another floating type (arguments of ``Tensor.to``)."""
         mask = self.mask.to(*args, **kwargs)
         if not mask.is_floating_point():
             raise InputError(f"a camera computes in a floating type, not in {mask.dtype}")
-        return self.with_mask(mask)
+        camera = self.with_mask(mask)
+        camera.parts = tuple(part.like(mask) for part in self.parts)
+        return camera
+
+    def with_wavelengths(self, wavelengths: Sequence[float]) -> CassiCamera:
+        """The same optics with the centre of each band in nm, length C, known."""
+        camera = self.with_mask(self.mask)
+        camera.wavelengths = tuple(float(value) for value in wavelengths)
+        return camera
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it is made of besides numbers: the mask, and the values of its parts."""
+        return [self.mask, *(part.values for part in self.parts)]
+
+    def with_masks(self, change: Callable[[Tensor], Tensor]) -> CassiCamera:
+        """The same optics with every mask changed; there is one, but for cameras of several exposures."""
+        return self.with_mask(change(self.mask))
 
     def with_mask(self, mask: Tensor, moved: tuple[float, float] | None = None) -> CassiCamera:
-        """The same dispersion behind another mask, floating point; its values are not checked.
+        """The same optics behind another mask, floating point; its values are not checked.
 
         Args:
             moved: by how much further this mask lies from where it was told.
         """
         camera = object.__new__(CassiCamera)
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
-        camera.offsets = self.offsets
+        camera.offsets, camera.parts = self.offsets, self.parts
         down, right = moved or (0.0, 0.0)
         camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
@@ -358,6 +443,29 @@ class CassiCamera:
         """The step if it is a whole number and the offsets are even, the case that needs no interpolation."""
         whole = self.step is not None and float(self.step).is_integer() and self.down_and_right[0][1].is_integer()
         return int(self.step) if whole and self.step is not None else None
+
+    def _windows(self, pictures: Sequence[Tensor]) -> Tensor:
+        """unshift_c, each band from a picture (..., Hm, Wm) of its own: (..., C, H, W)."""
+        H, W = self.height, self.width
+        windows = []
+        for picture, corners in zip(pictures, self._corners, strict=True):
+            parts = [picture[..., top : top + H, left : left + W] * weight for top, left, weight in corners]
+            windows.append(sum(parts[1:], parts[0]))
+        return torch.stack(windows, -3)
+
+    def _detected(self, bands: Tensor, power: int = 1) -> Tensor:
+        """What the detector counts of dispersed bands: (..., C, Hm, Wm) → (..., Hm, Wm)."""
+        for part in self.parts[: self._bandwise]:
+            bands = part.forward(bands, power)
+        picture = bands.sum(-3)
+        for part in self.parts[self._bandwise :]:
+            picture = part.forward(picture, power)
+        return picture
+
+    @property
+    def _bandwise(self) -> int:
+        """How many parts come before the bands are added up: all up to the last that tells them apart."""
+        return max((count for count, part in enumerate(self.parts, 1) if part.per_band), default=0)
 
     @cached_property
     def _corners(self) -> list[list[tuple[int, int, float]]]:

@@ -116,7 +116,7 @@ class DeepPrior(Solver):
             )
         with learning():
             # Tensors of inference mode cannot take part in learning, their copies can.
-            measurement, camera = measurement.detach().clone(), camera.with_mask(camera.mask.clone())
+            measurement, camera = measurement.detach().clone(), camera.with_masks(Tensor.clone)
             frames, first = normalised(measurement, camera), LrTv(refit=False)
             total = (first.iterations + self.iterations) * len(frames)
 
@@ -192,7 +192,7 @@ class DeepPrior(Solver):
         free = ("iterations", "minutes", "checkpoint")
         fixed = {name: value for name, value in asdict(self).items() if name not in free}
         digest = hashlib.sha256(json.dumps([fixed, frame.camera.offsets]).encode())
-        for values in (frame.measurement, frame.camera.mask):
+        for values in (frame.measurement, *frame.camera.tensors):
             digest.update(str((values.dtype, tuple(values.shape))).encode())
             digest.update(values.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
