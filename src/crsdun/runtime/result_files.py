@@ -15,7 +15,14 @@ from crsdun.optics.parts import PARTS, Part
 from crsdun.provenance import Record
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
-from crsdun.scenes import read_arrays, read_measurement, read_scene, write_measurement, write_scene
+from crsdun.scenes import (
+    read_arrays,
+    read_measurement,
+    read_scene,
+    write_arrays,
+    write_measurement,
+    write_scene,
+)
 from crsdun.storage import RECORD, write_json
 from crsdun.typed import read_json
 
@@ -96,7 +103,7 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     write_measurement(measurement, folder / "measurement.npz")
     if camera.parts:
         parts = {f"{number}_{part.name}": part.values.cpu().numpy() for number, part in enumerate(camera.parts)}
-        np.savez(folder / OPTICS, **parts)
+        write_arrays(folder / OPTICS, parts, {})
     if result.truth is not None:
         write_scene(result.truth, folder / "truth.npz")
     write_json(folder / METRICS, result.metrics)
