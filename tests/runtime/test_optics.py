@@ -8,6 +8,7 @@ from crsdun.errors import InputError
 from crsdun.optics import Blur, CassiCamera, Exposure, StackedCamera, Validity, random_mask
 from crsdun.runtime import Preparation, decode, open_method
 from crsdun.runtime.preparation import PreparedMeasurement
+from crsdun.runtime.reconstruction import choose_weights
 from crsdun.runtime.result_files import read_results
 from crsdun.scenes import Measurement
 from crsdun.scenes.produce import ProduceSet
@@ -108,3 +109,19 @@ def test_several_exposures_are_judged_and_refused_by_networks(scene):
     assert "warning" not in result.metrics
     with pytest.raises(InputError, match="networks decode one exposure"):
         decode(prepared, open_method("crsdun_tiny"))
+
+
+def test_shipped_weights_are_not_chosen_for_optics_they_have_not_seen(scene):
+    plain = CassiCamera(random_mask(48, 40), wavelengths=scene.wavelengths)
+    y = plain.forward(torch.from_numpy(scene.cube))
+    for camera, frame, why in (
+        (plain.through(Blur.gaussian(0.5)), y, "they have seen no blur behind the prism"),
+        (StackedCamera(plain, plain), torch.cat([y, y]), "they decode one exposure"),
+    ):
+        name, reason = choose_weights(PreparedMeasurement(Measurement(frame.numpy(), scene.wavelengths), camera))
+        assert name is None
+        assert why in reason
+    bad = np.zeros(y.shape, bool)
+    bad[5, 5] = True
+    told = Preparation(bad=bad).prepare(Measurement(y.numpy(), scene.wavelengths, plain.mask.numpy()))
+    assert choose_weights(told)[0] == "crsdun_tiny"

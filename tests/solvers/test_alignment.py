@@ -73,7 +73,7 @@ def test_a_mask_that_has_moved_is_found(cubes, blur, down, right):
 @pytest.mark.parametrize(
     "dispersion",
     [{"step": -2}, {"step": 1}, {"step": 1.5}, {"step": 3}, {"offsets": [(0.5 * c, 2 * c) for c in range(28)]}],
-    ids=str,
+    ids=["-2", "1", "1.5", "3", "down and right"],
 )
 def test_any_dispersion(cubes, dispersion):
     told = told_camera(**dispersion)
