@@ -263,7 +263,7 @@ class CassiCamera:
         """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives.
 
         Exact. Behind several parts that spread light it takes as many measurements as a square of pixels has that
-        share any: a second or more.
+        share any: half a second or more.
         """
         if self._spreads > 1:
             return self._probed_diagonal()
