@@ -101,8 +101,13 @@ class _Builder:
         if kind is Any:
             return value
         if origin in (Union, types.UnionType):
-            inner = next(argument for argument in arguments if argument is not type(None))
-            return None if value is None else self.build(inner, value, key)
+            if value is None:
+                return None
+            *others, last = (argument for argument in arguments if argument is not type(None))
+            for inner in others:
+                with suppress(InputError):
+                    return self.build(inner, value, key)
+            return self.build(last, value, key)
         if origin is Literal:
             if value not in arguments:
                 raise InputError(f"{key} is one of {', '.join(arguments)}, not {_short(value)}")

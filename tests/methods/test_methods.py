@@ -70,6 +70,10 @@ class TestLoaded(MethodExamination):
         for camera, message in [
             (self.camera(step=1), "for a dispersion of 2 pixels per band, not 1; use weights"),
             (self.camera(offsets=(0, 1, 4, 5)), "for a dispersion of 2 pixels per band, not uneven offsets"),
+            (
+                self.camera(offsets=[(c, 2 * c) for c in range(4)]),
+                "2 pixels per band, not offsets that also run down",
+            ),
             (self.camera(wavelengths=(450, 500, 550, 610)), "up to 10 nm apart"),
             (CassiCamera(torch.ones(24, 20), bands=5), "for 4 bands but the camera has 5"),
         ]:
@@ -87,6 +91,7 @@ class TestLoaded(MethodExamination):
         for camera, message in [
             (self.camera(step=0.5), f"{learnt}, not 0.5; use weights"),
             (self.camera(step=-3), f"{learnt}, not -3"),
+            (self.camera(offsets=[(c, 2 * c) for c in range(4)]), f"{learnt}, not offsets that also run down; use"),
             (self.camera(offsets=(0, 4, 8, 13)), f"{learnt}, not uneven offsets with a mean of 4.33"),
             (self.camera(wavelengths=(445, 500, 580, 660)), "any bands from 440 to 650 nm, but .* one at 660 nm"),
             (self.camera(wavelengths=(430, 500, 580, 650)), "one at 430 nm"),

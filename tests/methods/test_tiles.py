@@ -113,6 +113,14 @@ def test_tiles_that_cannot_be_meant():
             Tiles(16, overlap)
 
 
+def test_a_camera_that_sends_light_across_rows_is_not_cut():
+    network = small_network()
+    camera = CassiCamera(torch.ones(1000, 20), offsets=[(c, 2 * c) for c in range(BANDS)])
+    with pytest.raises(InputError, match=r"across rows.*omit tile"):
+        by_tiles(network, torch.ones(1, *camera.measurement_shape), camera, Tiles(32))
+    assert automatic_tiles(network, camera, 1000) is None
+
+
 # -- without being asked ---------------------------------------------------------------------------------------
 
 

@@ -68,8 +68,12 @@ class NetworkExamination:
         assert all(logits.shape == (1, classes, 32, 32) for logits in estimate.logits)
 
     @pytest.mark.parametrize(
-        "settings", [{"step": 1}, {"step": -3}, {"step": 0}, {"step": 1.5}, {"offsets": [0, 1, 4, 9]}]
-    )
+        "settings",
+        [
+            {"step": 1}, {"step": -3}, {"step": 0}, {"step": 1.5}, {"offsets": [0, 1, 4, 9]},
+            {"offsets": [(0, 0), (1.5, 2), (3, 4), (-1, 6)]},
+        ],
+    )  # fmt: skip
     def test_any_dispersion(self, settings):
         camera = self.camera(**settings)
         estimate = self.network().eval()(self.measure(camera)[1], camera)

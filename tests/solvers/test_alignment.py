@@ -70,7 +70,11 @@ def test_a_mask_that_has_moved_is_found(cubes, blur, down, right):
     assert camera.offsets == told.offsets
 
 
-@pytest.mark.parametrize("dispersion", [{"step": -2}, {"step": 1}, {"step": 1.5}, {"step": 3}], ids=str)
+@pytest.mark.parametrize(
+    "dispersion",
+    [{"step": -2}, {"step": 1}, {"step": 1.5}, {"step": 3}, {"offsets": [(0.5 * c, 2 * c) for c in range(28)]}],
+    ids=["-2", "1", "1.5", "3", "down and right"],
+)
 def test_any_dispersion(cubes, dispersion):
     told = told_camera(**dispersion)
     _, shift = align(exposed(cubes[1], told, -0.5, 0.6), told)

@@ -94,6 +94,15 @@ def test_tall_frames_are_learnt_from_in_parts(monkeypatch):
     assert last < 0.98 * first
 
 
+def test_frames_whose_light_crosses_the_rows_are_learnt_from_as_a_whole(monkeypatch):
+    truth = torch.as_tensor(ProduceSet("validation").crop(1, 80, 80, 64, 48).cube)
+    camera = CassiCamera(random_mask(64, 48), offsets=[(c / 2, 2 * c) for c in range(len(truth))])
+    frame = camera.forward(truth)[None]
+    monkeypatch.setattr(module, "ROWS", 32)
+    first, last = (DeepPrior(iterations=iterations)(frame, camera).fits[0].held_out for iterations in (1, 40))
+    assert last < 0.98 * first
+
+
 def test_pixels_held_out_decide_whether_it_helps(camera, y):
     # Rectangles of one colour: nothing is better for this scene than total variation.
     plain, estimate = create_solver("lr-tv")(y, camera), DeepPrior(iterations=4)(y, camera)

@@ -127,6 +127,7 @@ CAMERAS = {
     "grey mask": CassiCamera(0.05 + 0.9 * random_mask(SIZE, SIZE), bands=BANDS),
     "to the left": CassiCamera(random_mask(SIZE, SIZE), bands=BANDS, step=-2),
     "fractional": CassiCamera(random_mask(SIZE, SIZE), offsets=[1.7 * c + 0.1 * c * c for c in range(BANDS)]),
+    "across the rows": CassiCamera(random_mask(SIZE, SIZE), offsets=[(0.7 * c, 1.5 * c) for c in range(BANDS)]),
     "no dispersion": CassiCamera(per_band_mask(), step=0),
 }
 

@@ -27,7 +27,7 @@ def multiply_adds(network: Network, height: int = 256, width: int = 256, step: f
     """
     ghost = copy.deepcopy(network.learnt_part).to("meta").eval()
     camera = CassiCamera(torch.empty(height, width, device="meta"), bands=ghost.config.bands, step=step)
-    measurement = torch.empty(1, height, camera.measurement_width, device="meta")
+    measurement = torch.empty(1, *camera.measurement_shape, device="meta")
     norms = 0
 
     def count_norm(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -92,7 +92,7 @@ class _DescribedMask(TypedDict):
 
 class DescribedCamera(_DescribedMask, total=False):
     step: float
-    offsets: list[float]
+    offsets: list[list[float]] | list[float]
     moved: list[float]
 
 

@@ -20,8 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crsdun.errors import InputError
 from crsdun.methods.method import Method
 from crsdun.methods.run import MethodRun, RunOptions, run_method
+from crsdun.optics import StackedCamera
 from crsdun.optics.wavelengths import band_order
 
 # Part of the detector pixels left out in each repeat.
@@ -38,10 +40,12 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
         method, measurement, options: as for ``run_method``.
 
     Raises:
-        InputError: as ``run_method``.
+        InputError: as ``run_method``, or the camera has several pictures of the scene.
     """
     camera, how = run.camera, replace(options, tiles=run.tiles, keep_stages=False)
-    y = measurement.to(options.device)
+    if isinstance(camera, StackedCamera):
+        raise InputError("errors are estimated for a single exposure, not for several together", "omit <repeats>")
+    turned, y = camera.upside_down(), measurement.to(options.device)
     order = band_order(camera.wavelengths)
     back = slice(None) if order is None else torch.as_tensor(order).argsort()
     x = run.estimate.cube[0]
@@ -53,8 +57,8 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
     for number in range(options.repeats):
         out = (torch.rand(y.shape, generator=generator) < PART).to(y.device) & camera.lit
         filled = torch.where(out, predicted, y)
-        if number % 2:
-            again = run_method(method, filled.flip(-2), camera.upside_down(), how).estimate.cube[0].flip(-2)
+        if number % 2 and turned is not None:
+            again = run_method(method, filled.flip(-2), turned, how).estimate.cube[0].flip(-2)
         else:
             again = run_method(method, filled, camera, how).estimate.cube[0]
         change = (again - x).square()

@@ -189,6 +189,7 @@ def _compute(
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
     """‖y − A x‖ / ‖y‖: the part of y (H,Wm) that a cube (C,H,W), bands in the camera's order, does not explain."""
+    measurement = camera.counted(measurement)
     unexplained = (measurement - camera.forward(cube)).norm()
     return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
 
@@ -198,7 +199,7 @@ def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
     white = float(
         camera.forward(torch.ones(camera.bands, camera.height, camera.width, device=camera.mask.device)).max()
     )
-    high = float(measurement.max())
+    high = float(camera.counted(measurement).max())
     if high > BRIGHTEST * white:
         raise InputError(
             f"the measurement goes up to {high:.4g}, but a white scene gives {white:.4g} through this camera; these "

@@ -1,8 +1,8 @@
 """Frames larger than memory: a network runs on overlapping bands of rows, which are blended.
 
-The prism moves light along the rows, so every detector row is a camera of its own: a tile of full-width rows neither
-loses light nor receives any from its neighbours, and its measurement, mask and diagonal are exactly those of the
-whole frame. Only the network sees less: its normalisation over the image, its attention among all super-tokens,
+Where the prism moves light along the rows, every detector row is a camera of its own: a tile of full-width rows
+neither loses light nor receives any from its neighbours, and its measurement, mask and diagonal are exactly those of
+the whole frame. Only the network sees less: its normalisation over the image, its attention among all super-tokens,
 and what its convolutions see beyond the border, for which the tiles overlap.
 
 Legend: B batch · C bands · N classes · H, W scene · Wm measurement width.
@@ -60,10 +60,12 @@ class Tiles:
 def automatic_tiles(method: Method, camera: CassiCamera, available: int | None) -> Tiles | None:
     """The tiles in which a method needs no more than ``available`` bytes; None if the whole frame fits.
 
-    Also None if the method takes whole frames, or if its needs or the available memory are unknown.
+    Also None if the method takes whole frames, if light crosses the rows, or if the needs of the method or the
+    available memory are unknown.
     """
     needed = method.peak_bytes(camera.height, camera.width)
-    if not method.tileable or needed is None or available is None or USABLE * available >= needed:
+    whole = not method.tileable or not camera.by_rows
+    if whole or needed is None or available is None or USABLE * available >= needed:
         return None
     # The whole output exists beside the tile. The smallest sensible tile is tried even if it may not fit.
     output = 4 * (camera.bands + method.class_count) * camera.height * camera.width
@@ -88,7 +90,12 @@ def by_tiles(
     Args:
         measurement: (B,H,Wm).
         progress: called with (done, total).
+
+    Raises:
+        InputError: light crosses the rows.
     """
+    if not camera.by_rows:
+        raise InputError("this camera sends light across rows, so its frames cannot be cut into tiles", "omit <tile>")
     H, overlap = camera.height, tiles.overlap or 0
     rows = min(tiles.rows, H)
     tops = [*range(0, H - rows, tiles.rows - overlap), H - rows]

@@ -103,20 +103,20 @@ def judge_run(run: MethodRun, method: Method, measurement: Tensor, options: RunO
 def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) -> str | None:
     """Why the mask, or the dispersion, cannot be that of the measurement, y (H,Wm); None if it may be.
 
-    A part of the frame is decoded behind the mask, and behind the same mask turned by half a circle and moved.
+    A part of the frame, or all of it where light crosses the rows, is decoded behind the mask, and behind the same
+    mask turned by half a circle and moved.
     """
-    rows = min(TRIAL_ROWS, camera.height)
-    top = (camera.height - rows) // 2
-    y = measurement[top : top + rows]
-    camera = camera.crop(top, 0, rows, camera.width)
-    other = camera.mask.flip(-2, -1).roll(7, -1)
-    if _likeness(camera.mask, other) > ALIKE:
+    y = measurement
+    if camera.by_rows:
+        rows = min(TRIAL_ROWS, camera.height)
+        top = (camera.height - rows) // 2
+        y, camera = measurement[top : top + rows], camera.crop(top, 0, rows, camera.width)
+    other = camera.with_masks(lambda mask: mask.flip(-2, -1).roll(7, -1))
+    if _likeness(camera.mask, other.mask) > ALIKE:
         return None
     solver = create_solver("lr-tv", iterations=TRIAL)
     how = RunOptions(options.device, memory=options.memory)
-    errors = [
-        run_method(solver, y, each, how).estimate.fits[0].held_out for each in (camera, camera.with_mask(other))
-    ]
+    errors = [run_method(solver, y, each, how).estimate.fits[0].held_out for each in (camera, other)]
     if errors[0] <= BETTER * errors[1]:
         return None
     return (

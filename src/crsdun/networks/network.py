@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
+from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress, StackedCamera
 
 # If a band is further off than this, weights see other colours than they were trained for.
 WAVELENGTH_TOLERANCE_NM = 5.0
@@ -162,6 +162,11 @@ class Network(nn.Module):
                 f"a network takes measurements of shape (batch, height, width), not {tuple(measurement.shape)}",
                 "for a single one use measurement[None]",
             )
+        if isinstance(camera, StackedCamera):
+            raise InputError(
+                "networks decode one exposure, and this camera has several pictures of the scene",
+                "use a method without training, such as lr-tv, or one exposure alone",
+            )
         camera.check(measurement)
 
     @property
@@ -268,15 +273,15 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
     learnt = learnt_steps(card)
-    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps else camera.step):
-        given = "uneven offsets" if camera.step is None else f"{camera.step:g}"
-        if card.steps and camera.step is None:
+    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps and camera.along_rows else camera.step):
+        given = camera.dispersion if camera.step is None else f"{camera.step:g}"
+        if card.steps and camera.step is None and camera.along_rows:
             given = f"{given} with a mean of {mean_step(camera):g}"
         raise InputError(f"these weights are for a dispersion of {learnt} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
         return camera
     if camera.wavelengths is None:
-        return CassiCamera(camera.mask, wavelengths=card.wavelengths, offsets=camera.offsets)
+        return camera.with_wavelengths(card.wavelengths)
     off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
     if off > WAVELENGTH_TOLERANCE_NM and card.grids is not None:
         first, last = card.grids
@@ -297,8 +302,8 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
 
 
 def mean_step(camera: CassiCamera) -> float:
-    """The dispersion of a camera between its first and last band, in pixels per band."""
-    return (camera.offsets[-1] - camera.offsets[0]) / max(camera.bands - 1, 1)
+    """The dispersion of a camera along the rows between its first and last band, in pixels per band."""
+    return (camera.down_and_right[-1][1] - camera.down_and_right[0][1]) / max(camera.bands - 1, 1)
 
 
 def learnt_steps(card: ModelCard) -> str:
@@ -309,7 +314,7 @@ def learnt_steps(card: ModelCard) -> str:
 
 
 def is_learnt_step(card: ModelCard, step: float | None) -> bool:
-    """Whether a card that tells of dispersions includes this one; None for one that is uneven."""
+    """Whether a card that tells of dispersions includes this one; None for one that is uneven or also runs down."""
     if card.steps:
         return step is not None and any(low - 1e-6 <= step <= high + 1e-6 for low, high in card.steps)
     return step == card.step

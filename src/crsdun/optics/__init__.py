@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from crsdun.optics.estimate import ClassCalibration, Estimate, Fit, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
     from crsdun.optics.noise import SensorNoise
+    from crsdun.optics.parts import Blur, Distortion, Validity
     from crsdun.optics.random_camera import CameraRandomisation, RandomExposure
+    from crsdun.optics.stacked import SideCamera, StackedCamera, dual_disperser
 
 # These need PyTorch, whose import takes seconds: they are loaded on first use.
 _NEED_TORCH = {
+    "Blur": "parts",
     "CameraRandomisation": "random_camera",
     "CassiCamera": "camera",
     "ClassCalibration": "estimate",
+    "Distortion": "parts",
     "Estimate": "estimate",
     "Fit": "estimate",
     "Exposure": "exposure",
@@ -27,13 +31,19 @@ _NEED_TORCH = {
     "Progress": "estimate",
     "RandomExposure": "random_camera",
     "SensorNoise": "noise",
+    "SideCamera": "stacked",
+    "StackedCamera": "stacked",
+    "Validity": "parts",
+    "dual_disperser": "stacked",
 }
 
 __all__ = [
     "KAIST_WAVELENGTHS",
+    "Blur",
     "CameraRandomisation",
     "CassiCamera",
     "ClassCalibration",
+    "Distortion",
     "Estimate",
     "Exposure",
     "Fit",
@@ -42,9 +52,13 @@ __all__ = [
     "RandomExposure",
     "RandomMask",
     "SensorNoise",
+    "SideCamera",
+    "StackedCamera",
+    "Validity",
     "check_height",
     "dark_floor",
     "describe_fits",
+    "dual_disperser",
     "fitting_cameras",
     "moved_mask",
     "nbk7_wavelengths",

@@ -1,16 +1,16 @@
 """The CASSI camera: how a hyperspectral cube becomes one coded exposure, and back.
 
-Legend: B batch · C bands · H, W scene · Wm measurement width · x cube (B,C,H,W) · y measurement (B,H,Wm)
+Legend: B batch · C bands · H, W scene · Hm, Wm measurement · x cube (B,C,H,W) · y measurement (B,Hm,Wm)
 · M coded aperture (H,W), or (C,H,W) when calibrated for each band.
 
-A single-disperser camera multiplies every band by the mask, a prism moves band c sideways by its offset, and
-the detector adds up all bands:
+A single-disperser camera multiplies every band by the mask, a prism moves band c by its offset, along the rows (then
+Hm = H) or in any direction, and the detector adds up all bands:
 
     A x = Σ_c shift_c(M ⊙ x_c)          (Aᵀ y)_c = M ⊙ unshift_c(y)          D = Σ_c shift_c(M²)
 
 A Aᵀ is diagonal, with diagonal D, when all offsets are whole pixels. Fractional offsets are linear
-interpolation between two pixels, which couples neighbours; networks then still use the diagonal, solvers the row
-sums.
+interpolation between two pixels, or four, which couples neighbours, and so do a blur or a distortion behind the prism
+(``through``). Networks then still divide by the diagonal; solvers take a few steps of conjugate gradients.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cached_property, reduce
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -29,12 +29,16 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.geometry import check_height, describe_fits
+from crsdun.optics.parts import Part, Validity
 from crsdun.optics.wavelengths import MOST_BANDS
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
 # Of the mean exposure of a white scene; a detector pixel with less is not lit.
 LEAST_LIT = 1e-3
+
+# Displacement of each band in pixels: to the right, length C, or (down, right), (C,2).
+Offsets: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
 
 
 class CassiCamera:
@@ -46,9 +50,12 @@ class CassiCamera:
         bands: number of bands C; may be omitted if ``wavelengths``, ``offsets`` or a per-band mask determine it.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
-        offsets: displacement of each band in pixels, length C, instead of ``step``.
+        offsets: displacement of each band in pixels instead of ``step``: to the right, length C, or down and right,
+            (C,2).
 
     Attributes:
+        offsets: as they were given; where no band moves down, those to the right alone.
+        parts: what light meets behind the prism, in this order (``through``).
         moved: by how many pixels, down and right, its mask lies from where it was told (``solvers.align``).
 
     Raises:
@@ -61,7 +68,7 @@ class CassiCamera:
         bands: int | None = None,
         wavelengths: Sequence[float] | None = None,
         step: float = 2,
-        offsets: Sequence[float] | None = None,
+        offsets: Offsets | None = None,
     ):
         if isinstance(mask, str | os.PathLike):
             raise InputError("a camera takes the mask itself", "read the file with crsdun.scenes.read_mask(path)")
@@ -92,31 +99,28 @@ class CassiCamera:
             raise InputError(f"a camera needs one number of bands of at least 1, but was given {listed}")
 
         self.mask, self.moved = mask, (0.0, 0.0)
+        self.parts: tuple[Part, ...] = ()
         self.bands: int = next(iter(counts.values()))
         if self.bands > MOST_BANDS:
             raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
         self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
         if self.wavelengths is not None and not all(0 < value < math.inf for value in self.wavelengths):
             raise InputError("the wavelengths of the bands must be positive numbers of nanometres")
-        if offsets is None:
-            offsets = [step * band for band in range(self.bands)]
-        self.offsets = tuple(float(offset) for offset in offsets)
-        if not all(abs(offset) <= LARGEST_OFFSET for offset in self.offsets):
-            raise InputError(
-                f"the dispersion moves bands by up to {max(map(abs, self.offsets)):g} pixels",
-                f"expected finite offsets of at most {LARGEST_OFFSET:,}",
-            )
+        moves = _down_and_right([step * band for band in range(self.bands)] if offsets is None else offsets)
+        self.offsets: tuple[float, ...] | tuple[tuple[float, float], ...]
+        self.offsets = moves if any(down for down, _ in moves) else tuple(right for _, right in moves)
 
     def __repr__(self) -> str:
         per_band = " per band" if self.mask.ndim == 3 else ""
         dispersion = f"step {self.step:g}" if self.step is not None else f"offsets {self.offsets}"
-        return f"CassiCamera(mask {self.height}×{self.width}{per_band}, {self.bands} bands, {dispersion})"
+        parts = "".join(f", {part.name}" for part in self.parts)
+        return f"CassiCamera(mask {self.height}×{self.width}{per_band}, {self.bands} bands, {dispersion}{parts})"
 
     # -- sizes ---------------------------------------------------------------------------------------------
 
     @property
     def height(self) -> int:
-        """H, rows of the scene and of the measurement."""
+        """H, rows of the scene."""
         return self.mask.shape[-2]
 
     @property
@@ -124,15 +128,45 @@ class CassiCamera:
         """W, columns of the scene."""
         return self.mask.shape[-1]
 
+    @cached_property
+    def down_and_right(self) -> tuple[tuple[float, float], ...]:
+        """The displacement of each band in pixels, whichever way it was given, (C,2)."""
+        return _down_and_right(self.offsets)
+
     @property
+    def along_rows(self) -> bool:
+        """Whether the dispersion runs along the rows."""
+        return not isinstance(self.offsets[0], tuple)
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether each detector row sees one row of the scene alone, so that rows may be decoded apart."""
+        return self.along_rows and not any(part.couples for part in self.parts)
+
+    @cached_property
+    def span_down(self) -> int:
+        """Rows that the dispersion adds to the measurement; 0 where it runs along the rows."""
+        return _span([down for down, _ in self.down_and_right])
+
+    @cached_property
     def span(self) -> int:
         """Columns that the dispersion adds to the measurement: (C−1)·|step| for whole steps."""
-        return math.ceil(max(self.offsets)) - math.floor(min(self.offsets))
+        return _span([right for _, right in self.down_and_right])
+
+    @property
+    def measurement_height(self) -> int:
+        """Hm, rows of the measurement; H where the dispersion runs along the rows."""
+        return self.height + self.span_down
 
     @property
     def measurement_width(self) -> int:
         """Wm, columns of the measurement."""
         return self.width + self.span
+
+    @property
+    def measurement_shape(self) -> tuple[int, int]:
+        """(Hm, Wm)."""
+        return self.measurement_height, self.measurement_width
 
     @property
     def mask_per_band(self) -> Tensor:
@@ -141,12 +175,22 @@ class CassiCamera:
 
     @cached_property
     def step(self) -> float | None:
-        """Dispersion in pixels per band, or None where it is not the same between all bands."""
+        """Dispersion along the rows in pixels per band; None where it is not even, or also runs down."""
+        if not self.along_rows:
+            return None
         if self.bands == 1:
             return 0
-        step = self.offsets[1] - self.offsets[0]
-        even = all(math.isclose(o, self.offsets[0] + step * c, abs_tol=1e-9) for c, o in enumerate(self.offsets))
+        offsets = [right for _, right in self.down_and_right]
+        step = offsets[1] - offsets[0]
+        even = all(math.isclose(o, offsets[0] + step * c, abs_tol=1e-9) for c, o in enumerate(offsets))
         return (int(step) if step.is_integer() else step) if even else None
+
+    @property
+    def dispersion(self) -> str:
+        """The dispersion in words, for messages."""
+        if self.step is not None:
+            return f"a step of {self.step:g}"
+        return "uneven offsets" if self.along_rows else "offsets that also run down"
 
     # -- light → measurement → light -----------------------------------------------------------------------
 
@@ -157,7 +201,7 @@ class CassiCamera:
             cube: (..., C, H, W), usually 0..1.
 
         Returns:
-            (..., H, Wm), the plain sum over bands (0..C for a cube in 0..1).
+            (..., Hm, Wm), the plain sum over bands (0..C for a cube in 0..1).
 
         Raises:
             InputError: the cube does not fit the mask and the number of bands.
@@ -168,43 +212,47 @@ class CassiCamera:
                 f"this camera sees (..., {self.bands}, {self.height}, "
                 f"{self.width}): crop the cube or the mask to the same size",
             )
-        return self.disperse(self.mask * cube).sum(-3)
+        return self._detected(self.disperse(self.mask * cube))
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         """Aᵀ y: every detector pixel sent back to all the voxels that reached it, weighted by the mask.
 
         Args:
-            measurement: (..., H, Wm).
+            measurement: (..., Hm, Wm).
 
         Returns:
             (..., C, H, W).
         """
-        return self.mask * self.gather(measurement)
+        return self.mask * self._sent_back(measurement)
 
     def initial_estimate(self, measurement: Tensor) -> Tensor:
-        """H, the usual first guess of the cube: unshift(2y/C), (..., H, Wm) → (..., C, H, W)."""
-        return self.gather(measurement * (2 / self.bands))
+        """H, the usual first guess of the cube: unshift(2y/C), (..., Hm, Wm) → (..., C, H, W)."""
+        return self.gather(self.counted(measurement) * (2 / self.bands))
 
     def mean_estimate(self, measurement: Tensor) -> Tensor:
         """A first guess that does not depend on how much light the mask lets through: unshift(y ⊘ A 1).
 
-        Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., H, Wm) → (..., C, H, W).
+        Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., Hm, Wm) → (..., C, H, W).
         """
         return self.gather(torch.where(self.lit, measurement / self.open_light, 0))
 
     def brightness(self, measurement: Tensor) -> Tensor:
-        """The grey scene that would send as much light, mean |y| / mean A 1: (..., H, Wm) → (...), 0 if dark."""
+        """The grey scene that would send as much light, mean |y| / mean A 1: (..., Hm, Wm) → (...), 0 if dark."""
         light = self.open_light.mean()
-        return torch.where(light > 0, measurement.abs().mean((-2, -1)) / light, 0)
+        return torch.where(light > 0, self.counted(measurement).abs().mean((-2, -1)) / light, 0)
+
+    def counted(self, measurement: Tensor) -> Tensor:
+        """A measurement (..., Hm, Wm) with 0 in place of what pixels read that do not count (``Validity``)."""
+        return reduce(lambda y, part: part.forward(y) if isinstance(part, Validity) else y, self.parts, measurement)
 
     @cached_property
     def open_light(self) -> Tensor:
-        """A 1, the exposure of a white scene, (H, Wm)."""
+        """A 1, the exposure of a white scene, (Hm, Wm)."""
         return self.forward(self.mask.new_ones(self.bands, self.height, self.width))
 
     @cached_property
     def lit(self) -> Tensor:
-        """Where enough light arrives to be told from noise, bool (H, Wm).
+        """Where enough light arrives to be told from noise, bool (Hm, Wm).
 
         Behind the tail of a blurred mask some does almost everywhere, and dividing by it gives anything.
         """
@@ -212,17 +260,40 @@ class CassiCamera:
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """D, the diagonal of A Aᵀ, (H, Wm), 0 where no light arrives."""
-        return self.disperse(self.mask_per_band.square(), power=2).sum(-3)
+        """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives.
+
+        Exact. Behind several parts that spread light it takes as many measurements as a square of pixels has that
+        share any: half a second or more.
+        """
+        if self._spreads > 1:
+            return self._probed_diagonal()
+        return self._detected(self.disperse(self.mask_per_band.square(), power=2), power=2)
+
+    @cached_property
+    def row_sums(self) -> Tensor:
+        """A Aᵀ 1, (Hm, Wm): the diagonal, where A Aᵀ is diagonal, and else a bound, D^-½ A Aᵀ D^-½ ≤ 1."""
+        return self.forward(self.adjoint(self.mask.new_ones(self.measurement_shape)))
+
+    @cached_property
+    def uncoupled(self) -> bool:
+        """Whether A Aᵀ is diagonal: no voxel sends light to more than one detector pixel."""
+        return self._spreads == 0
+
+    def variance(self, variances: Tensor) -> Tensor:
+        """How independent errors of the voxels add up: (A ∘ A) v, (..., C, H, W) → (..., Hm, Wm).
+
+        Behind several parts that spread light, the ways from a voxel to a pixel are taken for independent as well.
+        """
+        return self._detected(self.disperse(self.mask_per_band.square() * variances, power=2), power=2)
 
     def disperse(self, bands: Tensor, power: int = 1) -> Tensor:
-        """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, H, Wm).
+        """shift_c: each band of (..., C, H, W) at its place on a zero canvas, (..., C, Hm, Wm).
 
         ``power`` is applied to the interpolation weights (2 gives the diagonal of A Aᵀ from M²).
         """
-        lead, (C, H, W), Wm = bands.shape[:-3], bands.shape[-3:], self.measurement_width
         step = self._whole_step
         if step is not None:
+            lead, (C, H, W), Wm = bands.shape[:-3], bands.shape[-3:], self.measurement_width
             if step < 0:
                 bands = bands.flip(-3)
             # A shear without a loop: rows padded to Wm, then each band extended by |step|
@@ -230,14 +301,17 @@ class CassiCamera:
             flat = F.pad(bands.contiguous(), (0, Wm - W)).reshape(*lead, C, H * Wm)
             sheared = F.pad(flat, (0, abs(step))).flatten(-2)[..., : C * H * Wm].view(*lead, C, H, Wm)
             return sheared.flip(-3) if step < 0 else sheared
-        left, right = self._interpolation(bands)
-        column = self._columns(bands.device).expand(bands.shape)
-        canvas = bands.new_zeros(*lead, C, H, Wm + 1)
-        canvas = canvas.scatter_add(-1, column, bands * left**power)
-        return canvas.scatter_add(-1, column + 1, bands * right**power)[..., :Wm]
+        placed = []
+        for band, corners in zip(bands.unbind(-3), self._corners, strict=True):
+            parts = [
+                F.pad(band * weight**power, (left, self.span - left, top, self.span_down - top))
+                for top, left, weight in corners
+            ]
+            placed.append(sum(parts[1:], parts[0]))
+        return torch.stack(placed, -3)
 
     def gather(self, measurement: Tensor) -> Tensor:
-        """unshift_c: the window of (..., H, Wm) that band c fell on, for every band, (..., C, H, W).
+        """unshift_c: the window of (..., Hm, Wm) that band c fell on, for every band, (..., C, H, W).
 
         Whole steps to the right give a view of the measurement: nothing is copied.
         """
@@ -255,10 +329,7 @@ class CassiCamera:
             # Windows of width W every |step| columns are all the unshifted bands at once.
             windows = measurement.unfold(-1, self.width, abs(step)).movedim(-2, -3)
             return windows.flip(-3) if step < 0 else windows
-        canvas = F.pad(measurement, (0, 1)).unsqueeze(-3).expand(*lead, self.bands, -1, -1)
-        left, right = self._interpolation(measurement)
-        column = self._columns(measurement.device).expand(*lead, self.bands, self.height, self.width)
-        return canvas.gather(-1, column) * left + canvas.gather(-1, column + 1) * right
+        return self._windows([measurement] * self.bands)
 
     # -- other cameras from this one -----------------------------------------------------------------------
 
@@ -266,7 +337,8 @@ class CassiCamera:
         """The camera that would have taken only this part of the scene.
 
         Its diagonal and its measurements do not depend on the neighbouring pixels: it measures of a cube cropped to
-        the same part what the whole camera measures of a scene that is black everywhere else.
+        the same part what the whole camera measures of a scene that is black everywhere else; but where several parts
+        spread light, without that which leaves the window and comes back.
 
         Raises:
             InputError: the part does not lie inside the mask.
@@ -275,38 +347,77 @@ class CassiCamera:
             raise InputError(
                 f"a crop of {height}×{width} at row {top}, column {left} leaves the {self.height}×{self.width} mask"
             )
-        return self.with_mask(self.mask[..., top : top + height, left : left + width])
+        camera = self.with_mask(self.mask[..., top : top + height, left : left + width])
+        window = top, left, *camera.measurement_shape
+        camera.parts = tuple(part.crop(*window) for part in self.parts)
+        return camera
+
+    def through(self, *parts: Part) -> CassiCamera:
+        """The camera whose light, behind the prism, also meets these parts, after those that it has.
+
+        Raises:
+            InputError: a part has another size or number of bands; a map of valid pixels is not the last.
+        """
+        camera = self.with_mask(self.mask)
+        camera.parts = (*self.parts, *parts)
+        for part in parts:
+            part.check(self.bands, *self.measurement_shape)
+        if any(isinstance(part, Validity) for part in camera.parts[:-1]):
+            raise InputError("pixels that do not count come last: light does not pass through the detector")
+        camera.parts = tuple(part.like(self.mask) for part in camera.parts)
+        return camera
 
     def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
         """The same camera on another device or in another floating type (arguments of ``Tensor.to``)."""
         mask = self.mask.to(*args, **kwargs)
         if not mask.is_floating_point():
             raise InputError(f"a camera computes in a floating type, not in {mask.dtype}")
-        return self.with_mask(mask)
+        camera = self.with_mask(mask)
+        camera.parts = tuple(part.like(mask) for part in self.parts)
+        return camera
+
+    def with_wavelengths(self, wavelengths: Sequence[float]) -> CassiCamera:
+        """The same optics with the centre of each band in nm, length C, known."""
+        camera = self.with_mask(self.mask)
+        camera.wavelengths = tuple(float(value) for value in wavelengths)
+        return camera
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it is made of besides numbers: the mask, and the values of its parts."""
+        return [self.mask, *(part.values for part in self.parts)]
+
+    def with_masks(self, change: Callable[[Tensor], Tensor]) -> CassiCamera:
+        """The same optics with every mask changed; there is one, but for cameras of several exposures."""
+        return self.with_mask(change(self.mask))
 
     def with_mask(self, mask: Tensor, moved: tuple[float, float] | None = None) -> CassiCamera:
-        """The same dispersion behind another mask, floating point; its values are not checked.
+        """The same optics behind another mask, floating point; its values are not checked.
 
         Args:
             moved: by how much further this mask lies from where it was told.
         """
         camera = object.__new__(CassiCamera)
         camera.mask, camera.bands, camera.wavelengths = mask, self.bands, self.wavelengths
-        camera.offsets = self.offsets
+        camera.offsets, camera.parts = self.offsets, self.parts
         down, right = moved or (0.0, 0.0)
         camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
 
-    def upside_down(self) -> CassiCamera:
-        """The camera that takes of a scene turned upside down the same measurement turned upside down."""
-        return self.with_mask(self.mask.flip(-2))
+    def upside_down(self) -> CassiCamera | None:
+        """The camera that takes of a scene turned upside down the same measurement turned upside down.
+
+        None where more than the mask would have to be turned.
+        """
+        turns = type(self) is CassiCamera and self.along_rows and not self.parts
+        return self.with_mask(self.mask.flip(-2)) if turns else None
 
     # -- checks --------------------------------------------------------------------------------------------
 
     def check(self, measurement: Tensor | np.ndarray) -> None:
-        """Raise an InputError that names the cameras that would fit, unless the measurement is (..., H, Wm)."""
+        """Raise an InputError that names the cameras that would fit, unless the measurement is (..., Hm, Wm)."""
         height, width = measurement.shape[-2:]
-        check_height(self.height, height, width)
+        check_height(self.height, height, width, self.span_down)
         if width != self.measurement_width:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(
@@ -320,17 +431,103 @@ class CassiCamera:
     @cached_property
     def _whole_step(self) -> int | None:
         """The step if it is a whole number and the offsets are even, the case that needs no interpolation."""
-        whole = self.step is not None and float(self.step).is_integer() and self.offsets[0].is_integer()
+        whole = self.step is not None and float(self.step).is_integer() and self.down_and_right[0][1].is_integer()
         return int(self.step) if whole and self.step is not None else None
 
-    def _interpolation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (C,1,1) of the pixel at the whole part of each offset, and of the one to its right."""
-        offsets = torch.tensor(self.offsets, dtype=torch.float64)
-        right = (offsets - offsets.floor()).to(like.device, like.dtype)[:, None, None]
-        return 1 - right, right
+    def _windows(self, pictures: Sequence[Tensor]) -> Tensor:
+        """unshift_c, each band from a picture (..., Hm, Wm) of its own: (..., C, H, W)."""
+        H, W = self.height, self.width
+        windows = []
+        for picture, corners in zip(pictures, self._corners, strict=True):
+            parts = [picture[..., top : top + H, left : left + W] * weight for top, left, weight in corners]
+            windows.append(sum(parts[1:], parts[0]))
+        return torch.stack(windows, -3)
 
-    def _columns(self, device: torch.device) -> Tensor:
-        """Column (C,1,W) of the canvas on which each scene column falls, before interpolation."""
-        first = math.floor(min(self.offsets))
-        start = torch.tensor([math.floor(offset) - first for offset in self.offsets], device=device)
-        return start[:, None, None] + torch.arange(self.width, device=device)
+    def _detected(self, bands: Tensor, power: int = 1) -> Tensor:
+        """What the detector counts of dispersed bands: (..., C, Hm, Wm) → (..., Hm, Wm)."""
+        for part in self.parts[: self._bandwise]:
+            bands = part.forward(bands, power)
+        picture = bands.sum(-3)
+        for part in self.parts[self._bandwise :]:
+            picture = part.forward(picture, power)
+        return picture
+
+    @property
+    def _between_pixels(self) -> bool:
+        """Whether an offset is no whole number."""
+        return any(not by.is_integer() for move in self.down_and_right for by in move)
+
+    @cached_property
+    def _spreads(self) -> int:
+        """How many times light is spread over several pixels: between two by the dispersion, and by parts."""
+        return self._between_pixels + sum(part.couples for part in self.parts)
+
+    def _probed_diagonal(self) -> Tensor:
+        """The diagonal of A Aᵀ from its products with pictures of pixels so far apart that none share light."""
+        apart = reduce(lambda reach, part: part.reach(reach), self.parts, int(self._between_pixels)) + 1
+        diagonal = self.mask.new_zeros(self.measurement_shape)
+        for top in range(min(apart, self.measurement_height)):
+            for left in range(min(apart, self.measurement_width)):
+                pixels = torch.zeros_like(diagonal)
+                pixels[top::apart, left::apart] = 1
+                diagonal = diagonal + pixels * self.forward(self.adjoint(pixels))
+        return diagonal
+
+    def _sent_back(self, measurement: Tensor) -> Tensor:
+        """The adjoint of dispersion and detection: (..., Hm, Wm) → (..., C, H, W)."""
+        self.check(measurement)
+        for part in reversed(self.parts[self._bandwise :]):
+            measurement = part.adjoint(measurement)
+        if not self._bandwise:
+            return self.gather(measurement)
+        bands = measurement.unsqueeze(-3).expand(*measurement.shape[:-2], self.bands, -1, -1)
+        for part in reversed(self.parts[: self._bandwise]):
+            bands = part.adjoint(bands)
+        return self._windows(bands.unbind(-3))
+
+    @property
+    def _bandwise(self) -> int:
+        """How many parts come before the bands are added up: all up to the last that tells them apart."""
+        return max((count for count, part in enumerate(self.parts, 1) if part.per_band), default=0)
+
+    @cached_property
+    def _corners(self) -> list[list[tuple[int, int, float]]]:
+        """For each band the places, (top, left) on the detector, of its corner, and the weight of each, above 0."""
+        first = [math.floor(min(axis)) for axis in zip(*self.down_and_right, strict=True)]
+        bands = []
+        for move in self.down_and_right:
+            rows, columns = (
+                [(math.floor(by) - least, 1 - by % 1), (math.floor(by) - least + 1, by % 1)]
+                for by, least in zip(move, first, strict=True)
+            )
+            bands.append([(top, left, a * b) for top, a in rows for left, b in columns if a * b > 0])
+        return bands
+
+
+def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
+    """Offsets as pairs.
+
+    Raises:
+        InputError: they are neither numbers nor pairs of numbers, or not finite, or too large.
+    """
+    try:
+        moves = np.asarray(offsets, dtype=np.float64)
+    except (TypeError, ValueError):
+        moves = np.empty(0)
+    if moves.ndim == 1 and moves.size:
+        moves = np.stack([np.zeros_like(moves), moves], 1)
+    if moves.ndim != 2 or moves.shape[1] != 2:
+        raise InputError(
+            "the offsets of the bands cannot be understood",
+            "expected one number for each band, to the right, or one pair, down and right",
+        )
+    if not (np.abs(moves) <= LARGEST_OFFSET).all():
+        raise InputError(
+            f"the dispersion moves bands by up to {np.abs(moves).max():g} pixels",
+            f"expected finite offsets of at most {LARGEST_OFFSET:,}",
+        )
+    return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in moves.tolist()))
+
+
+def _span(offsets: Sequence[float]) -> int:
+    return math.ceil(max(offsets)) - math.floor(min(offsets))

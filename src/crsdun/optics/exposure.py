@@ -37,7 +37,7 @@ class Exposure:
         mask: coded aperture, (H,W) or (C,H,W), whose upper left part is used if it is larger than a scene; or a
             random one of the size of each scene.
         step: dispersion in pixels per band.
-        offsets: displacement of each band in pixels, instead of ``step``.
+        offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         noise: of the detector.
         seed: of the noise.
         moved: by how many pixels, down and right, the mask has moved since it was calibrated: light passes through
@@ -46,7 +46,7 @@ class Exposure:
 
     mask: np.ndarray | RandomMask = field(default_factory=RandomMask)
     step: float = 2
-    offsets: tuple[float, ...] | None = None
+    offsets: tuple[float, ...] | tuple[tuple[float, float], ...] | None = None
     noise: SensorNoise = field(default_factory=SensorNoise)
     seed: int = 0
     moved: tuple[float, float] = (0.0, 0.0)
@@ -84,7 +84,7 @@ class Exposure:
         return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
 
     def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
-        """The exposure of a cube (C,H,W): (H,Wm), on the CPU. Voxels without data (NaN) send no light.
+        """The exposure of a cube (C,H,W): (Hm,Wm), on the CPU. Voxels without data (NaN) send no light.
 
         Args:
             camera: as returned by ``camera``, or a part of it.
@@ -95,8 +95,8 @@ class Exposure:
             InputError: so many bands, so far apart, need more memory than the budget.
         """
         check_budget(
-            4 * camera.bands * camera.height * camera.measurement_width,
-            f"an exposure of {camera.bands} bands, {camera.height}×{camera.measurement_width},",
+            4 * camera.bands * camera.measurement_height * camera.measurement_width,
+            f"an exposure of {camera.bands} bands, {camera.measurement_height}×{camera.measurement_width},",
             "take fewer bands or a smaller step",
         )
         if any(self.moved):
@@ -112,7 +112,7 @@ class Exposure:
         return self.noise(frame, camera.bands, torch.Generator().manual_seed(seed))
 
     def complete_pixels(self, valid: np.ndarray | None, camera: CassiCamera) -> np.ndarray | None:
-        """Where the detector (H,Wm) received all of a scene's light, bool; None where it did everywhere.
+        """Where the detector (Hm,Wm) received all of a scene's light, bool; None where it did everywhere.
 
         Args:
             valid: (C,H,W) bool, which voxels of the scene hold data; None if all do.

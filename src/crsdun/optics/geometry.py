@@ -3,9 +3,19 @@
 from crsdun.errors import InputError
 
 
-def check_height(mask_height: int, height: int, width: int) -> None:
-    """Raise an InputError unless a measurement of height × width has as many rows as the mask."""
-    if height != mask_height:
+def check_height(mask_height: int, height: int, width: int, added: int = 0) -> None:
+    """Raise an InputError unless a measurement of height × width has as many rows as the mask.
+
+    Args:
+        added: rows that a dispersion which also runs down adds to the measurement.
+    """
+    if added and height != mask_height + added:
+        raise InputError(
+            f"the measurement has {height} rows, but a mask of {mask_height} rows behind these offsets gives "
+            f"{mask_height + added}",
+            "crop the measurement or the mask, or correct the offsets",
+        )
+    if not added and height != mask_height:
         remedy = "transpose the measurement" if width == mask_height else "crop one to the rows of the other"
         raise InputError(
             f"the measurement has {height} rows but the mask has {mask_height}, and both see the same rows: {remedy}"

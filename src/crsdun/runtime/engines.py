@@ -60,11 +60,15 @@ class Engine(Network):
         smallest, remedy = self.exported["smallest"], "use the weights (.safetensors) and set <engine> to torch"
         if camera.mask.ndim == 3:
             raise InputError("an exported network takes one mask for all bands, not one per band", remedy)
+        if camera.parts:
+            raise InputError(
+                f"an exported network knows no optics behind the prism, and the camera has {camera.parts[0].name}",
+                remedy,
+            )
         if camera.offsets != tuple(self.exported["offsets"]):
-            given = f"a step of {camera.step:g}" if camera.step is not None else "uneven offsets"
             raise InputError(
                 f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
-                f"and the camera has {given}",
+                f"and the camera has {camera.dispersion}",
                 f"export it again for this <step>, or {remedy}",
             )
         if min(camera.height, camera.width) < smallest:

@@ -248,7 +248,7 @@ class _LastStage(nn.Module):
 def trace(network: Network, camera: CassiCamera) -> Any:
     """The graph of a network for a camera's dispersion, and any height and width from ``SMALLEST`` on."""
     H, W = torch.export.Dim("H", min=SMALLEST), torch.export.Dim("W", min=SMALLEST)
-    measurement = torch.ones(1, camera.height, camera.measurement_width)
+    measurement = torch.ones(1, *camera.measurement_shape)
     copied = deepcopy(network).float().cpu().eval()
     copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with torch.no_grad():

@@ -10,7 +10,15 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.methods import Method
-from crsdun.optics import CassiCamera, check_height, dark_floor, describe_fits, normalise_frame, subtract_dark
+from crsdun.optics import (
+    CassiCamera,
+    Validity,
+    check_height,
+    dark_floor,
+    describe_fits,
+    normalise_frame,
+    subtract_dark,
+)
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
@@ -67,7 +75,9 @@ class Preparation:
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
-        offsets: displacement of each band in pixels, length C, instead of ``step``.
+        offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
+        bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot.
+        saturated: value in the file from which on a pixel says nothing, because the detector was full.
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
         bits: bit depth of the camera, if there is no white reference.
@@ -85,7 +95,9 @@ class Preparation:
     bands: int | None = None
     wavelengths: tuple[float, ...] | None = None
     step: float | None = None
-    offsets: tuple[float, ...] | None = None
+    offsets: tuple[float, ...] | tuple[tuple[float, float], ...] | None = None
+    bad: np.ndarray | None = None
+    saturated: float | None = None
     dark: np.ndarray | float | None = None
     white: np.ndarray | float | None = None
     bits: int | None = None
@@ -138,6 +150,9 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement)
         scaled = self.to_measurement_scale(measurement, camera.bands)
+        valid = self.valid_pixels(measurement.frame)
+        if valid is not None:
+            camera = camera.through(Validity(valid))
         counts = measurement.frame.dtype.kind in "iu" and self.white is None and self.bits is None
         return PreparedMeasurement(scaled, camera, truth, counts)
 
@@ -158,7 +173,8 @@ class Preparation:
                 "the mask is closed everywhere: no light came through",
                 "check that the right array was read (<mask_key>)",
             )
-        check_height(mask.shape[-2], *measurement.frame.shape)
+        if self.offsets is None:  # which may run down
+            check_height(mask.shape[-2], *measurement.frame.shape)
         wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
         if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
             raise InputError("two bands have the same wavelength", "correct <wavelengths>")
@@ -171,6 +187,13 @@ class Preparation:
         camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=self.offsets)
         camera.check(measurement.frame)
         return camera
+
+    def valid_pixels(self, frame: np.ndarray) -> np.ndarray | None:
+        """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any."""
+        if self.bad is None and self.saturated is None:
+            return None
+        valid = np.ones(frame.shape, bool) if self.bad is None else ~np.asarray(self.bad, bool)
+        return valid if self.saturated is None or valid.shape != frame.shape else valid & (frame < self.saturated)
 
     def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.

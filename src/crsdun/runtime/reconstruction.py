@@ -21,7 +21,7 @@ from crsdun.methods.verdict import doubt_mask, judge_run
 from crsdun.networks import pretrained_weights, read_header
 from crsdun.networks.network import fit_card
 from crsdun.networks.zoo import NAMES
-from crsdun.optics import CassiCamera, Estimate, ModelCard
+from crsdun.optics import CassiCamera, Estimate, ModelCard, StackedCamera
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import UNLABELLED, Measurement, Scene
@@ -144,6 +144,11 @@ def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
 def check_resemblance(prepared: PreparedMeasurement, card: ModelCard) -> None:
     """Raise an InputError unless a measurement and its camera resemble those that weights have seen."""
     camera, frame = prepared.camera, torch.from_numpy(prepared.measurement.frame)
+    if isinstance(camera, StackedCamera):
+        raise InputError("they decode one exposure, and there are several pictures of the scene")
+    for part in camera.parts:
+        if part.couples:
+            raise InputError(f"they have seen no {part.name} behind the prism")
     if camera.wavelengths is None:
         raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
     openness = float((camera.mask > camera.mask.max() / 2).float().mean())

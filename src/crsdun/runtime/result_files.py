@@ -11,7 +11,8 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.methods.doubt import COVERAGE, Doubt
-from crsdun.optics import CassiCamera
+from crsdun.optics import CassiCamera, StackedCamera
+from crsdun.optics.parts import PARTS, Part
 from crsdun.provenance import Record
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
@@ -27,13 +28,13 @@ from crsdun.scenes import (
 from crsdun.storage import RECORD, write_json
 from crsdun.typed import read_json
 
-METRICS = "metrics.json"
+METRICS, OPTICS = "metrics.json", "optics.npz"
 # How far the classes can be believed, and the expected error of each voxel.
 DOUBT, ERROR = "doubt.npz", "error.npz"
 
 
 class StoredCamera(TypedDict):
-    offsets_pixels: list[float]
+    offsets_pixels: list[list[float]] | list[float]
 
 
 class StoredMeasurement(TypedDict):
@@ -88,10 +89,18 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` the class map
     where the method segments, and ``doubt.npz`` its confidence and, of calibrated weights, doubt and unknown pixels ·
     ``error.npz`` the expected error of each voxel where it was requested · ``measurement.npz`` on the scale of
-    y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``metrics.json`` ·
-    ``record.json`` how it was made, with ``record`` added.
+    y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``optics.npz`` the parts behind
+    the prism, where the camera has any · ``metrics.json`` · ``record.json`` how it was made, with ``record`` added.
+
+    Raises:
+        InputError: the camera has several pictures of the scene, or the disk refuses.
     """
     scene, camera = result.scene, result.camera
+    if isinstance(camera, StackedCamera):
+        raise InputError(
+            "a folder of results holds one exposure, and this camera has several pictures of the scene",
+            "write the cube alone with crsdun.scenes.write_scene",
+        )
     write_scene(scene, folder / "cube.hdr")
     write_scene(scene, folder / "cube.npz")
     if scene.classes is not None:
@@ -105,6 +114,9 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
         result.measurement, mask=camera.mask.cpu().numpy(), wavelengths=camera.wavelengths, step=camera.step
     )
     write_measurement(measurement, folder / "measurement.npz")
+    if camera.parts:
+        parts = {f"{number}_{part.name}": part.values.cpu().numpy() for number, part in enumerate(camera.parts)}
+        write_arrays(folder / OPTICS, parts, {})
     if result.truth is not None:
         write_scene(result.truth, folder / "truth.npz")
     write_json(folder / METRICS, result.metrics)
@@ -121,7 +133,8 @@ def finished_before(folder: Path, prepared: PreparedMeasurement, command: Sequen
     is_same = (
         result.record["command"] == list(command)
         and np.array_equal(result.measurement.frame, measurement.frame)
-        and np.array_equal(result.camera.mask, camera.mask)
+        and [part.name for part in result.camera.parts] == [part.name for part in camera.parts]
+        and all(map(np.array_equal, result.camera.tensors, camera.tensors))
         and result.camera.offsets == camera.offsets
     )
     return result if is_same else None
@@ -145,9 +158,12 @@ def read_results(folder: str | Path) -> Reconstruction:
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
         raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")
+    camera = CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets)
+    if (folder / OPTICS).exists():
+        camera = camera.through(*_read_parts(folder / OPTICS))
     return Reconstruction(
         measurement,
-        CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets),
+        camera,
         read_scene(folder / "cube.npz"),
         read_scene(folder / "truth.npz") if (folder / "truth.npz").exists() else None,
         metrics,
@@ -164,3 +180,10 @@ def _read_doubt(path: Path, metrics: StoredMetrics) -> Doubt | None:
     if "confidence" not in arrays:
         raise InputError(f"{path} holds no confidence", "reconstruct again")
     return Doubt(arrays["confidence"], arrays.get("doubt"), metrics.get("coverage", COVERAGE))
+
+
+def _read_parts(path: Path) -> list[Part]:
+    """The parts of a camera, in the order of their numbers."""
+    arrays = read_arrays(path).arrays
+    names = sorted(arrays, key=lambda name: int(name.partition("_")[0]))
+    return [PARTS[name.partition("_")[2]](arrays[name]) for name in names]

@@ -116,7 +116,7 @@ class DeepPrior(Solver):
             )
         with learning():
             # Tensors of inference mode cannot take part in learning, their copies can.
-            measurement, camera = measurement.detach().clone(), camera.with_mask(camera.mask.clone())
+            measurement, camera = measurement.detach().clone(), camera.with_masks(Tensor.clone)
             frames, first = normalised(measurement, camera), LrTv(refit=False)
             total = (first.iterations + self.iterations) * len(frames)
 
@@ -167,7 +167,8 @@ class DeepPrior(Solver):
         """One step of the fit, on some of the rows."""
         random = torch.Generator().manual_seed(self.seed * 2**31 + state.step)  # so that a resumed fit is the same
         height = u.shape[-2]
-        count = min(ROWS, height)
+        by_rows = refinement.coefficients.camera.by_rows
+        count = min(ROWS, height) if by_rows else height
         top = int(torch.randint(height - count + 1, (1,), generator=random))
         rows = slice(top, top + count)
         mirror = MIRRORED[int(torch.randint(len(MIRRORED), (1,), generator=random))]
@@ -177,8 +178,12 @@ class DeepPrior(Solver):
         with torch.enable_grad():
             weights = state.weights.requires_grad_()
             images = _images(network, weights, u[:, rows] + sigma * noise, sigma, mirror)
-            residual = refinement.y[rows] - refinement.coefficients.rows(top, count).explained(images)
-            loss = (residual.square() / refinement.used[rows])[inner].mean()
+            if by_rows:
+                residual = refinement.y[rows] - refinement.coefficients.rows(top, count).explained(images)
+                loss = (residual.square() / refinement.used[rows])[inner].mean()
+            else:
+                residual = refinement.y - refinement.coefficients.explained(images)
+                loss = (residual.square() / refinement.used).mean()
             (gradient,) = torch.autograd.grad(loss, weights)
         state.descend(gradient, self.rate * min(1, (state.step + 1) / WARM_UP))
 
@@ -187,7 +192,7 @@ class DeepPrior(Solver):
         free = ("iterations", "minutes", "checkpoint")
         fixed = {name: value for name, value in asdict(self).items() if name not in free}
         digest = hashlib.sha256(json.dumps([fixed, frame.camera.offsets]).encode())
-        for values in (frame.measurement, frame.camera.mask):
+        for values in (frame.measurement, *frame.camera.tensors):
             digest.update(str((values.dtype, tuple(values.shape))).encode())
             digest.update(values.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()

@@ -1,13 +1,11 @@
 """GAP-TV and ADMM-TV: turns between "explain the measurement" and "have few edges".
 
 Legend: B batch · C bands · H, W scene · Wm measurement width · x cube (B,C,H,W) · y measurement (B,H,Wm)
-· A the camera · D = A Aᵀ 1 the row sums of A Aᵀ · ε the noise term.
+· A the camera · D = A Aᵀ 1 · ε the noise term.
 
-Both take the step  z + Aᵀ((y − A z) ⊘ (D + ε))  towards the cubes that explain y, then the proximal step of total
-variation, then x ← max(x, 0). They differ in how the error that is left drives the next iteration.
-
-D is the diagonal of A Aᵀ for whole offsets. For fractional ones, where A Aᵀ couples neighbours, its row sums still
-keep the step from overshooting, D^-½ A Aᵀ D^-½ ≤ 1; the diagonal alone does not, and ADMM then diverges.
+Both take the step  z + Aᵀ((A Aᵀ + ε)⁻¹ (y − A z))  towards the cubes that explain y (``data_step``), then the
+proximal step of total variation, then x ← max(x, 0). They differ in how the error that is left drives the next
+iteration.
 
 Two things make them quick. The weight falls from ``first_weight`` to ``weight``, coarse to fine, and the dual
 variables fall with it. And all is done on y over its mean brightness, so a weight means the same in all units.
@@ -17,16 +15,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Progress
+from crsdun.solvers.data_step import solved
 from crsdun.solvers.solver import Solver, normalised
 from crsdun.solvers.total_variation import TotalVariation
+
+# (A Aᵀ + ε)⁻¹ of residuals (B,Hm,Wm).
+Solve: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,14 @@ class _TvSolver(Solver):
         """
         frames = normalised(measurement, camera)
         camera, y = frames[0].camera, torch.stack([frame.measurement for frame in frames])
-        D = camera.forward(camera.adjoint(torch.ones_like(y[0])))
-        inverse = torch.where(D > 0, 1 / (D + self.noise * D.mean()), 0)
-        cubes = self._iterate(y, camera, inverse, torch.stack([frame.start for frame in frames]))
+        D = camera.row_sums
+        epsilon = self.noise * D.mean()
+        inverse = torch.where(D > 0, 1 / (D + epsilon), 0)
+
+        def solve(residual: Tensor) -> Tensor:
+            return solved(camera, residual, epsilon, lambda r: r * inverse)
+
+        cubes = self._iterate(y, camera, solve, torch.stack([frame.start for frame in frames]))
         for done in range(1, self.iterations + 1):
             x = next(cubes)
             if progress is not None:
@@ -82,8 +90,8 @@ class _TvSolver(Solver):
             yield self.first_weight * fall**k, fall if k else 1.0
 
     @abstractmethod
-    def _iterate(self, y: Tensor, camera: CassiCamera, inverse: Tensor, x: Tensor) -> Iterator[Tensor]:
-        """x after each iteration. ``inverse`` is 1 ⊘ (D + ε), 0 where no light arrives; x may be overwritten."""
+    def _iterate(self, y: Tensor, camera: CassiCamera, solve: Solve, x: Tensor) -> Iterator[Tensor]:
+        """x after each iteration. ``solve`` is (A Aᵀ + ε)⁻¹, 0 where no light arrives; x may be overwritten."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class GapTv(_TvSolver):
     ICIP 2016. Total variation of spectral frequencies and the falling weight are ours.
     """
 
-    def _iterate(self, y: Tensor, camera: CassiCamera, inverse: Tensor, x: Tensor) -> Iterator[Tensor]:
+    def _iterate(self, y: Tensor, camera: CassiCamera, solve: Solve, x: Tensor) -> Iterator[Tensor]:
         variation = TotalVariation(x.shape, x, self.smoothness)
         raised = y.clone()  # y₁ = y plus the residuals of all iterations so far
         for weight, fall in self._weights():
@@ -112,7 +120,7 @@ class GapTv(_TvSolver):
             variation.rescale(fall)
             explained = camera.forward(x)
             raised += y - explained
-            x += camera.adjoint((raised - explained) * inverse)
+            x += camera.adjoint(solve(raised - explained))
             variation.step(x, weight, self.inner, out=x)
             yield x.clamp_(min=0)
 
@@ -146,7 +154,7 @@ class AdmmTv(_TvSolver):
         if not 0 < self.relaxation < 2:
             raise InputError(f"the relaxation must lie between 0 and 2, not {self.relaxation}")
 
-    def _iterate(self, y: Tensor, camera: CassiCamera, inverse: Tensor, x: Tensor) -> Iterator[Tensor]:
+    def _iterate(self, y: Tensor, camera: CassiCamera, solve: Solve, x: Tensor) -> Iterator[Tensor]:
         alpha = self.relaxation
         variation = TotalVariation(x.shape, x, self.smoothness)
         dual = torch.zeros_like(x)  # b
@@ -154,8 +162,8 @@ class AdmmTv(_TvSolver):
             variation.rescale(fall)
             z = dual.mul_(-fall).add_(x)  # z = x − b
             residual = y - camera.forward(z)
-            # v = z + Aᵀ(residual ⊘ (D + ε)); what is smoothed is α v + (1−α) x + b, with b = x − z.
-            x.mul_(2 - alpha).add_(z, alpha=alpha - 1).add_(camera.adjoint(residual * inverse), alpha=alpha)
+            # v = z + Aᵀ((A Aᵀ + ε)⁻¹ residual); what is smoothed is α v + (1−α) x + b, with b = x − z.
+            x.mul_(2 - alpha).add_(z, alpha=alpha - 1).add_(camera.adjoint(solve(residual)), alpha=alpha)
             new = variation.step(x, weight, self.inner, out=z).clamp_(min=0)
             x, dual = new, x.sub_(new)  # b = what was smoothed − x
             yield x

@@ -8,7 +8,7 @@ mean · τ strength · w weight.
 
 Solved by ADMM, as in ``gap_admm``, whose two steps become
 
-    z + Aᵀ((y − A z) ⊘ (D + τ V / w))          and          total variation of the components with weights w ω_j ℓ.
+    z + Aᵀ((A Aᵀ + τ V / w)⁻¹ (y − A z))       and          total variation of the components with weights w ω_j ℓ.
 
 Nothing has to be set. T is taken from the estimate and follows it; ℓ is smaller where the estimate has much detail. τ
 starts at the residual of the detector pixels that are held out and falls until these are explained worse; it then
@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
+from crsdun.solvers.data_step import solved
 from crsdun.solvers.held_out import HeldOut, valid_pixels
 from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
 from crsdun.solvers.total_variation import TotalVariation
@@ -143,7 +145,7 @@ class LrTv(Solver):
     def _solve(self, frame: NormalisedFrame, report: Callable[[int], None]) -> tuple[Tensor, Fit]:
         """x (1,C,H,W), on the scale of y, and its fit; ``report`` is called with the iterations that are done."""
         y, camera, x = frame.measurement, frame.camera, frame.start[None]
-        D = camera.forward(camera.adjoint(torch.ones_like(y)))
+        D = camera.row_sums
         valid = valid_pixels(y, D)
         mean = D[valid].mean() if valid.any() else D.mean()
         pixels = HeldOut(y, valid, self.held_out, *self._known_noise(frame.scale))
@@ -168,8 +170,9 @@ class LrTv(Solver):
                 epsilon = LEAST_EPSILON * mean + strength.value / weight * pixels.variance
             z = dual.mul_(-fall).add_(x)  # z = x − b
             residual = y - camera.forward(z)
-            # As in AdmmTv: what is smoothed is α v + (1−α) x + b, with v = z + Aᵀ(residual ⊘ (D + ε)) and b = x − z.
-            update = camera.adjoint(torch.where(used, residual / (D + epsilon), 0))
+            # As in AdmmTv: what is smoothed is α v + (1−α) x + b, with v = z + Aᵀ((A Aᵀ + ε)⁻¹ residual), b = x − z.
+            divided = partial(_divided, by=D + epsilon, used=used)
+            update = camera.adjoint(solved(camera, residual, epsilon, divided))
             x.mul_(2 - self.relaxation).add_(z, alpha=self.relaxation - 1).add_(update, alpha=self.relaxation)
             new = variation.step(x, weight, self.inner, out=z).clamp_(min=0)
             x, dual = new, x.sub_(new)  # b = what was smoothed − x
@@ -194,6 +197,10 @@ class LrTv(Solver):
         needed = int((energy.clamp(min=0).cumsum(0) > self.discarded * energy.sum()).sum())
         kept = max(FEWEST_COMPONENTS, min(self.rank, needed))
         variation.turn(vectors.flip(1)[:, :kept].mT.to(x.dtype).contiguous()[None])
+
+
+def _divided(residual: Tensor, by: Tensor, used: Tensor) -> Tensor:
+    return torch.where(used, residual / by, 0)
 
 
 class _Strength:

@@ -62,7 +62,7 @@ class Refinement:
 
     def __init__(self, frame: NormalisedFrame, x: Tensor, fit: Fit, images: int):
         self.y, self.coefficients = frame.measurement, Coefficients.of(x, images, frame.camera)
-        valid = valid_pixels(self.y, frame.camera.forward(frame.camera.adjoint(torch.ones_like(self.y))))
+        valid = valid_pixels(self.y, frame.camera.row_sums)
         self.nothing = self.coefficients.basis.numel() == 0 or not bool(valid.any())
         if self.nothing:
             return
@@ -97,7 +97,7 @@ class Refinement:
         camera = self.coefficients.camera
         squares = self.coefficients.basis.square().sum(1)[:, None, None].expand(-1, camera.height, camera.width)
         # How errors of the images add up on the detector if they are independent.
-        gain = float(camera.with_mask(camera.mask.square()).forward(squares).mean())
+        gain = float(camera.variance(squares).mean())
         return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
 
 

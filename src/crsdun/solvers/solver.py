@@ -111,7 +111,7 @@ def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame
     camera = camera.to(measurement)
     back = camera.adjoint(torch.where(camera.lit, camera.open_light, 0))
     frames = []
-    for y in measurement:
+    for y in camera.counted(measurement):
         scale = float(camera.brightness(y))
         # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = scale if 0 < scale < math.inf else 1.0
