@@ -245,7 +245,7 @@ def test_upside_down_is_the_same_measurement_upside_down(camera):
     x = cube_for(camera)
     turned = camera.upside_down()
     if turned is None:
-        assert camera.parts or not camera.along_rows
+        assert isinstance(camera, StackedCamera) or camera.parts or not camera.along_rows
         return
     torch.testing.assert_close(turned.forward(x.flip(-2)), camera.forward(x).flip(-2))
     again = turned.upside_down()
