@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from crsdun.errors import InputError
 from crsdun.methods.memory import available_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
+from crsdun.methods.sequence import Before
 from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
 from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.optics.wavelengths import band_order
@@ -35,6 +38,7 @@ class RunOptions:
             measures now.
         keep_stages: keep the cubes and logits of all stages; the frame is then not tiled automatically.
         allow_nonfinite: return estimates that contain NaN or infinity instead of raising an error.
+        before: the frame before, in a sequence.
     """
 
     device: str | torch.device = "cpu"
@@ -43,6 +47,7 @@ class RunOptions:
     memory: int | None = None
     keep_stages: bool = False
     allow_nonfinite: bool = False
+    before: Before | None = None
 
     def check(self, method: Method) -> None:
         """Raise an InputError if the method cannot be run with these options."""
@@ -131,6 +136,9 @@ def run_method(
                 f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
             )
         camera = estimate.camera or camera
+        if options.before is not None:
+            x = options.before.smooth(estimate.cube[0], camera)
+            estimate = replace(estimate, cubes=[*estimate.cubes[:-1], x[None]])
         residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
         order = band_order(camera.wavelengths)
         if order is not None:
@@ -153,7 +161,10 @@ def _compute(
     try:
         with in_precision(options.precision, y.device):
             if options.tiles is None:
-                estimate = method(y, camera, progress)
+                call: Any = method
+                if options.before is not None and options.before.warm and method.takes_start:
+                    call = partial(method, start=options.before.seen_by(camera)[None])
+                estimate = call(y, camera, progress)
             else:
                 estimate = by_tiles(method, y, camera, options.tiles, progress)
     except RuntimeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,7 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
         other: files among the measurements that are none, such as the mask; what is not a path is ignored.
 
     Returns:
-        name → file, sorted within a folder or pattern; None if a single plain file is given.
+        name → file, in natural order within a folder or pattern; None if a single plain file is given.
 
     Raises:
         InputError: a folder or pattern yields nothing, or two files have the same full name.
@@ -40,7 +41,8 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
         if path.is_dir():
             files = readable(path)
         elif _is_pattern(path):
-            files = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
+            matching = map(Path, glob.glob(str(path), recursive=True))
+            files = sorted((file for file in matching if file.is_file()), key=natural_order)
         else:
             found[path.resolve()] = path
             continue
@@ -57,9 +59,18 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
 
 
 def readable(folder: Path) -> list[Path]:
-    """The files directly in a folder whose suffix we read, ENVI by its header, sorted; hidden ones are none."""
+    """The files directly in a folder whose suffix we read, ENVI by its header, in natural order.
+
+    Hidden ones are none.
+    """
     files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(file for file in files if not file.name.startswith("."))
+    return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Sorts paths as people number them: ``frame2`` before ``frame10``."""
+    parts = re.split(r"(\d+)", str(path))
+    return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
 
 
 @dataclass(frozen=True)
