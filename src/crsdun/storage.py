@@ -198,7 +198,7 @@ def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False
     out = check_folder(out, overwrite)
     was_there, part = out.exists(), out.with_name(f"{out.name}{UNFINISHED}")
     with locked(part):
-        left = {each.name for each in part.iterdir()} - {LOCK}
+        left = _visible(part)
         if left and not _is_of(job, part / JOB):
             if not (overwrite and (part / JOB).is_file()):
                 raise InputError(
@@ -215,14 +215,16 @@ def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False
                 _put_in_place(part, out, hidden / f"{HIDDEN}replaced", was_there, RECORD if overwrite else None)
             (out / JOB).unlink()
         except BaseException as error:
-            if part.is_dir() and {each.name for each in part.iterdir()} <= {
-                JOB,
-                LOCK,
-            }:  # nothing that would be worth keeping
+            if part.is_dir() and _visible(part) <= {JOB}:  # nothing worth keeping
                 (part / JOB).unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise refusal(out, error) from error
             raise
+
+
+def _visible(folder: Path) -> set[str]:
+    """What lies in a folder besides its lock and what a dead process had not completed."""
+    return {each.name for each in folder.iterdir() if not each.name.startswith(HIDDEN)}
 
 
 def _is_of(job: dict[str, Any], file: Path) -> bool:

@@ -1,6 +1,7 @@
 """A stack or a folder as one sequence: cubes, video, warm start, what fails, what is interrupted."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import zarr
 from PIL import Image, ImageSequence
 
 from crsdun.cli import main
@@ -105,6 +107,16 @@ def test_zarr_holds_what_hdf5_holds(files):
     for kind in ("h5", "zarr"):
         assert reconstruct("video.npy", f"--sequence --series {kind} --out {kind}") == 0
     np.testing.assert_array_equal(cubes("zarr/cubes.zarr"), cubes("h5/cubes.h5"))
+
+
+def test_a_stack_may_be_a_store_of_zarr(files):
+    zarr.create_array("video.zarr", data=STACK)
+    Path("stores").mkdir()
+    shutil.copytree("video.zarr", "stores/video.zarr")
+    reconstruct("video.npy", "--sequence --out plain")
+    for given in ("video.zarr", "stores"):
+        assert reconstruct(given, f"--sequence --out of-{given}") == 0
+        np.testing.assert_array_equal(cubes(f"of-{given}/cubes.h5"), cubes("plain/cubes.h5"))
 
 
 def test_files_follow_in_their_natural_order(files):

@@ -15,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
+from crsdun.scenes.formats.zarr_store import is_zarr
 from crsdun.storage import RECORD
 
 
@@ -33,16 +34,16 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
     Raises:
         InputError: a folder or pattern yields nothing, or two files have the same full name.
     """
-    if len(given) == 1 and not Path(given[0]).is_dir() and not _is_pattern(given[0]):
+    if len(given) == 1 and not _is_folder(Path(given[0])) and not _is_pattern(given[0]):
         return None
     skipped = {path.resolve() for path in other if isinstance(path, Path)}
     found: dict[Path, Path] = {}  # each file once, however it was given
     for path in map(Path, given):
-        if path.is_dir():
+        if _is_folder(path):
             files = readable(path)
         elif _is_pattern(path):
             matching = map(Path, glob.glob(str(path), recursive=True))
-            files = sorted((file for file in matching if file.is_file()), key=natural_order)
+            files = sorted((file for file in matching if file.is_file() or is_zarr(file)), key=natural_order)
         else:
             found[path.resolve()] = path
             continue
@@ -63,7 +64,8 @@ def readable(folder: Path) -> list[Path]:
 
     Hidden ones are none.
     """
-    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = (file for file in files if file.is_file() or is_zarr(file))
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
 
 
@@ -230,6 +232,11 @@ def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
         return step(value)
     except Exception as failure:
         return failure
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path stands for the files in it; a store of Zarr is a file here."""
+    return path.is_dir() and not is_zarr(path)
 
 
 def _is_pattern(path: str | Path) -> bool:
