@@ -1,5 +1,6 @@
 """A stack or a folder as one sequence: cubes, video, warm start, what fails, what is interrupted."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.runtime import SequenceOptions, read_results
 from crsdun.scenes import open_series
+from crsdun.scenes.series import Hdf5Series
 from crsdun.viewing.colour import NO_DATA
 from tests.runtime.test_exposures import BANDS, MASK, STACK, H, T, W
 
@@ -246,6 +248,24 @@ def test_what_another_command_left_is_neither_used_nor_deleted(files, capsys):
     assert Path("out.unfinished/cubes.h5").read_text() == "precious"
     assert reconstruct("video.npy", "--sequence --overwrite --out out") == 0
     assert not Path("out.unfinished").exists()
+
+
+def test_a_full_disk_ends_it_and_what_is_finished_stays(files, monkeypatch, capsys):
+    write = Hdf5Series.write
+
+    def full(self, index, scene):
+        if index == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, index, scene)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Hdf5Series, "write", full)
+        assert reconstruct("video.npy") == 2
+    assert "cubes.h5: no space is left there" in capsys.readouterr().err
+    assert reconstruct("video.npy") == 0
+    assert "1 of them finished before" in capsys.readouterr().out
+    reconstruct("video.npy", "--sequence --out fresh")
+    np.testing.assert_array_equal(cubes(), cubes("fresh/cubes.h5"))
 
 
 def test_frames_that_have_changed_since_are_decoded_again(files, monkeypatch, capsys):

@@ -26,7 +26,7 @@ from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.runtime.result_files import METRICS
 from crsdun.scenes import UNLABELLED, Exposures, Outline, Scene, Series, open_series
 from crsdun.scenes.series import SERIES
-from crsdun.storage import RECORD, write_json, write_text
+from crsdun.storage import RECORD, refusal, write_json, write_text
 
 FRAMES = "frames.jsonl"
 
@@ -106,6 +106,7 @@ class SequenceRun:
         self.path = folder / f"cubes.{options.series}"
         self._writer = SERIES[options.series](self.path)
         self._before: np.ndarray | int | None = None  # its cube, or the index under which the series has it
+        self._refused: InputError | None = None
         self._fingerprint = ""  # of all frames so far
         self._earlier = self._read_earlier()
         self._like: Scene | None = open_series(self.path)[0] if self._earlier else None
@@ -116,8 +117,14 @@ class SequenceRun:
         return open_series(self.path)
 
     def run(self, items: Iterable[Item]) -> Iterator[int]:
-        """Decode the frames; yields the index of each that is finished or has failed."""
+        """Decode the frames; yields the index of each that is finished or has failed.
+
+        Raises:
+            InputError: the disk refuses, which no other frame would mend.
+        """
         for (index, item), outcome in stream(enumerate(items), self._read, self._decode, self._write):
+            if self._refused is not None:
+                raise self._refused
             if isinstance(outcome, Exception):
                 self.failures[index] = item.name, outcome
             yield index
@@ -201,11 +208,15 @@ class SequenceRun:
         if result is None:
             self.kept += 1
         else:
-            if self._like is None:
-                self._begin(result)
-            self._writer.write(index, result.scene)
-            with (self.folder / FRAMES).open("a", encoding="utf-8") as file:
-                file.write(_line(line))
+            try:
+                if self._like is None:
+                    self._begin(result)
+                self._writer.write(index, result.scene)
+                with (self.folder / FRAMES).open("a", encoding="utf-8") as file:
+                    file.write(_line(line))
+            except (OSError, RuntimeError) as error:  # libraries report a full disk as either
+                self._refused = refusal(self.path, error)
+                raise self._refused from error
         self.lines[index] = line
 
     def _begin(self, result: Reconstruction) -> None:

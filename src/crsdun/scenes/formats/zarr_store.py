@@ -52,7 +52,7 @@ def open_store(path: Path, mode: str = "r") -> Any:
     """The group or array of a store; what lies in it, but leads out of it, is refused when it is read."""
     zarr = zarr_library()
 
-    class OwnFiles(zarr.storage.LocalStore):  # type: ignore[misc,name-defined]
+    class OwnFiles(zarr.storage.LocalStore):  # type: ignore[name-defined]
         async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
             if not (self.root / key).resolve().is_relative_to(self.root.resolve()):
                 raise ValueError(f"its part {key} lies elsewhere")
