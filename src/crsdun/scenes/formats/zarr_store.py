@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ MARK = "zarr.json"  # in the folder of each group and each array
 MOST_NODES, LARGEST_MARK = 10_000, 1 << 20
 # What may decode chunks; none of these opens other files or runs code.
 CODECS = {"bytes", "transpose", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
+INSTALL = "pip install 'crsdun[zarr]', which takes Python 3.11"
+LETTERS = {"c": "C", "y": "H", "x": "W"}  # of axes, as OME-Zarr and as we call them
 # Names of the axes of our arrays, by their number.
-LETTERS = {"c": "C", "y": "H", "x": "W"}
 AXES = {4: ("t", "c", "y", "x"), 3: ("c", "y", "x"), 2: ("y", "x")}
 
 
@@ -29,7 +29,6 @@ def is_zarr(path: Path) -> bool:
     return (path / MARK).is_file()
 
 
-@cache
 def zarr_library() -> Any:
     """The module zarr.
 
@@ -43,9 +42,6 @@ def zarr_library() -> Any:
     if not hasattr(zarr.storage, "LocalStore"):
         raise InputError(f"Zarr needs version 3 of the package zarr, not {zarr.__version__}", INSTALL)
     return zarr
-
-
-INSTALL = "pip install 'crsdun[zarr]', which takes Python 3.11"
 
 
 def open_store(path: Path, mode: str = "r") -> Any:
