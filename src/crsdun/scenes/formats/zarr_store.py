@@ -60,7 +60,9 @@ def open_store(path: Path, mode: str = "r") -> Any:
 def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
     """Arrays of three and four axes stay in the store; nested ones are called "group/name"."""
     node = open_store(path)
-    members = dict(node.members(max_depth=None)) if hasattr(node, "members") else {"image": node}
+    members = {"image": node}
+    if hasattr(node, "members"):  # a group, whose arrays come in any order
+        members = dict(sorted(node.members(max_depth=None), key=lambda member: member[0]))
     values: dict[str, Any] = {}
     for name, array in members.items():
         if not hasattr(array, "dtype") or np.dtype(array.dtype).kind not in "biufc":
