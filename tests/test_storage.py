@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from crsdun.storage import (
     atomic_folder,
     check_file,
     check_folder,
+    lasting_folder,
     make_room,
     write_bytes_durably,
     write_json,
@@ -470,3 +472,50 @@ def test_on_a_full_disk_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "copyfile", full_disk)
     storage.keep_cached(tmp_path / "made.bin", folder, "a")
     assert not list(folder.iterdir())
+
+
+# -- folders that outlive an interruption --------------------------------------------------------------------------
+
+
+def begin(out: Path, job: dict, failure: BaseException) -> None:
+    with suppress(type(failure)), lasting_folder(out, job) as folder:
+        (folder / "deep").mkdir()
+        write_text(folder / "deep" / "half", "1")
+        raise failure
+
+
+def test_a_lasting_folder_is_gone_on_with(tmp_path):
+    out, job = tmp_path / "out", {"command": ["a"], "limit": 1.5}
+    begin(out, job, KeyboardInterrupt())
+    assert not out.exists()
+    with lasting_folder(out, job) as folder:
+        assert (folder / "deep" / "half").read_text() == "1"
+        write_text(folder / RECORD, "{}")
+    assert {each.name for each in out.iterdir()} == {"deep", RECORD}
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_lasting_folder_without_contents_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), lasting_folder(tmp_path / "out", {}):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_job_left_is_only_replaced_on_request(tmp_path):
+    out = tmp_path / "out"
+    begin(out, {"job": 1}, ZeroDivisionError())
+    with pytest.raises(InputError, match="unfinished results of another command"), lasting_folder(out, {"job": 2}):
+        pass
+    with lasting_folder(out, {"job": 2}, overwrite=True) as folder:
+        assert not (folder / "deep").exists()
+        write_text(folder / RECORD, "{}")
+    assert contents(out) == {RECORD: "{}"}
+
+
+def test_a_folder_that_is_called_unfinished_by_chance_is_never_deleted(tmp_path):
+    (tmp_path / "out.unfinished").mkdir()
+    (tmp_path / "out.unfinished" / "notes").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="another command"), lasting_folder(tmp_path / "out", {}, overwrite):
+            pass
+    assert (tmp_path / "out.unfinished" / "notes").read_text() == "precious"

@@ -26,6 +26,7 @@ from crsdun.provenance import sha256_of
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
 LOCK = ".crsdun-lock"
+JOB, UNFINISHED = "job.json", ".unfinished"  # what an unfinished folder is for, and the end of its name
 HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
 CACHE_BYTES = 2 << 30  # that each folder of the cache may have
 
@@ -134,37 +135,25 @@ def make_room(path: Path, size: int) -> None:
 
 
 @contextmanager
-def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -> Iterator[Path]:
     """A hidden folder to write into, which becomes ``out`` when the block ends without an error.
 
     After an error nothing is left behind.
 
+    Args:
+        mark: the file in it by which such folders are known.
+
     Raises:
         InputError: as ``check_folder``, or writing fails (no space, no permission).
     """
-    out = check_folder(out, overwrite)
+    out = check_folder(out, overwrite, mark)
     was_there = out.exists()
     try:
         with made_folder(out.parent), scratch_folder(out.parent) as hidden:
             part, replaced = hidden / out.name, hidden / f"{HIDDEN}replaced"
             part.mkdir()
             yield part
-            claimed = False
-            try:
-                if overwrite and out.exists():
-                    check_folder(out, overwrite)  # another program may have created it in the meantime
-                    out.rename(replaced)
-                elif not was_there and os.name == "posix":  # where a folder may be moved onto an empty one
-                    out.mkdir()  # fails if another program has made it
-                    claimed = True
-                part.rename(out)  # fails if another program has filled it
-            except OSError:
-                if replaced.exists() and not out.exists():
-                    replaced.rename(out)
-                if claimed:
-                    with suppress(OSError):
-                        out.rmdir()
-                raise
+            _put_in_place(part, out, replaced, was_there, mark if overwrite else None)
     except (OSError, InputError) as error:
         # A function that writes into the folder may have raised an InputError that names the hidden folder.
         cause = error if isinstance(error, OSError) else error.__cause__
@@ -173,7 +162,79 @@ def atomic_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise refusal(out, cause) from error
 
 
-def check_folder(out: str | Path, overwrite: bool = False) -> Path:
+def _put_in_place(part: Path, out: Path, replaced: Path, was_there: bool, mark: str | None) -> None:
+    """Make a complete folder ``out``; what it replaces, if there is a ``mark``, becomes ``replaced``."""
+    claimed = False
+    try:
+        if mark is not None and out.exists():
+            check_folder(out, True, mark)  # another program may have created it in the meantime
+            out.rename(replaced)
+        elif not was_there and os.name == "posix":  # where a folder may be moved onto an empty one
+            out.mkdir()  # fails if another program has made it
+            claimed = True
+        part.rename(out)  # fails if another program has filled it
+    except OSError:
+        if replaced.exists() and not out.exists():
+            replaced.rename(out)
+        if claimed:
+            with suppress(OSError):
+                out.rmdir()
+        raise
+
+
+@contextmanager
+def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False) -> Iterator[Path]:
+    """As ``atomic_folder``, but what was written outlives an interruption, and the same job goes on with it.
+
+    Until it is complete, the folder is called as ``out`` with ``.unfinished`` behind.
+
+    Args:
+        job: what decides on its contents, as plain JSON values.
+        overwrite: replace ``out``, and the unfinished folder of another job.
+
+    Raises:
+        InputError: as there, or another job has left the unfinished folder, or is writing into it.
+    """
+    out = check_folder(out, overwrite)
+    was_there, part = out.exists(), out.with_name(f"{out.name}{UNFINISHED}")
+    with locked(part):
+        left = _visible(part)
+        if left and not _is_of(job, part / JOB):
+            if not (overwrite and (part / JOB).is_file()):
+                raise InputError(
+                    f"{part} holds the unfinished results of another command",
+                    "run that one again, delete the folder, or choose another <out>",
+                )
+            for name in left:
+                shutil.rmtree(part / name) if (part / name).is_dir() else (part / name).unlink()
+        try:
+            write_json(part / JOB, job)
+            yield part
+            (part / LOCK).unlink(missing_ok=True)
+            with scratch_folder(out.parent) as hidden:
+                _put_in_place(part, out, hidden / f"{HIDDEN}replaced", was_there, RECORD if overwrite else None)
+            (out / JOB).unlink()
+        except BaseException as error:
+            if part.is_dir() and _visible(part) <= {JOB}:  # nothing worth keeping
+                (part / JOB).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise refusal(out, error) from error
+            raise
+
+
+def _visible(folder: Path) -> set[str]:
+    """What lies in a folder besides its lock and what a dead process had not completed."""
+    return {each.name for each in folder.iterdir() if not each.name.startswith(HIDDEN)}
+
+
+def _is_of(job: dict[str, Any], file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(job)))
+    except (OSError, ValueError):
+        return False
+
+
+def check_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -> Path:
     """The absolute path of ``out``, if results may be written there.
 
     Raises:
@@ -187,9 +248,9 @@ def check_folder(out: str | Path, overwrite: bool = False) -> Path:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file", "choose another <out>")
         if out.is_dir() and any(out.iterdir()):
-            if not (out / RECORD).is_file():
+            if not (out / mark).is_file():
                 raise InputError(
-                    f"{out} contains no {RECORD}, so crsdun did not create it and will not overwrite it",
+                    f"{out} contains no {mark}, so crsdun did not create it and will not overwrite it",
                     "choose another <out>",
                 )
             if not overwrite:

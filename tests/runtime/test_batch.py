@@ -50,6 +50,15 @@ def test_nothing_found_is_refused(folder):
             find_measurements(given)
 
 
+def test_numbers_in_names_are_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("f10", "f2", "f1", "f02", "e3"):
+        Path(f"{name}.npz").write_text("")
+    expected = ["e3", "f1", "f02", "f2", "f10"]
+    assert list(find_measurements(["."])) == expected
+    assert list(find_measurements(["*.npz"])) == expected
+
+
 def test_the_truth_beside(folder):
     assert find_truth(Path("b.npz"), Path("a.mat")) == Path("a.mat")
     Path("deep/b.mat").write_text("")

@@ -1,5 +1,6 @@
 """Every format: what is written comes back, what is broken is refused in one line, nothing half-written stays."""
 
+import errno
 import json
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crsdun.errors import InputError
-from crsdun.scenes import Scene, read_arrays, read_scene, write_scene
+from crsdun.scenes import Scene, open_arrays, read_arrays, read_scene, write_scene
 from crsdun.scenes.formats import FORMATS, table
 from tests.scenes.format_examination import FormatExamination
 
@@ -65,6 +66,47 @@ class TestPng(FormatExamination):
 
     def arrays(self):
         return {"frame": np.random.default_rng(0).integers(0, 65536, (60, 50)).astype(np.uint16)}
+
+
+class TestZarr(FormatExamination):
+    name, suffix, lazy = "Zarr", ".zarr", True
+
+    def test_a_truncated_file_is_refused(self, tmp_path):
+        path = self.write(tmp_path)
+        mark = path / "cube" / "zarr.json"
+        mark.write_bytes(mark.read_bytes()[:200])
+        for function in (read_arrays, open_arrays):
+            with pytest.raises(InputError, match=r"begins like Zarr .* damaged or incomplete") as refused:
+                function(path)
+            assert "\n" not in str(refused.value)
+
+    def test_existing_files_are_kept_without_overwrite(self, tmp_path):
+        path = tmp_path / "file.zarr"
+        path.mkdir()
+        (path / "notes.txt").write_text("precious")
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=r"contains no zarr\.json"):
+                self.write(tmp_path, overwrite)
+        assert (path / "notes.txt").read_text() == "precious"
+        (path / "notes.txt").unlink()
+        self.write(tmp_path)
+        with pytest.raises(InputError, match=r"exists already.*overwrite"):
+            self.write(tmp_path)
+        self.write(tmp_path, overwrite=True)
+        assert [each.name for each in tmp_path.iterdir()] == ["file.zarr"]
+
+    def test_a_full_disk_leaves_the_old_file_and_nothing_else(self, tmp_path, monkeypatch):
+        path = self.write(tmp_path)
+        before = {part: part.read_bytes() for part in tmp_path.rglob("*") if part.is_file()}
+
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("zarr.Group.create_array", full)
+        with pytest.raises(InputError, match=r"could not write .*file\.zarr: no space is left"):
+            self.write(tmp_path, overwrite=True)
+        assert {part: part.read_bytes() for part in tmp_path.rglob("*") if part.is_file()} == before
+        assert path.is_dir()
 
 
 def test_every_format_is_examined():

@@ -18,6 +18,7 @@ from crsdun.cli.options import (
     solver_settings,
 )
 from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
+from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
 from crsdun.storage import check_file, check_folder
 
@@ -102,6 +103,7 @@ def add(commands: Commands) -> None:
         help="folder for the results; with several measurements, one in it for each",
     )
     overwrite_option(reconstruct)
+    sequence_options(reconstruct)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,8 +112,9 @@ def run(options: argparse.Namespace) -> int:
     from crsdun.solvers import SOLVERS
 
     many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
-    if many is not None:
+    if many is not None and not options.sequence:
         check_places(options)
+    check_sequence(options)
     keep_freed_memory()
     run_options = run_options_from(options)
     settings = solver_settings(options)
@@ -127,6 +130,9 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
+    if options.sequence:
+        files = many or {file.stem: file for file in options.measurement}
+        return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
     if many is not None:
         return run_batch(options, pipeline, runtime.Batch(many, pipeline.preparation.open, options.frame))
     (file,) = options.measurement

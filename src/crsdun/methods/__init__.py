@@ -5,11 +5,13 @@ from crsdun.methods.memory import available_memory, keep_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
 from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_method
+from crsdun.methods.sequence import Before
 from crsdun.methods.tiles import Tiles
 from crsdun.optics import Progress
 
 __all__ = [
     "PRECISIONS",
+    "Before",
     "Doubt",
     "Method",
     "MethodRun",

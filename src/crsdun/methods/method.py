@@ -23,6 +23,7 @@ class Method(Protocol):
         precisions: in which it can compute; the first is the default.
         tileable: a frame may be cut into bands of rows that are computed separately and blended.
         needs_scale: the measurement must be on the scale of y = A x.
+        takes_start: it may also be called with a cube to begin with, ``start``, (B,C,H,W).
         inspectable: it is a PyTorch module whose layers can be recorded.
     """
 
@@ -44,6 +45,8 @@ class Method(Protocol):
     def tileable(self) -> bool: ...
     @property
     def needs_scale(self) -> bool: ...
+    @property
+    def takes_start(self) -> bool: ...
     @property
     def inspectable(self) -> bool: ...
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from crsdun.methods.doubt import COVERAGE, Doubt, doubt_of
 from crsdun.methods.memory import available_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
+from crsdun.methods.sequence import Before
 from crsdun.methods.tiles import Tiles, automatic_tiles, by_tiles
 from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
 from crsdun.optics.wavelengths import band_order
@@ -39,6 +42,7 @@ class RunOptions:
         coverage: share of the pixels of scenes like those of the calibration that keep their class; the others, with
             more doubt, are unknown (``methods.doubt``).
         repeats: how many times a frame is decoded again to estimate the error of each voxel (``methods.repeats``).
+        before: the frame before, in a sequence.
     """
 
     device: str | torch.device = "cpu"
@@ -49,6 +53,7 @@ class RunOptions:
     allow_nonfinite: bool = False
     coverage: float = COVERAGE
     repeats: int = 0
+    before: Before | None = None
 
     def check(self, method: Method) -> None:
         """Raise an InputError if the method cannot be run with these options."""
@@ -147,6 +152,9 @@ def run_method(
                 f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
             )
         camera = estimate.camera or camera
+        if options.before is not None:
+            x = options.before.smooth(estimate.cube[0], camera)
+            estimate = replace(estimate, cubes=[*estimate.cubes[:-1], x[None]])
         residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
         order = band_order(camera.wavelengths)
         if order is not None:
@@ -169,7 +177,10 @@ def _compute(
     try:
         with in_precision(options.precision, y.device):
             if options.tiles is None:
-                estimate = method(y, camera, progress)
+                call: Any = method
+                if options.before is not None and options.before.warm and method.takes_start:
+                    call = partial(method, start=options.before.seen_by(camera)[None])
+                estimate = call(y, camera, progress)
             else:
                 estimate = by_tiles(method, y, camera, options.tiles, progress)
     except RuntimeError as error:

@@ -79,6 +79,7 @@ class Network(nn.Module):
         tileable: a frame may be cut into bands of rows that are computed separately and blended.
         precisions: in which it can compute.
         needs_scale: the measurement must be on the scale of y = A x.
+        takes_start: a cube to begin with may be given; not to networks.
         inspectable: what its layers compute can be recorded.
         exportable: it can be exported as a graph for other engines.
     """
@@ -87,6 +88,7 @@ class Network(nn.Module):
     tileable = True
     precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
     needs_scale = True
+    takes_start = False
     inspectable = True
     exportable = True
 

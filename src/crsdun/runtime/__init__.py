@@ -23,6 +23,7 @@ from crsdun.runtime.reconstruction import (
     open_method,
 )
 from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
+from crsdun.runtime.sequence import SequenceOptions, SequenceRun, open_frames
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "PreparedMeasurement",
     "Reconstruction",
     "RegionAttention",
+    "SequenceOptions",
+    "SequenceRun",
     "StageEstimate",
     "check_parent",
     "check_truth_folder",
@@ -54,6 +57,7 @@ __all__ = [
     "list_methods",
     "match_bands",
     "open_engine",
+    "open_frames",
     "open_method",
     "read_results",
     "reconstruct",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
+from crsdun.scenes.formats.zarr_store import is_zarr
 from crsdun.storage import RECORD
 
 
@@ -27,20 +29,21 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
         other: files among the measurements that are none, such as the mask; what is not a path is ignored.
 
     Returns:
-        name → file, sorted within a folder or pattern; None if a single plain file is given.
+        name → file, in natural order within a folder or pattern; None if a single plain file is given.
 
     Raises:
         InputError: a folder or pattern yields nothing, or two files have the same full name.
     """
-    if len(given) == 1 and not Path(given[0]).is_dir() and not _is_pattern(given[0]):
+    if len(given) == 1 and not _is_folder(Path(given[0])) and not _is_pattern(given[0]):
         return None
     skipped = {path.resolve() for path in other if isinstance(path, Path)}
     found: dict[Path, Path] = {}  # each file once, however it was given
     for path in map(Path, given):
-        if path.is_dir():
+        if _is_folder(path):
             files = readable(path)
         elif _is_pattern(path):
-            files = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
+            matching = map(Path, glob.glob(str(path), recursive=True))
+            files = sorted((file for file in matching if file.is_file() or is_zarr(file)), key=natural_order)
         else:
             found[path.resolve()] = path
             continue
@@ -57,9 +60,19 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
 
 
 def readable(folder: Path) -> list[Path]:
-    """The files directly in a folder whose suffix we read, ENVI by its header, sorted; hidden ones are none."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(file for file in files if not file.name.startswith("."))
+    """The files directly in a folder whose suffix we read, ENVI by its header, in natural order.
+
+    Hidden ones are none.
+    """
+    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = (file for file in files if file.is_file() or is_zarr(file))
+    return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Sorts paths as people number them: ``frame2`` before ``frame10``."""
+    parts = re.split(r"(\d+)", str(path))
+    return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
 
 
 @dataclass(frozen=True)
@@ -219,6 +232,11 @@ def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
         return step(value)
     except Exception as failure:
         return failure
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path stands for the files in it; a store of Zarr is a file here."""
+    return path.is_dir() and not is_zarr(path)
 
 
 def _is_pattern(path: str | Path) -> bool:

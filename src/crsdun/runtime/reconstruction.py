@@ -218,7 +218,7 @@ def decode(
     figures = judge(run, truth)
     verdict = judge_run(run, method, frame, options)
     doubt = verdict.doubt
-    if doubt is None and not method.needs_scale:
+    if doubt is None and not method.needs_scale and options.before is None:  # a sequence has one mask
         doubt = doubt_mask(frame, run.camera, options)
     moved = run.camera.moved != prepared.camera.moved
     classes = run.doubt(method.card, options.coverage)

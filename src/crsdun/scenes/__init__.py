@@ -9,6 +9,7 @@ from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, re
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
+from crsdun.scenes.series import Outline, Series, open_series
 from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
 
 __all__ = [
@@ -19,14 +20,17 @@ __all__ = [
     "Exposures",
     "FileDescription",
     "Measurement",
+    "Outline",
     "Scene",
     "SceneSet",
+    "Series",
     "SpectralLibrary",
     "WeightsDescription",
     "describe",
     "indian_pines",
     "open_arrays",
     "open_exposures",
+    "open_series",
     "open_set",
     "parse_mask",
     "read_arrays",

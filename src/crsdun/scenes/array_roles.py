@@ -288,8 +288,8 @@ def is_called_measurement(name: str) -> bool:
 
 
 def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
-    if isinstance(array, LazyArray) and min(dimensions) < 3 and 1 in (array.shape[0], array.shape[-1]):
-        array = array[:, :, :]
+    if isinstance(array, LazyArray) and array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
+        array = array[(slice(None),) * array.ndim]
     while array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     return array

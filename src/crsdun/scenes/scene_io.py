@@ -10,9 +10,10 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
-from crsdun.scenes.formats import ArrayFile, read_arrays, write_arrays
+from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.labels import Legend, read_legend
 from crsdun.scenes.scene import UNLABELLED, Scene
+from crsdun.scenes.series import Series, is_series
 
 
 def read_scene(
@@ -46,7 +47,10 @@ def read_scene(
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
             its scale; or too much of the cube holds no data (``Scene.check_data``).
     """
-    file = with_axes(read_arrays(path), axes)
+    opened = open_arrays(path)
+    if is_series(opened):
+        raise InputError(f"{path} holds a series of {len(Series(opened, None))} scenes", "read it with open_series")
+    file = with_axes(in_memory(opened, list(opened.arrays)), axes)
     name, stored = find_array(file, "cube", key)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
     encoding = file.encoding(name)

@@ -26,6 +26,7 @@ class Solver(ABC):
         name: for tables and records; the one under which it was registered.
         bands, stages, base: as in a network's configuration; here any number of bands, one stage, no width.
         engine, tileable, precisions, needs_scale, inspectable, exportable: as in ``Network``.
+        takes_start: it may be called with a cube to begin with, as ``start``.
         efforts: the settings that differ from their defaults where more time may be taken, by name.
     """
 
@@ -38,6 +39,7 @@ class Solver(ABC):
     tileable = False
     precisions: tuple[str, ...] = ("float32",)
     needs_scale = False
+    takes_start = False
     inspectable = False
     exportable = False
     efforts: ClassVar[dict[str, dict[str, Any]]] = {"normal": {}}
@@ -78,7 +80,7 @@ class NormalisedFrame:
         measurement: y over ``scale``, (H,Wm).
         camera: that took it, on its device and in its floating type.
         scale: the brightness of the scene.
-        start: first estimate, (C,H,W): the back-projection, divided by that of a white scene.
+        start: first estimate, (C,H,W): the back-projection, divided by that of a white scene, or what was given.
     """
 
     measurement: Tensor
@@ -101,23 +103,31 @@ def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
         raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
 
 
-def normalised(measurement: Tensor, camera: CassiCamera) -> list[NormalisedFrame]:
+def normalised(measurement: Tensor, camera: CassiCamera, start: Tensor | None = None) -> list[NormalisedFrame]:
     """The frames of a measurement (B,H,Wm).
 
+    Args:
+        start: cubes to begin with, (B,C,H,W) in the units of y per band, such as those of the frames before.
+
     Raises:
-        InputError: it has another shape or type, or contains NaN or infinity.
+        InputError: it has another shape or type, or contains NaN or infinity; or ``start`` has another shape.
     """
     check_measurement(measurement, camera)
     camera = camera.to(measurement)
+    if start is not None:
+        expected = (len(measurement), camera.bands, camera.height, camera.width)
+        if start.shape != expected:
+            raise InputError(f"a start has the shape {expected} here, not {tuple(start.shape)}")
+        start = start.to(measurement)
     back = camera.adjoint(torch.where(camera.lit, camera.open_light, 0))
     frames = []
-    for y in camera.counted(measurement):
+    for number, y in enumerate(camera.counted(measurement)):
         scale = float(camera.brightness(y))
         # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = scale if 0 < scale < math.inf else 1.0
         sent = camera.adjoint(torch.where(camera.lit, y / scale, 0))
-        start = (sent / torch.where(back > 0, back, 1)).clamp_(min=0).contiguous()
-        frames.append(NormalisedFrame(y / scale, camera, scale, start))
+        first = sent / torch.where(back > 0, back, 1) if start is None else start[number] / scale
+        frames.append(NormalisedFrame(y / scale, camera, scale, first.clamp(min=0).contiguous()))
     return frames
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ import numpy as np
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
-    from crsdun.scenes import Scene
+    from crsdun.scenes import Scene, Series
 
 VISIBLE = (360.0, 780.0)  # nm
 BRIGHT_PERCENTILE = 99.5
 STRETCH_PERCENTILES = (1.0, 99.0)
+MOST_POOLED, POOLED_PIXELS = 32, 1 << 20  # scenes and pixels that decide on the exposure of a sequence
 NO_DATA = 128  # red, green and blue of pixels without data: a neutral grey
 
 
@@ -61,6 +63,29 @@ def picture(scene: Scene, like: Scene | None = None) -> tuple[np.ndarray, str]:
         return image, f"false colour (bands {red + 1}, {green + 1}, {blue + 1} as red, green, blue)"
     red, green, blue = (round(scene.wavelengths[band]) for band in (red, green, blue))
     return image, f"false colour ({red}, {green}, {blue} nm as red, green, blue)"
+
+
+def pooled(scenes: Sequence[Scene] | Series) -> Scene:
+    """A scene of pixels from all of these, evenly: as ``like`` of ``picture`` it exposes or stretches all alike.
+
+    So one bright frame neither flickers nor darkens the others. Of many scenes some are left out, evenly.
+
+    Raises:
+        InputError: they have different bands, or no pixel holds data.
+    """
+    chosen = {int(index) for index in np.linspace(0, len(scenes) - 1, min(len(scenes), MOST_POOLED)).round()}
+    pixels, first = [], None
+    for scene in (scenes[index] for index in sorted(chosen)):
+        first = first or scene
+        if (scene.wavelengths, scene.bands) != (first.wavelengths, first.bands):
+            raise InputError(f"{scene.name!r} and {first.name!r} have different bands")
+        spectra = scene.cube.reshape(scene.bands, -1)
+        spectra = spectra[:, :: max(1, spectra.shape[1] * len(chosen) // POOLED_PIXELS)]
+        pixels.append(spectra[:, ~np.isnan(spectra).any(0)])
+    pool = np.concatenate(pixels, axis=1)
+    if first is None or not pool.size:
+        raise InputError("none of these scenes holds data")
+    return replace(first, cube=pool[:, None], classes=None, class_names=None)
 
 
 def cube_to_srgb(

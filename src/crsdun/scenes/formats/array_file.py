@@ -82,19 +82,27 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class LazyArray:
-    """A 3-D data set of an HDF5 file, read where it is indexed: as much of an array as ``np.moveaxis`` needs.
+    """A cube, or a series of cubes, that stays in its file and is read where it is indexed.
+
+    It does as much of an array as ``np.moveaxis`` needs.
 
     Attributes:
-        stored_shape: shape in the file.
+        stored_shape: shape in the file, three or four axes.
         dtype: of what indexing returns.
-        order: which axis of the file each axis here is.
+        read: file, name and a slice for each axis of the file → this part.
+        order: which axis of the file each axis here is; () for the same.
     """
 
     path: Path
     name: str
     stored_shape: tuple[int, ...]
     dtype: np.dtype
-    order: tuple[int, ...] = (0, 1, 2)
+    read: Callable[[Path, str, tuple[slice, ...]], np.ndarray]
+    order: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.order:
+            object.__setattr__(self, "order", tuple(range(len(self.stored_shape))))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,19 +119,13 @@ class LazyArray:
     def transpose(self, order: tuple[int, ...]) -> LazyArray:
         return replace(self, order=tuple(self.order[axis] for axis in order))
 
-    def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
         """
         Raises:
             InputError: this part of the file is damaged.
         """
-        import h5py
-
-        stored = tuple(part[self.order.index(axis)] for axis in range(3))
-        try:
-            with h5py.File(self.path, "r") as file:
-                return file[self.name][stored].transpose(self.order).astype(self.dtype, copy=False)
-        except OSError as error:
-            raise damaged(self.path, "HDF5", error) from error
+        stored = tuple(part[self.order.index(axis)] for axis in range(self.ndim))
+        return self.read(self.path, self.name, stored).transpose(self.order).astype(self.dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Format:
             last (.mat, .npy, ENVI) they are stored so, and ``metadata["axes"]`` records it where the format can.
         largest: bytes that one array may have.
         companion: suffix of a second file that belongs to each.
+        mark: of a format whose files are folders, the file in them by which they are known.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Format:
     write: Callable[[Path, Arrays, Metadata], None]
     largest: float = float("inf")
     companion: str | None = None
+    mark: str | None = None
 
 
 def damaged(path: Path, format: str, error: Exception) -> InputError:

@@ -22,6 +22,7 @@ import numpy as np
 
 from crsdun.budget import check_budget, memory_budget
 from crsdun.errors import InputError
+from crsdun.scenes.formats.zarr_store import check_zarr
 
 MOST_LEVELS = 32  # of groups within groups, or cells within cells
 MOST_OBJECTS = 100_000  # in one file
@@ -262,7 +263,7 @@ def _check_hdf5(path: Path, budget: float) -> Iterator[int]:
                     properties = node.get_create_plist()
                     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
                         raise _refused(path, f"data set {name.decode(errors='replace')!r}")
-                    if node.rank != 3:  # cubes stay in the file
+                    if node.rank not in (3, 4):  # cubes, and series of them, stay in the file
                         yield math.prod(node.shape or ()) * node.get_type().get_size()
                     if properties.get_layout() == h5py.h5d.CHUNKED:
                         for size in _sizes_of_chunks(node, properties, budget if may_be_large else math.inf):
@@ -351,4 +352,5 @@ CHECKS: dict[str, Callable[[Path, float], Iterator[int]]] = {
     "HDF5": _check_hdf5,
     "TIFF": _check_tiff,
     "PNG": _check_png,
+    "Zarr": check_zarr,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata
+from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata, damaged
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
 from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
 from crsdun.storage import make_room
@@ -25,7 +25,10 @@ ATTRIBUTES = {
 
 
 def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
-    """3-D data sets stay in the file; nested ones are called "group/name"; those of MATLAB come in its axis order."""
+    """Data sets of three and four axes stay in the file; nested ones are called "group/name".
+
+    Those of MATLAB come in its axis order.
+    """
     import h5py
 
     values: dict[str, Any] = {}
@@ -43,8 +46,9 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
         elif node.dtype.kind in "biuf" and node.shape is not None:
             dtype = np.dtype(bool) if matlab == "logical" else node.dtype
             # MATLAB stores columns first, so its arrays are transposed in the file.
-            if node.ndim == 3:
-                values[name] = LazyArray(path, name, node.shape, dtype, (2, 1, 0) if matlab else (0, 1, 2))
+            if node.ndim in (3, 4):
+                order = tuple(reversed(range(node.ndim))) if matlab else ()
+                values[name] = LazyArray(path, name, node.shape, dtype, read_part, order)
             else:
                 values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
             encodings[name] = encoding_from(node.attrs, ATTRIBUTES, np.ravel)
@@ -62,6 +66,21 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
     if "wavelengths" in metadata and "wavelength_units" not in metadata:
         metadata["wavelength_units"] = next((units[name] for name in units if name not in arrays), "unknown")
     return arrays, metadata | {ENCODINGS: encodings}
+
+
+def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:
+    """A part of a data set.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return np.asarray(file[name][part])
+    except OSError as error:
+        raise damaged(path, "HDF5", error) from error
 
 
 def write_hdf5(path: Path, arrays: Arrays, metadata: Metadata) -> None:

@@ -27,6 +27,7 @@ class Notes(TypedDict, total=False):
     step: float | None
     axes: Literal["CHW", "HWC"]
     wavelength_units: str
+    frames_per_second: float
 
 
 def separated(values: dict[str, Any]) -> tuple[Arrays, Metadata]:

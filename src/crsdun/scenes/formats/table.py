@@ -21,10 +21,11 @@ from crsdun.scenes.formats.numpy_files import NPY, NPZ
 from crsdun.scenes.formats.pictures import open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
-from crsdun.storage import atomic_file
+from crsdun.scenes.formats.zarr_store import ZARR, is_zarr
+from crsdun.storage import atomic_file, atomic_folder
 
 # Where several have the same suffix, the first that can hold the arrays is written.
-FORMATS = (MAT5, MAT73, NPY, NPZ, HDF5, ENVI, TIFF, PNG)
+FORMATS = (MAT5, MAT73, NPY, NPZ, HDF5, ENVI, TIFF, PNG, ZARR)
 SUFFIXES = tuple(dict.fromkeys(suffix for format in FORMATS for suffix in format.suffixes))
 
 
@@ -32,8 +33,8 @@ def read_arrays(path: str | Path) -> ArrayFile:
     """All numeric arrays of a file, whatever its format; recognised by its first bytes, not by its suffix.
 
     MATLAB .mat v5 and v7.3 (in MATLAB's axis order), NumPy .npy and .npz, HDF5 (nested data sets as
-    "group/name"), ENVI (the header, or the data file beside it), TIFF (pages are bands) and PNG. Pickled
-    objects are never opened. A folder with one PNG or TIFF for each band is a cube.
+    "group/name"), ENVI (the header, or the data file beside it), TIFF (pages are bands), PNG and Zarr v3 (a folder).
+    Pickled objects are never opened. A folder with one PNG or TIFF for each band is a cube.
 
     Raises:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
@@ -54,18 +55,18 @@ def in_memory(file: ArrayFile, names: Sequence[str]) -> ArrayFile:
 
 
 def open_arrays(path: str | Path) -> ArrayFile:
-    """As ``read_arrays``, but cubes of .npy, ENVI, HDF5 and .mat v7.3 stay in the file until they are indexed.
+    """As ``read_arrays``, but cubes of .npy, ENVI, HDF5, .mat v7.3 and Zarr stay in the file until they are indexed.
 
-    .npy and ENVI are memory-mapped; of HDF5 only the chunks that hold the requested part are read. The other formats
-    (.mat v5, .npz, TIFF, PNG) have to be read whole.
+    .npy and ENVI are memory-mapped; of HDF5 and Zarr only the chunks that hold the requested part are read. The other
+    formats (.mat v5, .npz, TIFF, PNG) have to be read whole.
 
     Raises:
         InputError: as ``read_arrays``.
     """
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() and not is_zarr(path):
         return open_folder(path, open_arrays, SUFFIXES)
-    format = _recognised(path)
+    format = ZARR if path.is_dir() else _recognised(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
@@ -102,7 +103,7 @@ def write_arrays(
 ) -> None:
     """Write named arrays in the format of the suffix, whole or not at all.
 
-    .mat, .npz, .h5/.hdf5 and .tif/.tiff hold everything. .hdr (ENVI) and .png hold the first array with the
+    .mat, .npz, .h5/.hdf5, .tif/.tiff and .zarr hold everything. .hdr (ENVI) and .png hold the first array with the
     metadata, .npy the first array alone.
 
     Args:
@@ -126,8 +127,13 @@ def write_arrays(
         formats = [MAT5 if mat_version == "5" else MAT73]
     largest = max(array.nbytes for array in arrays.values())
     format = next((format for format in formats if largest <= format.largest), formats[-1])
+    metadata = {name: value for name, value in metadata.items() if value is not None}
+    if format.mark is not None:
+        with atomic_folder(path, overwrite, format.mark) as part:
+            format.write(part, arrays, metadata)
+        return
     with atomic_file(path, overwrite, companion=format.companion) as part:
-        format.write(part, arrays, {name: value for name, value in metadata.items() if value is not None})
+        format.write(part, arrays, metadata)
 
 
 def _recognised(path: Path) -> Format:
@@ -161,6 +167,6 @@ def _recognised(path: Path) -> Format:
 
 def _in_memory(array: Any) -> np.ndarray:
     """A plain array in this machine's byte order."""
-    values = array[:, :, :] if isinstance(array, LazyArray) else array
+    values = array[(slice(None),) * array.ndim] if isinstance(array, LazyArray) else array
     mapped = isinstance(values, np.memmap)
     return values.astype(values.dtype.newbyteorder("="), copy=mapped, subok=False)

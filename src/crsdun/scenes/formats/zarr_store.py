@@ -1,0 +1,142 @@
+"""Zarr v3: a folder with the chunks of arrays, read and written by the package zarr (extra ``zarr``)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crsdun.errors import InputError
+from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.metadata import JSON_KEY, joined, json_object, separated
+
+MARK = "zarr.json"  # in the folder of each group and each array
+MOST_NODES, LARGEST_MARK = 10_000, 1 << 20
+# What may decode chunks; none of these opens other files or runs code.
+CODECS = {"bytes", "transpose", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
+INSTALL = "pip install 'crsdun[zarr]', which takes Python 3.11"
+LETTERS = {"c": "C", "y": "H", "x": "W"}  # of axes, as OME-Zarr and as we call them
+# Names of the axes of our arrays, by their number.
+AXES = {4: ("t", "c", "y", "x"), 3: ("c", "y", "x"), 2: ("y", "x")}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store of version 3."""
+    return (path / MARK).is_file()
+
+
+def zarr_library() -> Any:
+    """The module zarr.
+
+    Raises:
+        InputError: it is not installed, or older than Zarr v3.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError("Zarr needs the package zarr, which is not installed", INSTALL) from error
+    if not hasattr(zarr.storage, "LocalStore"):
+        raise InputError(f"Zarr needs version 3 of the package zarr, not {zarr.__version__}", INSTALL)
+    return zarr
+
+
+def open_store(path: Path, mode: str = "r") -> Any:
+    """The group or array of a store; what lies in it, but leads out of it, is refused when it is read."""
+    zarr = zarr_library()
+
+    class OwnFiles(zarr.storage.LocalStore):  # type: ignore[name-defined]
+        async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
+            if not (self.root / key).resolve().is_relative_to(self.root.resolve()):
+                raise ValueError(f"its part {key} lies elsewhere")
+            return await super().get(key, *arguments, **options)
+
+    return zarr.open(store=OwnFiles(path, read_only=mode == "r"), mode=mode, zarr_format=3)
+
+
+def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
+    """Arrays of three and four axes stay in the store; nested ones are called "group/name"."""
+    node = open_store(path)
+    members = {"image": node}
+    if hasattr(node, "members"):  # a group, whose arrays come in any order
+        members = dict(sorted(node.members(max_depth=None), key=lambda member: member[0]))
+    values: dict[str, Any] = {}
+    for name, array in members.items():
+        if not hasattr(array, "dtype") or np.dtype(array.dtype).kind not in "biufc":
+            continue
+        if array.ndim in (3, 4):
+            own = name if members.get(name) is not node else ""
+            values[name] = LazyArray(path, own, array.shape, np.dtype(array.dtype), read_part)
+        else:
+            values[name] = np.asarray(array[...])
+    notes = node.attrs.get(JSON_KEY)
+    if isinstance(notes, dict):
+        values[JSON_KEY] = json.dumps(notes)
+    arrays, metadata = separated(values)
+    named = (getattr(members[name].metadata, "dimension_names", None) for name in arrays if arrays[name].ndim == 3)
+    letters = {"".join(LETTERS.get(str(axis), "?") for axis in axes) for axes in named if axes}
+    if letters in ({"CHW"}, {"HWC"}):
+        metadata.setdefault("axes", letters.pop())
+    return arrays, metadata
+
+
+def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:
+    """A part of an array; the store itself is the array called "".
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        node = open_store(path)
+        return np.asarray((node[name] if name else node)[part])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise damaged(path, "Zarr", error) from error
+
+
+def write_zarr(path: Path, arrays: Arrays, metadata: Metadata) -> None:
+    values = joined(arrays, metadata, "CHW")
+    notes = json_object(values.pop(JSON_KEY))
+    group = zarr_library().open_group(path, mode="w", zarr_format=3, attributes={JSON_KEY: notes})
+    for name, value in values.items():
+        axes = ("c",) if value.ndim == 1 else AXES.get(value.ndim)
+        group.create_array(name, data=np.ascontiguousarray(value), dimension_names=axes)
+
+
+def check_zarr(path: Path, budget: float) -> Iterator[int]:
+    """Looks at what the groups and arrays say of themselves; yields bytes that reading them takes (``guard``)."""
+    waiting, seen = [path], 0
+    while waiting:
+        folder = waiting.pop()
+        mark = folder / MARK
+        if (folder.is_symlink() and folder != path) or mark.is_symlink():
+            raise ValueError(f"its part {folder.name} lies elsewhere")
+        seen += 1
+        if seen > MOST_NODES or mark.stat().st_size > LARGEST_MARK:
+            raise ValueError(f"it has more than {MOST_NODES:,} arrays, or one that says too much of itself")
+        said = json.loads(mark.read_text(encoding="utf-8"))
+        if said.get("node_type") == "group":
+            waiting += (each.parent for each in folder.glob(f"*/{MARK}"))
+            continue
+        _check_codecs(said["codecs"])
+        if said.get("storage_transformers"):
+            raise ValueError("it transforms what it stores")
+        size = np.dtype(said["data_type"]).itemsize if isinstance(said["data_type"], str) else 8
+        yield size * math.prod(int(each) for each in said["chunk_grid"]["configuration"]["chunk_shape"])
+        if len(said["shape"]) not in (3, 4):
+            yield size * math.prod(int(each) for each in said["shape"])
+
+
+def _check_codecs(codecs: list[dict[str, Any]]) -> None:
+    for codec in codecs:
+        if codec["name"] not in CODECS:
+            raise ValueError(f"its chunks are encoded by {codec['name']}")
+        inner = codec.get("configuration", {})
+        _check_codecs([*inner.get("codecs", []), *inner.get("index_codecs", [])])
+
+
+ZARR = Format("Zarr", (), (".zarr",), open_zarr, write_zarr, mark=MARK)
