@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -179,7 +179,7 @@ def _compute(
             if options.tiles is None:
                 call: Any = method
                 if options.before is not None and options.before.warm and method.takes_start:
-                    call = partial(method, start=options.before.seen_by(camera)[None])
+                    call = partial(cast(Any, method), start=options.before.seen_by(camera)[None])
                 estimate = call(y, camera, progress)
             else:
                 estimate = by_tiles(method, y, camera, options.tiles, progress)
