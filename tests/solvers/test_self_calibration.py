@@ -130,6 +130,13 @@ def test_frames_without_the_code_refine_nothing(cubes):
         assert refine_camera(y, told).camera is told
 
 
+def test_too_small_a_frame_refines_nothing():
+    for size in ((6, 5), (2, 5), (13, 40)):
+        told = CassiCamera(random_mask(*size), bands=3)
+        y = told.forward(torch.rand(3, *size, generator=torch.Generator().manual_seed(0)))[None]
+        assert refine_camera(y, told).camera is told
+
+
 def test_the_record_is_plain(cubes):
     told = told_camera()
     found = refine_camera(exposed(cubes[0], told, FAR), told)

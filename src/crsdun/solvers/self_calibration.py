@@ -382,10 +382,7 @@ class _Detail:
     def _collected(self, p: Tensor, table: Tensor, energy: Tensor) -> Tensor:
         """Σ_c b_c² / Σ Φ_c² of deviations (P,5), with b_c what the displacements of all blocks collect; (P,)."""
         down, right, degrees, scale, dispersion = (column[:, None, None] for column in p.unbind(1))
-        cosine, sine = (
-            torch.cos(torch.deg2rad(degrees)) * (1 + scale),
-            torch.sin(torch.deg2rad(degrees)) * (1 + scale),
-        )
+        cosine, sine = ((1 + scale) * turn(torch.deg2rad(degrees)) for turn in (torch.cos, torch.sin))
         u, v = (
             ((torch.arange(count) + 0.5) * block - size / 2).double()
             for count, block, size in zip(
@@ -423,7 +420,7 @@ class _Detail:
         nothing, smears = np.zeros(7), [5, 6]
         none = max((self._fit(nothing + smear, smears) for smear in ([0] * 7, [0] * 5 + [0.1] * 2)), key=_score)
         free = [j for j in range(7) if j != 4 or max(self.told.offsets) > min(self.told.offsets)]
-        candidates = [np.concatenate([start, [0.1, 0.1]]) for start in self.starts()]
+        candidates = [np.isin(range(7), free) * [*start, 0.1, 0.1] for start in self.starts()]
         best = max((self._fit(q, free) for q in (*candidates, none.q)), key=_score)
         if not shows_code(best.score, self.told.bands, len(self.h)):
             return nothing[:5], nothing[:5]
