@@ -363,13 +363,15 @@ class _Detail:
     def _table(self) -> tuple[Tensor, Tensor]:
         """What goes with the code (lags,C,blocks,blocks,B), for displacements down and right; Σ Φ_c², (C,)."""
         (down, right), (high, wide) = REACH, self._block
-        rows = []
-        for up in range(-down, down + 1):
-            for left in range(-right, right + 1):
-                displaced = F.pad(self.picture, (-left, left, -up, up))
+        height, width = self.picture.shape[-2:]
+        padded = F.pad(self.picture, (right, right, down, down))
+        lags = []
+        for top in range(2 * down + 1):
+            for left in range(2 * right + 1):
+                displaced = padded[..., top : top + height, left : left + width]
                 product = self.told.gather(displaced) * self.code  # (B,C,H,W)
-                rows.append(F.avg_pool2d(product, (high, wide)) * (high * wide))
-        table = torch.stack(rows).permute(0, 2, 3, 4, 1).double().cpu()
+                lags.append(F.avg_pool2d(product, (high, wide)) * (high * wide))
+        table = torch.stack(lags).permute(0, 2, 3, 4, 1).double().cpu()
         phi = self.told.disperse(self.code.expand(self.told.bands, -1, -1))
         return table, phi.double().square().sum((-2, -1)).clamp(min=TINY).cpu()
 
@@ -407,7 +409,8 @@ class _Detail:
         place = torch.meshgrid(*(torch.arange(size) for size in table.shape[1:4]), indexing="ij")
 
         def at(next_row: int, next_column: int) -> Tensor:
-            return table[(lag + next_row * width + next_column, *place)]
+            index = (lag + next_row * width + next_column, *place)
+            return table[index]
 
         upper = (1 - beside) * at(0, 0) + beside * at(0, 1)
         lower = (1 - beside) * at(1, 0) + beside * at(1, 1)
