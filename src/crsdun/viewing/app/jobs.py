@@ -25,7 +25,7 @@ from crsdun.optics import Exposure, SensorNoise, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
-from crsdun.solvers import SOLVERS, Refinement, refine_camera
+from crsdun.solvers import SOLVERS, refine_camera
 from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of, missing_note
 from crsdun.viewing.app.requests import DecodeRequest, SimulatedCamera
 from crsdun.viewing.app.wording import page_message
@@ -210,7 +210,7 @@ def fitting_weights(scene: OpenScene | None) -> dict[str, str | None]:
 # -- refine -----------------------------------------------------------------------------------------------------
 
 
-def refine(scene: OpenScene, job: Job) -> tuple[OpenScene, Refinement]:
+def refine(scene: OpenScene, job: Job) -> OpenScene:
     """The scene behind the camera that its measurement tells of, without what was decoded behind another one.
 
     Raises:
@@ -221,12 +221,9 @@ def refine(scene: OpenScene, job: Job) -> tuple[OpenScene, Refinement]:
     frame = torch.from_numpy(prepared.measurement.frame)[None]
     found = refine_camera(frame, prepared.camera, job.progress)
     if not found.significant:
-        return scene, found
+        return replace(scene, refined=str(found))
     refined = prepared.refined(found)
-    behind = replace(
-        scene, measurement=refined.measurement, camera=refined.camera, layers={}, notes=[*scene.notes, str(found)]
-    )
-    return behind, found
+    return replace(scene, measurement=refined.measurement, camera=refined.camera, layers={}, refined=str(found))
 
 
 # -- simulate ---------------------------------------------------------------------------------------------------

@@ -258,10 +258,13 @@ class Workspace:
         """Start to refine the camera of what is open; raises as ``decode``."""
 
         def work(job: Job) -> str:
-            refined, found = refine(scene, job)
-            if refined is not scene:
-                self._show(refined, job)
-            return str(found)
+            refined = refine(scene, job)
+            self._show(refined, job)
+            return (
+                "the camera is refined"
+                if refined.measurement is not scene.measurement
+                else "the camera stays as it is"
+            )
 
         with self.lock:
             scene = self.current(version)

@@ -86,6 +86,7 @@ export async function watch() {
 const percent = (part) => isNumber(part) && `${(100 * part).toFixed(2)} %`;
 
 function drawResults() {
+  $("refined").textContent = state.scene?.refined ?? "";
   const results = (state.scene?.layers ?? []).map((each, index) => [each, index]).filter(([each]) => each.name !== TRUTH);
   $("results").replaceChildren(...results.map(([each, index]) => {
     const { metrics } = each;
