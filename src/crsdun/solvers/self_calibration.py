@@ -62,9 +62,9 @@ GRID = (
 BLOCKS, SMALLEST_BLOCK, REACH = 6, 16, (4, 6)
 # Pixels at the border of the mask whose code is not looked for, since a deviation may need what was not told.
 MARGIN = 6
-# The second place to start from has its mask at least this far along the dispersion from the first: spectra moved by
-# a band look alike.
-ELSEWHERE = 1.0
+# Places to start from, and by how many pixels the code of an outermost band differs between any two at least: spectra
+# moved by a band look alike, at one end or all of them.
+STARTS, ELSEWHERE = 4, 1.0
 # Numbers in one part of the first search.
 AT_ONCE = 4_000_000
 # Of p and both smears, the change that tells how the model changes, and in these units the longest step.
@@ -350,15 +350,21 @@ class _Detail:
     # -- the first step ------------------------------------------------------------------------------------
 
     def starts(self) -> list[np.ndarray]:
-        """The deviation (5,) of the grid that collects most, and the best one elsewhere along the dispersion."""
+        """The deviations (5,) of the grid that collect most, apart from each other along the dispersion."""
         table, energy = self._table()
         grid = torch.cartesian_prod(*(torch.tensor(each, dtype=torch.float64) for each in GRID))  # (P,5)
         size = max(1, AT_ONCE // table[0].numel())
         score = torch.cat([self._collected(part, table, energy) for part in grid.split(size)])
         score = score * (1 - NEARER * grid[:, :2].abs().sum(1))
-        best = grid[int(score.argmax())]
-        elsewhere = (grid[:, 1] - best[1]).abs() >= ELSEWHERE
-        return [best.numpy(), grid[int(torch.where(elsewhere, score, 0).argmax())].numpy()]
+        last = max(self.told.offsets, key=lambda offset: abs(offset - self.told.offsets[0])) - self.told.offsets[0]
+        outermost = grid[:, 1:2] + grid[:, 4:] * torch.tensor([0.0, last])
+        found = []
+        for _ in range(STARTS):
+            best = int(score.argmax())
+            found.append(grid[best].numpy())
+            elsewhere = (outermost - outermost[best]).abs().amax(1) >= ELSEWHERE
+            score = torch.where(elsewhere, score, 0)
+        return found
 
     def _table(self) -> tuple[Tensor, Tensor]:
         """What goes with the code (lags,C,blocks,blocks,B), for displacements down and right; Σ Φ_c², (C,)."""
