@@ -278,6 +278,31 @@ def test_many_for_a_machine_and_with_their_truths(folder, capsys):
     assert captured.err.count("\n") == 2
 
 
+def test_a_refined_camera_is_used_told_and_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scene = ProduceSet("validation")[0]
+    write_scene(Scene(scene.cube[::7, 60:108, 60:124], wavelengths=scene.wavelengths[::7]), "scene.npz")
+    assert main(["simulate", "scene.npz", "--step", "4", "--mask-shift", "1,0.5", "--out", "one.npz"]) == 0
+    again = ["reconstruct", "one.npz", "--iterations", "20", "--out", "out", "--truth", "scene.npz", "--json"]
+    assert main(again) == 0
+    before = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert main([*again, "--overwrite", "--refine-camera"]) == 0
+    captured = capsys.readouterr()
+    after = json.loads(captured.out.splitlines()[-1])
+    assert captured.err.startswith("crsdun: camera refined: mask +1.0")
+    assert "instead of" in captured.err
+    assert after["refined_camera"]["down"]["found"] == pytest.approx(1, abs=0.1)
+    assert after["psnr_db"] > before["psnr_db"] + 2
+    record = json.loads(Path("out/record.json").read_text())
+    assert record["measurement"]["refined_camera"] == after["refined_camera"]
+    Path("two.npz").write_bytes(Path("one.npz").read_bytes())
+    many = ["reconstruct", "one.npz", "two.npz", "--iterations", "20", "--refine-camera", "--out", "many"]
+    assert main(many) == 0
+    assert capsys.readouterr().err.count("camera refined") == 1
+    assert main(many) == 0
+    assert capsys.readouterr().out.count("finished before") == 2
+
+
 def test_an_interruption_of_many_leaves_whole_folders(folder, capsys, monkeypatch):
     from crsdun.runtime import Pipeline
 

@@ -9,7 +9,8 @@ from crsdun.methods import RunOptions
 from crsdun.optics import Exposure
 from crsdun.runtime import Pipeline, Preparation, simulate
 from crsdun.scenes import Scene, read_mask, write_measurement, write_scene
-from crsdun.solvers import GapTv
+from crsdun.scenes.produce import ProduceSet
+from crsdun.solvers import GapTv, LrTv
 
 BANDS, H, W = 4, 96, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0)
@@ -80,3 +81,27 @@ def test_a_frame_is_tiled_where_it_would_not_fit(files):
 def test_options_that_do_not_suit_the_method_are_refused_before_anything_is_read():
     with pytest.raises(InputError, match="gap-tv computes in float32"):
         Pipeline(GapTv(), options=RunOptions(precision="bfloat16"))
+
+
+def test_the_camera_is_refined_once_for_all_its_frames(tmp_path):
+    scene = ProduceSet("validation")[0]
+    scene = Scene(scene.cube[::7, 60:108, 60:124], wavelengths=scene.wavelengths[::7])
+    exposure = Exposure(step=4, moved=(1.0, 0.5))  # told the mask where it was
+    for name in ("one", "two"):
+        write_measurement(simulate(scene, exposure), tmp_path / f"{name}.npz")
+    lines = []
+    settings = {"options": RunOptions(), "notify": lines.append, "refine": True}
+    pipeline = Pipeline(LrTv(iterations=30), **settings)
+    results = [pipeline.decode(pipeline.read(tmp_path / f"{name}.npz")) for name in ("one", "two")]
+    assert len(lines) == 1
+    assert lines[0].startswith("camera refined: mask +1.0")
+    for result in results:
+        found = result.record["measurement"]["refined_camera"]
+        assert found["down"]["found"] == pytest.approx(1, abs=0.1)
+        assert found["right"]["found"] == pytest.approx(0.5, abs=0.1)
+        assert found["held_out_after"] < found["held_out_before"]
+        assert result.record["camera"]["mask_moved_pixels"] == (found["down"]["found"], found["right"]["found"])
+        assert "mask_moved" not in result.metrics  # which the method itself found
+    plain = Pipeline(LrTv(iterations=30), notify=lines.append)
+    told = plain.decode(plain.read(tmp_path / "one.npz"))
+    assert results[0].metrics["held_out_residual"] < told.metrics["held_out_residual"]

@@ -12,7 +12,7 @@ import crsdun
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import Preparation, open_method, simulate
 from crsdun.runtime import decode as runtime_decode
-from crsdun.scenes import read_scene
+from crsdun.scenes import Scene, read_scene, write_measurement
 from crsdun.scenes.produce import CLASS_NAMES, ProduceSet
 from crsdun.viewing.result_folder import write_results
 from tests.viewing.browser import TABLET, watched_page
@@ -186,6 +186,29 @@ def test_cancel(page, link):
     page.click("#cancel")
     page.wait_for_function("() => document.querySelector('#status').textContent.includes('cancelled')", polling=100)
     assert page.locator("#decode-button").is_enabled()
+
+
+def test_refine_the_camera(page, link, tmp_path):
+    produce = ProduceSet("validation")[0]
+    scene = Scene(produce.cube[::7, 60:108, 60:124], wavelengths=produce.wavelengths[::7], name="four")
+    write_measurement(simulate(scene, Exposure(step=4, moved=(1, 0.5))), tmp_path / "y.npz")
+    come(page, link)
+    page.set_input_files("#chosen", tmp_path / "y.npz")
+    page.wait_for_function("() => document.querySelector('#scene').textContent.includes('48×64')", polling=100)
+    page.click("#tab-decode")
+    page.select_option("#method-name", "gap-tv")
+    page.fill("#iterations", "2")
+    page.click("#decode-button")
+    page.wait_for_selector("#results .result")
+    page.click("#refine-button")
+    page.wait_for_function("() => document.querySelector('#refined').textContent.includes('refined')", polling=100)
+    told = page.locator("#refined").inner_text()
+    assert "camera refined: mask +1.0" in told
+    assert "instead of" in told, "the fit before and after"
+    assert page.locator("#results .result").count() == 0, "nothing was decoded behind this camera yet"
+    page.click("#decode-button")
+    page.wait_for_selector("#results .result")
+    assert page.locator("#refine-button").is_enabled()
 
 
 def test_two_tabs_of_a_browser(page, link):

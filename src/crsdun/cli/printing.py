@@ -109,8 +109,14 @@ def print_json(values: dict[str, Any]) -> None:
 
 def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
     """The metrics of a reconstruction and its folder, for a program."""
+    from crsdun.runtime.preparation import REFINED
+
     record = result.record
-    return {"out": str(out), "method": record["method"], "seconds": record["seconds"], **result.metrics}
+    found = record["measurement"].get(REFINED)
+    refined = {} if found is None else {REFINED: found}
+    return {
+        "out": str(out), "method": record["method"], "seconds": record["seconds"], **refined, **result.metrics
+    }  # fmt: skip
 
 
 def result_line(result: Reconstruction, out: Path) -> str:

@@ -58,6 +58,12 @@ def add(commands: Commands) -> None:
     )
     measurement_options(reconstruct)
     reconstruct.add_argument(
+        "--refine-camera",
+        action="store_true",
+        help="first find from the exposure how mask, dispersion and dark level deviate from what is told; of several "
+        "exposures, from the first one",
+    )
+    reconstruct.add_argument(
         "--engine",
         choices=("torch", "onnxruntime", "openvino"),
         help="library that runs the network (default: torch; for an exported file, the one it was exported for)",
@@ -130,6 +136,7 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
+    pipeline.refine = options.refine_camera
     if options.sequence:
         files = many or {file.stem: file for file in options.measurement}
         return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
@@ -158,7 +165,8 @@ def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:
     from crsdun.viewing.result_folder import write_results
 
     check_folder(options.out, options.overwrite)
-    prepared = pipeline.read_item(item)
+    with progress_bar("refining the camera") if options.refine_camera else nullcontext() as progress:
+        prepared = pipeline.read_item(item, progress)
     with progress_bar("decoding") as progress:
         result = pipeline.decode(prepared, progress)
     lines = f"{result_line(result, options.out)}\nlook at {options.out / 'report.html'}"

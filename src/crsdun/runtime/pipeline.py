@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
@@ -18,6 +19,7 @@ from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
 from crsdun.scenes import Measurement, Scene, read_mask_and_scale
 from crsdun.scenes.measurement import MASK_DIVISOR
+from crsdun.solvers import Refinement, refine_camera
 
 
 def reconstruct(
@@ -25,6 +27,7 @@ def reconstruct(
     mask: str | Path | np.ndarray | None = None,
     method: str | Path | Method | None = None,
     truth: str | Path | Scene | None = None,
+    refine: bool = False,
     **settings: Any,
 ) -> Reconstruction:
     """Reconstruct in one call: ``crsdun.reconstruct(frame, mask, wavelengths=wavelengths).scene.cube``.
@@ -37,6 +40,7 @@ def reconstruct(
         method: a name (``gap-tv``, ``crsdun_tiny``), a file of weights, or a method; None takes shipped weights if
             they fit the camera, and otherwise a solver.
         truth: the true scene, for metrics, or a file with it.
+        refine: find from the exposure how the camera deviates from what is told, first (``solvers.refine_camera``).
         **settings: of ``Preparation`` (``wavelengths``, ``step``, ``bits``, …) and of ``RunOptions`` (``device``,
             ``tiles``, …).
 
@@ -58,7 +62,8 @@ def reconstruct(
     if isinstance(truth, str | Path):
         truth = preparation.read_truth(truth)
     opened = open_method(method, options.device) if isinstance(method, str | Path) else method
-    return Pipeline(opened, options=options).decode(preparation.prepare(measurement, truth))
+    pipeline = Pipeline(opened, options=options, refine=refine)
+    return pipeline.decode(pipeline.refined(preparation.prepare(measurement, truth)))
 
 
 @dataclass
@@ -73,6 +78,8 @@ class Pipeline:
         engine: that runs automatically chosen weights.
         notify: called once with each line about what was decided automatically.
         control: what a setting of a given name is called in these lines.
+        refine: find from the first measurement of each camera how it deviates from what is told; all are then
+            decoded behind the camera that was found.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -85,6 +92,7 @@ class Pipeline:
     engine: str | None = None
     notify: Callable[[str], None] = print
     control: Callable[[str], str] = str
+    refine: bool = False
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -93,17 +101,32 @@ class Pipeline:
             self.options = replace(self.options, memory=available_memory(self.options.device))
         self.notes: set[str] = set()
         self.opened: dict[str | None, Method] = {}
+        self.refinements: list[Refinement] = []
 
     def read(self, file: Path) -> PreparedMeasurement:
         """A measurement from its file, with its truth; errors as ``Preparation.read``."""
-        return self.preparation.read(file, None if self.truth is None else find_truth(file, self.truth))
+        truth = None if self.truth is None else find_truth(file, self.truth)
+        return self.refined(self.preparation.read(file, truth))
 
-    def read_item(self, item: Item) -> PreparedMeasurement:
+    def read_item(self, item: Item, progress: Progress | None = None) -> PreparedMeasurement:
         """The same for one of many; of a stack, the truth has the name of its results."""
         measurement, truth = item.read(), None
         if self.truth is not None:
             truth = self.preparation.read_truth(find_truth(item.file, self.truth, item.truth))
-        return self.preparation.prepare(measurement, truth)
+        return self.refined(self.preparation.prepare(measurement, truth), progress)
+
+    def refined(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> PreparedMeasurement:
+        """A measurement behind its refined camera, if it is to be ``refine``d."""
+        if not self.refine:
+            return prepared
+        camera = prepared.camera
+        found = next((each for each in self.refinements if each.is_of(camera)), None)
+        if found is None:
+            frame = torch.from_numpy(prepared.measurement.frame)[None].to(self.options.device)
+            found = refine_camera(frame, camera, progress)
+            self.refinements.append(found)
+            self.note(str(found))
+        return prepared.refined(found)
 
     def decode(self, prepared: PreparedMeasurement, progress: Progress | None = None) -> Reconstruction:
         """The reconstruction, in tiles if there is not enough memory for the whole frame.

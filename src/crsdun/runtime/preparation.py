@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from crsdun.errors import InputError
 from crsdun.methods import Method
@@ -22,7 +23,10 @@ from crsdun.optics import (
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
+from crsdun.solvers import Refinement
 
+# In the provenance of a measurement: how its camera was found to deviate (``solvers.Refinement.record``).
+REFINED = "refined_camera"
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -57,6 +61,13 @@ class PreparedMeasurement:
         camera = self.camera
         white = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
         return dark_floor(self.measurement.frame, white.cpu().numpy())
+
+    def refined(self, found: Refinement) -> PreparedMeasurement:
+        """The same behind the camera that was found, with what was found in its provenance."""
+        frame = found.frames(torch.from_numpy(self.measurement.frame)).numpy()
+        provenance = {**self.measurement.provenance, REFINED: found.record}
+        measurement = replace(self.measurement, frame=frame, provenance=provenance)
+        return replace(self, measurement=measurement, camera=found.camera)
 
     def truth_for(self, camera: CassiCamera) -> Scene | None:
         """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""

@@ -5,20 +5,24 @@ from crsdun.solvers.deep_prior import DeepPrior
 from crsdun.solvers.gap_admm import AdmmTv, GapTv
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.pnp import Pnp, per_image
+from crsdun.solvers.self_calibration import Deviation, Refinement, refine_camera
 from crsdun.solvers.solver import SOLVERS, Solver, create_solver, register_solver
 
 __all__ = [
     "SOLVERS",
     "AdmmTv",
     "DeepPrior",
+    "Deviation",
     "GapTv",
     "LrTv",
     "Pnp",
+    "Refinement",
     "Shift",
     "Solver",
     "align",
     "create_solver",
     "per_image",
+    "refine_camera",
     "register_solver",
 ]
 

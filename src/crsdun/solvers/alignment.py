@@ -110,7 +110,7 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
     detail = _Detail(measurement, camera.to(measurement), reach)
     here, there = detail.search(moves=(False, False)), detail.search()
     count = len(measurement)
-    code = there.score > camera.bands * (CODE[0] * count + CODE[1] * math.sqrt(count))
+    code = shows_code(there.score, camera.bands, count)
     shown = [code and _is_shown(detail, there, axis) for axis in (0, 1)]
     if not any(shown):
         return camera, Shift(0.0, 0.0, False, here.explained, 0.0)
@@ -138,13 +138,24 @@ def _moved_mask(y: Tensor, camera: CassiCamera, shift: Shift) -> Tensor:
     moved = moved_mask(camera.mask.cpu().numpy(), shift.down, shift.right, edge="nearest")
     repeated = torch.from_numpy(moved).to(camera.mask)
     repeated[..., _untold(shift.down, camera.height), :] = 0
-    closed = repeated.clone()
-    closed[..., _untold(shift.right, camera.width)] = 0
+    columns = torch.zeros(repeated.shape[-2:], dtype=torch.bool, device=repeated.device)
+    columns[:, _untold(shift.right, camera.width)] = True
+    return with_border(y, camera, repeated, columns, math.ceil(abs(shift.right)))
+
+
+def with_border(y: Tensor, camera: CassiCamera, repeated: Tensor, columns: Tensor, count: int) -> Tensor:
+    """A mask with what comes in from beside it ``repeated``, or closed there where frames y (B,H,Wm) are dark.
+
+    Args:
+        columns: where that is, bool (H,W).
+        count: of these at most, in a row.
+    """
+    closed = torch.where(columns, 0, repeated)
     # Detector pixels with light only from what has not been told, and their neighbours: is there less in the former?
     white = torch.ones_like(camera.mask_per_band)
     light, rest = (camera.with_mask(mask).forward(white) for mask in (repeated, closed))
     outer = (light > 0) & (rest == 0)
-    reach = 2 * math.ceil(abs(shift.right)) + 1
+    reach = 2 * count + 1
     near = F.max_pool2d(outer[None].to(light), (1, 2 * reach + 1), 1, (0, reach))[0] > 0
     y = y.to(light).mean(0)
     outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer))
@@ -183,14 +194,9 @@ class _Detail:
     def __init__(self, y: Tensor, camera: CassiCamera, reach: int):
         C, margin = camera.bands, reach + 2
         self.reach, self.most_lag = reach, reach + 1  # one more for the smear
-        detail = _rough(y)
-        local = _blurred(detail.square(), NEIGHBOURHOOD).sqrt()
-        floor = LEAST_DETAIL * detail.square().mean((-2, -1), keepdim=True).sqrt()
-        h = detail / torch.maximum(local, floor).clamp(min=torch.finfo(y.dtype).tiny)
+        h = fine_detail(y)
         # Away from the border of the mask, where no displacement within reach needs what has not been told.
-        code = _rough(camera.mask)
-        inside = torch.zeros_like(code)
-        inside[..., margin:-margin, margin:-margin] = code[..., margin:-margin, margin:-margin]
+        inside = inner_code(camera.mask, margin)
         phi = camera.disperse(inside.expand(C, -1, -1)).flatten(1)  # (C,N)
         # Φ is 0 at the border of the detector, so displacing it is moving along N.
         width, lags = h.shape[-1], range(-self.most_lag, self.most_lag + 1)
@@ -262,6 +268,27 @@ class _Detail:
         exact = (1 - (displacement[:, None] - lags).abs()).clamp(min=0)
         padded = F.pad(exact, (1, 1))
         return smear[:, None] * (padded[:, :-2] + padded[:, 2:]) + (1 - 2 * smear[:, None]) * exact
+
+
+def shows_code(score: float, bands: int, count: int) -> bool:
+    """Whether ``count`` frames that are explained so well show the code of the mask at all."""
+    return score > bands * (CODE[0] * count + CODE[1] * math.sqrt(count))
+
+
+def fine_detail(y: Tensor) -> Tensor:
+    """h(y), of frames (B,H,Wm)."""
+    detail = _rough(y)
+    local = _blurred(detail.square(), NEIGHBOURHOOD).sqrt()
+    floor = LEAST_DETAIL * detail.square().mean((-2, -1), keepdim=True).sqrt()
+    return detail / torch.maximum(local, floor).clamp(min=torch.finfo(y.dtype).tiny)
+
+
+def inner_code(mask: Tensor, margin: int) -> Tensor:
+    """The fine detail of a mask, 0 within so many pixels of its border."""
+    code = _rough(mask)
+    inside = torch.zeros_like(code)
+    inside[..., margin:-margin, margin:-margin] = code[..., margin:-margin, margin:-margin]
+    return inside
 
 
 def _apart(weights: Tensor) -> Tensor:

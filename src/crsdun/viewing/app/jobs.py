@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from crsdun import runtime
 from crsdun.errors import InputError
@@ -24,7 +25,7 @@ from crsdun.optics import Exposure, SensorNoise, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.scenes import Scene
-from crsdun.solvers import SOLVERS
+from crsdun.solvers import SOLVERS, refine_camera
 from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of, missing_note
 from crsdun.viewing.app.requests import DecodeRequest, SimulatedCamera
 from crsdun.viewing.app.wording import page_message
@@ -133,9 +134,8 @@ def decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path]
 
 
 def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path], job: Job) -> Layer:
-    if scene.measurement is None or scene.camera is None:
-        raise InputError("there is no measurement open", "open one, or simulate it from this scene")
-    camera, name = scene.camera, request.method
+    prepared = measured(scene)
+    camera, name = prepared.camera, request.method
     job.step, job.done, job.total = f"preparing {name}", 0, 0
     if name in weights:
         path = weights[name]
@@ -160,9 +160,15 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
     if method.inspectable and options.keep_stages:
         recorder = recording(method, (camera.height, camera.width))
     with recorder as blocks:
-        prepared = PreparedMeasurement(scene.measurement, camera, scene.truth, scene.counts)
         result = runtime.decode(prepared, method, options, job.progress)
     return layer_of(result, name, blocks)
+
+
+def measured(scene: OpenScene) -> PreparedMeasurement:
+    """The measurement that is open; raises an InputError where there is none."""
+    if scene.measurement is None or scene.camera is None:
+        raise InputError("there is no measurement open", "open one, or simulate it from this scene")
+    return PreparedMeasurement(scene.measurement, scene.camera, scene.truth, scene.counts)
 
 
 _networks: dict[tuple[Any, ...], Method] = {}  # the latest last; used under ``_computing`` alone
@@ -199,6 +205,25 @@ def fitting_weights(scene: OpenScene | None) -> dict[str, str | None]:
     if scene is None or scene.measurement is None or scene.camera is None:
         return {}
     return runtime.fit_of_weights(PreparedMeasurement(scene.measurement, scene.camera))
+
+
+# -- refine -----------------------------------------------------------------------------------------------------
+
+
+def refine(scene: OpenScene, job: Job) -> OpenScene:
+    """The scene behind the camera that its measurement tells of, without what was decoded behind another one.
+
+    Raises:
+        InputError: there is no measurement.
+        Cancelled: ``job.cancel`` was called.
+    """
+    prepared = measured(scene)
+    frame = torch.from_numpy(prepared.measurement.frame)[None]
+    found = refine_camera(frame, prepared.camera, job.progress)
+    if not found.significant:
+        return replace(scene, refined=str(found))
+    refined = prepared.refined(found)
+    return replace(scene, measurement=refined.measurement, camera=refined.camera, layers={}, refined=str(found))
 
 
 # -- simulate ---------------------------------------------------------------------------------------------------

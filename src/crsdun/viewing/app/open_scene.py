@@ -67,6 +67,8 @@ class OpenScene:
     ``from_files``: it was opened from arrays of files, and nothing was simulated since; ``counts``: as in
     ``PreparedMeasurement``.
 
+    ``refined``: what its measurement told of the camera, where that was asked.
+
     ``maps`` are the maps of ``pictures`` that were computed last.
     """
 
@@ -81,6 +83,7 @@ class OpenScene:
     folder: Path | None = None
     from_files: bool = False
     counts: bool = False
+    refined: str = ""
     maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:

@@ -50,7 +50,10 @@ class ClassPayload:
 
 @dataclass(frozen=True)
 class ScenePayload:
-    """What is open; ``lights`` are the colours of the bands' light, ``detector`` the shape of the measurement."""
+    """What is open; ``lights`` are the colours of the bands' light, ``detector`` the shape of the measurement.
+
+    ``refined`` as in ``OpenScene``.
+    """
 
     name: str
     bands: int
@@ -64,6 +67,7 @@ class ScenePayload:
     from_files: bool
     classes: list[ClassPayload]
     notes: list[str]
+    refined: str
     layers: list[LayerPayload]
 
 
@@ -146,6 +150,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
             for name, colour in zip(names[:count], class_colours(count), strict=True)
         ],
         notes=scene.notes,
+        refined=scene.refined,
         layers=[_layer_payload(layer) for layer in scene.layers.values()],
     )
 

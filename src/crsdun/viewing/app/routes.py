@@ -74,6 +74,7 @@ def routes() -> list[BaseRoute]:
         _post("/api/fit", fit, limited=True),
         _post("/api/open", open_scene, limited=True),
         _post("/api/decode", decode),
+        _post("/api/refine", refine),
         _post("/api/simulate", simulate),
         _post("/api/cancel", cancel),
         _post("/api/forget", forget),
@@ -316,6 +317,10 @@ def open_scene(request: Request, values: Values) -> dict[str, int]:
 
 def decode(request: Request, values: Values) -> dict[str, Any]:
     return asdict(_workspace(request).decode(DecodeRequest.parse(values), _version(request)))
+
+
+def refine(request: Request, values: Values) -> dict[str, Any]:
+    return asdict(_workspace(request).refine(_version(request)))
 
 
 def simulate(request: Request, values: Values) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.scenes.formats.pictures import is_scene_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
-from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, simulate, summary
+from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, refine, simulate, summary
 from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
 from crsdun.viewing.app.references import read_library
 from crsdun.viewing.app.requests import (
@@ -253,6 +253,22 @@ class Workspace:
         with self.lock:
             scene = self.current(version)
             return self._begin(request.method, work)
+
+    def refine(self, version: int | None) -> JobStatus:
+        """Start to refine the camera of what is open; raises as ``decode``."""
+
+        def work(job: Job) -> str:
+            refined = refine(scene, job)
+            self._show(refined, job)
+            return (
+                "the camera is refined"
+                if refined.measurement is not scene.measurement
+                else "the camera stays as it is"
+            )
+
+        with self.lock:
+            scene = self.current(version)
+            return self._begin("refining the camera", work)
 
     def simulate(self, request: SimulateRequest, version: int | None) -> JobStatus:
         """Start to measure a scene anew and to decode it, one more trial; raises as ``decode``, or for its scene."""

@@ -44,13 +44,15 @@ export const method = () => ({
   iterations: $("iterations").disabled ? "" : $("iterations").value.trim(),
 });
 
-$("decode-button").onclick = async () => {
+const begin = (path, body) => async () => {
   try {
     await openTyped(); // what is decoded is what the form says
-    await post("/api/decode", method());
+    await post(path, body());
   } catch { return; }
   watch();
 };
+$("decode-button").onclick = begin("/api/decode", method);
+$("refine-button").onclick = begin("/api/refine", () => ({}));
 $("cancel").onclick = () => post("/api/cancel").catch(() => {});
 
 export let running = false;
@@ -58,7 +60,7 @@ export let running = false;
 export async function watch() {
   if (running) return;
   running = true;
-  $("decode-button").disabled = true;
+  $("decode-button").disabled = $("refine-button").disabled = true;
   try {
     for (;;) {
       const { job } = await (await request("/api/job")).json();
@@ -76,7 +78,7 @@ export async function watch() {
   } finally {
     running = false;
     $("job").hidden = true;
-    $("decode-button").disabled = false;
+    $("decode-button").disabled = $("refine-button").disabled = false;
     await refresh();
   }
 }
@@ -84,6 +86,7 @@ export async function watch() {
 const percent = (part) => isNumber(part) && `${(100 * part).toFixed(2)} %`;
 
 function drawResults() {
+  $("refined").textContent = state.scene?.refined ?? "";
   const results = (state.scene?.layers ?? []).map((each, index) => [each, index]).filter(([each]) => each.name !== TRUTH);
   $("results").replaceChildren(...results.map(([each, index]) => {
     const { metrics } = each;
@@ -98,6 +101,6 @@ function drawResults() {
     const hasMeasurement = state.scene?.detector;
     $("results").replaceChildren(h("p", { className: "hint" }, hasMeasurement ? "None yet." : "There is no measurement to decode: open one, or simulate it."));
   }
-  $("decode-button").disabled = running || !state.scene?.detector;
+  $("decode-button").disabled = $("refine-button").disabled = running || !state.scene?.detector;
 }
 
