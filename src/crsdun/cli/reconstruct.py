@@ -82,6 +82,9 @@ def add(commands: Commands) -> None:
         help="rows that neighbouring tiles share and blend (default: 32, or half of a smaller tile)",
     )
     reconstruct.add_argument(
+        "--classes", type=Path, help="a classifier that crsdun classes made: gives the class map (docs/classes.md)"
+    )
+    reconstruct.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -92,6 +95,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
+    from crsdun.classifiers import load_classifier
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
 
@@ -113,6 +117,8 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
+    if options.classes is not None:
+        pipeline.classes = load_classifier(options.classes)
     if many is not None:
         return run_batch(options, pipeline, runtime.Batch(many, pipeline.preparation.open, options.frame))
     (file,) = options.measurement

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import Item, find_truth
+from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
@@ -73,6 +75,7 @@ class Pipeline:
         engine: that runs automatically chosen weights.
         notify: called once with each line about what was decided automatically.
         control: what a setting of a given name is called in these lines.
+        classes: a classifier made by example, which gives the class map in place of the method.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -85,6 +88,7 @@ class Pipeline:
     engine: str | None = None
     notify: Callable[[str], None] = print
     control: Callable[[str], str] = str
+    classes: SpectralClassifier | None = None
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -137,13 +141,16 @@ class Pipeline:
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
         """The reconstruction by one method."""
         camera = prepared.camera
+        if self.classes is not None:  # before what takes long
+            self.classes.check_bands(camera.bands, method.fit(camera).wavelengths, prepared.measurement.name)
         tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
             self.note(
                 f"there is not enough memory for {camera.height}×{camera.width} pixels at once: tiles of "
                 f"{tiles.rows} rows, overlapping by {tiles.overlap}"
             )
-        return decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        result = decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        return result if self.classes is None else classified(result, self.classes, prepared.truth)
 
     def choose(self, prepared: PreparedMeasurement, progress: Progress | None) -> Method:
         """The method that fits, opened once for all measurements."""
