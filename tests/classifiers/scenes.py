@@ -18,7 +18,8 @@ def painted(seed: int = 0, nm: tuple[float, ...] = NM, noise: float = 0.01) -> S
     light = np.linspace(0.3, 1, SIDE)[:, None]
     cube = spectra[classes].transpose(2, 0, 1) * light
     cube = cube + noise * np.random.default_rng(seed).standard_normal(cube.shape)
-    return Scene(cube.astype(np.float32), nm, classes, NAMES, f"painted {seed}")
+    cube = np.maximum(cube, 0).astype(np.float32)
+    return Scene(cube, nm, classes, NAMES, f"painted {seed}")
 
 
 def marked(scene: Scene, rows: tuple[int, ...] = (2, 7, 12, 17, 22)) -> Marks:

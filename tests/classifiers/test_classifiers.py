@@ -85,11 +85,10 @@ def test_pixels_without_data_are_unlabelled_and_heard_by_nobody():
     found = classifier.classify(replace(scene, cube=cube)).classes
     assert (found[5, 5:9] == UNLABELLED).all()
     assert (found == UNLABELLED).sum() == 4
-    with pytest.raises(
-        InputError, match="row 2, column 3, marked as 'background', holds no data; mark another pixel"
-    ):
-        cube[0, 2, 3] = np.nan
-        fit_classifier(replace(scene, cube=cube), marked(scene))
+    cube[0, 2, 3] = np.nan
+    holed = replace(scene, cube=cube)
+    with pytest.raises(InputError, match="row 2, column 3, marked as 'background', holds no data; mark another"):
+        fit_classifier(holed, marked(scene))
 
 
 def test_other_bands_are_resampled_and_those_out_of_reach_refused():
@@ -293,4 +292,6 @@ except InputError as error:
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
     assert lines[:2] == ["['lda', 'angle']", "True"]
-    assert lines[2].startswith('logistic regression need scikit-learn to be fitted; pip install "crsdun[classes]"')
+    assert lines[2].startswith(
+        'scikit-learn, which fits logistic regression, is not installed; pip install "crsdun[c'
+    )

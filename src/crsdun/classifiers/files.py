@@ -135,7 +135,7 @@ def _problem(stored: StoredClassifier, arrays: dict[str, np.ndarray]) -> str | N
     ):
         return f"it gives the classes {str(given)[:60]} of {len(names)}"
     if stored["bands"] < 1 or not min(stored["smoothing"], stored["floor"]) >= 0:
-        return f"it has {stored['bands']} bands, a smoothing of {stored['smoothing']:g} and a floor of {stored['floor']:g}"
+        return f"bands {stored['bands']}, smoothing {stored['smoothing']:g} and floor {stored['floor']:g} cannot be"
     if known is not None and (len(known) != stored["bands"] or (np.diff(known) <= 0).any()):
         return "its wavelengths are not those of its bands"
     try:

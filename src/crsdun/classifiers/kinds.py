@@ -1,7 +1,7 @@
 """The kinds of classifiers: how each is fitted to example spectra, and what it says of others.
 
-What was fitted is a dictionary of plain arrays, which a file can hold. Every kind answers with log-probabilities up to
-a constant for each spectrum, so that their softmax is the share of each class.
+What was fitted is a dictionary of plain arrays, which a file can hold. Every kind answers with log-probabilities up
+to a constant for each spectrum, so that their softmax is the share of each class.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Kind:
         """Raise an InputError unless it can be fitted on this machine."""
         if not self.available:
             raise InputError(
-                f"{self.title} need scikit-learn to be fitted",
+                f"scikit-learn, which fits {self.title}, is not installed",
                 'pip install "crsdun[classes]", or choose another <kind>',
             )
 

@@ -1,4 +1,4 @@
-"""Spatial smoothing of class maps: neighbours of like spectra agree (a conditional random field with few neighbours)."""
+"""Spatial smoothing of class maps: neighbours of like spectra agree (a small conditional random field)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
     Mean-field steps of a conditional random field of Potts (Krähenbühl and Koltun 2011, with a window in place of all
     pairs): log q(pixel) = log share(pixel) + strength · weighted mean of q over the neighbours, and softmax. A
     neighbour weighs exp(−distance²/2σ²) · exp(−difference²/2δ²), where the difference is that of the normalised
-    spectra and δ² what is usual between neighbours (their median, times ``ALIKE``), so that borders stay where spectra
-    change.
+    spectra and δ² what is usual between neighbours (their median, times ``ALIKE``), so that borders stay where
+    spectra change.
 
     Args:
         shares: float32; NaN where there is no data, which is heard by nobody.

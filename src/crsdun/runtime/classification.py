@@ -60,13 +60,14 @@ def relabelled(truth: Scene, classifier: SpectralClassifier) -> tuple[np.ndarray
         return labels, None
     return (
         labels,
-        f"{ignored} pixels of the truth are of classes that the classifier does not give, and count nowhere",
+        f"{ignored} pixels of the truth are of classes that the classifier does not know, and count nowhere",
     )
 
 
 def compared(scene: Scene, labels: np.ndarray) -> dict[str, Any]:
     """Figures of a class map against true labels with the same numbers, ``UNLABELLED`` left out."""
-    assert scene.classes is not None and scene.class_names is not None
+    assert scene.classes is not None
+    assert scene.class_names is not None
     counts = (labels != UNLABELLED) & (scene.classes != UNLABELLED)
     if not counts.any():
         return {}

@@ -99,7 +99,7 @@ def read_scene(
 def read_class_map(
     path: str | Path, key: str | None = None, unlabelled: int | None = None
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """A class map (H,W) int64 from a file of its own, −1 where the class is unknown, and its class names if it has some.
+    """A class map (H,W) int64 from a file of its own, −1 where the class is unknown; and its class names, if any.
 
     Args:
         key, unlabelled: as ``classes_key`` and ``unlabelled`` of ``read_scene``.

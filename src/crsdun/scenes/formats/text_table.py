@@ -12,7 +12,7 @@ MOST_BYTES = 32 << 20
 
 
 def read_cells(path: Path, expected: str) -> tuple[list[list[str]], str]:
-    """The cells of all lines, as many in each, and what separates decimals; empty lines and comments (#) are left out.
+    """The cells of all lines, as many in each, and what separates decimals; no empty lines, no comments (#).
 
     Args:
         expected: what the table should hold, as the remedy of messages.

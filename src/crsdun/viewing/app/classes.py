@@ -48,7 +48,8 @@ def classify(scene: OpenScene, request: ClassifyRequest) -> tuple[OpenScene, Lay
         metrics = {} if true is None else compared(estimate, true)
     layer = Layer(
         request.layer.removesuffix(YOURS) + YOURS,
-        [source.cubes[-1]], [probabilities], [labels], metrics, [metrics], source.seconds, result, classifier=classifier,
+        [source.cubes[-1]], [probabilities], [labels], metrics, [metrics], source.seconds, result,
+        classifier=classifier,
     )  # fmt: skip
     return replace(scene, layers={**scene.layers, layer.name: layer}, class_names=names), layer
 

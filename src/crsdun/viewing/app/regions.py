@@ -48,7 +48,7 @@ def marks_of(regions: Iterable[Region], height: int, width: int) -> Marks:
     places = []
     for region in regions:
         check_region(region, height, width)
-        places.append((np.argwhere(inside(region)) + (region.top, region.left), region.name))
+        places.append((np.argwhere(inside(region)) + np.array((region.top, region.left)), region.name))
     return Marks.of(places, height, width)
 
 
