@@ -2,8 +2,8 @@
 
     python benchmarks/classes_by_example.py [PICTURE.png]
 
-Prints, for each kind of classifier with and without smoothing, the mean over scenes and draws of mIoU of the classes present, of the
-accuracy, and of the accuracy on marked places that were left out.
+Prints, for each kind of classifier with and without smoothing, the mean over scenes and draws of mIoU of the classes
+present, of the accuracy, and of the accuracy on marked places that were left out.
 """
 
 from __future__ import annotations

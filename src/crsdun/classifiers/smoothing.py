@@ -35,7 +35,7 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
         if (down, right) > (0, 0)  # the other half is the same pairs
     ]
     pairs = [(_overlap(known.shape, *move), move) for move in moves]
-    differences = [((spectra[(slice(None), *here)] - spectra[(slice(None), *there)]) ** 2).sum(0)
+    differences = [((spectra[:, here[0], here[1]] - spectra[:, there[0], there[1]]) ** 2).sum(0)
                    for (here, there), _ in pairs]  # fmt: skip
     nearest = np.concatenate([each.ravel() for each, (_, move) in zip(differences, pairs, strict=True)
                               if abs(move[0]) + abs(move[1]) == 1])  # fmt: skip
@@ -54,8 +54,8 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
     for _ in range(ROUNDS):
         heard = np.zeros_like(answer)
         for weight, ((here, there), _) in zip(weights, pairs, strict=True):
-            heard[(slice(None), *here)] += weight * answer[(slice(None), *there)]
-            heard[(slice(None), *there)] += weight * answer[(slice(None), *here)]
+            heard[:, here[0], here[1]] += weight * answer[:, there[0], there[1]]
+            heard[:, there[0], there[1]] += weight * answer[:, here[0], here[1]]
         answer = softmax(evidence + strength * heard / np.maximum(total, 1e-6), axis=0) * known
     return np.where(known, answer, np.nan).astype(np.float32)
 
