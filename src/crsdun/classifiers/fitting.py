@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 
@@ -87,7 +86,7 @@ def fit_classifier(
         )
     given = np.unique(marks.labels[marks.marked])
     floor = floor_of(scene.cube)
-    examples = examples_of(scene, marks, given, partial(NORMALISATIONS[normalisation], floor=floor))
+    examples = examples_of(scene, marks, given, lambda spectra: NORMALISATIONS[normalisation](spectra, floor))
     if kind == AUTO:
         trials = cross_validate(examples, [name for name, each in KINDS.items() if each.available])
         kind = max(trials, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy).kind
