@@ -80,6 +80,7 @@ SHORTER = {
     "reconstruct": ("--overwrite",),
     "evaluate": ("--overwrite", "--first", "2"),
     "simulate": ("--overwrite",),
+    "classes": ("--overwrite",),
     "explain": ("--overwrite",),
     "report": ("--overwrite",),
     "figure": ("--overwrite",),
@@ -128,6 +129,8 @@ def write_measurements() -> None:
         measurement = simulate(scene, Exposure(mask))
         write_measurement(measurement, path)
         write_scene(scene, f"scenes/{Path(path).stem}.npz")
+    rows = [f"{row},{column},{name}" for name, column in (("leaf", 9), ("fruit", 30)) for row in (5, 15, 25, 35)]
+    Path("points.csv").write_text("\n".join(["row,column,class", *rows]))
     write_arrays("meas.mat", {"meas_real": measurement.frame}, {})
     np.save("video.npy", np.stack([measurement.frame] * 3))
     counts = 64 + measurement.frame / BANDS * 4000

@@ -17,12 +17,13 @@ GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "stor
 FLOORS = {
     "optics": GROUND,
     "scenes": (*GROUND, "optics"),
+    "classifiers": (*GROUND, "optics", "scenes"),
     "solvers": (*GROUND, "optics"),
     "networks": (*GROUND, "optics", "solvers"),
     "methods": (*GROUND, "optics", "scenes", "solvers", "networks"),
     "evaluation": (*GROUND, "optics", "scenes", "solvers", "networks", "methods"),
     "training": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
-    "runtime": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
+    "runtime": (*GROUND, "optics", "scenes", "classifiers", "solvers", "networks", "methods", "evaluation"),
 }
 FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
 FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")

@@ -5,6 +5,7 @@ light → measurement → cube + classes → someone looks at it:
 - ``crsdun.optics`` the camera · ``crsdun.scenes`` cubes, labels and file formats
 - ``crsdun.networks`` and ``crsdun.solvers`` measurement → cube (+ classes), learnt and training-free;
   ``crsdun.methods`` the one interface over both
+- ``crsdun.classifiers`` a few marked pixels → a classifier of spectra
 - ``crsdun.training`` · ``crsdun.evaluation`` · ``crsdun.runtime`` · ``crsdun.viewing`` · ``crsdun.experiments``
 
 Importing the package is quick; PyTorch is loaded when a camera, network or solver is first used.
@@ -16,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 from crsdun.version import __version__
 
 if TYPE_CHECKING:
-    from crsdun import evaluation, experiments, methods, networks, optics, runtime, scenes, solvers, training, viewing
+    from crsdun import (
+        classifiers,
+        evaluation,
+        experiments,
+        methods,
+        networks,
+        optics,
+        runtime,
+        scenes,
+        solvers,
+        training,
+        viewing,
+    )
     from crsdun.errors import InputError
     from crsdun.networks import create, load, register_network, save
     from crsdun.optics import CassiCamera, Estimate
@@ -26,8 +39,8 @@ if TYPE_CHECKING:
     from crsdun.training import register_loss
 
 _PARTS = (
-    "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers", "training",
-    "viewing",
+    "classifiers", "evaluation", "experiments", "methods", "networks", "optics", "runtime", "scenes", "solvers",
+    "training", "viewing",
 )  # fmt: skip
 _HOMES = {
     "CassiCamera": "optics",
@@ -51,6 +64,7 @@ __all__ = [
     "InputError",
     "Scene",
     "__version__",
+    "classifiers",
     "create",
     "evaluation",
     "experiments",

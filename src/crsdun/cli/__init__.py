@@ -19,6 +19,7 @@ from crsdun.budget import limited_to
 from crsdun.cli import (
     app,
     bench,
+    classes,
     compare,
     cost,
     data,
@@ -42,6 +43,7 @@ from crsdun.version import __version__
 
 COMMANDS = (
     reconstruct,
+    classes,
     simulate,
     train,
     evaluate,

@@ -103,6 +103,9 @@ def add(commands: Commands) -> None:
         "are enough (default: 0)",
     )
     reconstruct.add_argument(
+        "--classes", type=Path, help="a classifier that crsdun classes made: gives the class map (docs/classes.md)"
+    )
+    reconstruct.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -114,6 +117,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
+    from crsdun.classifiers import load_classifier
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
 
@@ -136,6 +140,8 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
     pipeline = pipeline_from(options, method, run_options, options.engine)
+    if options.classes is not None:
+        pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
     if options.sequence:
         files = many or {file.stem: file for file in options.measurement}

@@ -1,6 +1,7 @@
 """From measurement files to results, for any number of frames of any size."""
 
 from crsdun.runtime.batch import Batch, Item, check_parent, check_truth_folder, find_measurements, find_truth, stream
+from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import Engine, first_use, open_engine
 from crsdun.runtime.explanation import (
     AttentionMaps,
@@ -46,6 +47,7 @@ __all__ = [
     "check_parent",
     "check_truth_folder",
     "choose_weights",
+    "classified",
     "decode",
     "explain",
     "export",

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.runtime.batch import Item, find_truth
+from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
@@ -80,6 +82,7 @@ class Pipeline:
         control: what a setting of a given name is called in these lines.
         refine: find from the first measurement of each camera how it deviates from what is told; all are then
             decoded behind the camera that was found.
+        classes: a classifier made by example, which gives the class map in place of the method.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -93,6 +96,7 @@ class Pipeline:
     notify: Callable[[str], None] = print
     control: Callable[[str], str] = str
     refine: bool = False
+    classes: SpectralClassifier | None = None
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -160,13 +164,16 @@ class Pipeline:
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
         """The reconstruction by one method."""
         camera = prepared.camera
+        if self.classes is not None:  # before what takes long
+            self.classes.check_bands(camera.bands, method.fit(camera).wavelengths, prepared.measurement.name)
         tiles = choose_tiles(method, camera, self.options)
         if tiles is not None and tiles.automatic:
             self.note(
                 f"there is not enough memory for {camera.height}×{camera.width} pixels at once: tiles of "
                 f"{tiles.rows} rows, overlapping by {tiles.overlap}"
             )
-        return decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        result = decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        return result if self.classes is None else classified(result, self.classes, prepared.truth)
 
     def choose(self, prepared: PreparedMeasurement, progress: Progress | None) -> Method:
         """The method that fits, opened once for all measurements."""

@@ -7,7 +7,7 @@ from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsD
 from crsdun.scenes.mask_io import parse_mask, read_mask, read_mask_and_scale
 from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
-from crsdun.scenes.scene_io import read_scene, write_scene
+from crsdun.scenes.scene_io import read_class_map, read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 from crsdun.scenes.series import Outline, Series, open_series
 from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
@@ -34,6 +34,7 @@ __all__ = [
     "open_set",
     "parse_mask",
     "read_arrays",
+    "read_class_map",
     "read_mask",
     "read_mask_and_scale",
     "read_measurement",

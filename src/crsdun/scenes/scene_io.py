@@ -100,6 +100,27 @@ def read_scene(
     return scene
 
 
+def read_class_map(
+    path: str | Path, key: str | None = None, unlabelled: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """A class map (H,W) int64 from a file of its own, −1 where the class is unknown; and its class names, if any.
+
+    Args:
+        key, unlabelled: as ``classes_key`` and ``unlabelled`` of ``read_scene``.
+
+    Raises:
+        InputError: the file cannot be read, or holds no map of whole numbers.
+    """
+    file = read_arrays(path)
+    labels = _class_map(file, key)
+    labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
+    given = file.metadata.get("class_names")
+    if not given:
+        return labels, None
+    legend = read_legend(given)
+    return _by_legend(labels, legend, file), legend.names
+
+
 def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_version: str | None = None) -> None:
     """Write a scene in the format of the suffix; ``read_scene`` returns it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from crsdun.errors import InputError
 from crsdun.optics.wavelengths import NANOMETRES_PER_UNIT
 from crsdun.scenes.array_roles import LARGEST_NO_DATA, doubts, unit_range
 from crsdun.scenes.formats import ArrayFile, read_arrays
+from crsdun.scenes.formats.text_table import TABLES, read_cells
 
-TABLES = (".csv", ".txt")
-MOST_BYTES = 32 << 20  # of a table
 MOST_SPECTRA = 2000
 BRIGHTEST = 2.0  # a reflectance; more is a percentage, or on another scale
 # What the explorer saves: one row for each band.
@@ -101,7 +99,7 @@ def _read_envi(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
 
 
 def _read_table(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
-    rows, decimal = _cells(path)
+    rows, decimal = read_cells(path, WRITE_TABLE)
     header = rows[0]
     if set(OWN_COLUMNS) <= set(header):
         return _own_table(path, rows)
@@ -123,39 +121,6 @@ def _read_table(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
     )
     names = [name or f"{path.stem} {number}" for number, name in enumerate(header[1:], 1)]
     return names, file, table[:, 1:].T
-
-
-def _cells(path: Path) -> tuple[list[list[str]], str]:
-    """The cells of all lines, as many in each, and what separates decimals."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}", "check the name and the folder")
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path} is larger than {MOST_BYTES >> 20} MB", "save the spectra that you need")
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    if "\0" in text:
-        raise InputError(f"{path} is no text", WRITE_TABLE)
-    lines = [line for line in text.splitlines() if line.strip(" \t,;") and not line.startswith("#")]
-    if not lines:
-        raise InputError(f"{path} is empty", "get it again")
-    separator = max(";\t,", key=lines[0].count)
-    if separator in lines[0]:
-        try:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
-        except csv.Error as error:
-            raise InputError(f"{path} is no table ({error})", WRITE_TABLE) from error
-    else:
-        rows = [line.split() for line in lines]
-    while len(rows[0]) > 1 and all(len(row) == len(rows[0]) and not row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]  # a separator at the end of each line
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
-            raise InputError(f"{path} has {len(rows[0])} columns in its first line and {len(row)} in line {number}",
-                             WRITE_TABLE)  # fmt: skip
-    return rows, "." if separator == "," else ","
 
 
 def _own_table(path: Path, rows: list[list[str]]) -> tuple[list[str], ArrayFile, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crsdun import runtime
+from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera
 from crsdun.runtime.explanation import CrossAggregationRecord
@@ -37,6 +38,7 @@ class Layer:
         result: the reconstruction it came from; None for the truth.
         blocks: what the cross-aggregation of a network computed.
         serial: of all layers there ever were.
+        classifier: that gave its classes, where regions made one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Layer:
     result: runtime.Reconstruction | None = None
     blocks: list[CrossAggregationRecord] = field(default_factory=list)
     serial: int = field(default_factory=itertools.count().__next__)
+    classifier: SpectralClassifier | None = None
 
     @property
     def stages(self) -> int:

@@ -30,7 +30,10 @@ class BlockPayload:
 
 @dataclass(frozen=True)
 class LayerPayload:
-    """A layer; ``segments`` and ``probabilities`` say whether each stage has classes, and with probabilities."""
+    """A layer; ``segments`` and ``probabilities`` say whether each stage has classes, and with probabilities.
+
+    ``classifier``: regions made one that gave its classes.
+    """
 
     name: str
     stages: int
@@ -40,6 +43,7 @@ class LayerPayload:
     stage_metrics: list[dict[str, float]]
     seconds: float | None
     blocks: list[BlockPayload]
+    classifier: bool
 
 
 @dataclass(frozen=True)
@@ -165,4 +169,5 @@ def _layer_payload(layer: Layer) -> LayerPayload:
         stage_metrics=layer.stage_metrics,
         seconds=layer.seconds,
         blocks=[BlockPayload(each.stage, each.branch, each.node, each.block) for each in layer.blocks],
+        classifier=layer.classifier is not None,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from crsdun.classifiers import Marks
 from crsdun.errors import InputError
 from crsdun.viewing.app.requests import MOST_VERTICES, Region, Vertex
 
@@ -36,6 +37,19 @@ def inside(region: Region) -> np.ndarray:
     changes = np.zeros((region.height, region.width + 1), np.int64)
     np.add.at(changes, (row, first), 1)
     return changes.cumsum(1)[:, :-1] % 2 == 1
+
+
+def marks_of(regions: Iterable[Region], height: int, width: int) -> Marks:
+    """The pixels of regions as examples of classes: those of one name are of one class.
+
+    Raises:
+        InputError: a region does not lie in a scene of this size, or as ``Marks.of``.
+    """
+    places = []
+    for region in regions:
+        check_region(region, height, width)
+        places.append((np.argwhere(inside(region)) + np.array((region.top, region.left)), region.name))
+    return Marks.of(places, height, width)
 
 
 def region_of(pixels: np.ndarray, name: str) -> Region:

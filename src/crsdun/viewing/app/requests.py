@@ -331,6 +331,18 @@ class SpectraRequest:
 
 
 @dataclass(frozen=True)
+class ClassifyRequest:
+    """Classes from regions that are called like them, for a layer by its name."""
+
+    layer: str
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def parse(cls, values: Values) -> ClassifyRequest:
+        return cls(values.text("layer"), SpectraRequest.parse(values).points)
+
+
+@dataclass(frozen=True)
 class ReferencesRequest:
     """Which reference spectra to draw beside those of the scene: a file, and which of its spectra, from 0."""
 

@@ -30,6 +30,7 @@ from crsdun.viewing.app.references import references as read_references
 from crsdun.viewing.app.regions import check_region
 from crsdun.viewing.app.requests import (
     AttentionRequest,
+    ClassifyRequest,
     DecodeRequest,
     OpenRequest,
     PictureRequest,
@@ -76,6 +77,8 @@ def routes() -> list[BaseRoute]:
         _post("/api/decode", decode),
         _post("/api/refine", refine),
         _post("/api/simulate", simulate),
+        _post("/api/classify", classify),
+        _limited("/api/classifier", classifier),
         _post("/api/cancel", cancel),
         _post("/api/forget", forget),
         _limited("/api/downloads", downloads),
@@ -325,6 +328,16 @@ def refine(request: Request, values: Values) -> dict[str, Any]:
 
 def simulate(request: Request, values: Values) -> dict[str, Any]:
     return asdict(_workspace(request).simulate(SimulateRequest.parse(values), _version(request)))
+
+
+def classify(request: Request, values: Values) -> dict[str, Any]:
+    return asdict(_workspace(request).classify(ClassifyRequest.parse(values), _version(request)))
+
+
+def classifier(request: Request) -> Response:
+    """The classifier that gave the classes of a layer, as a file."""
+    content = _workspace(request).classifier(request.query_params.get("layer", ""), _version(request))
+    return Response(content, media_type="application/octet-stream", headers=_attachment("classes.safetensors"))
 
 
 def job(request: Request) -> Response:

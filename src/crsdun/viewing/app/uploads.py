@@ -12,8 +12,8 @@ from crsdun.budget import also_limited_to
 from crsdun.errors import InputError
 from crsdun.scenes import describe, read_spectral_library
 from crsdun.scenes.formats.envi import DATA_SUFFIXES as ENVI_SUFFIXES
+from crsdun.scenes.formats.text_table import TABLES
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription
-from crsdun.scenes.spectral_library import TABLES
 from crsdun.storage import HIDDEN
 from crsdun.viewing.app.wording import page_message
 

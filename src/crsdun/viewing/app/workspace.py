@@ -11,18 +11,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from crsdun.classifiers.files import to_bytes
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.scenes.formats.pictures import is_scene_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
+from crsdun.viewing.app.classes import classify
+from crsdun.viewing.app.classes import summary as classes_summary
 from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, refine, simulate, summary
 from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
 from crsdun.viewing.app.references import read_library
 from crsdun.viewing.app.requests import (
     ROLES,
     ArrayChoice,
+    ClassifyRequest,
     DecodeRequest,
     OpenRequest,
     SimulatedCamera,
@@ -290,6 +294,30 @@ class Workspace:
             if scene is None:
                 raise InputError("what is open has no true scene to simulate from", "choose a sample")
             return self._begin(f"{request.decode.method} on a simulated measurement", partial(work, scene))
+
+    def classify(self, request: ClassifyRequest, version: int | None) -> JobStatus:
+        """Start to make classes from regions; raises as ``decode``."""
+
+        def work(job: Job) -> str:
+            job.step = "learning the classes"
+            changed, layer = classify(scene, request)
+            self._show(changed, job)
+            return classes_summary(layer)
+
+        with self.lock:
+            scene = self.current(version)
+            return self._begin("classes from regions", work)
+
+    def classifier(self, name: str, version: int | None) -> bytes:
+        """The file of the classifier that gave the classes of a layer.
+
+        Raises:
+            InputError: as ``current``, there is no such layer, or regions did not make its classes.
+        """
+        layer, _ = self.current(version).layer(name)
+        if layer.classifier is None:
+            raise InputError("the classes of this result are not from regions", "make them from some first")
+        return to_bytes(layer.classifier)
 
     def _begin(self, title: str, work: Callable[[Job], str]) -> JobStatus:
         with self.lock:

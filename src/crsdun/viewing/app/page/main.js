@@ -11,6 +11,7 @@ import "./snapshot.js";
 import "./spectra.js";
 import { begin } from "./undo.js";
 import "./classes.js";
+import "./examples.js";
 import "./attention.js";
 import "./files.js";
 import "./simulate.js";

@@ -18,13 +18,13 @@ export const placeOf = ({ rings, top, left, height, width }) => {
 };
 
 on("keep", (region) => {
-  const index = view.points.length;
+  const index = view.points.length, chosen = $("class-name").value.trim();
   if (index >= MOST_POINTS) { notify(`${MOST_POINTS} regions are kept already; remove some first`, true); return; }
   const kind = region.rings ? "polygon" : isPixel(region) ? "point" : "box";
   const names = view.points.map((point) => point.name);
   let count = index + 1;
   while (names.includes(`${kind} ${count}`)) count++;
-  addRegion({ ...region, name: `${kind} ${count}` });
+  addRegion({ ...region, name: chosen || `${kind} ${count}` });
   emit("points");
 });
 

@@ -1,0 +1,83 @@
+"""Classes by example: what regions that are called like classes make of a cube that is open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from crsdun.classifiers import SpectralClassifier, fit_classifier
+from crsdun.errors import InputError
+from crsdun.runtime import classified
+from crsdun.runtime.classification import compared, relabelled
+from crsdun.scenes import UNLABELLED, Scene
+from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
+from crsdun.viewing.app.regions import marks_of
+from crsdun.viewing.app.requests import ClassifyRequest
+from crsdun.viewing.palette import class_name
+
+YOURS = " · your classes"  # behind the name of the layer that they are of
+
+
+def classify(scene: OpenScene, request: ClassifyRequest) -> tuple[OpenScene, Layer]:
+    """The scene with one more layer: the last stage of another one, with the classes that regions make of it.
+
+    Returned with that layer. Classes keep the numbers and colours of those that are called alike; new ones follow.
+
+    Raises:
+        InputError: there is no such layer, or as ``marks_of`` and ``fit_classifier``.
+    """
+    source, _ = scene.layer(request.layer)
+    cube = Scene(source.cubes[-1], scene.wavelengths, name=scene.name)
+    classifier = fit_classifier(cube, marks_of(request.regions, *scene.shape[1:]))
+    shares = classifier.probabilities(cube)
+    names, numbers = legend(scene, classifier)
+    probabilities = np.zeros((len(names), *shares.shape[1:]), np.float32)
+    probabilities[numbers] = np.nan_to_num(shares[classifier.given])
+    known = np.isfinite(shares[0])
+    labels = np.where(known, probabilities.argmax(0), UNLABELLED)
+
+    metrics, result = dict(source.metrics), source.result
+    if result is not None:
+        result = classified(result, classifier, scene.truth)
+        metrics = result.metrics
+    elif scene.truth is not None:
+        true, _ = relabelled(scene.truth, classifier)
+        mine = np.where(known, np.nan_to_num(shares).argmax(0), UNLABELLED)
+        estimate = replace(cube, classes=mine, class_names=classifier.class_names)
+        metrics = {} if true is None else compared(estimate, true)
+    layer = Layer(
+        request.layer.removesuffix(YOURS) + YOURS,
+        [source.cubes[-1]], [probabilities], [labels], metrics, [metrics], source.seconds, result,
+        classifier=classifier,
+    )  # fmt: skip
+    return replace(scene, layers={**scene.layers, layer.name: layer}, class_names=names), layer
+
+
+def legend(scene: OpenScene, classifier: SpectralClassifier) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of all classes of a scene with those of a classifier, and the numbers of the classes that it gives.
+
+    Raises:
+        InputError: they are too many to show.
+    """
+    labels = [labels for layer in scene.layers.values() for labels in layer.class_maps if labels is not None]
+    count = max([len(scene.class_names or ()), *(int(each.max(initial=-1)) + 1 for each in labels)])
+    before = [class_name(number, scene.class_names) for number in range(count)] or [classifier.class_names[0]]
+    given = [classifier.class_names[number] for number in classifier.given]
+    names = tuple(dict.fromkeys([*before, *given]))
+    if len(names) > MOST_CLASSES:
+        raise InputError(f"{len(names)} classes are too many to show", "mark fewer")
+    return names, np.array([names.index(name) for name in given])
+
+
+def summary(layer: Layer) -> str:
+    """How the classes came about, in one line."""
+    assert layer.classifier is not None
+    classifier, trials = layer.classifier, layer.classifier.provenance["trials"]
+    known = {trial["kind"]: trial["accuracy"] for trial in trials}
+    text = f"{len(classifier.given)} classes by {classifier.kind}"
+    accuracy = known.get(classifier.kind)
+    if accuracy is None:
+        return f"{text}; mark second places of the classes to see how well they are told apart"
+    text += f", {accuracy:.0%} right on marked places that were left out"
+    return text + (f", mIoU {layer.metrics['miou_present']:.3f}" if "miou_present" in layer.metrics else "")

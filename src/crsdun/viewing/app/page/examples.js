@@ -1,0 +1,35 @@
+// Classes by example: regions that are called like classes make a map of them, and a classifier to take home.
+import { address, post } from "./api.js";
+import { running, watch } from "./decode.js";
+import { $, h } from "./dom.js";
+import { asked } from "./regions.js";
+import { layer, on, preferred, state, view } from "./state.js";
+
+const names = () => [...new Set(view.points.map((point) => point.name.trim()).filter(Boolean))];
+/** The layer whose classes regions made, of those that are shown. */
+const mine = () => preferred().find((each) => each.classifier);
+
+$("classify").onclick = async () => {
+  const shown = preferred()[0];
+  try { await post("/api/classify", { layer: shown.name, points: view.points.map(asked) }); } catch { return; }
+  $("classify").disabled = true;
+  await watch();
+  if (layer(view.layers[view.count - 1])?.classifier && !view.opacity) {
+    $("opacity").value = 70; // it would not be seen
+    $("opacity").dispatchEvent(new Event("input"));
+  }
+  draw();
+};
+
+$("save-classifier").onclick = () => h("a", { href: address("/api/classifier", { layer: mine().name }), download: "classes.safetensors" }).click();
+
+function draw() {
+  const found = names();
+  $("classify").disabled = running || found.length < 2;
+  $("class-names").replaceChildren(...[...new Set([...found, ...(state.scene?.classes ?? []).map((each) => each.name)])].map((value) => h("option", { value })));
+  $("save-classifier").hidden = !mine();
+  $("classify-hint").textContent = !view.points.length ? "" : found.length < 2
+    ? "Give regions the names of classes: those of one name are one class."
+    : `${found.length} classes: ${found.slice(0, 8).join(", ")}${found.length > 8 ? " …" : ""}`;
+}
+on("state points active view", draw);

@@ -1,0 +1,107 @@
+"""Classes by example in the explorer: from regions to a layer with classes, and its classifier as a file."""
+
+import numpy as np
+import pytest
+
+from crsdun.classifiers import kinds, load_classifier
+from crsdun.errors import InputError
+from crsdun.scenes import write_scene
+from crsdun.viewing.app.classes import YOURS
+from crsdun.viewing.app.regions import marks_of
+from crsdun.viewing.app.requests import Region
+from tests.classifiers.scenes import NAMES, painted
+from tests.viewing.explorer import Client, running
+
+REGIONS = [
+    {"name": name, "top": top, "left": 8 * number + 3, "height": 2, "width": 2}
+    for number, name in enumerate((NAMES[0], "salad", NAMES[2]))
+    for top in (3, 12, 19)
+]
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setitem(kinds.TREES, "n_estimators", 4)
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cube")
+    write_scene(painted(), folder / "painted.npz")
+    with running([folder / "painted.npz"]) as link:
+        yield link
+
+
+def test_regions_of_one_name_are_one_class():
+    marks = marks_of([Region("b", 1, 1, 2, 2), Region("a", 9, 9), Region("b", 5, 5)], 10, 12)
+    assert marks.class_names == ("background", "b", "a")
+    assert (marks.labels == 1).sum() == 5
+    assert marks.labels[9, 9] == 2
+    with pytest.raises(InputError, match="lies outside"):
+        marks_of([Region("b", 9, 1, 2, 2)], 10, 12)
+
+
+def test_regions_make_a_map_and_a_classifier(link, tmp_path):
+    client = Client(link)
+    client.post("/api/classify", layer="truth", points=REGIONS)
+    job = client.wait()
+    assert job["state"] == "done", job
+    assert "3 classes by" in job["message"]
+    assert "right on marked places that were left out" in job["message"]
+    scene = client.state()["scene"]
+    layer = scene["layers"][-1]
+    assert layer["name"] == "truth" + YOURS
+    assert layer["classifier"]
+    assert not scene["layers"][0]["classifier"]
+    assert [each["name"] for each in scene["classes"]] == [*NAMES, "salad"], "new classes follow those of the truth"
+    query = f"layer={layer['name']}&version={client.version}".replace(" ", "%20").replace("·", "%C2%B7")
+    labels = np.frombuffer(client.get(f"/api/classes?{query}"), np.uint8).reshape(24, 24)
+    expected = np.where(painted().classes == 1, 3, painted().classes)
+    assert (labels == expected).mean() > 0.98
+
+    path = tmp_path / "classes.safetensors"
+    path.write_bytes(client.get(f"/api/classifier?{query}"))
+    classifier = load_classifier(path)
+    assert classifier.class_names == ("background", "salad", "fruit")
+    assert str(tmp_path.parent) not in str(classifier.provenance), "folders of this machine do not leave it"
+
+    # again, from the layer that was made: it takes its own place
+    client.post("/api/classify", layer=layer["name"], points=REGIONS[:6])
+    client.wait()
+    assert len(client.state()["scene"]["layers"]) == 2
+
+
+def test_the_classes_of_a_decoded_measurement_are_downloaded_with_it(link):
+    client = Client(link)
+    client.post("/api/simulate", scene="open", method="gap-tv", iterations=3)
+    assert client.wait()["state"] == "done"
+    client.state()
+    client.post("/api/classify", layer="gap-tv · 3 iterations", points=[{**r, "name": NAMES[k // 3]} for k, r in
+                                                                        enumerate(REGIONS)])  # fmt: skip
+    job = client.wait()
+    assert "mIoU" in job["message"]
+    layer = client.state()["scene"]["layers"][-1]
+    assert layer["metrics"]["miou_present"] > 0.2
+    query = f"layer={layer['name']}&version={client.version}".replace(" ", "%20").replace("·", "%C2%B7")
+    names = client.get(f"/api/downloads?{query}").decode()
+    assert "classes.npy" in names
+    assert "report.html" in names
+
+
+def test_what_cannot_be_learnt_is_refused_in_the_words_of_the_page(link):
+    client = Client(link)
+    assert "classes of this result are not from regions" in client.refused(
+        "GET", f"/api/classifier?layer=truth&version={client.version}"
+    )
+    for points, told in (
+        ([], "0 classes are marked"),
+        (REGIONS[:2], "1 class is marked"),
+        ([{**REGIONS[0], "top": 99}, REGIONS[-1]], "lies outside the scene"),
+        ([REGIONS[0], {**REGIONS[0], "name": "x"}], "is marked as 'background' and as 'x'"),
+        ([{**REGIONS[0], "name": ""}, REGIONS[-1]], "is no name of a class"),
+    ):
+        client.post("/api/classify", layer="truth", points=points)
+        job = client.wait()
+        assert job["state"] == "failed"
+        assert told in job["message"]
+    assert len(client.state()["scene"]["layers"]) == 1
