@@ -154,3 +154,9 @@ def test_what_does_not_fit_is_refused(cubes):
         refine_camera(y[0], told)
     with pytest.raises(InputError, match="NaN"):
         refine_camera(torch.full_like(y, math.nan), told)
+
+
+def test_other_optics_are_refused():
+    oblique = CassiCamera(torch.ones(8, 8), offsets=[(0, 0), (1, 2)])
+    with pytest.raises(InputError, match="along the rows, and nothing else"):
+        refine_camera(torch.ones(1, *oblique.measurement_shape), oblique)

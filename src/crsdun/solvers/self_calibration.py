@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, dark_floor, moved_mask
 from crsdun.solvers.alignment import (
     CLEAR,
@@ -182,7 +183,7 @@ class Refinement:
 
 def on_detector(picture: Tensor, camera: CassiCamera, other: CassiCamera) -> Tensor:
     """A picture (…,H,Wm) on the detector of a camera, on the columns of another's, 0 where they are new."""
-    left = math.floor(min(camera.offsets)) - math.floor(min(other.offsets))
+    left = math.floor(min(_along_rows(camera))) - math.floor(min(_along_rows(other)))
     return F.pad(picture, (left, other.measurement_width - camera.measurement_width - left))
 
 
@@ -199,9 +200,15 @@ def refine_camera(measurement: Tensor, camera: CassiCamera, progress: Progress |
         progress: called as ``progress(done, total)``; what it raises ends the computation.
 
     Raises:
-        InputError: y has another shape or type, or contains NaN or infinity.
+        InputError: y has another shape or type, or contains NaN or infinity; or the camera has more to it than a mask
+            and dispersion along the rows.
     """
     check_measurement(measurement, camera)
+    if type(camera) is not CassiCamera or camera.parts or not camera.along_rows:
+        raise InputError(
+            "a camera is refined where it has a mask and a dispersion along the rows, and nothing else",
+            "omit <refine_camera>, or calibrate it from frames of its mask",
+        )
     told, total = camera.to(measurement), ROUNDS + 3
 
     def report(done: int) -> None:
@@ -241,9 +248,15 @@ def _deviation(p: np.ndarray) -> Deviation:
 
 def _dispersing(told: CassiCamera, scale: float) -> CassiCamera:
     """The told camera with its dispersion scaled, from the offset of the first band."""
-    first = told.offsets[0]
-    offsets = told.offsets if scale == 1 else [first + scale * (offset - first) for offset in told.offsets]
+    offsets = _along_rows(told)
+    if scale != 1:
+        offsets = [offsets[0] + scale * (offset - offsets[0]) for offset in offsets]
     return CassiCamera(told.mask, told.bands, told.wavelengths, offsets=offsets)
+
+
+def _along_rows(camera: CassiCamera) -> list[float]:
+    """The displacement of each band to the right."""
+    return [right for _, right in camera.down_and_right]
 
 
 def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
@@ -356,7 +369,8 @@ class _Detail:
         size = max(1, AT_ONCE // table[0].numel())
         score = torch.cat([self._collected(part, table, energy) for part in grid.split(size)])
         score = score * (1 - NEARER * grid[:, :2].abs().sum(1))
-        last = max(self.told.offsets, key=lambda offset: abs(offset - self.told.offsets[0])) - self.told.offsets[0]
+        offsets = _along_rows(self.told)
+        last = max((offset - offsets[0] for offset in offsets), key=abs)
         outermost = grid[:, 1:2] + grid[:, 4:] * torch.tensor([0.0, last])
         found = []
         for _ in range(STARTS):
@@ -398,7 +412,7 @@ class _Detail:
             )
         )
         u, v = u[:, None], v[None]
-        offsets = torch.tensor(self.told.offsets, dtype=torch.float64)
+        offsets = torch.tensor(_along_rows(self.told), dtype=torch.float64)
         along = dispersion[:, None] * (offsets - offsets[0])[:, None, None]
         rows = (down + cosine * u + sine * v - u)[:, None].expand(-1, len(offsets), -1, -1)
         columns = (right - sine * u + cosine * v - v)[:, None] + along
@@ -428,7 +442,7 @@ class _Detail:
         """p and its standard deviation, (5,) each; 0 in what is not significant."""
         nothing, smears = np.zeros(7), [5, 6]
         none = max((self._fit(nothing + smear, smears) for smear in ([0] * 7, [0] * 5 + [0.1] * 2)), key=_score)
-        free = [j for j in range(7) if j != 4 or max(self.told.offsets) > min(self.told.offsets)]
+        free = [j for j in range(7) if j != 4 or len(set(_along_rows(self.told))) > 1]
         candidates = [np.isin(range(7), free) * [*start, 0.1, 0.1] for start in self.starts()]
         best = max((self._fit(q, free) for q in (*candidates, none.q)), key=_score)
         if not shows_code(best.score, self.told.bands, len(self.h)):
