@@ -39,6 +39,7 @@ from crsdun.training.config import CameraConfig
 from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination
 from tests.networks.stored import checkpoint
+from tests.optics.simulated_calibration import DARK, simulated
 from tests.scenes.datasets import made_scene, write_release
 from tests.scenes.examination import SetExamination
 
@@ -81,6 +82,7 @@ SHORTER = {
     "evaluate": ("--overwrite", "--first", "2"),
     "simulate": ("--overwrite",),
     "classes": ("--overwrite",),
+    "calibrate": ("--overwrite",),
     "explain": ("--overwrite",),
     "report": ("--overwrite",),
     "figure": ("--overwrite",),
@@ -226,8 +228,25 @@ def before_reports(program: ModuleType) -> None:
         run(f"crsdun {made}")
 
 
+def before_your_camera(program: ModuleType) -> None:
+    """The frames of a calibration, and one of a scene."""
+    made = simulated(6, (H, W))
+    Path("mask_frames").mkdir()
+    for frame, name in zip(made.taken.frames, made.taken.names, strict=True):
+        Image.fromarray(frame).save(f"mask_frames/mask_{name.replace(' ', '')}.tif")
+    Image.fromarray(made.taken.dark).save("mask_dark.tif")
+    Image.fromarray((64 + 4000 * random_mask(H, W)).astype(np.uint16)).save("mask.tif")
+    light = made.camera.forward(torch.full((6, H, W), 0.5)).numpy()
+    Image.fromarray((DARK + 500 * light).round().astype(np.uint16)).save("my_frame.tif")
+
+
 # What a page takes for granted besides.
-BEFORE = {"evaluation.md": before_evaluation, "explain.md": before_explain, "reports.md": before_reports}
+BEFORE = {
+    "evaluation.md": before_evaluation,
+    "explain.md": before_explain,
+    "reports.md": before_reports,
+    "your_camera.md": before_your_camera,
+}
 
 
 # -- reading and typing ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from crsdun.budget import limited_to
 from crsdun.cli import (
     app,
     bench,
+    calibrate,
     classes,
     compare,
     cost,
@@ -45,6 +46,7 @@ COMMANDS = (
     reconstruct,
     classes,
     simulate,
+    calibrate,
     train,
     evaluate,
     compare,

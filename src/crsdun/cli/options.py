@@ -97,6 +97,13 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--frame", type=int, help="number of the exposure, from 1, in a file that holds several (default: all)"
     )
+    command.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FILE",
+        help="camera file of crsdun calibrate (.npz), in place of --mask, --bands, --wavelengths, --step and "
+        "--offsets; its dark and white are applied to raw counts",
+    )
     command.add_argument("--mask", type=Path, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
@@ -202,6 +209,7 @@ def pipeline_from(
     options: argparse.Namespace, method: Method | None, run_options: RunOptions, engine: str | None = None
 ) -> Pipeline:
     """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
+    from crsdun.optics import read_camera
     from crsdun.runtime import Pipeline, Preparation
     from crsdun.scenes import read_mask_and_scale
     from crsdun.scenes.array_roles import are_of_exposures
@@ -213,6 +221,7 @@ def pipeline_from(
         axes = None if are_of_exposures(options.axes) else options.axes
         mask, divisor = read_mask_and_scale(options.mask, options.mask_key, axes)
     preparation = Preparation(
+        camera_file=None if options.camera is None else read_camera(options.camera),
         mask=mask,
         mask_divisor=divisor,
         dark=frame_from(options.dark),
@@ -224,19 +233,9 @@ def pipeline_from(
 
 def frame_from(value: Any) -> Any:
     """A calibration frame from its file, the mean of a stack of them, or the level as it is."""
-    import numpy as np
+    from crsdun.scenes import read_frame
 
-    from crsdun.scenes import open_exposures
-
-    if not isinstance(value, Path):
-        return value
-    exposures = open_exposures(value)
-    if len(exposures) == 1:
-        return exposures[0].frame
-    total = np.zeros(exposures.frames.shape[1:])
-    for exposure in exposures:
-        total += exposure.frame
-    return (total / len(exposures)).astype(np.float32)
+    return read_frame(value) if isinstance(value, Path) else value
 
 
 def device_from(name: str) -> str:

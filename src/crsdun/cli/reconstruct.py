@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
 
-    many = runtime.find_measurements(options.measurement, (options.mask, options.dark, options.white))
+    many = runtime.find_measurements(options.measurement, (options.camera, options.mask, options.dark, options.white))
     if many is not None and not options.sequence:
         check_places(options)
     check_sequence(options)

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import dark_floor, normalise_frame, subtract_dark
+from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
 from crsdun.optics.masks import RandomMask, moved_mask, random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from crsdun.optics.camera import CassiCamera
     from crsdun.optics.estimate import ClassCalibration, Estimate, Fit, ModelCard, Progress
     from crsdun.optics.exposure import Exposure
+    from crsdun.optics.mask_calibration import Calibration, CalibrationFrames, calibrate
     from crsdun.optics.noise import SensorNoise
     from crsdun.optics.parts import Blur, Distortion, Validity
     from crsdun.optics.random_camera import CameraRandomisation, RandomExposure
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 # These need PyTorch, whose import takes seconds: they are loaded on first use.
 _NEED_TORCH = {
     "Blur": "parts",
+    "Calibration": "mask_calibration",
+    "CalibrationFrames": "mask_calibration",
     "CameraRandomisation": "random_camera",
     "CassiCamera": "camera",
     "ClassCalibration": "estimate",
@@ -35,11 +39,15 @@ _NEED_TORCH = {
     "StackedCamera": "stacked",
     "Validity": "parts",
     "dual_disperser": "stacked",
+    "calibrate": "mask_calibration",
 }
 
 __all__ = [
     "KAIST_WAVELENGTHS",
     "Blur",
+    "Calibration",
+    "CalibrationFrames",
+    "CameraFile",
     "CameraRandomisation",
     "CassiCamera",
     "ClassCalibration",
@@ -55,6 +63,7 @@ __all__ = [
     "SideCamera",
     "StackedCamera",
     "Validity",
+    "calibrate",
     "check_height",
     "dark_floor",
     "describe_fits",
@@ -65,8 +74,10 @@ __all__ = [
     "normalise_frame",
     "parse_wavelengths",
     "random_mask",
+    "read_camera",
     "subtract_dark",
     "to_nanometres",
+    "write_camera",
 ]
 
 

@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits
-from crsdun.optics.parts import Part, Validity
+from crsdun.optics.parts import PARTS, Part, Validity
 from crsdun.optics.wavelengths import MOST_BANDS
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
@@ -411,6 +412,35 @@ class CassiCamera:
         """
         turns = type(self) is CassiCamera and self.along_rows and not self.parts
         return self.with_mask(self.mask.flip(-2)) if turns else None
+
+    # -- from and to files ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, stored: str | os.PathLike | CameraFile) -> CassiCamera:
+        """The camera of a camera file (``crsdun calibrate``), or of what ``optics.read_camera`` has read of one.
+
+        Raises:
+            InputError: as ``optics.read_camera``.
+        """
+        stored = stored if isinstance(stored, CameraFile) else read_camera(stored)
+        camera = cls(stored.mask, wavelengths=stored.wavelengths, offsets=stored.offsets)
+        validity = [] if stored.valid is None else [Validity(stored.valid)]
+        parts = [*(PARTS[name](torch.from_numpy(values)) for name, values in stored.parts), *validity]
+        return camera.through(*parts) if parts else camera
+
+    def save(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Write a camera file (.npz), whole or not at all.
+
+        Raises:
+            InputError: as ``optics.write_camera``, or the camera has several pictures of the scene.
+        """
+        if type(self) is not CassiCamera:
+            raise InputError("a camera file holds one camera", "save each of these alone")
+        mask, *values = (each.detach().cpu().numpy() for each in self.tensors)
+        parts = [(part.name, each) for part, each in zip(self.parts, values, strict=True)]
+        valid = parts.pop()[1] != 0 if parts and parts[-1][0] == Validity.name else None
+        stored = CameraFile(mask, self.down_and_right, self.wavelengths, valid=valid, parts=tuple(parts))
+        write_camera(stored, path, overwrite)
 
     # -- checks --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
+from crsdun.optics import read_camera
 from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
@@ -43,8 +44,8 @@ def reconstruct(
             they fit the camera, and otherwise a solver.
         truth: the true scene, for metrics, or a file with it.
         refine: find from the exposure how the camera deviates from what is told, first (``solvers.refine_camera``).
-        **settings: of ``Preparation`` (``wavelengths``, ``step``, ``bits``, …) and of ``RunOptions`` (``device``,
-            ``tiles``, …).
+        **settings: of ``Preparation`` (``wavelengths``, ``bits``, ``camera_file``, which may be its name, …) and of
+            ``RunOptions`` (``device``, ``tiles``, …).
 
     Raises:
         InputError: the inputs do not fit together; the message says what would.
@@ -56,6 +57,8 @@ def reconstruct(
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
     if isinstance(mask, str | Path):
         mask, settings["mask_divisor"] = read_mask_and_scale(mask)
+    if isinstance(settings.get("camera_file"), str | Path):
+        settings["camera_file"] = read_camera(settings["camera_file"])
     preparation = Preparation(mask=mask, **settings)
     if isinstance(measurement, str | Path):
         measurement = preparation.open(measurement).one(preparation.frame)

@@ -12,6 +12,7 @@ import torch
 from crsdun.errors import InputError
 from crsdun.methods import Method
 from crsdun.optics import (
+    CameraFile,
     CassiCamera,
     Validity,
     check_height,
@@ -27,6 +28,8 @@ from crsdun.solvers import Refinement
 
 # In the provenance of a measurement: how its camera was found to deviate (``solvers.Refinement.record``).
 REFINED = "refined_camera"
+# What a camera file says as well.
+OF_A_CAMERA = ("mask", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -81,6 +84,9 @@ class Preparation:
     Attributes:
         key: name of the exposure in its file.
         frame: number of the exposure, from 1, in files that hold several.
+        camera_file: what a calibration measured, in place of mask, bands, wavelengths, step and offsets. Its dark and
+            white are applied to integer counts, where no others are given; its bad pixels do not count, and show what
+            is around them.
         mask: (H,W) or (C,H,W).
         mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         bands: C.
@@ -101,6 +107,7 @@ class Preparation:
 
     key: str | None = None
     frame: int | None = None
+    camera_file: CameraFile | None = None
     mask: np.ndarray | None = None
     mask_divisor: float = 1.0
     bands: int | None = None
@@ -118,6 +125,11 @@ class Preparation:
     divisor: float | None = None
     unlabelled: int | None = None
 
+    def __post_init__(self) -> None:
+        told = [name for name in OF_A_CAMERA if getattr(self, name) is not None]
+        if self.camera_file is not None and told:
+            raise InputError(f"a camera file already says the {told[0]}", f"omit <{told[0]}>, or <camera>")
+
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
 
@@ -134,7 +146,8 @@ class Preparation:
             InputError: as ``open_exposures``; several do not fit the camera; or they look like a cube: as many as
                 bands, or no measurements of this camera, and nothing says what they are.
         """
-        size = None if self.mask is None else self.mask.shape[-2:]
+        mask = self.mask if self.camera_file is None else self.camera_file.mask
+        size = None if mask is None else mask.shape[-2:]
         axes = self.axes if are_of_exposures(self.axes) else None
         exposures = open_exposures(file, self.key, self.wavelengths, size, axes)
         if len(exposures) > 1:  # what is wrong with all is said once
@@ -155,7 +168,7 @@ class Preparation:
 
     def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
-        if self.mask is not None:  # which takes the place of one beside the exposure
+        if self.mask is not None or self.camera_file is not None:  # which takes the place of one beside the exposure
             changes = {name: each for name, each in measurement.provenance.items() if name != MASK_DIVISOR}
             changes |= {} if self.mask_divisor == 1 else {MASK_DIVISOR: self.mask_divisor}
             measurement = replace(measurement, provenance=changes)
@@ -164,7 +177,8 @@ class Preparation:
         valid = self.valid_pixels(measurement.frame)
         if valid is not None:
             camera = camera.through(Validity(valid))
-        counts = measurement.frame.dtype.kind in "iu" and self.white is None and self.bits is None
+        scale = self.bits if self.bits is not None else self._references(measurement)["white"]
+        counts = measurement.frame.dtype.kind in "iu" and scale is None
         return PreparedMeasurement(scaled, camera, truth, counts)
 
     def camera_for(self, measurement: Measurement) -> CassiCamera:
@@ -176,6 +190,10 @@ class Preparation:
         Raises:
             InputError: there is no mask, or the widths do not fit such a camera (the message says which would).
         """
+        if self.camera_file is not None:
+            camera = CassiCamera.load(replace(self.camera_file, valid=None))  # which is for ``valid_pixels``
+            camera.check(measurement.frame)
+            return camera
         mask = measurement.mask if self.mask is None else self.mask
         if mask is None:
             raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
@@ -201,9 +219,11 @@ class Preparation:
 
     def valid_pixels(self, frame: np.ndarray) -> np.ndarray | None:
         """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any."""
+        known = None if self.camera_file is None else self.camera_file.valid
         if self.bad is None and self.saturated is None:
-            return None
+            return known
         valid = np.ones(frame.shape, bool) if self.bad is None else ~np.asarray(self.bad, bool)
+        valid = valid & known if known is not None and valid.shape == known.shape else valid
         return valid if self.saturated is None or valid.shape != frame.shape else valid & (frame < self.saturated)
 
     def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
@@ -214,14 +234,19 @@ class Preparation:
         Raises:
             InputError: the frame contains negative values, or values that no camera counts, or no light.
         """
-        calibration: dict[str, Any] = {
-            "dark": self.dark, "white": self.white, "bit_depth": self.bits, "exposure": self.exposure,
-        }  # fmt: skip
+        references = {name: self._filled(each) for name, each in self._references(measurement).items()}
+        calibration = {**references, "bit_depth": self.bits, "exposure": self.exposure}
         calibration = {name: value for name, value in calibration.items() if value is not None}
+        if self.camera_file is not None and self.camera_file.bad_pixels:
+            measurement = replace(
+                measurement,
+                frame=self._filled(measurement.frame),
+                provenance={**measurement.provenance, "bad_pixels_filled": self.camera_file.bad_pixels},
+            )
         if calibration:
             frame = (
-                subtract_dark(measurement.frame, self.dark)
-                if calibration.keys() == {"dark"} and self.dark is not None
+                subtract_dark(measurement.frame, calibration["dark"])
+                if calibration.keys() == {"dark"}
                 else normalise_frame(measurement.frame, bands, **calibration)
             )
             settings = {
@@ -232,6 +257,35 @@ class Preparation:
             )
         check_values(measurement.frame, calibrated=bool(calibration))
         return replace(measurement, frame=measurement.frame.astype(np.float32, copy=False))
+
+    def _references(self, measurement: Measurement) -> dict[str, Any]:
+        """The dark and white of a frame: those given, else for counts those of the camera file, else None."""
+        stored = self.camera_file if measurement.frame.dtype.kind in "iu" else None
+        dark = stored.dark if self.dark is None and stored is not None else self.dark
+        white = stored.white if self.white is None and self.bits is None and stored is not None else self.white
+        return {"dark": dark, "white": white}
+
+    def _filled(self, frame: Any) -> Any:
+        """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""
+        valid = None if self.camera_file is None else self.camera_file.valid
+        return frame if valid is None or np.shape(frame) != valid.shape else filled(frame, valid)
+
+
+def filled(frame: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """A frame (H,Wm) with the mean of the nearest valid pixels in place of others, in the type of the frame."""
+    from scipy.ndimage import uniform_filter
+
+    values, known, missing = frame.astype(np.float64), valid.copy(), ~valid
+    values[missing] = 0
+    while missing.any() and known.any():
+        weight = uniform_filter(known.astype(np.float64), 3, mode="constant")
+        mean = uniform_filter(np.where(known, values, 0), 3, mode="constant")
+        reached = missing & (weight > 1e-6)
+        values[reached] = mean[reached] / weight[reached]
+        known, missing = known | reached, missing & ~reached
+    if frame.dtype.kind in "iu":
+        values = np.rint(values)
+    return np.where(valid, frame, values.astype(frame.dtype))
 
 
 def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> int:

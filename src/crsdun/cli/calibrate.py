@@ -1,0 +1,172 @@
+"""``crsdun calibrate``: a camera file from frames of its mask."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crsdun.cli.options import Commands, command, frame_from, frame_or_level, numbers, overwrite_option, wavelengths
+from crsdun.cli.printing import notify, print_result
+from crsdun.errors import InputError
+
+if TYPE_CHECKING:
+    from crsdun.optics import Calibration
+    from crsdun.scenes import BandFrames
+
+CAMERA, PICTURE = "camera.npz", "calibration.png"
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    calibrate = command(commands, "calibrate", run, "Measure a camera from frames of its mask.")
+    calibrate.add_argument(
+        "frames",
+        type=Path,
+        nargs="+",
+        help="the mask in light of one wavelength after the other: a folder, a stack in one file, or a file for each "
+        "with a name such as mask_450nm.tif; or one picture of the mask, with --step or --offsets",
+    )
+    calibrate.add_argument("--key", help="name of the frames in their file, if it holds several arrays")
+    calibrate.add_argument(
+        "--wavelengths", type=wavelengths, help="of the bands in nm, where names and files do not tell: 450,460,…"
+    )
+    calibrate.add_argument(
+        "--dark", type=frame_or_level, help="dark frame, a stack of them, or a dark level, in counts"
+    )
+    calibrate.add_argument(
+        "--white", type=Path, help="evenly lit frame without the mask, or a stack of them: evens out the detector"
+    )
+    calibrate.add_argument(
+        "--band-whites",
+        type=Path,
+        nargs="+",
+        metavar="FRAMES",
+        help="frames without the mask, one for each band: how much light each band had",
+    )
+    calibrate.add_argument("--step", type=float, help="dispersion in pixels per band, where it is known")
+    calibrate.add_argument(
+        "--offsets",
+        type=numbers,
+        help="displacement of each band in pixels, by ascending wavelength, where it is known",
+    )
+    calibrate.add_argument("--bands", type=int, help="number of bands, for one picture of the mask with --step")
+    calibrate.add_argument(
+        "--out", type=Path, required=True, help=f"folder for {CAMERA}, {PICTURE} and what was measured"
+    )
+    overwrite_option(calibrate)
+
+
+def run(options: argparse.Namespace) -> None:
+    from crsdun.optics import CalibrationFrames, calibrate, write_camera
+    from crsdun.provenance import record
+    from crsdun.scenes import read_band_frames, read_frame
+    from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
+    from crsdun.viewing.calibration_figures import calibration_sheet
+
+    check_folder(options.out, options.overwrite)
+    read = read_band_frames(options.frames, options.wavelengths, options.key)
+    whites = None if options.band_whites is None else read_band_frames(options.band_whites, key=options.key)
+    offsets = offsets_from(options, read)
+    bands = len(read.frames) if offsets is None else len(offsets)
+    known = read.wavelengths if options.wavelengths is None else tuple(sorted(options.wavelengths))
+    taken = CalibrationFrames(
+        read.frames,
+        read.names,
+        known if known is not None and len(known) == bands else None,
+        dark=frame_from(options.dark),
+        white=None if options.white is None else read_frame(options.white),
+        band_whites=None if whites is None else whites.frames,
+    )
+    made = record(
+        frames=[path.name for path in options.frames],
+        **{
+            name: getattr(value, "name", value)
+            for name in ("dark", "white")
+            if (value := getattr(options, name)) is not None
+        },
+    )
+    found = calibrate(taken, offsets, made)
+    for warning in found.warnings:
+        notify(f"WARNING: {warning}")
+    with atomic_folder(options.out, options.overwrite) as folder:
+        write_camera(found.file, folder / CAMERA)
+        calibration_sheet(found, folder / PICTURE)
+        write_json(folder / RECORD, {**made, "calibration": found.file.measured})
+    print_result(values(found, options.out), lines(found, options.out), options.json)
+
+
+def offsets_from(options: argparse.Namespace, read: BandFrames) -> list[tuple[float, float]] | None:
+    """The displacements that were given, down and right; None where they are to be found."""
+    if options.step is not None and options.offsets is not None:
+        raise InputError("the dispersion is either one step or a list of offsets, not both", "omit <step>")
+    several = len(read.frames) if len(read.frames) > 1 else None
+    counts = {
+        "frames": several,
+        "offsets": None if options.offsets is None else len(options.offsets),
+        "wavelengths": None if options.wavelengths is None else len(options.wavelengths),
+        "bands": options.bands,
+    }
+    given = {name: count for name, count in counts.items() if count is not None}
+    if len(set(given.values())) > 1 or min(given.values(), default=1) < 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in given.items())
+        raise InputError(f"a camera has one number of bands, but was given {listed}")
+    if options.offsets is not None:
+        return [(0.0, right) for right in options.offsets]
+    if options.step is None:
+        return None
+    if not given:
+        raise InputError("one picture of the mask does not tell the number of bands", "set <bands> or <wavelengths>")
+    return [(0.0, options.step * band) for band in range(next(iter(given.values())))]
+
+
+def values(found: Calibration, out: Path) -> dict[str, Any]:
+    """What was found, for a program."""
+    stored = found.file
+    return {
+        "out": str(out),
+        "camera": str(out / CAMERA),
+        "bands": len(stored.offsets),
+        "wavelengths": stored.wavelengths,
+        "offsets": [list(move) for move in stored.offsets],
+        "mask": list(stored.mask.shape),
+        "measured": stored.measured,
+    }
+
+
+def lines(found: Calibration, out: Path) -> str:
+    """The same for a person."""
+    stored, moves = found.file, np.array(found.file.offsets)
+    mask = "×".join(map(str, stored.mask.shape[-2:]))
+    kind = f"a mask of {mask}" if stored.mask.ndim == 2 else f"a mask of {mask} for each band"
+    text = [f"{out / CAMERA}: {len(moves)} bands, {kind}, {dispersion_in_words(moves)}"]
+    if found.curve is not None and found.curve.degree is not None:
+        text.append(
+            f"frames lie {found.curve.rms:.3f} pixels off the curve of the dispersion, a polynomial of degree "
+            f"{found.curve.degree} in {found.curve.of}; one that was left out, {found.curve.held_out:.3f} pixels"
+        )
+    if len(found.frames) > 1:
+        text.append(
+            f"the camera explains its frames to {np.median(found.residuals):.1%}, the worst to "
+            f"{found.residuals.max():.1%}; {stored.measured['bad_pixels']} detector pixels cannot be used"
+        )
+    text.append(f"look at {out / PICTURE}; decode with crsdun reconstruct FILE --camera {out / CAMERA} --out result")
+    return "\n".join(text)
+
+
+def dispersion_in_words(moves: np.ndarray) -> str:
+    """Displacements (C,2) in a few words."""
+    steps = np.diff(moves, axis=0)
+    if not steps.size or not moves.any():
+        return "not dispersed"
+    length = np.hypot(*moves[-1])
+    if not moves[:, 0].any():
+        if np.allclose(steps[:, 1], steps[0, 1]):
+            return f"dispersed along the rows by {steps[0, 1]:g} pixels per band"
+        where = "along the rows"
+    else:
+        where = f"at {np.degrees(np.arctan2(*moves[-1])):.1f}° to the rows"
+    sizes = np.hypot(*steps.T)
+    return f"dispersed {where} by {length:.2f} pixels in all, {sizes.min():.2f} to {sizes.max():.2f} per band"

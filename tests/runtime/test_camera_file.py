@@ -1,0 +1,73 @@
+"""Measurements behind the camera of a camera file."""
+
+import numpy as np
+import pytest
+
+from crsdun import reconstruct
+from crsdun.errors import InputError
+from crsdun.optics import CameraFile, random_mask, write_camera
+from crsdun.runtime import Preparation
+from crsdun.runtime.preparation import filled
+from crsdun.scenes import Measurement
+
+MASK = random_mask(16, 12)
+OFFSETS = ((0.0, 0.0), (0.0, 1.5), (0.0, 2.0))
+SIZE = (16, 14)
+
+
+def stored(**more) -> CameraFile:
+    return CameraFile(MASK, OFFSETS, (450.0, 500.0, 550.0), **more)
+
+
+def test_its_camera_takes_the_place_of_all_that_is_known_of_one():
+    measurement = Measurement(np.ones(SIZE), (1.0, 2.0), random_mask(9, 9), 7)
+    camera = Preparation(camera_file=stored()).prepare(measurement).camera
+    assert camera.offsets == (0, 1.5, 2)
+    assert camera.wavelengths == (450, 500, 550)
+    assert np.array_equal(camera.mask, MASK)
+    with pytest.raises(InputError, match="is 15 columns wide"):
+        Preparation(camera_file=stored()).prepare(Measurement(np.ones((16, 15))))
+    for name, value in (("mask", MASK), ("step", 2.0), ("bands", 3), ("wavelengths", (1.0, 2.0, 3.0))):
+        with pytest.raises(InputError, match=f"omit {name}"):
+            Preparation(camera_file=stored(), **{name: value})
+
+
+def test_its_dark_and_white_are_for_counts():
+    camera_file = stored(dark=np.full(SIZE, 100, np.float32), white=np.full(SIZE, 1100, np.float32))
+    counts = Measurement(np.full(SIZE, 600, np.uint16))
+    prepared = Preparation(camera_file=camera_file).prepare(counts)
+    assert prepared.measurement.frame == pytest.approx(3 * 0.5)
+    assert not prepared.counts
+    assert Preparation(camera_file=camera_file, dark=500.0).prepare(counts).measurement.frame == pytest.approx(0.5)
+    assert Preparation(camera_file=camera_file, bits=9, dark=500.0).camera_file is camera_file
+    scaled = Measurement(np.full(SIZE, 600.0))
+    assert Preparation(camera_file=camera_file).prepare(scaled).measurement.frame == pytest.approx(600)
+    only_dark = stored(dark=np.full(SIZE, 100, np.float32))
+    prepared = Preparation(camera_file=only_dark).prepare(counts)
+    assert prepared.measurement.frame == pytest.approx(500)
+    assert prepared.counts
+
+
+def test_bad_pixels_take_what_is_around_them():
+    valid = np.ones(SIZE, bool)
+    valid[0, 0] = valid[5, 5:8] = False
+    frame = np.arange(16.0)[:, None] + np.zeros(SIZE)
+    broken = np.where(valid, frame, 1e6)
+    dark = np.where(valid, 0, 1e6).astype(np.float32)
+    prepared = Preparation(camera_file=stored(valid=valid, dark=dark)).prepare(Measurement(broken.astype(np.int64)))
+    assert prepared.measurement.frame[5, 5:8] == pytest.approx([5, 5, 5], abs=0.5)
+    assert prepared.measurement.frame[valid] == pytest.approx(frame[valid])
+    assert prepared.measurement.provenance["bad_pixels_filled"] == 4
+
+
+def test_filling_goes_on_until_everything_is_filled():
+    valid = np.zeros((9, 9), bool)
+    valid[4, 4] = True
+    assert np.array_equal(filled(np.where(valid, 7, 0), valid), np.full((9, 9), 7))
+    assert filled(np.zeros((3, 3)), np.zeros((3, 3), bool)).tolist() == np.zeros((3, 3)).tolist()
+
+
+def test_in_one_call(tmp_path):
+    write_camera(stored(), tmp_path / "camera.npz")
+    result = reconstruct(np.ones(SIZE), camera_file=tmp_path / "camera.npz", method="gap-tv")
+    assert result.scene.wavelengths == (450, 500, 550)
