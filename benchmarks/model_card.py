@@ -15,6 +15,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
@@ -23,6 +24,7 @@ from crsdun.evaluation.tables import FIGURES, caption, shown
 from crsdun.networks import load, pretrained_weights
 from crsdun.networks.pretrained import FOLDER
 from crsdun.optics import ClassCalibration
+from crsdun.training.config import renamed
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,7 +58,7 @@ def card(
 ) -> str:
     network = load(pretrained_weights()[name])
     record, provenance = json.loads((run / "run.json").read_text()), network.card.provenance
-    recipe = record["config"]
+    recipe = renamed(record["config"])
     sampling, optimiser, loss = recipe["sampling"], recipe["optimiser"], recipe["loss"]
     height, width = sampling["crop"]
     settings, wavelengths = network.config, network.card.wavelengths
@@ -65,7 +67,7 @@ def card(
     data = ", ".join([f"{1 - sum(recipe['data']['mix'].values()):.0%} Produce-23", *mix])
     warm = settings.start == "lr-tv"
     begins = f"begins with {settings.start_iterations} iterations of LR-TV" if warm else "begins with its own guess"
-    hours = f"{provenance['hours']:.2f} h in {len(record['sittings'])} sittings on two cores, no GPU"
+    hours = f"{provenance['hours']:.2f} h in {len(record['sittings'])} sittings on two cores, with other work beside it, no GPU"
     return f"""# {name}
 
 A joint network for {settings.bands} bands behind any camera: cube and class map from one exposure, with the
@@ -90,9 +92,8 @@ A joint network for {settings.bands} bands behind any camera: cube and class map
         name
     }.yaml` |
 | samples | {recipe["steps"]} steps of {sampling["batch"]} crops of {height}×{width}, flips {sampling["flips"]} |
-| optimiser | {optimiser["name"]}, rate {optimiser["rate"]:g}, warm-up {optimiser["warm_up"]}, {
-        optimiser["schedule"]
-    }, clipped at {optimiser["clip"]:g}; weights averaged with {recipe["ema"]:g} |
+| optimiser | {steps_of(optimiser)}, warm-up {optimiser["warm_up"]}, {optimiser["schedule"]}, clipped at {
+        optimiser["clip"]:g}; weights averaged with {recipe["ema"]:g} |
 | loss | {loss["cube"]}, λˢ {loss["stage_decay"]:g}, λᶜᵉ {loss["cross_entropy_weight"]:g} |
 | time | {hours} |
 | seed | {record["seed"]} |
@@ -136,6 +137,13 @@ moved by half a pixel has less contrast, whoever decodes.
 
 {camera_table(ours, theirs)}
 """
+
+
+def steps_of(optimiser: dict[str, Any]) -> str:
+    """The optimiser with its rates."""
+    if optimiser["name"] == "muon":
+        return f"Muon, rate {optimiser['muon_rate']:g}, and AdamW, rate {optimiser['rate']:g}"
+    return f"{optimiser['name']}, rate {optimiser['rate']:g}"
 
 
 def calibrated(known: ClassCalibration | None) -> str:

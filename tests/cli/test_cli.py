@@ -108,12 +108,12 @@ def produce(tmp_path, monkeypatch):
 def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
     assert main(["reconstruct", "y.npz", "--truth", "scene.npz", "--out", "out"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("crsdun: crsdun_tiny fits this camera; it calls every pixel one of 23 classes")
-    assert "by crsdun_tiny in" in captured.out
+    assert captured.err.startswith("crsdun: crsdun_small fits this camera; it calls every pixel one of 23 classes")
+    assert "by crsdun_small in" in captured.out
     assert json.loads(Path("out/metrics.json").read_text())["accuracy"] > 0.8
-    assert json.loads(Path("out/record.json").read_text())["method"] == "crsdun_tiny"
+    assert json.loads(Path("out/record.json").read_text())["method"] == "crsdun_small"
     assert read_scene("out/cube.npz").class_names == ProduceSet.class_names
-    assert main(["reconstruct", "y.npz", "--weights", "crsdun_tiny", "--out", "asked"]) == 0
+    assert main(["reconstruct", "y.npz", "--weights", "crsdun_small", "--out", "asked"]) == 0
     assert capsys.readouterr().err == ""
     assert np.array_equal(np.load("asked/classes.npy"), np.load("out/classes.npy"))
 
@@ -207,8 +207,13 @@ def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--json"]) == 0
     results = {Path(each["out"]).name: each for each in json.loads(capsys.readouterr().out)["results"]}
-    assert list(results) == [f"{k}_{m}" for k in ("produce", "indian_pines") for m in ("gap-tv", "crsdun_tiny")]
+    methods = ("gap-tv", "crsdun_tiny", "crsdun_small")
+    assert list(results) == [f"{k}_{m}" for k in ("produce", "indian_pines") for m in methods]
     assert results["produce_crsdun_tiny"]["psnr_db"] > results["produce_gap-tv"]["psnr_db"] + 2 > 25
+    for kind in ("produce", "indian_pines"):
+        assert results[f"{kind}_crsdun_small"]["psnr_db"] > max(
+            results[f"{kind}_{m}"]["psnr_db"] for m in methods[:2]
+        )
     assert results["indian_pines_gap-tv"]["psnr_db"] > 25
     assert "accuracy" in results["produce_crsdun_tiny"]
     assert "accuracy" not in results["indian_pines_crsdun_tiny"]  # other classes

@@ -372,17 +372,20 @@ def test_the_list_of_methods_follows_the_wavelengths_that_are_typed(page, tmp_pa
         page.wait_for_selector("body[data-ready]")
         chosen, hint = "document.querySelector('#method-name').value", page.locator("#method-hint")
         assert page.evaluate(chosen) == "lr-tv"
-        group = "document.querySelector('#method-name option[value=crsdun_tiny]').parentElement.label"
+        group = "document.querySelector('#method-name option[value=crsdun_small]').parentElement.label"
         assert page.evaluate(group) == "networks that do not fit"
-        assert hint.text_content() == "crsdun_tiny does not fit: the wavelengths of the bands are not known."
+        assert hint.text_content() == (
+            "crsdun_small does not fit: the wavelengths of the bands are not known. "
+            "crsdun_tiny does not fit: the wavelengths of the bands are not known."
+        )
         page.fill("[name=wavelengths]", "450-700:28")
         waits(page, "document.querySelector('#typed').textContent.includes('nm apart')")
         page.fill("[name=wavelengths]", "nbk")
         waits(page, "document.querySelector('#typed').textContent.includes('cannot read the wavelengths')")
         page.fill("[name=wavelengths]", "nbk7")
-        waits(page, "document.querySelector('#typed').textContent === 'crsdun_tiny fits.'")
+        waits(page, "document.querySelector('#typed').textContent === 'crsdun_small fits. crsdun_tiny fits.'")
         assert page.evaluate(group) == "networks that fit"
-        assert page.evaluate(chosen) == "crsdun_tiny"
+        assert page.evaluate(chosen) == "crsdun_small"
         assert hint.text_content() == ""
         # what is decoded is what was typed
         page.click("#tab-decode")
