@@ -67,7 +67,8 @@ def card(
     data = ", ".join([f"{1 - sum(recipe['data']['mix'].values()):.0%} Produce-23", *mix])
     warm = settings.start == "lr-tv"
     begins = f"begins with {settings.start_iterations} iterations of LR-TV" if warm else "begins with its own guess"
-    hours = f"{provenance['hours']:.2f} h in {len(record['sittings'])} sittings on two cores, with other work beside it, no GPU"
+    sittings = len(record["sittings"])
+    hours = f"{provenance['hours']:.2f} h in {sittings} sittings on two cores, with other work beside it, no GPU"
     return f"""# {name}
 
 A joint network for {settings.bands} bands behind any camera: cube and class map from one exposure, with the
