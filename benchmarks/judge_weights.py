@@ -27,8 +27,8 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "left": ("produce", "--step=-2", "--first", "10"),
     "kaist": ("produce", "--wavelengths", "kaist", "--first", "10"),
     "even": ("produce", "--wavelengths", "420-680:28", "--first", "10"),
-    "indian_pines": ("indian-pines",),
-    "indian_pines_photons500": ("indian-pines", "--photons", "500"),
+    "indian_pines": ("indian-pines", "--cubes-only"),
+    "indian_pines_photons500": ("indian-pines", "--photons", "500", "--cubes-only"),
     "patchwork": ("patchwork", "--first", "20"),
 }
 

@@ -41,7 +41,8 @@ PAGES = {
     "CITATION.cff": "citation.md",
     "configs": "configs.md",
     "examples": "examples.md",
-    "src/crsdun/networks/weights/crsdun_tiny.md": "weights.md",
+    "src/crsdun/networks/weights/crsdun_small.md": "crsdun_small.md",
+    "src/crsdun/networks/weights/crsdun_tiny.md": "crsdun_tiny.md",
     "src/crsdun/solvers/weights/coefficient_denoiser.md": "denoiser.md",
 }
 PARTS = [name for name in crsdun.__all__ if isinstance(getattr(crsdun, name), ModuleType)]

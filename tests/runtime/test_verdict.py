@@ -13,7 +13,7 @@ from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.optics import Exposure, SensorNoise, moved_mask
 from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
-from crsdun.scenes import Measurement, Scene, write_measurement, write_scene
+from crsdun.scenes import Measurement, Scene, read_scene, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
 
 H, W = 64, 96
@@ -105,7 +105,7 @@ def grey() -> np.ndarray:
         ({"mask": grey()}, r"1\d% of the mask is almost closed"),
     ],
 )
-def test_cameras_that_do_not_resemble_those_of_the_weights(change, why, any_camera):
+def test_cameras_that_do_not_resemble_those_of_the_weights(change, why):
     measurement = simulate(produce(), Exposure())
     if "frame" in change:
         factor = change["frame"] or 0.8 / measurement.frame.max()
@@ -140,8 +140,10 @@ def test_they_find_a_mask_that_has_moved(tmp_path, monkeypatch, capsys):
     assert f"; i{found}" in line
     assert f"I{found}." in (tmp_path / "out/report.html").read_text()
     assert "warning" not in metrics
-    expected = decode(Preparation().prepare(exact, produce()), open_method("crsdun_small")).metrics["psnr_db"]
-    assert metrics["psnr_db"] > expected - 1.5
+    # A frame of 64 rows tells to a tenth of a pixel where the mask is; and the row that moved in, nobody told.
+    expected = decode(Preparation().prepare(exact), open_method("crsdun_small")).scene.cube
+    found, expected, truth = (cube[:, 2:-2] for cube in (read_scene("out/cube.npz").cube, expected, produce().cube))
+    assert np.square(found - truth).mean() < 2.5 * np.square(expected - truth).mean()
 
 
 @pytest.mark.parametrize("method", ["lr-tv", "gap-tv"])
