@@ -39,6 +39,19 @@ CONTROLS = {
     "axes": "the axes of crsdun reconstruct",
     "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
+    "camera": "the camera of crsdun reconstruct",
+    "offsets": "the offsets of crsdun reconstruct",
+    "refine_camera": "Refine the camera",
+    "coverage": "the coverage of crsdun reconstruct",
+    "repeats": "the repeats of crsdun reconstruct",
+    "sequence": "the sequences of crsdun reconstruct",
+    "smooth": "the smoothing of crsdun reconstruct",
+    "fps": "the frames per second of crsdun reconstruct",
+    "video": "the video of crsdun reconstruct",
+    "kind": "the kind of crsdun classes",
+    "normalisation": "the normalisation of crsdun classes",
+    "smoothing": "the smoothing of crsdun classes",
+    "split": "the split of crsdun evaluate",
 }
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
 
