@@ -124,4 +124,4 @@ def test_shipped_weights_are_not_chosen_for_optics_they_have_not_seen(scene):
     bad = np.zeros(y.shape, bool)
     bad[5, 5] = True
     told = Preparation(bad=bad).prepare(Measurement(y.numpy(), scene.wavelengths, plain.mask.numpy()))
-    assert choose_weights(told)[0] == "crsdun_tiny"
+    assert choose_weights(told)[0] == "crsdun_small"
