@@ -72,6 +72,8 @@ def test_a_finished_run_goes_on_with_more_steps(tmp_path):
     assert "was a run of 3 steps and becomes one of 6: the learning rate goes on from 0.002" in said[0]
     expected = load_file(whole.weights)
     assert all(torch.equal(value, expected[name]) for name, value in load_file(longer.weights).items())
+    sittings = json.loads((tmp_path / "parts" / "run.json").read_text())["sittings"]
+    assert [(each["from_step"], each["steps"]) for each in sittings] == [(0, 3), (3, 6)]
 
 
 def test_a_run_cannot_become_shorter_than_it_is_nor_can_the_shares_of_two_parts_change(tmp_path):

@@ -331,6 +331,7 @@ class TrainingRun:
         session = {
             "started": now(),
             "from_step": self.step,
+            "steps": self.config.steps,
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
         }
