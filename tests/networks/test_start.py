@@ -54,6 +54,15 @@ def test_untrained_and_quiet_it_keeps_what_the_solver_found():
 
 
 @torch.no_grad()
+def test_a_quiet_network_with_nothing_to_begin_with_begins_with_the_measurement():
+    c, quiet = camera(), network(quiet=True, own_scale=True)
+    estimate = c.mean_estimate(c.forward(scene())[None])
+    told = torch.cat([estimate, c.mask_per_band[None]], 1)
+    assert torch.allclose(quiet.initial(told), estimate, atol=1e-6)
+    assert not torch.allclose(network(own_scale=True).initial(told), estimate, atol=0.1)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("start", ["lr-tv", "learnt"])
 def test_on_a_scale_of_its_own_three_times_the_light_is_three_times_the_cube(start):
     c, y = camera(), camera().forward(scene())[None]

@@ -81,7 +81,7 @@ def test_plain_values_give_the_same_configuration_again(file):
         ),
         ("optimiser.muon_rate=0", "optimiser.muon_rate must be positive"),
         ("data.mix={indian-pines: 1}", "data.mix must be positive shares that sum to less than 1"),
-        ("two_stage.order=apart", "two_stage.order is one of joint, frozen, clean, not 'apart'"),
+        ("two_stage.order=apart", "two_stage.order is one of joint, detached, frozen, clean, not 'apart'"),
         ("two_stage.reconstruction_share=1", "two_stage.reconstruction_share must be between 0 and 1"),
         ("sampling.crop=[64, wide]", "sampling.crop takes a whole number, not 'wide'"),
         ("sampling.flips=up", "sampling.flips is one of none, horizontal, both, not 'up'"),

@@ -80,7 +80,8 @@ def test_a_run_cannot_become_shorter_than_it_is_nor_can_the_shares_of_two_parts_
     run(tmp_path / "run", steps=5)
     with pytest.raises(InputError, match="has done 5 steps already, more than 4"):
         run(tmp_path / "run", steps=4)
-    two = {"network": {"name": "gap_tv+seg", "settings": {}}, "two_stage": {"order": "frozen"}}
+    parts = {"reconstruction": {"width": 4}, "segmenter": {"width": 4}}
+    two = {"network": {"name": "ssr_1stg+seg", "settings": parts}, "two_stage": {"order": "frozen"}}
     validation = {"validation": {"every": 3, "criterion": "loss"}}
     run(tmp_path / "two", steps=6, **two, **validation)
     with pytest.raises(InputError, match="two parts have shares"):

@@ -191,6 +191,45 @@ def test_the_segmenter_sees_the_average_of_the_reconstruction():
         assert same(found, {name: each for name, each in average.items() if name.startswith("reconstruction.")})
 
 
+def test_detached_parts_learn_together_and_no_gradient_of_the_classes_reaches_the_cube():
+    found = []
+    for weight in (1e-3, 1.0):
+        loss = {**PUBLISHED, "cross_entropy_weight": weight}
+        learner, batches = learner_in(
+            0, two_stage={"order": "detached"}, loss=loss, optimiser={"warm_up": 1, "clip": None}
+        )
+        [phase] = learner.phases
+        assert (phase.first, phase.steps) == (0, learner.config.steps)
+        fresh = {name: value.clone() for name, value in learner.network.state_dict().items()}
+        for step in range(2):
+            figures = learner.learn(batches.batch(step))
+            assert len(figures.mse) == 2
+            assert len(figures.ce) == 1
+        found.append(dict(learner.network.reconstruction.state_dict()))
+        parts = {
+            name.partition(".")[0]
+            for name, each in learner.network.state_dict().items()
+            if not torch.equal(each, fresh[name])
+        }
+        assert parts == {"reconstruction", "segmenter"}
+    assert same(*found)
+
+
+def test_detached_parts_may_learn_longer_and_the_weights_on_the_way_are_kept(tmp_path):
+    sections = {
+        "optimiser": {"warm_up": 1, "schedule": "constant"},
+        "ema": 0.9,
+        "validation": {**CHOICE, "keep": True},
+    }
+    run(two_stage_config(tmp_path / "twice", "detached", **sections, steps=3))
+    early = load_file(tmp_path / "twice" / "weights.safetensors")
+    run(two_stage_config(tmp_path / "twice", "detached", **sections, steps=6))
+    run(two_stage_config(tmp_path / "once", "detached", **sections, steps=6))
+    for name in ("twice", "once"):
+        assert same(load_file(tmp_path / name / "at_step_3.safetensors"), early)
+    assert same(*(load_file(tmp_path / name / "weights.safetensors") for name in ("twice", "once")))
+
+
 # -- a run -----------------------------------------------------------------------------------------------------
 
 

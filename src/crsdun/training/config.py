@@ -128,14 +128,15 @@ class TwoStageTrainingConfig:
     """How a two-stage system (``ssr_9stg+seg``) is trained; no effect on other networks.
 
     Attributes:
-        order: ``joint`` trains both parts at once, like any network. Otherwise the reconstruction is trained first,
-            on ``loss`` without its class part, and then frozen while the segmenter is trained on the cross-entropy:
-            from the reconstruction's output (``frozen``) or from the true cube (``clean``).
+        order: ``joint`` trains both parts at once, like any network, and ``detached`` too, but without a gradient from
+            the classes to the reconstruction. Otherwise the reconstruction is trained first, on ``loss`` without its
+            class part, and then frozen while the segmenter is trained on the cross-entropy: from the reconstruction's
+            output (``frozen``) or from the true cube (``clean``).
         reconstruction_share: share of the steps for the reconstruction; the rest are for the segmenter. Each part has
             the optimiser's whole schedule. Behind a solver, which has nothing to learn, the segmenter gets all steps.
     """
 
-    order: Literal["joint", "frozen", "clean"] = "joint"
+    order: Literal["joint", "detached", "frozen", "clean"] = "joint"
     reconstruction_share: float = 0.5
 
 
@@ -147,11 +148,13 @@ class ValidationConfig:
         every: steps between two validations; there is also one after the last step.
         scenes: how many scenes of the split to use, evenly spread over it; null for all.
         criterion: the best weights have the highest ``psnr`` or ``miou``, or the lowest ``loss``.
+        keep: the weights of every validation, as ``at_step_N.safetensors``.
     """
 
     every: int = 1000
     scenes: int | None = None
     criterion: Literal["psnr", "miou", "loss"] = "psnr"
+    keep: bool = False
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,12 @@ class Learner:
         network, phase = self.network, self.phase
         for norm in self.frozen_norms:
             norm.eval()
-        if phase.learns == "all":
+        if phase.learns == "all" and not phase.detached:
             return network(batch.measurement, batch.camera, begun=batch.begun)
-        system = cast(TwoStageNetwork, network)  # no other network has phases of its parts
+        system = cast(TwoStageNetwork, network)  # no other network has parts
+        if phase.detached:
+            cubes = system.reconstruction(batch.measurement, batch.camera).cubes
+            return Estimate(cubes, system.segmenter(cubes[-1].detach()).logits)
         if phase.learns == "reconstruction":
             return system.reconstruction(batch.measurement, batch.camera)
         if phase.clean:

@@ -266,7 +266,7 @@ class TrainingRun:
         before, now = header.config.steps, self.config.steps
         if before == now:
             return
-        if self.config.two_stage.order != "joint":
+        if len(self.learner.phases) > 1:
             raise InputError(
                 f"{self.folder} is a run of {before} steps, whose two parts have shares of them that are not {now}'s",
                 "change steps back, or start a new run with another out",
@@ -390,6 +390,8 @@ class TrainingRun:
         if self.observer.render and validation.truth and validation.estimate:
             picture = self.observer.render(validation.truth, validation.estimate)
         log.validation({"step": self.step, **self.figures}, picture)
+        if self.config.validation.keep:
+            self.save(self.folder / weights_at(self.step))
         if better:
             self.save(self.folder / BEST)
         summary = ", ".join(f"{name} {figure:.4g}" for name, figure in self.figures.items() if figure is not None)
@@ -440,6 +442,11 @@ class TrainingRun:
             f"the batch is in {path}, and the last checkpoint is intact: look for broken values in the scenes, or "
             "start a new run with another out and a lower optimiser.rate, or with an optimiser.clip of 1",
         )
+
+
+def weights_at(step: int) -> str:
+    """The name of the file that keeps the weights after so many steps."""
+    return f"at_step_{step}.safetensors"
 
 
 def described(taken: Transfer) -> str:

@@ -22,6 +22,7 @@ class Phase:
         learns: which part of a two-stage system, or ``all`` of any network.
         loss: that is minimised.
         clean: the segmenter is given the true cube.
+        detached: no gradient of the segmenter reaches the reconstruction.
     """
 
     first: int
@@ -29,6 +30,7 @@ class Phase:
     learns: Literal["all", "reconstruction", "segmenter"]
     loss: LossConfig
     clean: bool = False
+    detached: bool = False
 
     @property
     def description(self) -> str:
@@ -51,6 +53,8 @@ def phases_of(config: TrainConfig, network: Network) -> list[Phase]:
             f"two_stage.order={order} is for two-stage systems such as ssr_9stg+seg",
             f"{config.network.name} is trained as a whole: omit two_stage.order",
         )
+    if order == "detached":
+        return [Phase(0, config.steps, "all", config.loss, detached=True)]
     first = 0
     if "reconstruction" in network.parts:
         first = round(config.two_stage.reconstruction_share * config.steps)
