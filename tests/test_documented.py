@@ -64,13 +64,12 @@ NOT_RUN = {
     "crsdun app result": "the same",
     "crsdun app y.npz mask.mat truth.npz weights.safetensors": "the same",
     "crsdun app result/ other-result/": "the same",
-    "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/cli/test_table.py trains smaller rows",
-    "crsdun table configs/table_ablation_small.yaml": "the same",
+    **{
+        f"crsdun table configs/table_main_small.yaml {more}": "hours; tests/experiments/test_tables.py has smaller rows"
+        for more in ("jobs=2", "--differences CRSDUN-3stg", "--equal-time", "--conditions", "--curves")
+    },
     "crsdun table solvers": "half an hour; the page runs it on a scene of its own, below",
     "crsdun table solvers --rows lr-tv,gap-tv": "the same",
-    "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (
-        "needs the table; README.md compares evaluations"
-    ),
     "python -m crsdun.training.denoiser runs/denoiser": "hours; tests/training/test_denoiser.py takes steps",
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
-from crsdun.experiments import tables
-from crsdun.experiments.tables import cells, folder_name, load_table, make_table
+from crsdun.experiments import table_rows, tables
+from crsdun.experiments.table_config import Condition, folder_name, load_table
+from crsdun.experiments.table_files import cells
+from crsdun.experiments.table_judgements import curves, differences, equal_time, judge_conditions, step_seconds
+from crsdun.experiments.tables import make_table
 from crsdun.networks import create, load, save
 from crsdun.training import RunObserver
 from crsdun.training.config import flat
@@ -21,6 +25,7 @@ from crsdun.training.learner import Learner
 from tests.training.small import CLASS_NAMES, SmallSet, small_sets
 
 SETS = (*small_sets(), SmallSet("test", scenes=2))
+QUIET = RunObserver(notify=lambda line: None)
 SMALL = {
     "title": "A small table",
     "note": "Not a scientific result.",
@@ -235,7 +240,7 @@ def test_a_finished_table_is_not_made_again(finished, monkeypatch):
         raise AssertionError("nothing is left to do")
 
     monkeypatch.setattr(Learner, "learn", never)
-    monkeypatch.setattr(tables, "evaluate", never)
+    monkeypatch.setattr(table_rows, "evaluate", never)
     again, said = make(table, configs)
     assert again == made
     assert f"{folder / 'out' / 'crsdun_1stg'} has done all its steps" in said
@@ -258,14 +263,14 @@ def test_interrupted_at_any_step_it_ends_with_the_same_table(finished, tmp_path)
 def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     _, table, configs, *_ = finished
     judged = []
-    evaluate = tables.evaluate
+    evaluate = table_rows.evaluate
 
     def counted(*arguments, **settings):
         judged.append(arguments[1].name)
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(tables, "evaluate", counted)
-    monkeypatch.setattr(tables, "write_tables", lambda *_: None)
+    monkeypatch.setattr(table_rows, "evaluate", counted)
+    monkeypatch.setattr(table_rows, "write_tables", lambda *_: None)
     monkeypatch.setattr(tables, "write", lambda *_: None)
     only = {name: configs[name] for name in ("Mine",)}
     make(table, only)
@@ -281,28 +286,48 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-TABLES = sorted({*CONFIGS.glob("table_main_*.yaml"), *CONFIGS.glob("table_ablation_*.yaml")})
+TABLES = sorted(path for path in CONFIGS.glob("table_*.yaml") if "candidates" not in path.name)
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_every_shipped_table_has_rows_of_one_budget_with_published_figures(path):
+def test_every_shipped_table_has_rows_of_one_budget(path):
     table, configs = load_table(path)
     assert table.out == f"runs/{path.stem}"
-    assert ("NOT A SCIENTIFIC RESULT" in table.note) == ("small" in path.stem)
-    trained = {name: config for name, config in configs.items() if config}
+    trained = {name: config for name, config in configs.items() if config and not table.rows[name].camera}
     budgets = {str((each.data, each.camera, each.sampling, each.steps, each.seed)) for each in trained.values()}
     assert len(budgets) == 1
     assert all(config.validation.criterion == "miou" for config in trained.values())
+    small = "small" in path.stem
     for config in trained.values():
         assert create(config.network.name, 28, 23, **config.network.settings).config.classes == 23
-        assert (config.two_stage.order == "frozen") == ("+seg" in config.network.name)
-        if "+seg" in config.network.name:
-            assert config.loss.cube == "rmse"
-            assert config.loss.stage_weights == (1, 0.7, 0.5, 0.3) or config.network.name == "mstpp+seg"
-    kind = re.match(r"table_([a-z]+)_", path.stem)[1]
+        if small:  # the same loss for all, and every stage on the way to the next
+            assert (config.loss.cube, config.optimiser.schedule, config.validation.keep) in {
+                (loss, "constant", True) for loss in ("mse", "none")
+            }
+        else:
+            assert (config.two_stage.order == "frozen") == ("+seg" in config.network.name)
+            if "+seg" in config.network.name:
+                assert config.loss.cube == "rmse"
+                assert config.loss.stage_weights == (1, 0.7, 0.5, 0.3) or config.network.name == "mstpp+seg"
+
+
+@pytest.mark.parametrize("name", ["table_main_fvgnet", "table_proportions_small", "table_ablation_fvgnet"])
+def test_tables_have_the_rows_of_the_paper(name):
+    _, configs = load_table(CONFIGS / f"{name}.yaml")
     ablation = {name for name in PUBLISHED if name.startswith("crsdun_3stg_")}
-    expected = ablation | {"crsdun_3stg"} if kind == "ablation" else set(MAIN_TABLE)
-    assert expected <= {config.network.name for config in trained.values()}
+    expected = ablation | {"crsdun_3stg"} if "ablation" in name else set(MAIN_TABLE)
+    assert expected <= {config.network.name for config in configs.values() if config}
+
+
+def test_the_rows_of_the_small_main_table_take_equal_multiply_adds():
+    _, configs = load_table(CONFIGS / "table_main_small.yaml")
+    trained = {name: config.network for name, config in configs.items() if config}
+    costs = {
+        name: multiply_adds(create(each.name, 28, 23, **each.settings), step=2) for name, each in trained.items()
+    }
+    assert len(costs) == 11
+    for cost in costs.values():
+        assert cost == pytest.approx(costs["CRSDUN-3stg"], rel=0.1)
 
 
 def test_every_row_with_several_seeds(tmp_path):
@@ -324,12 +349,195 @@ def test_every_row_with_several_seeds(tmp_path):
     assert "±" not in cells(table)[2][1]
     assert "mean ± standard deviation over 2 of 2 seeds" in table.notes
     assert [line for line in said if line.startswith("row")] == [
-        "row 1 of 2, seed 3: CRSDUN-1stg",
-        "row 2 of 2, seed 3: GAP-TV",
-        "row 1 of 1, seed 5: CRSDUN-1stg",
+        "row 1 of 3: GAP-TV",
+        "row 2 of 3: CRSDUN-1stg, seed 3",
+        "row 3 of 3: CRSDUN-1stg, seed 5",
     ]
     with pytest.raises(InputError, match="different ones"):
         small_table(tmp_path, seeds=[1, 1])
+
+
+STAGED = {
+    "steps": 4,
+    "stages": 2,
+    "train": {**SMALL["train"], "optimiser": {"rate": 1e-3, "schedule": "constant"}, "ema": 0.9},
+    "rows": {
+        "GAP-TV": {"weights": "gap-tv"},
+        "Detached": {
+            "train": {
+                "network": SMALL["rows"]["SSR-1stg + Seg"]["train"]["network"],
+                "two_stage": {"order": "detached"},
+            }
+        },
+        "CRSDUN-1stg": SMALL["rows"]["CRSDUN-1stg"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    table, configs = small_table(folder, **STAGED, seeds=[3, 5])
+    return table, configs, *make(table, configs)
+
+
+def figures(made):
+    return {row.name: (row.figures, row.spread, row.steps) for row in made.rows}
+
+
+def test_every_row_does_the_first_stage_before_any_does_the_second(staged):
+    table, _, made, said = staged
+    order = [line.partition(": ")[2] for line in said if re.match(r"row \d+ of 9: ", line)]
+    trained = [
+        f"{row}, seed {seed}, {steps} steps" for steps in (2, 4) for seed in (3, 5) for row in list(table.rows)[1:]
+    ]
+    assert order == ["GAP-TV", *trained]
+    first, whole = (
+        json.loads((Path(table.out) / f"at_{steps}_steps" / "table.json").read_text()) for steps in (2, 4)
+    )
+    assert [row["name"] for row in first["rows"]] == list(table.rows)
+    assert "2 of 4 steps, each of 1 crops" in first["words"]
+    assert whole == json.loads((Path(table.out) / "table.json").read_text()) == made.plain()
+    assert first["rows"][1]["figures"] != whole["rows"][1]["figures"]
+
+
+def test_a_stage_is_a_table_of_so_many_steps(staged, tmp_path):
+    table, _, whole, _ = staged
+    first = json.loads((Path(table.out) / "at_2_steps" / "table.json").read_text())
+    straight = {}
+    for steps in (2, 4):
+        (tmp_path / str(steps)).mkdir()
+        straight[steps] = make(
+            *small_table(tmp_path / str(steps), **{**STAGED, "steps": steps, "stages": 1}, seeds=[3, 5])
+        )[0]
+    assert figures(straight[4]) == figures(whole)
+    for row, alone in zip(first["rows"], straight[2].rows, strict=True):
+        assert row["figures"] == alone.figures
+
+
+def test_rows_that_learn_at_the_same_time_end_as_in_turn(staged, tmp_path):
+    _, _, whole, _ = staged
+    made, said = make(*small_table(tmp_path, **{**STAGED, "stages": 1}, seeds=[3, 5], jobs=2))
+    assert not [row.failure for row in made.rows if row.failure]
+    for name, (of_row, _, steps) in figures(whole).items():
+        assert figures(made)[name][2] == steps
+        for each in of_row.keys() - {"seconds"}:
+            assert figures(made)[name][0][each] == pytest.approx(of_row[each], rel=1e-4), (name, each)
+    assert any(line.startswith("CRSDUN-1stg: ") for line in said)
+
+
+def test_rows_are_judged_under_other_conditions(staged):
+    table, configs, whole, _ = staged
+    bright = {"camera": {"noise": {"read_sigma": 0.0}}}
+    conditions = {
+        "no noise": bright,
+        "much noise": {"camera": {"noise": {"read_sigma": 0.3}}},
+        "moved": {"moved": [2, 0]},
+    }
+    table = replace(table, conditions={name: Condition(**each) for name, each in conditions.items()})
+    rows = judge_conditions(table, configs, SETS, QUIET)
+    found = {(row["system"], row["condition"]): row for row in rows}
+    assert len(found) == 3 * 4
+    for row in whole.rows:
+        assert found[row.name, ""]["psnr_db"] == pytest.approx(row.figures["psnr_db"])
+    psnr = {condition: found["GAP-TV", condition]["psnr_db"] for condition in ("no noise", "", "much noise", "moved")}
+    assert psnr["no noise"] > psnr[""] > psnr["much noise"]
+    assert psnr["no noise"] > psnr["moved"]
+    text = (Path(table.out) / "conditions" / "table.md").read_text()
+    assert "| system | as it learnt | no noise | much noise | moved |" in re.sub(" +", " ", text)
+
+
+def test_rows_are_compared_over_scenes_and_seeds(staged):
+    table, configs, whole, _ = staged
+    found = differences(table, configs, "CRSDUN-1stg", SETS, QUIET)
+    assert set(found) == {"GAP-TV", "Detached"}
+    figures = {row.name: row.figures for row in whole.rows}
+    for name, each in found.items():
+        [psnr] = [one for one in each if one.figure == "psnr_db"]
+        assert psnr.difference == pytest.approx(figures[name]["psnr_db"] - figures["CRSDUN-1stg"]["psnr_db"])
+        assert psnr.low <= psnr.difference <= psnr.high
+    with pytest.raises(InputError, match="no row 'CRSDUN'"):
+        differences(table, configs, "CRSDUN", SETS, QUIET)
+
+
+def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
+    table, configs, whole, _ = staged
+    times = {"Detached": 2.0, "CRSDUN-1stg": 1.0}
+    (Path(table.out) / "step_seconds.json").write_text(json.dumps({"seconds": times}))
+    configs = {
+        name: each and replace(each, validation=replace(each.validation, every=2)) for name, each in configs.items()
+    }
+    made = equal_time(table, configs, SETS, QUIET)
+    first = json.loads((Path(table.out) / "at_2_steps" / "table.json").read_text())["rows"]
+    rows = {row.name: row for row in made.rows}
+    assert {name: row.steps for name, row in rows.items()} == {
+        "GAP-TV": {},
+        "Detached": {"all": 2},
+        "CRSDUN-1stg": {"all": 4},
+    }
+    assert rows["Detached"].figures == next(row["figures"] for row in first if row["name"] == "Detached")
+    assert rows["CRSDUN-1stg"].figures == next(row.figures for row in whole.rows if row.name == "CRSDUN-1stg")
+    assert "4 s of one core, in steps of 1 crops: Detached 2, CRSDUN-1stg 4" in made.notes
+
+
+def test_the_steps_of_all_rows_are_timed_once(staged):
+    table, configs, _, _ = staged
+    path = Path(table.out) / "step_seconds.json"
+    path.unlink(missing_ok=True)
+    trained = {name: each for name, each in configs.items() if each}
+    seconds = step_seconds(table, trained, SETS)
+    assert set(seconds) == set(trained)
+    assert all(value > 0 for value in seconds.values())
+    written = path.read_text()
+    assert step_seconds(table, trained, SETS) == seconds
+    assert path.read_text() == written
+    assert json.loads(written)["processor"]
+
+
+def test_curves_show_every_validation(staged):
+    table, configs, _, _ = staged
+    rows = curves(table, configs, SETS)
+    assert {(row["system"], row["step"], row["samples"]) for row in rows} == {
+        (name, step, step) for name in ("Detached", "CRSDUN-1stg") for step in (2, 4)
+    }
+    assert all(row["seeds"] == 2 and row["psnr_db"] > 0 for row in rows)
+    with Image.open(Path(table.out) / "curves.png") as picture:
+        assert picture.size == (1400, 1000)
+
+
+def test_a_row_may_be_a_bound_behind_a_camera_of_its_own(tmp_path):
+    """Bands that do not overlap behind no mask: the segmenter sees the clean cube."""
+    camera = {"mask": "open", "step": 64, "noise": {"read_sigma": 0.0}}
+    loss = {"cube": "none", "cross_entropy_weight": 1}
+    network = {"name": "seg_1stg", "settings": {"width": 4}}
+    rows = {
+        "Clean": {"camera": camera, "train": {"network": network, "loss": loss}},
+        "CRSDUN-1stg": SMALL["rows"]["CRSDUN-1stg"],
+    }
+    table, configs = small_table(tmp_path, rows=rows)
+    made, _ = make(table, configs)
+    clean, other = made.rows
+    assert not clean.failure
+    assert clean.figures["psnr_db"] >= 100
+    assert other.figures["psnr_db"] < 40
+    assert differences(table, configs, "CRSDUN-1stg", SETS, QUIET) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stages": 5}, "stages must be 1 to 4"),
+        ({"jobs": 0}, "jobs must be 1 or more"),
+        ({"train": SMALL["train"]}, "has no stages; set its optimiser.schedule to constant"),
+        ({"rows": SMALL["rows"]}, "rows.SSR-1stg + Seg learns something else in few steps"),
+        ({"conditions": {"dark": {"camera": {"nois": {}}}}}, "nois"),
+        ({"conditions": {"far": {"moved": [99, 0]}}}, "moves by at most"),
+    ],
+)
+def test_what_cannot_be_staged_is_said(tmp_path, changes, words):
+    with pytest.raises(InputError) as caught:
+        small_table(tmp_path, **{**STAGED, **changes})
+    assert words in str(caught.value)
 
 
 def test_each_candidate_of_improvement_changes_one_thing():

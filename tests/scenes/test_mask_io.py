@@ -72,6 +72,8 @@ def test_a_mask_beside_its_exposure_is_scaled_as_in_a_file_of_its_own(tmp_path, 
 def test_random_masks_are_parsed(tmp_path):
     assert parse_mask("random") == RandomMask(seed=0)
     assert parse_mask("random:7") == RandomMask(seed=7)
+    assert parse_mask("open").of_size(2, 3).tolist() == [[1, 1, 1]] * 2
+    assert str(parse_mask("open")) == "open"
     np.save(tmp_path / "mask.npy", np.eye(3))
     np.testing.assert_array_equal(parse_mask(tmp_path / "mask.npy"), np.eye(3))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from crsdun.cli.options import Commands, command, device_from
 from crsdun.cli.printing import notify, print_json
@@ -32,14 +34,25 @@ def add(commands: Commands) -> None:
     table.add_argument(
         "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; what is done is kept)"
     )
+    more = table.add_mutually_exclusive_group()
+    more.add_argument(
+        "--conditions", action="store_true", help="judge the rows that have learnt under the file's other conditions"
+    )
+    more.add_argument(
+        "--differences", metavar="ROW", help="say how each row differs from this one, and how certain that is"
+    )
+    more.add_argument(
+        "--equal-time", action="store_true", help="judge the rows with the weights they had after equal time"
+    )
+    more.add_argument("--curves", action="store_true", help="draw how the rows got better while they learnt")
 
 
 def run(options: argparse.Namespace) -> int:
-    from crsdun.experiments import solver_table, tables
+    from crsdun.experiments import solver_table, table_config, table_files, tables
     from crsdun.methods import keep_freed_memory
 
     keep_freed_memory()
-    made: tables.Table | solver_table.SolverTable
+    made: table_files.Table | solver_table.SolverTable
     if options.config == SOLVERS:
         settings = solver_table.load_solver_table(options.change)
         out = settings.out
@@ -47,12 +60,15 @@ def run(options: argparse.Namespace) -> int:
             made = solver_table.make_solver_table(settings, options.rows, observer, device_from("auto"))
         text = solver_table.as_markdown(made)
     else:
-        table, configs = tables.load_table(Path(options.config), options.change)
+        table, configs = table_config.load_table(Path(options.config), options.change)
         out = table.out
-        selected = {name: configs[name] for name in tables.chosen(configs, options.rows)}
+        selected = {name: configs[name] for name in table_config.chosen(configs, options.rows)}
+        if options.conditions or options.differences or options.equal_time or options.curves:
+            judge(options, table, selected)
+            return 0
         with observing(table.title) as observer:
             made = tables.make_table(table, selected, observer=observer)
-        text = tables.as_markdown(made)
+        text = table_files.as_markdown(made)
     if is_first_process():
         if options.json:
             print_json({"out": out, **made.plain()})
@@ -63,3 +79,28 @@ def run(options: argparse.Namespace) -> int:
     if made.stopped == "signal":
         return 130
     return 1 if any(row.failure for row in made.rows) else 0
+
+
+def judge(options: argparse.Namespace, table: Any, configs: dict[str, Any]) -> None:
+    """Ask the rows of a table that is made one more question, and print the answer."""
+    from crsdun.experiments import table_judgements as judgements
+
+    out = Path(table.out)
+    with observing(table.title) as observer:
+        if options.conditions:
+            rows: Any = judgements.judge_conditions(table, configs, observer=observer)
+            text = (out / "conditions" / "table.md").read_text()
+        elif options.differences:
+            found = judgements.differences(table, configs, options.differences, observer=observer)
+            rows = [{"system": name, **asdict(each)} for name, several in found.items() for each in several]
+            text = (out / "differences" / "table.md").read_text()
+        elif options.equal_time:
+            rows = judgements.equal_time(table, configs, observer=observer).plain()["rows"]
+            text = (out / "equal_time" / "table.md").read_text()
+        else:
+            rows = judgements.curves(table, configs)
+            text = f"look at {out / 'curves.png'}"
+    if options.json:
+        print_json({"out": table.out, "rows": rows})
+    else:
+        print(text)

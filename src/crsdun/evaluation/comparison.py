@@ -44,22 +44,34 @@ class Comparison:
         return self.low > 0 or self.high < 0
 
 
-def compare(a: Evaluation, b: Evaluation) -> list[Comparison]:
+def compare(a: Evaluation | Sequence[Evaluation], b: Evaluation | Sequence[Evaluation]) -> list[Comparison]:
     """Paired differences B − A of every figure that both have.
+
+    Args:
+        a, b: an evaluation, or one for each of several seeds, of which the means are compared.
 
     The interval is a paired bootstrap over scenes: 10 000 resamples of all scenes, drawn with replacement (seed 0),
     the same for A and B. Means are taken and confusion matrices pooled for each resample, and the interval runs from
     the 2.5th to the 97.5th percentile of the differences. It covers what other scenes of the same kind would have
-    changed, not what another training run would; for fewer than about ten scenes it is too narrow.
+    changed, not what another training run would; for fewer than about ten scenes it is too narrow. Of several seeds,
+    as many are drawn too, independently for A and B, so that the interval covers other training runs as well, as far
+    as so few can tell.
 
     Raises:
         InputError: scenes, data, protocol or camera differ, or there is a single scene.
     """
-    check_comparable(a, b)
-    count = len(a.scenes)
-    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    weights = torch.from_numpy(draws).double()
-    return [*_of_cubes(a, b, weights), *_of_classes(a, b, weights)]
+    several_a, several_b = ([each] if isinstance(each, Evaluation) else list(each) for each in (a, b))
+    for other in (*several_a, *several_b):
+        check_comparable(several_a[0], other)
+    random = np.random.default_rng(0)
+    scenes = _draws(random, len(several_a[0].scenes))
+    seeds = _draws(random, len(several_a)), _draws(random, len(several_b))
+    return [*_of_cubes(several_a, several_b, scenes, seeds), *_of_classes(several_a, several_b, scenes, seeds)]
+
+
+def _draws(random: np.random.Generator, count: int) -> Tensor:
+    """How often each of so many is drawn in each resample, (RESAMPLES,count)."""
+    return torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)).double()
 
 
 def check_comparable(a: Evaluation, b: Evaluation) -> None:
@@ -87,30 +99,49 @@ def check_comparable(a: Evaluation, b: Evaluation) -> None:
         raise InputError("a single scene gives no confidence interval", "evaluate both on more scenes")
 
 
-def _of_cubes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Comparison]:
+Seeds = tuple[Tensor, Tensor]
+
+
+def _of_cubes(a: Sequence[Evaluation], b: Sequence[Evaluation], scenes: Tensor, seeds: Seeds) -> Iterator[Comparison]:
     for figure in SCENE_FIGURES:
-        values = [[figure_of(row, figure) for row in each.scenes] for each in (a, b)]
-        if None in values[0] or None in values[1]:
+        values = [[[figure_of(row, figure) for row in each.scenes] for each in several] for several in (a, b)]
+        if any(value is None for several in values for rows in several for value in rows):
             continue
-        of_a, of_b = torch.tensor(values, dtype=torch.float64)
-        yield _comparison(figure, of_a.mean(), of_b.mean(), weights @ (of_b - of_a) / len(of_a))
+        of_a, of_b = (torch.tensor(several, dtype=torch.float64) for several in values)  # (seeds,scenes)
+        resampled = [scenes @ each.T / each.shape[1] for each in (of_a, of_b)]
+        yield _comparison(figure, of_a.mean(), of_b.mean(), _over_seeds(resampled, seeds))
 
 
-def _of_classes(a: Evaluation, b: Evaluation, weights: Tensor) -> Iterator[Comparison]:
-    if not (a.confusion and b.confusion):
+def _of_classes(
+    a: Sequence[Evaluation], b: Sequence[Evaluation], scenes: Tensor, seeds: Seeds
+) -> Iterator[Comparison]:
+    if not all(each.confusion for each in (*a, *b)):
         return
-    names = a.data["class_names"] or []
-    matrices = [_matrices(each.scenes, len(names)) for each in (a, b)]
-    whole = [class_figures(each.sum(0), names) for each in matrices]
-    # A few hundred resamples at a time: the memory for all at once grows with the square of the classes.
-    resampled = [
-        [class_figures(torch.tensordot(part, each, dims=1), names) for part in weights.split(500)]
-        for each in matrices
-    ]
+    names = a[0].data["class_names"] or []
+    whole: list[list[dict[str, Tensor]]] = []
+    resampled: list[list[dict[str, Tensor]]] = []
+    for several in (a, b):
+        matrices = [_matrices(each.scenes, len(names)) for each in several]
+        whole.append([class_figures(each.sum(0), names) for each in matrices])
+        resampled.append([_resampled(each, names, scenes) for each in matrices])
     for figure in POOLED_FIGURES:
-        if figure in whole[0]:
-            of_a, of_b = (torch.cat([part[figure] for part in each]) for each in resampled)
-            yield _comparison(figure, whole[0][figure], whole[1][figure], of_b - of_a)
+        if all(figure in each for several in whole for each in several):
+            of_a, of_b = (torch.stack([each[figure] for each in several]).mean() for several in whole)
+            parts = [torch.stack([each[figure] for each in several], 1) for several in resampled]
+            yield _comparison(figure, of_a, of_b, _over_seeds(parts, seeds))
+
+
+def _resampled(matrices: Tensor, names: Sequence[str], scenes: Tensor) -> dict[str, Tensor]:
+    """The figures of each resample of the scenes; a few hundred at a time, since the memory for all at once grows
+    with the square of the classes."""
+    parts = [class_figures(torch.tensordot(part, matrices, dims=1), names) for part in scenes.split(500)]
+    return {figure: torch.cat([part[figure] for part in parts]) for figure in parts[0]}
+
+
+def _over_seeds(resampled: Sequence[Tensor], seeds: Seeds) -> Tensor:
+    """B − A in each resample, from the figures of every seed, (resamples,seeds)."""
+    of_a, of_b = ((each * drawn).sum(1) / drawn.sum(1) for each, drawn in zip(resampled, seeds, strict=True))
+    return of_b - of_a
 
 
 def _matrices(scenes: Sequence[SceneRow], classes: int) -> Tensor:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crsdun.experiments.bench import benchmark
     from crsdun.experiments.demo import write_demo
-    from crsdun.experiments.tables import TableConfig, load_table, make_table
+    from crsdun.experiments.table_config import TableConfig, load_table
+    from crsdun.experiments.tables import make_table
 
 # Each loads only what it needs, when it is first used.
 _HOMES = {
-    "TableConfig": "tables",
+    "TableConfig": "table_config",
     "benchmark": "bench",
-    "load_table": "tables",
+    "load_table": "table_config",
     "make_table": "tables",
     "write_demo": "demo",
 }

@@ -25,15 +25,9 @@ from crsdun.evaluation.evaluator import EvaluationRecord, figure_of
 from crsdun.evaluation.tables import latex, markdown
 from crsdun.experiments.bench import RunCost, run_apart
 from crsdun.experiments.evaluation_folder import EvaluationRun
-from crsdun.experiments.tables import (
-    chosen,
-    earlier_evaluation,
-    evaluate_run,
-    folder_name,
-    in_one_line,
-    write_evaluation,
-    write_files,
-)
+from crsdun.experiments.table_config import chosen, folder_name
+from crsdun.experiments.table_files import write_files
+from crsdun.experiments.table_rows import earlier_evaluation, evaluate_run, in_one_line, write_evaluation
 from crsdun.machine import processor
 from crsdun.methods import Method, run_method
 from crsdun.networks import pretrained_weights

@@ -60,8 +60,8 @@ class CrsdunConfig(NetworkConfig):
             stage 1 has no cross-aggregation.
         own_scale: y is divided by the brightness of its scene first, and the cube multiplied by it in the end; the
             mask is taken as if D were that of a half open one.
-        quiet: the proximal networks begin as the identity, so that what is known at the start is not lost, and a learnt
-            x⁰ begins as the measurement alone.
+        quiet: the proximal networks begin as the identity, so that what is known at the start is not lost, and a
+            learnt x⁰ begins as the measurement alone.
         noise_aware: each stage is told how much of y its cube leaves unexplained, and a is the exponential of what it
             estimates, so that it can become as large as the noise asks for.
         align: in use, look where the measurement shows the mask to be (``solvers.align``).
@@ -112,9 +112,8 @@ class Crsdun(Network):
         C, N = config.bands, config.classes
         self.initial: Any = conv(2 * C, C, bias=True) if config.start == "learnt" else None
         if self.initial is not None and config.quiet:
-            with torch.no_grad():
-                self.initial.weight[:, :, 0, 0] = torch.eye(C, 2 * C)
-                self.initial.bias.zero_()
+            nn.init.dirac_(self.initial.weight)
+            nn.init.zeros_(self.initial.bias)
         self.classify = PixelClassifier(C, N) if config.start_classes else None
         self.dictionary = conv(N, C) if config.theta_in_gradient else None  # Φ
         self.recurrence = conv(N, N) if config.lista else None  # S, stands for I − t(ΦᵀΦ + γI)

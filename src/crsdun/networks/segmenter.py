@@ -43,7 +43,7 @@ class SegConfig(NetworkConfig):
 class Segmenter(Network):
     """The segmenter; ``crsdun.create("seg_3stg", bands=28, classes=23)`` builds it."""
 
-    stage_count = 1  # the input, or H
+    stage_count = 1  # the input, or a first guess of it
 
     def __init__(self, config: SegConfig):
         super().__init__(config)
@@ -58,13 +58,13 @@ class Segmenter(Network):
             camera: the camera that took the measurement.
 
         Returns:
-            One stage: the cube (H for a measurement), and its logits (B,N,H,W).
+            One stage: the cube (``mean_estimate`` of a measurement), and its logits (B,N,H,W).
 
         Raises:
             InputError: the cube has another number of bands; with a camera, as any network.
         """
         if camera is not None:
-            cube = camera.initial_estimate(cube)
+            cube = camera.mean_estimate(cube)
         H, W = cube.shape[-2:]
         return Estimate([cube], [self.unet(pad_to_multiple(cube))[..., :H, :W]])
 

@@ -12,16 +12,21 @@ from crsdun.errors import InputError
 
 @dataclass(frozen=True)
 class RandomMask:
-    """A random mask whose size is not known yet; ``str`` gives ``random:SEED``, as users type it."""
+    """A random mask whose size is not known yet; ``str`` gives ``random:SEED``, or ``open``, as users type it.
+
+    Attributes:
+        seed, transmission: as of ``random_mask``.
+    """
 
     seed: int = 0
+    transmission: float = 0.5
 
     def of_size(self, height: int, width: int) -> np.ndarray:
         """The mask, (height, width) float32, as ``random_mask``."""
-        return random_mask(height, width, seed=self.seed)
+        return random_mask(height, width, self.transmission, self.seed)
 
     def __str__(self) -> str:
-        return f"random:{self.seed}"
+        return "open" if self.transmission == 1 else f"random:{self.seed}"
 
 
 def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:

@@ -19,7 +19,7 @@ ABOVE_ONE = 1.05
 
 
 def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomMask:
-    """A mask from what a person types: ``random``, ``random:SEED``, or the name of a file.
+    """A mask from what a person types: ``random``, ``random:SEED``, ``open`` (no mask at all), or the name of a file.
 
     Args:
         key: name of the mask in its file.
@@ -28,6 +28,8 @@ def parse_mask(text: str | Path, key: str | None = None) -> np.ndarray | RandomM
         InputError: the seed is not a whole number, or as ``read_mask``.
     """
     kind, _, seed = str(text).partition(":")
+    if str(text) == "open" and not Path("open").exists():
+        return RandomMask(transmission=1.0)
     if kind != "random":
         return read_mask(text, key)
     if not re.fullmatch("[0-9]{0,18}", seed):

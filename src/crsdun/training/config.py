@@ -128,10 +128,10 @@ class TwoStageTrainingConfig:
     """How a two-stage system (``ssr_9stg+seg``) is trained; no effect on other networks.
 
     Attributes:
-        order: ``joint`` trains both parts at once, like any network, and ``detached`` too, but without a gradient from
-            the classes to the reconstruction. Otherwise the reconstruction is trained first, on ``loss`` without its
-            class part, and then frozen while the segmenter is trained on the cross-entropy: from the reconstruction's
-            output (``frozen``) or from the true cube (``clean``).
+        order: ``joint`` trains both parts at once, like any network, and ``detached`` too, but without a gradient
+            from the classes to the reconstruction. Otherwise the reconstruction is trained first, on ``loss`` without
+            its class part, and then frozen while the segmenter is trained on the cross-entropy: from the
+            reconstruction's output (``frozen``) or from the true cube (``clean``).
         reconstruction_share: share of the steps for the reconstruction; the rest are for the segmenter. Each part has
             the optimiser's whole schedule. Behind a solver, which has nothing to learn, the segmenter gets all steps.
     """

@@ -1,0 +1,194 @@
+"""A row of a table with one seed: trained as far as a stage goes, then judged."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crsdun.errors import InputError
+from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
+from crsdun.evaluation.tables import FILE
+from crsdun.experiments.evaluation_folder import EvaluationRun, weights_file
+from crsdun.experiments.table_config import TableConfig, folder_name
+from crsdun.experiments.table_files import TableRow, filled
+from crsdun.provenance import fingerprint
+from crsdun.runtime import open_method
+from crsdun.scenes.catalog import open_set
+from crsdun.scenes.scene_set import SceneSet
+from crsdun.training.config import TrainConfig
+from crsdun.training.distributed import Processes
+from crsdun.training.loop import RunObserver, train, weights_at
+
+Sets = tuple[SceneSet, SceneSet, SceneSet]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row with one seed, at the end of a stage.
+
+    Attributes:
+        name: of the row.
+        seed: None where nothing is trained, which is the same for every seed and every stage.
+        steps: of training done by then; 0 where nothing is trained.
+        config: of the whole training, or None.
+    """
+
+    name: str
+    seed: int | None
+    steps: int
+    config: TrainConfig | None
+
+    def folder(self, table: TableConfig) -> Path:
+        """Of the row, with this seed."""
+        folder = Path(table.out) / folder_name(self.name)
+        return folder / f"seed_{self.seed}" if table.seeds and len(table.seeds) > 1 and self.config else folder
+
+    def words(self, table: TableConfig) -> str:
+        """Which one it is, as the table says it."""
+        seed = f", seed {self.seed}" if table.seeds and len(table.seeds) > 1 and self.config else ""
+        return f"{self.name}{seed}" + (f", {self.steps} steps" if table.stages > 1 and self.config else "")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What has become of a task.
+
+    Attributes:
+        task: that it was.
+        row: with its figures, or why there are none.
+        evaluation: None where there are none.
+        stopped: why its training stopped before the end (``time`` or ``signal``); then it has not been made.
+    """
+
+    task: Task
+    row: TableRow
+    evaluation: Evaluation | None = None
+    stopped: str | None = None
+
+
+class RowMaker:
+    """What makes rows, in one process or its part of several."""
+
+    def __init__(self, table: TableConfig, sets: Sets | None, observer: RunObserver, processes: Processes):
+        self.table, self.sets, self.observer, self.processes = table, sets, observer, processes
+        self.notify = observer.notify if processes.rank == 0 else lambda line: None
+        self.deadline = time.monotonic() + 60 * (table.minutes or math.inf)
+        self.scenes = sets[2] if sets else open_set(table.data.source, table.split)
+
+    def made(self, task: Task) -> Made:
+        """Train as far as the task goes, unless that is done, and judge what came out."""
+        weights, row = str(self.table.rows[task.name].weights), self.row(task)
+        try:
+            folder = task.folder(self.table)
+            if task.config is not None:
+                trained = self.trained(task, task.config, folder)
+                if not isinstance(trained, Path):
+                    return Made(task, row, stopped=trained)
+                weights = str(trained)
+            evaluation = self.evaluate(task.name, weights, folder / evaluation_name(self.table, task.steps))
+            return Made(task, filled(row, weights, task.config, evaluation), evaluation)
+        except Exception as failure:  # whatever it is, the other rows are not affected
+            row = replace(row, failure=in_one_line(failure))
+            self.notify(f"{task.name} failed: {row.failure}")
+            return Made(task, row)
+
+    def row(self, task: Task) -> TableRow:
+        """A row without figures."""
+        system = task.config.network.name if task.config else str(self.table.rows[task.name].weights)
+        return TableRow(task.name, system, published=PUBLISHED.get(system))
+
+    def trained(self, task: Task, config: TrainConfig, folder: Path) -> Path | str | None:
+        """The file of weights after the steps of a task, or why there is none yet."""
+        kept = folder / weights_at(task.steps)
+        if self.table.stages > 1 and kept.exists():
+            return kept
+        left = None if self.table.minutes is None else max((self.deadline - time.monotonic()) / 60, 1e-9)
+        seed = config.seed if task.seed is None else task.seed
+        config = replace(config, seed=seed, steps=task.steps, out=str(folder), minutes=left)
+        result = train(config, self.sets and self.sets[:2], self.observer)
+        if result.weights is None:
+            return result.stopped
+        return kept if self.table.stages > 1 else result.weights
+
+    def evaluate(self, name: str, weights: str, folder: Path, condition: str | None = None) -> Evaluation:
+        """The evaluation of a row's weights behind its camera, or under a condition; the folder keeps it."""
+        exposure = self.table.exposure(condition) if condition else self.table.camera_of(name).exposure()
+        device = self.processes.device
+        run = EvaluationRun(
+            open_method(weights, device),
+            self.scenes,
+            exposure,
+            EvaluationOptions(self.table.protocol, device, self.table.scenes),
+            weights,
+        )
+        earlier = earlier_evaluation(run, folder, self.notify)
+        if earlier is not None:
+            return earlier
+        evaluation = replace(evaluate_run(run), method=name)
+        if self.processes.rank == 0:
+            write_evaluation(evaluation, folder)
+        return evaluation
+
+
+def evaluation_name(table: TableConfig, steps: int) -> str:
+    """The folder of an evaluation in that of its row."""
+    return f"evaluation_{steps}" if table.stages > 1 and steps else "evaluation"
+
+
+def in_one_line(failure: Exception) -> str:
+    """Why a row has no figures."""
+    kind = "" if isinstance(failure, InputError) else f"{type(failure).__name__}: "
+    return kind + " ".join(str(failure).split())
+
+
+# -- evaluations that are made once ----------------------------------------------------------------------------
+
+
+def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str], None]) -> Evaluation | None:
+    """The evaluation that a folder holds of the same method, scenes, exposure and options; None if there is none."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        earlier = read_evaluation(folder)
+    except InputError as error:
+        notify(f"{error.message}; evaluated again")
+        return None
+    made_of = (
+        earlier.record.get("weights"),
+        earlier.record.get("settings"),
+        earlier.data["fingerprint"],
+        earlier.protocol,
+        earlier.camera,
+        len(earlier.scenes),
+    )
+    wanted = (
+        origin(run),
+        json.loads(json.dumps(run.method.settings)),
+        fingerprint(run.scenes.hashes()),
+        run.options.protocol,
+        run.exposure.described(),
+        min(run.options.first or len(run.scenes), len(run.scenes)),
+    )
+    return earlier if made_of == wanted else None
+
+
+def evaluate_run(run: EvaluationRun) -> Evaluation:
+    """The evaluation, with the file of the weights or the name of the solver in its record."""
+    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options)
+    return replace(evaluation, record={**evaluation.record, "weights": origin(run)})
+
+
+def origin(run: EvaluationRun) -> dict[str, Any]:
+    """What a method was opened from."""
+    return weights_file(run.weights) or {"solver": run.weights}
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write the tables of an evaluation into a folder, which is made where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tables(evaluation, folder)
