@@ -65,7 +65,7 @@ NOT_RUN = {
     "crsdun app y.npz mask.mat truth.npz weights.safetensors": "the same",
     "crsdun app result/ other-result/": "the same",
     **{
-        f"crsdun table configs/table_main_small.yaml {more}": "hours; tests/experiments/test_tables.py has smaller rows"
+        f"crsdun table configs/table_main_small.yaml {more}": "hours; tests/experiments/test_tables.py has small rows"
         for more in ("jobs=2", "--differences CRSDUN-3stg", "--equal-time", "--conditions", "--curves")
     },
     "crsdun table solvers": "half an hour; the page runs it on a scene of its own, below",
