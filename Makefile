@@ -1,31 +1,38 @@
-# Two commands are all the set-up: `make demo` and `make test`. Each builds .venv/ from nothing where it is missing.
+# Two commands are all the set-up: `make demo` and `make test`. Each builds .venv/ from nothing where it is missing, and
+# brings what it needs: the one what runs and explores, the other what checks, builds the documentation and measures too.
 # A machine without a GPU can spare itself the CUDA libraries:
 #   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: demo test docs bench clean
 
 demo: .venv/ready
 	$(BIN)/crsdun demo --out demo --overwrite
 
-test: .venv/ready
+# A worker for each core; who has done its share takes over tests of another's. In one process: .venv/bin/pytest.
+test: .venv/ready-to-develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
-docs: .venv/ready
+docs: .venv/ready-to-develop
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --open
 
-bench: .venv/ready
+bench: .venv/ready-to-develop
 	$(BIN)/crsdun bench --out benchmarks/results.json
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	$(INSTALL) -e ".[app,classes,demo,tiff,video,zarr]"
+	touch $@
+
+.venv/ready-to-develop: .venv/ready
+	$(INSTALL) -e ".[dev]"
 	touch $@
 
 clean:
