@@ -13,12 +13,13 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c
 demo: .venv/ready
 	$(BIN)/crsdun demo --out demo --overwrite
 
-# A worker for each core; who has done its share takes over tests of another's. In one process: .venv/bin/pytest.
+# A worker for each core, but no more than four, since each may take 2 GB; one that has done its share takes over from
+# another. A test by hand runs in one process: .venv/bin/pytest tests/test_house.py
 test: .venv/ready-to-develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 docs: .venv/ready-to-develop
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --open

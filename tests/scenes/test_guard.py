@@ -282,10 +282,10 @@ class TestBudget:
             for _ in range(3000):
                 group = group.create_group("g")
             group["cube"] = np.ones((4, 5, 3))
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(InputError, match="groups within groups"):
             read(tmp_path / "a.h5")
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
 
     def test_the_message_names_the_budget_and_what_raises_it(self, tmp_path):
         np.savez(tmp_path / "a.npz", y=np.zeros((4000, 1000)))

@@ -172,6 +172,7 @@ def measurement_picture(frame: np.ndarray) -> np.ndarray:
     return _stretch(frame, frame)
 
 
+@lru_cache(4096)  # every figure asks for the same ones
 def wavelength_to_rgb(wavelength: float) -> tuple[float, float, float]:
     """The most vivid sRGB colour, 0..1 each, for light of this wavelength in nm; grey outside 380–780 nm."""
     if not 380 <= wavelength <= VISIBLE[1]:

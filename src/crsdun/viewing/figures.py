@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from crsdun.errors import InputError
 from crsdun.viewing.colour import check_cube, with_data
@@ -75,6 +75,8 @@ def band_sheet(
     sheet = Sheet(
         2 * margin + columns * (width + gap) - gap, 2 * margin + rows * (height + header + gap) - gap, dark=True
     )
+    # One picture of all tiles: axes for each would take most of the time.
+    tiles = np.full((sheet.height, sheet.width, 3), ImageColor.getrgb(STYLE.dark_paper), dtype=np.uint8)
     white = upper_limit(cube[bands])
     black = min(float(np.nanpercentile(cube[bands], 0.5)), white / 4)  # an evenly bright cube stays bright
     for place, band in enumerate(bands):
@@ -84,7 +86,8 @@ def band_sheet(
         label = f"band {band + 1}" if wavelengths is None else f"{wavelengths[band]:.1f} nm"
         sheet.write(left, top + header / 2 - 2, label, STYLE.text, colour=tuple(tint))
         tile = band_picture(resize(cube[band], width, height), white, black, tint)
-        sheet.show(tile, left, top + header, width, height)
+        tiles[top + header : top + header + height, left : left + width] = tile
+    sheet.figure.figimage(tiles, origin="upper")
     sheet.save(path)
 
 
