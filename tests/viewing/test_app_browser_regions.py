@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 
 import numpy as np
 import pytest
@@ -147,7 +146,8 @@ def test_regions_are_saved_and_loaded(page, results, tmp_path):
     # the pixels of the polygon are a box, which is what ENVI's text says of them
     waits(page, "location.hash.includes('12%2C12%2C12%2C24')")
     assert before.startswith("p12")
-    time.sleep(0.6)  # what comes at once is one change
+    # What comes at once is one change: the page waits, in whose time it is.
+    page.evaluate("new Promise(resume => setTimeout(resume, 600))")
     steps = page.evaluate(STEPS)
     page.set_input_files("#chosen", tmp_path / "regions.geojson")  # as if it were dropped
     waits(page, "document.querySelectorAll('#points li').length === 4")
