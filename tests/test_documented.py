@@ -71,6 +71,8 @@ NOT_RUN = {
     "crsdun compare runs/table_main_small/ssr_9stg_seg/evaluation runs/table_main_small/crsdun_3stg/evaluation": (
         "needs the table; README.md compares evaluations"
     ),
+    "napari result --plugin crsdun": "opens a window; tests/interop/napari does so",
+    "napari y.npz --plugin crsdun": "the same",
     "python -m crsdun.training.denoiser runs/denoiser": "hours; tests/training/test_denoiser.py takes steps",
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",
