@@ -170,6 +170,15 @@ def test_a_dock_that_is_closed_ends_its_decoding(measured, viewer, decode):
     viewer.layers.selection.active = None  # to which nobody listens any more
 
 
+def test_napari_does_not_wait_for_a_decoding_when_it_quits(measured, decode):
+    from napari.qt.threading import WorkerBase
+
+    begin_long(decode)
+    WorkerBase.await_workers(600_000)
+    assert decode.job.problem == "Cancelled."
+    wait(lambda: decode.decode.enabled)
+
+
 def test_a_fault_of_ours_is_no_traceback_either(measured, decode, monkeypatch, capsys):
     monkeypatch.setattr(Decoding, "of", lambda *_: 1 / 0)
     assert run(decode, "lr-tv") == {}

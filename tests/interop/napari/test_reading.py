@@ -69,6 +69,12 @@ def test_a_measurement_keeps_what_its_file_tells_of_the_camera(viewer, tmp_path)
     assert (known.wavelengths, known.step) == (measurement.wavelengths, 2)
 
 
+def test_a_scene_and_its_measurement_in_one_file(viewer, tmp_path):
+    arrays = {"truth": made_scene().cube, "meas": made_measurement().frame, "mask": made_measurement().mask}
+    write_arrays(tmp_path / "both.mat", arrays, {})
+    assert list(opened(viewer, tmp_path / "both.mat")) == ["measurement: both", "cube: both", "picture: both"]
+
+
 def test_a_folder_of_results_is_all_of_it(viewer, tmp_path):
     scene, measurement = made_scene(), made_measurement()
     result = crsdun.reconstruct(measurement, method="crsdun_tiny", truth=scene)

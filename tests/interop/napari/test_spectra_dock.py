@@ -160,12 +160,28 @@ def test_of_a_series_the_time_of_the_slider_counts(viewer, spectra, tmp_path):
     assert np.array_equal(drawn(spectra)["1 · cubes: frames"][1], scenes[1].cube[:, 3, 4])
 
 
-def test_a_dock_that_is_closed_hears_no_more_clicks(viewer, shown, spectra):
+def test_one_band_is_a_dot_and_gaps_are_gaps(viewer, spectra):
+    cube = made_scene().cube[-1:].copy()
+    cube[0, 3, 4] = np.nan
+    add_to(viewer, scene_layers(Scene(cube, (730.0,), name="one")))
+    spectra.add((3, 4))
+    spectra.add((20, 30))
+    spectra.canvas.draw()
+    assert np.isnan(drawn(spectra)["1 · cube: one"][1]).all()
+    assert list(drawn(spectra)["2 · cube: one"][1]) == [cube[0, 20, 30]]
+
+
+def test_a_dock_that_is_closed_hears_no_more_clicks(viewer, dock, shown, spectra):
+    spectra.add((3, 4))
     assert spectra._pressed in viewer.mouse_drag_callbacks
     viewer.window.remove_dock_widget(spectra)
     settle()
     assert spectra._pressed not in viewer.mouse_drag_callbacks
-    viewer.layers.clear()
+    again = dock("Spectra")
+    assert list(drawn(again)) == ["1 · cube: patch"]
+    again.points.add((20.0, 30.0))
+    assert list(drawn(again)) == ["1 · cube: patch", "2 · cube: patch"]
+    assert list(drawn(spectra)) == ["1 · cube: patch"]
 
 
 def test_another_tool_keeps_its_clicks(viewer, shown, spectra):

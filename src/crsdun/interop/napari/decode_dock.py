@@ -102,15 +102,16 @@ class DecodeDock(Container):
         self.say("Decoding …")
         self._show_progress()
         self.decode.enabled, self.cancel.enabled, self.bar.visible = False, True, True
-        self._worker = FunctionWorker(self.job.run)
+        self._worker = worker = FunctionWorker(self.job.run)
+        self.job.unwanted = lambda: worker.abort_requested  # by ``stop``, or by napari when it quits
         self._worker.finished.connect(self._finish)
         self._worker.start()
         self._timer.start(TICK)
 
     def stop(self) -> None:
         """End a decoding at its next step; the layers stay as they are."""
-        if self.job is not None:
-            self.job.cancel()
+        if self._worker is not None:
+            self._worker.quit()
 
     def _show_progress(self) -> None:
         if self.job is not None:
@@ -135,9 +136,9 @@ class DecodeDock(Container):
         self.say("\n".join(lines), is_problem=job.result.warning is not None)
 
     def _abandon(self) -> None:
-        """Leave a thread to itself when the dock goes."""
-        self._worker = None
+        """End what runs when the dock goes, and hear nothing more of it and of the viewer."""
         self.stop()
+        self._worker = None
         self.viewer.layers.selection.events.active.disconnect(self._follow)
 
     def say(self, text: str, is_problem: bool = False) -> None:

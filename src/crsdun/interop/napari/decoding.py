@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,7 @@ class Decoding:
     def _method(self) -> Any:
         """The method; None for what fits."""
         iterations = DecodeRequest.parse(Values(self.typed)).iterations
-        settings = {} if iterations is None else {"iterations": iterations}
+        settings: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
         if self.method == AUTOMATIC:
             if settings:
                 raise InputError("only a solver has a number of iterations", "choose one, or omit <iterations>")
@@ -135,6 +136,7 @@ class Job:
         notes: what was decided automatically.
         result: None before the end, and where there is none.
         problem: why there is no result, for a person to read; empty where there is one.
+        unwanted: asked at every step whether to end.
     """
 
     def __init__(self, decoding: Decoding, measurement: Measurement):
@@ -143,16 +145,14 @@ class Job:
         self.notes: list[str] = []
         self.result: Reconstruction | None = None
         self.problem = ""
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """End it at the next step."""
-        self._cancelled = True
+        self.unwanted: Callable[[], bool] = lambda: False
 
     def run(self) -> None:
-        """Decode; nothing is raised."""
+        """Decode; nothing is raised, and no library warns."""
         try:
-            self.result = self.decoding.of(self.measurement, self._progress, self.notes.append)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # napari would show them
+                self.result = self.decoding.of(self.measurement, self._progress, self.notes.append)
         except Cancelled:
             self.problem = "Cancelled."
         except InputError as error:
@@ -168,5 +168,5 @@ class Job:
 
     def _progress(self, done: int, total: int) -> None:
         self.done, self.total = done, total
-        if self._cancelled:
+        if self.unwanted():
             raise Cancelled

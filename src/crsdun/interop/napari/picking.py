@@ -5,7 +5,7 @@ Legend: T scenes · C bands · H, W scene.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Pixel = tuple[int, int]  # row and column
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cube:
     """A cube that is shown.
 
@@ -81,14 +81,14 @@ def shown_plane(viewer: Viewer) -> bool:
     return dims.ndisplay == 2 and tuple(dims.displayed) == (dims.ndim - 2, dims.ndim - 1)
 
 
-def spectra_table(cubes: Sequence[Cube], places: Sequence[Sequence[float]]) -> str:
+def spectra_table(cubes: Sequence[Cube], places: Iterable[Sequence[float]]) -> str:
     """The spectra of cubes at places (y, x), as the CSV that the explorer saves: a row for each place, cube and band.
 
     Places are numbered from 1 as they are in the plot; those outside a cube have no rows of it.
     """
-    tables = []
+    tables, numbered = [], list(enumerate(places, 1))
     for cube in cubes:
-        pixels = [(number, cube.pixel(place)) for number, place in enumerate(places, 1)]
+        pixels = [(number, cube.pixel(place)) for number, place in numbered]
         regions = tuple(Region(str(number), *pixel) for number, pixel in pixels if pixel is not None)
         shown = Shown(cube.name, [np.asarray(cube.data)], [None], [None])
         scene = OpenScene(cube.name, cube.wavelengths, layers={cube.name: shown})

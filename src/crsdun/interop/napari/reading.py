@@ -17,7 +17,7 @@ from crsdun.interop.napari.layers import (
 )
 from crsdun.interop.napari.wording import READING, message
 from crsdun.scenes import open_arrays, open_exposures, open_series, read_class_map, read_mask, read_scene
-from crsdun.scenes.array_roles import role_by_values
+from crsdun.scenes.array_roles import role_by_name, role_by_values
 from crsdun.scenes.formats import ArrayFile, in_memory
 from crsdun.scenes.series import is_series
 from crsdun.storage import RECORD
@@ -54,7 +54,8 @@ def _read(path: Path) -> list[LayerData]:
         return series_layers(open_series(path))
     roles = _roles(file)
     if "cube" in roles:
-        return scene_layers(read_scene(path))
+        beside = any(role_by_name(name, array) == "measurement" for name, array in file.arrays.items())
+        return [*(exposure_layers(open_exposures(path)) if beside else ()), *scene_layers(read_scene(path))]
     if "measurement" not in roles and "exposures" not in roles:
         if "class map" in roles:
             return [class_layer(*read_class_map(path), f"classes: {path.stem}")]

@@ -63,12 +63,16 @@ class SpectraDock(QWidget):
         viewer.layers.events.connect(self._changed)
         viewer.dims.events.current_step.connect(self._slide)
         self._presence = Presence(self, self._leave)
+        if self.points is not None:  # of an earlier dock
+            self._take_up(self.points)
         self.draw()
 
     def _leave(self) -> None:
         """Hear nothing more of the viewer."""
         self.viewer.mouse_drag_callbacks.remove(self._pressed)
         self.viewer.layers.events.disconnect(self._changed)
+        if self.points is not None:
+            self.points.events.data.disconnect(self._numbered)
         self.viewer.dims.events.current_step.disconnect(self._slide)
 
     # -- places -------------------------------------------------------------------------------------------------
@@ -101,11 +105,11 @@ class SpectraDock(QWidget):
         if not shown_plane(self.viewer):
             self.says.setText("Show rows and columns in 2-D to choose pixels.")
             return
-        hit = next((cube for cube in visible_cubes(self.viewer) if cube.pixel(place)), None)
-        if hit is None:
+        centres = [cube.centre(pixel) for cube in visible_cubes(self.viewer) if (pixel := cube.pixel(place))]
+        if not centres:
             self.says.setText("There is no visible cube here: open one, or decode a measurement.")
             return
-        place = hit.centre(hit.pixel(place))
+        place = centres[0]
         points, active = self.points, self.viewer.layers.selection.active
         if points is None:
             points = self.viewer.add_points(
@@ -116,12 +120,15 @@ class SpectraDock(QWidget):
                 border_width=0.1,
                 metadata={SOURCE: PLACES},
             )
-            points.events.data.connect(self._numbered)
             if active is not None:
                 self.viewer.layers.selection.active = active
-            self._numbered()
+            self._take_up(points)
         else:
             points.add(place)
+
+    def _take_up(self, points: Points) -> None:
+        points.events.data.connect(self._numbered)
+        self._numbered()
 
     def clear(self) -> None:
         """Forget all places."""
@@ -163,11 +170,11 @@ class SpectraDock(QWidget):
                 pixel = cube.pixel(place)
                 if pixel is not None:
                     spectrum = cube.spectrum(pixel)
-                    axes.plot(_axis(cube), spectrum, dash, color=colour / 255, label=f"{number} · {cube.name}")
-                    if cube is drawn[0]:
-                        end = (1.01, float(spectrum[-1]))
-                        at_the_end = {"transform": axes.get_yaxis_transform(), "fontsize": 8}
-                        axes.text(*end, str(number), color=colour / 255, **at_the_end)
+                    style = {"color": colour / 255, "marker": "o" if len(spectrum) == 1 else ""}
+                    axes.plot(_axis(cube), spectrum, dash, label=f"{number} · {cube.name}", **style)
+                    if cube is drawn[0] and np.isfinite(spectrum[-1]):
+                        beside = axes.get_yaxis_transform()
+                        axes.text(1.01, spectrum[-1], str(number), color=colour / 255, transform=beside, fontsize=8)
         self._style(axes, drawn)
         self.band = axes.axvline(0, color=STYLE.faint, linewidth=0.8, visible=False)
         left_out = [cube.name for cube in cubes if cube not in drawn]
@@ -186,10 +193,13 @@ class SpectraDock(QWidget):
             return
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         if ends:
-            axes.set_xlim(min(each[0] for each in ends), max(each[-1] for each in ends))
+            first, last = min(each[0] for each in ends), max(each[-1] for each in ends)
+            margin = 0 if last > first else 1
+            axes.set_xlim(first - margin, last + margin)
             draw_light(axes)
-        dashes = [DASHES[number % len(DASHES)] for number in range(len(drawn))]
-        lines = [Line2D([], [], linestyle=dash, color=STYLE.ink) for dash in dashes]
+        lines: list[Any] = [Line2D([], [], color=STYLE.ink) for _ in drawn]
+        for line, dash in zip(lines, DASHES * len(drawn), strict=False):
+            line.set_linestyle(dash)
         legend = self.figure.legend(
             lines, [cube.name for cube in drawn], loc="outside lower left", fontsize=8, frameon=False, handlelength=3
         )
