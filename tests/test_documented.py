@@ -70,6 +70,8 @@ NOT_RUN = {
     },
     "crsdun table solvers": "half an hour; the page runs it on a scene of its own, below",
     "crsdun table solvers --rows lr-tv,gap-tv": "the same",
+    "napari result --plugin crsdun": "opens a window; tests/interop/napari does so",
+    "napari y.npz --plugin crsdun": "the same",
     "python -m crsdun.training.denoiser runs/denoiser": "hours; tests/training/test_denoiser.py takes steps",
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",

@@ -28,6 +28,7 @@ FLOORS = {
 }
 FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
 FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")
+FLOORS["interop"] = FLOORS["experiments"]
 FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
 FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}
 

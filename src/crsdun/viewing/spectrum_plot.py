@@ -51,7 +51,7 @@ def plot_spectra(
     if labelled:
         axes.set_xlabel("band" if wavelengths is None else "wavelength (nm)", **font(STYLE.small, STYLE.faint))
     if wavelengths is not None:
-        _draw_light(axes)
+        draw_light(axes)
 
 
 def _draw_lines(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
@@ -107,7 +107,7 @@ def _style(axes: Axes, axis: np.ndarray, spectra: Mapping[str, np.ndarray], widt
     axes.spines[["left", "bottom"]].set_color(STYLE.line)
 
 
-def _draw_light(axes: Axes) -> None:
+def draw_light(axes: Axes) -> None:
     """A thin strip on the wavelength axis, in the colour of the light."""
     grid = np.linspace(*axes.get_xlim(), 400)
     visible = (grid >= VISIBLE[0]) & (grid <= VISIBLE[1])
