@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.remote import Place
 from crsdun.typed import finite
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def print_json(values: dict[str, Any]) -> None:
     print(json.dumps(finite(values), allow_nan=False))
 
 
-def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
+def summary(result: Reconstruction, out: Place) -> dict[str, Any]:
     """The metrics of a reconstruction and its folder, for a program."""
     from crsdun.runtime.preparation import REFINED
 
@@ -119,7 +120,7 @@ def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def result_line(result: Reconstruction, out: Path) -> str:
+def result_line(result: Reconstruction, out: Place) -> str:
     """The same in one line for a person."""
     from crsdun.methods.verdict import describe_fit, describe_move
 
