@@ -370,13 +370,18 @@ def scratch_folder(parent: str | Path | None = None) -> Iterator[Path]:
         parent: where; None takes the system's folder for temporary files.
     """
     parent = Path(parent or tempfile.gettempdir())
+    remove_leftovers(parent)
+    prefix = f"{HIDDEN}{_host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove the scratch folders in ``parent`` that dead processes of this machine have left."""
     for left in parent.glob(f"{HIDDEN}{_host()}-*"):
         process = left.name.removeprefix(f"{HIDDEN}{_host()}-").partition("-")[0]
         if process.isdecimal() and not is_running(int(process)):
             shutil.rmtree(left, ignore_errors=True)
-    prefix = f"{HIDDEN}{_host()}-{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def is_running(process: int) -> bool:

@@ -31,26 +31,32 @@ def cluster_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def check_cluster(options: argparse.Namespace) -> None:
+    """Raise an InputError if the options ask for something else than Ray, or for workers without it."""
+    if options.on is None:
+        if options.workers is not None:
+            raise InputError("workers share what <on> shares", "set <on> to ray too, or omit <workers>")
+        return
+    engine, colon, address = options.on.partition(":")
+    if engine != RAY or (colon and not address):
+        raise InputError(f"nothing is shared on {options.on!r}", "set <on> to ray, or to ray:ADDRESS")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"there can be no {options.workers} workers", "set <workers> to 1 or more")
+
+
 @contextmanager
 def joined(options: argparse.Namespace) -> Iterator[Crew | None]:
     """The crew that the options ask for; None if this process does the work itself.
 
     Raises:
-        InputError: they ask for something else than Ray, or as ``cluster.connected``.
+        InputError: as ``cluster.connected``.
     """
     if options.on is None:
-        if options.workers is not None:
-            raise InputError("workers share what <on> shares", "set <on> to ray too, or omit <workers>")
         yield None
         return
-    engine, _, address = options.on.partition(":")
-    if engine != RAY:
-        raise InputError(f"nothing is shared on {engine!r}", "set <on> to ray, or to ray:ADDRESS")
-    if options.workers is not None and options.workers < 1:
-        raise InputError(f"there can be no {options.workers} workers", "set <workers> to 1 or more")
     from crsdun.cluster import Staff, connected
 
     gpus = getattr(options, "device", "auto") not in ("cpu", "mps")
     staff = Staff(options.workers, options.threads or 1, gpus, options.memory)
-    with connected(address or None, staff, notify) as crew:
+    with connected(options.on.partition(":")[2] or None, staff, notify) as crew:
         yield crew

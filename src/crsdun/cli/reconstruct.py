@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.cluster import cluster_options, joined
+from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import (
     Commands,
     command,
@@ -24,7 +24,7 @@ from crsdun.cli.printing import error_line, notify, print_result, progress_bar, 
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
 from crsdun.remote import Place, Remote, place
-from crsdun.storage import check_file, check_folder
+from crsdun.storage import check_file, check_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from crsdun.methods import RunOptions
@@ -125,6 +125,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
 
+    check_cluster(options)
     many = runtime.find_measurements(options.measurement, (options.camera, options.mask, options.dark, options.white))
     if options.on is not None:
         check_shareable(options)
@@ -244,6 +245,8 @@ def run_batch(options: argparse.Namespace, work: FrameWork) -> int:
                 stacks.setdefault((frame.file, sheet_name(frame.stack)), []).append(frame)
             if progress is not None:
                 progress(len(outcomes), work.batch.total)
+    if options.on is not None and isinstance(options.out, Path):
+        remove_leftovers(options.out)  # of workers that died
     drawn = []
     for (file, name), frames in stacks.items():
         try:

@@ -4,6 +4,6 @@ The extra ``cluster`` brings Ray. What the workers do is told by who hires them;
 """
 
 from crsdun.cluster.connection import connected
-from crsdun.cluster.crew import Crew, Staff, Work
+from crsdun.cluster.crew import Crew, Maker, Staff, Work
 
-__all__ = ["Crew", "Staff", "Work", "connected"]
+__all__ = ["Crew", "Maker", "Staff", "Work", "connected"]

@@ -32,7 +32,7 @@ HANDED = 2  # items that a worker has at most: one that it works on, and the nex
 AHEAD = 4  # items per worker from the first that has not come back to the last that has been taken
 LOSSES = 3  # workers that may die of an item, until the item is given up
 LOOK_S = 1.0  # between looks at who is there
-PATIENCE_S = 10.0  # without any worker, until that is said
+PATIENCE_S = 60.0  # without any worker, until that is said
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,17 @@ class Staff:
 
 @dataclass(eq=False)
 class _Stream:
-    """What has come back of a stream of items, item and outcome by their numbers; and what is to be done again."""
+    """A stream of items.
+
+    Attributes:
+        finished: what has come back, item and outcome by their numbers.
+        again: what is to be done again.
+        end: why its work cannot be made.
+    """
 
     finished: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     again: deque[_Task] = field(default_factory=deque)
+    end: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -177,7 +184,7 @@ class Crew:
         """Wait for a moment, and take what has come back, of whatever stream.
 
         Raises:
-            Exception: the work cannot be made, or a worker has another version.
+            InputError: a worker has another version.
         """
         greetings = {worker.greeting: worker for worker in self.workers if not worker.is_there}
         expected = [*self.running, *greetings]
@@ -207,7 +214,7 @@ class Crew:
         """What has become of a task; if its worker was lost, it is done again, unless workers die of it."""
         task, worker = self.running.pop(reference)
         try:
-            outcome = self._outcome(reference)
+            outcome, is_fatal = self._outcome(reference)
         except _lost(self.ray):
             self._lose(worker)
             task.losses += task is worker.culprit
@@ -215,19 +222,20 @@ class Crew:
                 task.stream.again.append(task)
                 return
             outcome = InputError(f"{task.losses} workers died of it", "is there enough memory for each of them?")
+            is_fatal = False
         finally:
             worker.tasks.remove(task)
+        if is_fatal:
+            task.stream.end = outcome
         task.stream.finished[task.number] = task.item, outcome
 
-    def _outcome(self, reference: Any) -> Any:
-        """What a worker returned, or the exception that ended an item; one that ended the work is raised."""
+    def _outcome(self, reference: Any) -> tuple[Any, bool]:
+        """What a worker returned, or the exception that it raised; and whether that ends the work."""
         try:
             value, failure, is_fatal = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:  # what it returned cannot be sent
-            return error.cause if isinstance(error.cause, Exception) else error
-        if is_fatal:
-            raise failure
-        return value if failure is None else failure
+            return error.cause if isinstance(error.cause, Exception) else error, False
+        return value if failure is None else failure, is_fatal
 
 
 @dataclass
@@ -269,9 +277,22 @@ class Work:
                 taken += 1
             if not (is_over and first == taken):
                 crew.attend()
+            if stream.end is not None:
+                raise stream.end
             while first in stream.finished:
                 yield stream.finished.pop(first)
                 first += 1
+
+    def results(self, items: Iterable[Any]) -> Iterator[Any]:
+        """What workers returned for each item, in order.
+
+        Raises:
+            Exception: the first of those that they raised, or as ``map``.
+        """
+        for _, outcome in self.map(items):
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
 
 
 _END = object()

@@ -12,10 +12,14 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, Literal
 
+import torch
+
+from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import (
     FIGURES,
@@ -30,6 +34,7 @@ from crsdun.evaluation import (
     read_evaluation,
     write_tables,
 )
+from crsdun.evaluation.evaluator import JudgedScene, Judges
 from crsdun.evaluation.tables import FILE, caption, latex, markdown, write_csv
 from crsdun.experiments.evaluation_folder import EvaluationRun, weights_file
 from crsdun.networks import load
@@ -230,6 +235,7 @@ def make_table(
     configs: dict[str, TrainConfig | None],
     sets: Sets | None = None,
     observer: RunObserver | None = None,
+    crew: Crew | None = None,
 ) -> Table:
     """Train and evaluate row by row, or resume an interrupted table; its files are written after every row.
 
@@ -237,20 +243,28 @@ def make_table(
         table, configs: as ``load_table`` returns them.
         sets: training, validation and test scenes, in place of ``table.data``.
         observer: follows the runs.
+        crew: that evaluates, on scenes of ``table.data``; None evaluates here.
 
     Raises:
         InputError: the scenes for the evaluation cannot be read, or the folder cannot be written to; an error in a
             single row is its ``failure``.
     """
     with join() as processes:
-        return TableRun(table, sets, observer or RunObserver(), processes).run(configs)
+        return TableRun(table, sets, observer or RunObserver(), processes, crew).run(configs)
 
 
 class TableRun:
     """One process's part of making a table."""
 
-    def __init__(self, table: TableConfig, sets: Sets | None, observer: RunObserver, processes: Processes):
-        self.table, self.sets, self.observer, self.processes = table, sets, observer, processes
+    def __init__(
+        self,
+        table: TableConfig,
+        sets: Sets | None,
+        observer: RunObserver,
+        processes: Processes,
+        crew: Crew | None = None,
+    ):
+        self.table, self.sets, self.observer, self.processes, self.crew = table, sets, observer, processes, crew
         self.notify = observer.notify if processes.rank == 0 else lambda line: None
         self.out = Path(table.out)
         self.deadline = time.monotonic() + 60 * (table.minutes or math.inf)
@@ -299,21 +313,32 @@ class TableRun:
 
     def evaluate(self, name: str, weights: str, folder: Path) -> Evaluation:
         """The evaluation of a row's weights, which the folder keeps."""
-        device = self.processes.device
-        run = EvaluationRun(
-            open_method(weights, device),
-            self.scenes,
-            self.table.camera.exposure(),
-            EvaluationOptions(self.table.protocol, device, self.table.scenes),
-            weights,
-        )
+        run = evaluation_of_row(self.table, weights, self.scenes, self.processes.device)
         earlier = earlier_evaluation(run, folder, self.notify)
         if earlier is not None:
             return earlier
-        evaluation = replace(evaluate_run(run), method=name)
+        crew, maker = self.crew, partial(judge_of_row, self.table, weights)
+        evaluation = replace(evaluate_run(run, None if crew is None else crew.work(maker).results), method=name)
         if self.processes.rank == 0:
             write_evaluation(evaluation, folder)
         return evaluation
+
+
+def evaluation_of_row(table: TableConfig, weights: str, scenes: SceneSet, device: Any) -> EvaluationRun:
+    """The evaluation of weights as the table says."""
+    return EvaluationRun(
+        open_method(weights, device),
+        scenes,
+        table.camera.exposure(),
+        EvaluationOptions(table.protocol, device, table.scenes),
+        weights,
+    )
+
+
+def judge_of_row(table: TableConfig, weights: str) -> Callable[[int], JudgedScene]:
+    """What a worker does for each scene of a row."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return evaluation_of_row(table, weights, open_set(table.data.source, table.split), device).judge
 
 
 def chosen(rows: Collection[str], names: str | None) -> list[str]:
@@ -368,9 +393,9 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     return earlier if made_of == wanted else None
 
 
-def evaluate_run(run: EvaluationRun) -> Evaluation:
-    """The evaluation, with the file of the weights or the name of the solver in its record."""
-    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options)
+def evaluate_run(run: EvaluationRun, judges: Judges | None = None) -> Evaluation:
+    """The evaluation, with the file of the weights or the name of the solver in its record; as ``evaluate``."""
+    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options, judges=judges)
     return replace(evaluation, record={**evaluation.record, "weights": origin(run)})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from crsdun.errors import InputError
 from crsdun.provenance import command
 from crsdun.remote import Place
 from crsdun.runtime import (
@@ -120,10 +121,22 @@ class FrameWork:
         if item.stack is not None and frame.stack is None:
             return Answer(None, item.count)
         try:
-            outcome = self.write(self.decode(self.read(item)))
+            outcome = self._done(item)
         except Exception as failure:
             outcome = failure
         return Answer(outcome, notes=tuple(notes))
+
+    def _done(self, item: Item) -> Any:
+        """What is told of an exposure once it is done, be it by a worker that was taken for lost and goes on."""
+        decoded = self.decode(self.read(item))
+        try:
+            return self.write(decoded)
+        except InputError:
+            out = self.out / item.name
+            before = finished_before(out, self.pipeline.read_item(item), self.made_by)
+            if before is None:
+                raise
+            return self.describe(before, out, False)
 
     def _item(self, frame: Frame) -> Item:
         """The exposure of a frame; the file of a stack stays open until another one is asked for."""
