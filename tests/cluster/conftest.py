@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -29,14 +30,11 @@ class TwoNodes:
 
     def _add(self, **how):
         """Another node; on a busy machine one may need longer than the half minute that Ray gives it."""
-        for attempt in range(ATTEMPTS):
-            try:
-                return self.cluster.add_node(
-                    num_cpus=1, object_store_memory=STORE_BYTES, no_monitor=True, include_log_monitor=False, **how
-                )
-            except Exception:
-                if attempt == ATTEMPTS - 1:
-                    raise
+        how = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "no_monitor": True, **how}
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Exception):
+                return self.cluster.add_node(include_log_monitor=False, **how)
+        return self.cluster.add_node(include_log_monitor=False, **how)
 
     def kill(self) -> None:
         """Kill the second node with all that runs on it, as a lost machine."""

@@ -16,7 +16,8 @@ import yaml
 
 import crsdun
 from crsdun.cli import main
-from crsdun.optics import random_mask
+from crsdun.cli.printing import progress_lines
+from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
 from crsdun.storage import HIDDEN, RECORD, UNSENT
@@ -28,7 +29,7 @@ WAIT_S = 300
 
 # What may differ between two runs: the command, the time, and how long it took.
 CHANGING = {"command", "when", "seconds"}
-IN_TEXT = r"20\d\d-\d\d-\d\dT[\d:+]+|<pre>crsdun .*?</pre>|\d+\.\d+ s\b"
+IN_TEXT = r'20\d\d-\d\d-\d\dT[\d:+]+|<pre>crsdun .*?</pre>|\d+\.\d+ (<span class="unit">)?s\b'
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def folder(tmp_path, monkeypatch):
     frames = []
     for number in range(FRAMES + 2):
         each = replace(scene, cube=scene.cube * (1 - number / 20), name=f"f{number}")
-        measurement = simulate(each, crsdun.Exposure(mask))
+        measurement = simulate(each, Exposure(mask))
         name = f"f{number}" if number < FRAMES else f"stack_{number - FRAMES + 1}"
         write_scene(each, f"truths/{name}.npz")
         if number < FRAMES:
@@ -83,10 +84,10 @@ def unchanging(value):
 
 
 def printed(capsys) -> tuple[list[str], list[str]]:
-    """The lines on both outputs, without seconds and the folders of results."""
+    """The lines on both outputs, without seconds, the folders of results, and progress."""
     captured = capsys.readouterr()
-    words = [re.sub(r"\b(here|there)/|\d+\.\d+ s\b", "", text) for text in captured]
-    return words[0].splitlines(), words[1].splitlines()
+    out, error = (re.sub(r"\b(here|there)/|\d+\.\d+ s\b", "", text).splitlines() for text in captured)
+    return out, [line for line in error if not re.search(r": \d+ of \d+$", line)]
 
 
 # -- reconstruct ---------------------------------------------------------------------------------------------------
@@ -179,14 +180,14 @@ def scenes(tmp_path, monkeypatch):
 
 def test_an_evaluation_is_that_of_one_machine(scenes, nodes, capsys):
     evaluate = ("evaluate", "weights.safetensors", "data.yaml", "--photons", "200")
-    assert main([*evaluate, "--out", "here"]) == 0
+    assert main([*evaluate, "--out", "here/result"]) == 0
     expected, _ = printed(capsys)
-    assert main([*evaluate, "--out", "there", "--on", f"ray:{nodes.address}"]) == 0
+    assert main([*evaluate, "--out", "there/result", "--on", f"ray:{nodes.address}"]) == 0
     assert printed(capsys) == (expected, [])
     here, there = contents(Path("here")), contents(Path("there"))
     assert here.keys() == there.keys()
     assert [name for name in here if here[name] != there[name]] == []
-    assert len(json.loads(here["evaluation.json"])["scenes"]) == 4
+    assert len(json.loads(here["result/evaluation.json"])["scenes"]) == 4
 
 
 def test_a_table_is_that_of_one_machine(scenes, nodes, capsys):
@@ -201,6 +202,14 @@ def test_a_table_is_that_of_one_machine(scenes, nodes, capsys):
     assert here.keys() == there.keys()
     assert here["weights/evaluation/evaluation.json"] == there["weights/evaluation/evaluation.json"]
     assert here["table.json"] == there["table.json"]
+
+
+def test_where_nobody_watches_there_are_lines_now_and_then(capsys):
+    tell = progress_lines("decoding", every=0)
+    for done in (1, 2, 3):
+        tell(done, 3)
+    progress_lines("decoding")(1, 3)
+    assert capsys.readouterr().err == "crsdun: decoding: 1 of 3\ncrsdun: decoding: 2 of 3\n"
 
 
 # -- what cannot be meant ------------------------------------------------------------------------------------------

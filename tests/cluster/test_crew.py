@@ -81,6 +81,23 @@ def test_another_version_is_refused(nodes, monkeypatch):
             list(other.work(Tenfold()).map([2]))
 
 
+class Broken:
+    def __init__(self, *_):
+        raise ModuleNotFoundError("No module named 'crsdun'")
+
+    def greeting(self):
+        pass
+
+
+def test_workers_that_do_not_start_end_it(nodes, monkeypatch):
+    monkeypatch.setattr("crsdun.cluster.crew._Hand", Broken)
+    said = []
+    missing = pytest.raises(InputError, match=r"no worker starts: .*No module named 'crsdun'")
+    with connected(nodes.address, Staff(1), said.append) as other, missing:
+        list(other.work(Tenfold()).map([2]))
+    assert len(said) == 2
+
+
 # -- in order ------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from crsdun.cli.options import (
     solver_settings,
     wavelengths,
 )
-from crsdun.cli.printing import console, print_json, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar, progress_lines
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def run(options: argparse.Namespace) -> None:
         options.weights = str(options.calibrate)
         run = replace(run, weights=options.weights)
     with joined(options) as crew, progress_bar(run.method.name) as progress:
-        judges = None if crew is None else crew.work(partial(judging, options)).results
+        judges = None
+        if crew is not None:
+            judges = crew.work(partial(judging, options)).results
+            progress = progress or progress_lines(run.method.name)
         evaluation = run.evaluate(progress, judges)
     run.write(evaluation, options.out, options.overwrite)
     if options.json:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ VALUES = {
 }
 
 LONGEST_LINE = 1000  # letters of a message
+LINES_S = 60.0  # between lines of progress
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -166,6 +168,19 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def progress_lines(title: str, every: float = LINES_S) -> Callable[[int, int], None]:
+    """In place of a bar, where nobody watches but something keeps what is printed: a line now and then."""
+    said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= every and done < total:
+            said = time.monotonic()
+            notify(f"{title}: {done} of {total}")
+
+    return tell
 
 
 def console() -> Console:

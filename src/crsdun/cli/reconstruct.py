@@ -20,7 +20,7 @@ from crsdun.cli.options import (
     solver_options,
     solver_settings,
 )
-from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
+from crsdun.cli.printing import error_line, notify, print_result, progress_bar, progress_lines, result_line, summary
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
 from crsdun.remote import Place, Remote, place
@@ -238,7 +238,11 @@ def run_batch(options: argparse.Namespace, work: FrameWork) -> int:
     outcomes: dict[tuple[Place, str], Any] = {}
     stacks: dict[tuple[Place, str], list[Frame]] = {}
     with joined(options) as crew, progress_bar("decoding") as progress:
-        told = work.here() if crew is None else work.elsewhere(crew.work(partial(answering, options)).map)
+        if crew is None:
+            told = work.here()
+        else:
+            told = work.elsewhere(crew.work(partial(answering, options)).map)
+            progress = progress or progress_lines("decoding")
         for frame, outcome in told:
             outcomes[frame.file, frame.name] = outcome
             if frame.stack is not None and not isinstance(outcome, Exception):

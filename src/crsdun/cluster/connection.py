@@ -73,18 +73,30 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="crsdun-ray-", ignore_cleanup_errors=True) as folder:
         try:
             with _on_loopback(ray, address is None), _our_signals():
-                ray.init(**_how(address, folder), log_to_driver=False, logging_level="ERROR")
+                _init(ray, _how(address, folder))
         except Exception as error:
-            where = "on this machine" if address is None else f"at {address}"
             reason = " ".join(str(error).split())[:300]
+            if address is None:
+                raise InputError(f"Ray does not start here: {reason}", "try again when less is running") from error
             raise InputError(
-                f"there is no joining Ray {where}: {reason}",
+                f"there is no joining Ray at {address}: {reason}",
                 "start it on every machine with ray start, this one too, and give the address of the first",
             ) from error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _init(ray: Any, how: dict[str, Any]) -> None:
+    """Join or start; on a busy machine Ray may need longer than the half minute that it gives itself."""
+    try:
+        ray.init(**how, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:
+        if "timed out" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(**how, log_to_driver=False, logging_level="ERROR")
 
 
 def _how(address: str | None, folder: str) -> dict[str, Any]:

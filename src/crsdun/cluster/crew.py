@@ -102,23 +102,20 @@ class Crew:
 
     def __init__(self, ray: Any, staff: Staff, notify: Callable[[str], None]):
         self.ray, self.staff, self.notify = ray, staff, notify
-        resources = ray.cluster_resources()
-        self.gpus = int(resources.get("GPU", 0)) if staff.gpus else 0
-        places = self._places()
-        self.count = staff.count or self.gpus or places
-        if not places:
+        if not self._places():
             raise InputError(
                 f"no machine of the cluster has {staff.threads} cores for a worker", "set <threads> to fewer"
             )
         options = {"num_cpus": staff.threads, "max_restarts": 0, "max_task_retries": 0}
-        if self.gpus:
-            options["num_gpus"] = 1 / ceil(self.count / self.gpus)
+        if gpus := self._gpus():
+            options["num_gpus"] = 1 / ceil((staff.count or gpus) / gpus)
         self._hand = ray.remote(**options)(_Hand)
         self.workers: list[_Worker] = []
         self.running: dict[Any, tuple[_Task, _Worker]] = {}  # by the reference to what will come back
         self._numbers = count()
         self._looked = self._alone_since = time.monotonic()
-        self._hire(self.count)
+        self._unstarted = 0  # workers in a row that have died before they were there
+        self._hire(self._wanted())
 
     def work(self, maker: Maker) -> Work:
         """What the workers are to do; ``maker`` must be something that can be pickled."""
@@ -138,6 +135,14 @@ class Crew:
         nodes = [node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"]]
         return sum(int(each // self.staff.threads) for each in nodes)
 
+    def _gpus(self) -> int:
+        """Those of the cluster, if they may be used."""
+        return int(self.ray.cluster_resources().get("GPU", 0)) if self.staff.gpus else 0
+
+    def _wanted(self) -> int:
+        """How many workers there should be."""
+        return self.staff.count or self._gpus() or self._places()
+
     def _hire(self, number: int) -> None:
         """Ask for more workers; where there is no place yet, they come when there is one."""
         for _ in range(number):
@@ -152,9 +157,9 @@ class Crew:
         elif now - self._alone_since > PATIENCE_S:
             self.notify("no worker is there; waiting for a machine of the cluster that has room for one")
             self._alone_since = now + 1e9  # said once
-        if self.staff.count is None and not self.gpus and now - self._looked > LOOK_S:
+        if now - self._looked > LOOK_S:
             self._looked = now
-            self._hire(max(0, self._places() - len(self.workers)))
+            self._hire(max(0, self._wanted() - len(self.workers)))
 
     def _lose(self, worker: _Worker) -> None:
         """A worker is gone, or cannot be reached: it is ended, and another one asked for."""
@@ -184,7 +189,7 @@ class Crew:
         """Wait for a moment, and take what has come back, of whatever stream.
 
         Raises:
-            InputError: a worker has another version.
+            InputError: a worker has another version, or several in a row do not start.
         """
         greetings = {worker.greeting: worker for worker in self.workers if not worker.is_there}
         expected = [*self.running, *greetings]
@@ -201,9 +206,16 @@ class Crew:
     def _welcome(self, worker: _Worker) -> None:
         try:
             version = self.ray.get(worker.greeting)
-        except _lost(self.ray):
+        except _lost(self.ray) as error:
+            self._unstarted += 1
+            if self._unstarted >= LOSSES:
+                reason = str(error).strip().splitlines()[-1]  # below the traceback of another process
+                raise InputError(
+                    f"no worker starts: {reason}", "is crsdun installed on every machine of the cluster?"
+                ) from error
             self._lose(worker)
             return
+        self._unstarted = 0
         if version != __version__:
             raise InputError(
                 f"a worker has crsdun {version}, and this machine {__version__}", "install the same on all machines"
