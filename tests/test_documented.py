@@ -72,6 +72,21 @@ NOT_RUN = {
     "crsdun table solvers --rows lr-tv,gap-tv": "the same",
     "napari result --plugin crsdun": "opens a window; tests/interop/napari does so",
     "napari y.npz --plugin crsdun": "the same",
+    "crsdun reconstruct captures/ --mask mask.npy --out results --on ray": (
+        "starts Ray, half a minute; tests/cluster shares batches, evaluations and tables among two nodes"
+    ),
+    "crsdun reconstruct captures/ --mask mask.npy --out results --on ray --workers 4 --threads 2": "the same",
+    "crsdun evaluate weights.safetensors produce --out evaluation --on ray": "the same",
+    "crsdun table solvers --on ray": "the same",
+    "RAY_USAGE_STATS_ENABLED=0 ray start --head --port 6379": "needs machines; tests/cluster has two nodes",
+    "RAY_USAGE_STATS_ENABLED=0 ray start --address 10.0.0.1:6379": "the same",
+    "crsdun reconstruct '/shared/captures/*.npz' --mask /shared/mask.npy --out /shared/results "
+    "--on ray:10.0.0.1:6379": "the same",
+    "crsdun reconstruct 's3://bucket/frames/*.npz' --mask s3://bucket/mask.npy --out s3://bucket/results": (
+        "needs a bucket; tests/cluster/test_commands.py has one"
+    ),
+    "crsdun reconstruct 's3://bucket/frames/*.npz' --mask s3://bucket/mask.npy --out s3://bucket/results "
+    "--on ray:auto": "the same",
     "python -m crsdun.training.denoiser runs/denoiser": "hours; tests/training/test_denoiser.py takes steps",
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",

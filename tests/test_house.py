@@ -14,8 +14,9 @@ import crsdun
 ROOT = Path(crsdun.__file__).parent
 
 # From the ground up: each floor may import from those before it, never from one after it.
-GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "storage", "native", "registry")
+GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "remote", "storage", "native", "registry")
 FLOORS = {
+    "cluster": GROUND,
     "optics": GROUND,
     "scenes": (*GROUND, "optics"),
     "classifiers": (*GROUND, "optics", "scenes"),
@@ -27,7 +28,7 @@ FLOORS = {
     "runtime": (*GROUND, "optics", "scenes", "classifiers", "solvers", "networks", "methods", "evaluation"),
 }
 FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
-FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")
+FLOORS["experiments"] = (*FLOORS["viewing"], "viewing", "cluster")
 FLOORS["interop"] = FLOORS["experiments"]
 FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
 FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}

@@ -2,6 +2,9 @@
 
 Everything is written to a hidden folder beside its destination and moved into place once it is complete. Without
 ``overwrite`` the move itself fails if the destination exists, so two programs cannot both win.
+
+Where the destination is elsewhere (``remote``), it is written here and sent once it is complete, a folder's record
+last: without its record a folder there is nothing that counts, and is replaced.
 """
 
 from __future__ import annotations
@@ -18,16 +21,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 from crsdun.provenance import sha256_of
+from crsdun.remote import Place, Remote, delete, exists, fetch, listed, send
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
 LOCK = ".crsdun-lock"
 JOB, UNFINISHED = "job.json", ".unfinished"  # what an unfinished folder is for, and the end of its name
 HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
+UNSENT = f"{HIDDEN}unsent"  # lies in a folder elsewhere until everything is there
 CACHE_BYTES = 2 << 30  # that each folder of the cache may have
 
 
@@ -35,7 +40,7 @@ CACHE_BYTES = 2 << 30  # that each folder of the cache may have
 
 
 @contextmanager
-def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None = None) -> Iterator[Path]:
+def atomic_file(path: str | Place, overwrite: bool = True, companion: str | None = None) -> Iterator[Path]:
     """A temporary path with the same name, which becomes ``path`` when the block ends without an error.
 
     Args:
@@ -45,6 +50,12 @@ def atomic_file(path: str | Path, overwrite: bool = True, companion: str | None 
     Raises:
         InputError: the file exists and ``overwrite`` is off, its folder does not exist, or writing fails.
     """
+    if isinstance(path, Remote):
+        check_file(path, overwrite)
+        with scratch_folder() as folder:
+            yield folder / path.name
+            send(sorted(folder.iterdir(), key=lambda each: each.name == path.name), folder, path.parent)
+        return
     path = Path(path)
     with atomic_files([path] if companion is None else [path.with_suffix(companion), path], overwrite) as parts:
         yield parts[-1]
@@ -68,8 +79,12 @@ def atomic_files(paths: Sequence[Path], overwrite: bool = True) -> Iterator[list
         raise refusal(main, error) from error
 
 
-def check_file(path: str | Path, overwrite: bool = False) -> None:
+def check_file(path: str | Place, overwrite: bool = False) -> None:
     """Raise an InputError if a file may not be written: it exists already, is a folder, or has none to lie in."""
+    if isinstance(path, Remote):
+        if not overwrite and exists(path):
+            raise InputError(f"{path} exists already", "choose another <out>, or allow it with <overwrite>")
+        return
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"could not write {path}: there is no folder {path.parent}", "create it first")
@@ -135,7 +150,7 @@ def make_room(path: Path, size: int) -> None:
 
 
 @contextmanager
-def atomic_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -> Iterator[Path]:
+def atomic_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD) -> Iterator[Path]:
     """A hidden folder to write into, which becomes ``out`` when the block ends without an error.
 
     After an error nothing is left behind.
@@ -146,6 +161,14 @@ def atomic_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) 
     Raises:
         InputError: as ``check_folder``, or writing fails (no space, no permission).
     """
+    if isinstance(out, Remote):
+        check_folder(out, overwrite, mark)
+        with scratch_folder() as hidden:
+            part = hidden / out.name
+            part.mkdir()
+            yield part
+            _send_folder(part, out, mark)
+        return
     out = check_folder(out, overwrite, mark)
     was_there = out.exists()
     try:
@@ -160,6 +183,19 @@ def atomic_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) 
         if not isinstance(cause, OSError):
             raise
         raise refusal(out, cause) from error
+
+
+def _send_folder(part: Path, out: Remote, mark: str) -> None:
+    """Send a complete folder in place of what is there: first that it is on its way, last its mark."""
+    unsent, mark_file = part / UNSENT, part / mark
+    unsent.touch()
+    send([unsent], part, out)
+    for old in sorted(listed(out), key=lambda each: each.name != mark):
+        if old.name != UNSENT:
+            delete(old)
+    files = sorted(file for file in part.rglob("*") if file.is_file() and file not in (unsent, mark_file))
+    send([*files, mark_file], part, out)
+    delete(out / UNSENT)
 
 
 def _put_in_place(part: Path, out: Path, replaced: Path, was_there: bool, mark: str | None) -> None:
@@ -234,13 +270,23 @@ def _is_of(job: dict[str, Any], file: Path) -> bool:
         return False
 
 
-def check_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -> Path:
+@overload
+def check_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -> Path: ...
+
+
+@overload
+def check_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD) -> Place: ...
+
+
+def check_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD) -> Place:
     """The absolute path of ``out``, if results may be written there.
 
     Raises:
         InputError: it contains results and ``overwrite`` is off, it contains something else, or it cannot be
             written to.
     """
+    if isinstance(out, Remote):
+        return _check_remote_folder(out, overwrite, mark)
     try:
         out = Path(out).resolve()
         if out.is_symlink():
@@ -262,6 +308,18 @@ def check_folder(out: str | Path, overwrite: bool = False, mark: str = RECORD) -
         raise refusal(out, error) from error
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(f"{parent} is not a folder that can be written to", "choose another <out>")
+    return out
+
+
+def _check_remote_folder(out: Remote, overwrite: bool, mark: str) -> Remote:
+    """The same elsewhere, where a folder may be on its way from a process that has died."""
+    if exists(out / mark):
+        if not overwrite:
+            raise InputError(f"{out} exists already", "choose another <out>, or allow it with <overwrite>")
+    elif exists(out) and not exists(out / UNSENT):
+        raise InputError(
+            f"{out} contains no {mark}, so crsdun did not create it and will not overwrite it", "choose another <out>"
+        )
     return out
 
 
@@ -287,6 +345,20 @@ def made_folder(folder: str | Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def local_copy(path: Place) -> Iterator[Path]:
+    """Inside the block the file or folder on this machine: itself, or a copy of what is elsewhere.
+
+    Raises:
+        InputError: as ``remote.fetch``.
+    """
+    if isinstance(path, Remote):
+        with scratch_folder() as folder:
+            yield fetch(path, folder)
+    else:
+        yield path
+
+
 # -- scratch folders -------------------------------------------------------------------------------------------
 
 
@@ -298,13 +370,18 @@ def scratch_folder(parent: str | Path | None = None) -> Iterator[Path]:
         parent: where; None takes the system's folder for temporary files.
     """
     parent = Path(parent or tempfile.gettempdir())
+    remove_leftovers(parent)
+    prefix = f"{HIDDEN}{_host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove the scratch folders in ``parent`` that dead processes of this machine have left."""
     for left in parent.glob(f"{HIDDEN}{_host()}-*"):
         process = left.name.removeprefix(f"{HIDDEN}{_host()}-").partition("-")[0]
         if process.isdecimal() and not is_running(int(process)):
             shutil.rmtree(left, ignore_errors=True)
-    prefix = f"{HIDDEN}{_host()}-{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def is_running(process: int) -> bool:

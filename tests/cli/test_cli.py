@@ -658,10 +658,10 @@ def test_options_stay_what_they_are():
         "reconstruct": [
             "--axes", "--bands", "--bits", "--camera", "--checkpoint", "--classes", "--cold", "--coverage", "--dark",
             "--device", "--divisor", "--effort", "--engine", "--exposure", "--fps", "--frame", "--help",
-            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--minutes", "--offsets", "--out",
-            "--overlap", "--overwrite", "--precision", "--refine-camera", "--repeats", "--sequence", "--series",
-            "--smooth", "--step", "--tile", "--truth", "--truth-key", "--unlabelled", "--video", "--wavelengths",
-            "--weights", "--white",
+            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--minutes", "--offsets", "--on",
+            "--out", "--overlap", "--overwrite", "--precision", "--refine-camera", "--repeats", "--sequence",
+            "--series", "--smooth", "--step", "--tile", "--truth", "--truth-key", "--unlabelled", "--video",
+            "--wavelengths", "--weights", "--white", "--workers",
         ],
         "classes": [
             "--axes", "--divisor", "--help", "--json", "--key", "--kind", "--labels", "--labels-key",
@@ -679,11 +679,11 @@ def test_options_stay_what_they_are():
         "train": ["--help", "--json", "--show"],
         "evaluate": [
             "--calibrate", "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations", "--json",
-            "--mask", "--mask-key", "--mask-shift", "--minutes", "--out", "--overwrite", "--photons", "--protocol",
-            "--read-noise", "--seed", "--split", "--step", "--wavelengths",
+            "--mask", "--mask-key", "--mask-shift", "--minutes", "--on", "--out", "--overwrite", "--photons",
+            "--protocol", "--read-noise", "--seed", "--split", "--step", "--wavelengths", "--workers",
         ],
         "compare": ["--help", "--json"],
-        "table": ["--help", "--json", "--rows"],
+        "table": ["--help", "--json", "--on", "--rows", "--workers"],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
             "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",

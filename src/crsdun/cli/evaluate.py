@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import (
     Commands,
     command,
@@ -20,11 +23,13 @@ from crsdun.cli.options import (
     solver_settings,
     wavelengths,
 )
-from crsdun.cli.printing import console, print_json, progress_bar
+from crsdun.cli.printing import console, print_json, progress_bar, progress_lines
 from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from crsdun.evaluation import Evaluation
+    from crsdun.evaluation.evaluator import JudgedScene
+    from crsdun.experiments.evaluation_folder import EvaluationRun
     from crsdun.networks import Network
     from crsdun.optics import ClassCalibration
 
@@ -71,43 +76,61 @@ def add(commands: Commands) -> None:
     )
     evaluate.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
     overwrite_option(evaluate)
+    cluster_options(evaluate)
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun import runtime
-    from crsdun.evaluation import EvaluationOptions, calibrate
-    from crsdun.experiments.evaluation_folder import EvaluationRun
-    from crsdun.methods import keep_freed_memory
+    from crsdun.evaluation import calibrate
     from crsdun.networks import Network
-    from crsdun.scenes import open_set
     from crsdun.storage import check_folder
 
+    check_cluster(options)
     check_folder(options.out, options.overwrite)
-    calibrating = options.calibrate is not None
-    if calibrating:
+    if options.calibrate is not None:
         check_calibration(options)
-    scenes = open_set(options.data, options.split or ("validation" if calibrating else "test"))
-    if options.wavelengths is not None:
-        scenes = scenes.on_grid(options.wavelengths)
-    device = device_from(options.device)
-    method = runtime.open_method(options.weights, device, step=options.step, **solver_settings(options))
-    keep_freed_memory()
-    exposure = exposure_from(options, method.card.step if options.step is None else options.step)
-    how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
-    weights = options.weights
-    if calibrating:
-        assert isinstance(method, Network)
+    run = evaluation_of(options)
+    if options.calibrate is not None:
+        assert isinstance(run.method, Network)
         with progress_bar("calibrating") as progress:
-            write_calibrated(method, calibrate(method, scenes, exposure, how, progress), options.calibrate)
-        weights = str(options.calibrate)
-    evaluation_run = EvaluationRun(method, scenes, exposure, how, weights)
-    with progress_bar(method.name) as progress:
-        evaluation = evaluation_run.evaluate(progress)
-    evaluation_run.write(evaluation, options.out, options.overwrite)
+            known = calibrate(run.method, run.scenes, run.exposure, run.options, progress)
+        write_calibrated(run.method, known, options.calibrate)
+        options.weights = str(options.calibrate)
+        run = replace(run, weights=options.weights)
+    with joined(options) as crew, progress_bar(run.method.name) as progress:
+        judges = None
+        if crew is not None:
+            judges = crew.work(partial(judging, options)).results
+            progress = progress or progress_lines(run.method.name)
+        evaluation = run.evaluate(progress, judges)
+    run.write(evaluation, options.out, options.overwrite)
     if options.json:
         print_json({"out": str(options.out), "method": evaluation.method, **evaluation.figures})
     else:
         print_evaluation(evaluation, options.out)
+
+
+def evaluation_of(options: argparse.Namespace) -> EvaluationRun:
+    """The evaluation that the options describe, with its method and its scenes."""
+    from crsdun.evaluation import EvaluationOptions
+    from crsdun.experiments.evaluation_folder import EvaluationRun
+    from crsdun.methods import keep_freed_memory
+    from crsdun.runtime import open_method
+    from crsdun.scenes import open_set
+
+    scenes = open_set(options.data, options.split or ("test" if options.calibrate is None else "validation"))
+    if options.wavelengths is not None:
+        scenes = scenes.on_grid(options.wavelengths)
+    device = device_from(options.device)
+    method = open_method(options.weights, device, step=options.step, **solver_settings(options))
+    keep_freed_memory()
+    exposure = exposure_from(options, method.card.step if options.step is None else options.step)
+    how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
+    return EvaluationRun(method, scenes, exposure, how, options.weights)
+
+
+def judging(options: argparse.Namespace) -> Callable[[int], JudgedScene]:
+    """What a worker does for each scene, made there from the same options."""
+    return evaluation_of(options).judge
 
 
 def check_calibration(options: argparse.Namespace) -> None:

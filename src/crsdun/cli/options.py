@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from crsdun.cli.printing import error_line, notify, option
 from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
+from crsdun.remote import Place, place
+from crsdun.storage import local_copy
 
 if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
@@ -99,12 +101,12 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--camera",
-        type=Path,
+        type=place,
         metavar="FILE",
         help="camera file of crsdun calibrate (.npz), in place of --mask, --bands, --wavelengths, --step and "
         "--offsets; its dark and white are applied to raw counts",
     )
-    command.add_argument("--mask", type=Path, help="file of the coded aperture (default: stored with the exposure)")
+    command.add_argument("--mask", type=place, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
     command.add_argument(
@@ -182,7 +184,7 @@ def frame_or_level(text: str) -> Any:
     try:
         return float(text)
     except ValueError:
-        return Path(text)
+        return place(text)
 
 
 # -- from options to the objects of the package -------------------------------------------------------------------
@@ -219,9 +221,14 @@ def pipeline_from(
     mask, divisor = None, 1.0
     if options.mask is not None:
         axes = None if are_of_exposures(options.axes) else options.axes
-        mask, divisor = read_mask_and_scale(options.mask, options.mask_key, axes)
+        with local_copy(options.mask) as file:
+            mask, divisor = read_mask_and_scale(file, options.mask_key, axes)
+    camera_file = None
+    if options.camera is not None:
+        with local_copy(options.camera) as file:
+            camera_file = read_camera(file)
     preparation = Preparation(
-        camera_file=None if options.camera is None else read_camera(options.camera),
+        camera_file=camera_file,
         mask=mask,
         mask_divisor=divisor,
         dark=frame_from(options.dark),
@@ -235,7 +242,10 @@ def frame_from(value: Any) -> Any:
     """A calibration frame from its file, the mean of a stack of them, or the level as it is."""
     from crsdun.scenes import read_frame
 
-    return read_frame(value) if isinstance(value, Path) else value
+    if not isinstance(value, Place):
+        return value
+    with local_copy(value) as file:
+        return read_frame(file)
 
 
 def device_from(name: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.remote import Place
 from crsdun.typed import finite
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ VALUES = {
 }
 
 LONGEST_LINE = 1000  # letters of a message
+LINES_S = 60.0  # between lines of progress
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -107,7 +110,7 @@ def print_json(values: dict[str, Any]) -> None:
     print(json.dumps(finite(values), allow_nan=False))
 
 
-def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
+def summary(result: Reconstruction, out: Place) -> dict[str, Any]:
     """The metrics of a reconstruction and its folder, for a program."""
     from crsdun.runtime.preparation import REFINED
 
@@ -119,7 +122,7 @@ def summary(result: Reconstruction, out: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def result_line(result: Reconstruction, out: Path) -> str:
+def result_line(result: Reconstruction, out: Place) -> str:
     """The same in one line for a person."""
     from crsdun.methods.verdict import describe_fit, describe_move
 
@@ -165,6 +168,19 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def progress_lines(title: str, every: float = LINES_S) -> Callable[[int, int], None]:
+    """In place of a bar, where nobody watches but something keeps what is printed: a line now and then."""
+    said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= every and done < total:
+            said = time.monotonic()
+            notify(f"{title}: {done} of {total}")
+
+    return tell
 
 
 def console() -> Console:

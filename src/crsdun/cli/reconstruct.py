@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import (
     Commands,
     command,
@@ -17,14 +20,17 @@ from crsdun.cli.options import (
     solver_options,
     solver_settings,
 )
-from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
+from crsdun.cli.printing import error_line, notify, print_result, progress_bar, progress_lines, result_line, summary
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
-from crsdun.storage import check_file, check_folder
+from crsdun.remote import Place, Remote, place
+from crsdun.storage import check_file, check_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from crsdun.methods import RunOptions
-    from crsdun.runtime import Batch, Item, Pipeline, PreparedMeasurement, Reconstruction
+    from crsdun.runtime import Item, Pipeline, Reconstruction
+    from crsdun.runtime.batch import Frame
+    from crsdun.viewing.frame_work import Answer, FrameWork
 
 AUTO = "auto"  # weights that fit, or a solver
 
@@ -34,10 +40,10 @@ def add(commands: Commands) -> None:
     reconstruct = command(commands, "reconstruct", run, "Reconstruct cubes (and class maps) from measurements.")
     reconstruct.add_argument(
         "measurement",
-        type=Path,
+        type=place,
         nargs="+",
         help="file of the exposure (.mat .npy .npz .h5 .hdr .tif .png), or several: files, folders, patterns like "
-        "'*.npz'",
+        "'*.npz', also at addresses like s3://bucket/frames",
     )
     method = reconstruct.add_mutually_exclusive_group()
     method.add_argument(
@@ -107,24 +113,51 @@ def add(commands: Commands) -> None:
     )
     reconstruct.add_argument(
         "--out",
-        type=Path,
+        type=place,
         required=True,
-        help="folder for the results; with several measurements, one in it for each",
+        help="folder for the results, here or at an address; with several measurements, one in it for each",
     )
     overwrite_option(reconstruct)
+    cluster_options(reconstruct)
     sequence_options(reconstruct)
 
 
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
+
+    check_cluster(options)
+    many = runtime.find_measurements(options.measurement, (options.camera, options.mask, options.dark, options.white))
+    if options.on is not None:
+        check_shareable(options)
+        many = many or {file.stem: file for file in options.measurement}
+    if many is not None and not options.sequence:
+        check_places(options)
+    check_sequence(options)
+    pipeline = pipeline_of(options)
+    if options.sequence:
+        files = many or {file.stem: file for file in options.measurement}
+        return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
+    if many is not None:
+        return run_batch(options, work_of(options, pipeline, many))
+    (file,) = options.measurement
+    exposures = pipeline.preparation.open(file)
+    if len(exposures) == 1 or options.frame is not None:
+        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
+    check_places(options)
+    if isinstance(options.out, Remote) or options.out.is_dir():  # otherwise it is made
+        check_file(options.out / sheet_name(file.stem), options.overwrite)
+    work = work_of(options, pipeline, {file.stem: file})
+    work.batch.open = lambda _: exposures
+    return run_batch(options, work)
+
+
+def pipeline_of(options: argparse.Namespace) -> Pipeline:
+    """The pipeline that the options describe, with its method and its classifier."""
+    from crsdun import runtime
     from crsdun.classifiers import load_classifier
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
 
-    many = runtime.find_measurements(options.measurement, (options.camera, options.mask, options.dark, options.white))
-    if many is not None and not options.sequence:
-        check_places(options)
-    check_sequence(options)
     keep_freed_memory()
     run_options = run_options_from(options)
     settings = solver_settings(options)
@@ -143,19 +176,26 @@ def run(options: argparse.Namespace) -> int:
     if options.classes is not None:
         pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
-    if options.sequence:
-        files = many or {file.stem: file for file in options.measurement}
-        return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
-    if many is not None:
-        return run_batch(options, pipeline, runtime.Batch(many, pipeline.preparation.open, options.frame))
-    (file,) = options.measurement
-    exposures = pipeline.preparation.open(file)
-    if len(exposures) == 1 or options.frame is not None:
-        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
-    check_places(options)
-    if options.out.is_dir():  # otherwise it is made
-        check_file(options.out / sheet_name(file.stem), options.overwrite)
-    return run_batch(options, pipeline, runtime.Batch({file.stem: file}, lambda _: exposures))
+    return pipeline
+
+
+def work_of(options: argparse.Namespace, pipeline: Pipeline, files: Mapping[str, Place]) -> FrameWork:
+    """The work on each exposure of these files."""
+    from crsdun.runtime import Batch
+    from crsdun.viewing.frame_work import FrameWork
+
+    batch = Batch(files, pipeline.preparation.open, options.frame)
+    return FrameWork(pipeline, batch, options.out, described, options.overwrite)
+
+
+def answering(options: argparse.Namespace) -> Callable[[Frame], Answer]:
+    """What a worker on another machine does for each frame, made there from the same options."""
+    return work_of(options, pipeline_of(options), {}).answer
+
+
+def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[str, Any], str]:
+    """What is told of a result, for a program and for a person."""
+    return summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
 
 
 def check_places(options: argparse.Namespace) -> None:
@@ -164,6 +204,16 @@ def check_places(options: argparse.Namespace) -> None:
 
     runtime.check_parent(options.out)
     runtime.check_truth_folder(options.truth)
+
+
+def check_shareable(options: argparse.Namespace) -> None:
+    """Raise an InputError if several machines cannot share the work, since one frame decides on others."""
+    if options.sequence:
+        raise InputError("the frames of a sequence follow from each other", "omit <on>, or <sequence>")
+    if options.refine_camera:
+        raise InputError("the camera of many is refined from the first one, by one machine", "omit <on>")
+    if options.checkpoint is not None:
+        raise InputError("a checkpoint is that of one frame", "omit <on>, or <checkpoint>")
 
 
 def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:
@@ -181,56 +231,32 @@ def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:
     return 0
 
 
-def run_batch(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) -> int:
+def run_batch(options: argparse.Namespace, work: FrameWork) -> int:
     """Reconstruct each exposure into a folder of its own, and draw a sheet over those of one file."""
-    from crsdun import runtime
-    from crsdun.provenance import command as command_line
-    from crsdun.viewing.result_folder import FrameSheet, write_results
+    from crsdun.viewing.frame_work import write_sheet
 
-    sheets: dict[tuple[Path, str], FrameSheet] = {}
-
-    made_by = command_line()
-
-    def read(item: Item) -> tuple[PreparedMeasurement | Reconstruction, Item]:
-        out = options.out / item.name
-        prepared = pipeline.read_item(item)
-        # A job that was interrupted goes on when it is run again.
-        before = None if options.overwrite else runtime.finished_before(out, prepared, made_by)
-        if before is None:
-            check_folder(out, options.overwrite)
-        return before or prepared, item
-
-    def decode(read: tuple[PreparedMeasurement | Reconstruction, Item]) -> tuple[Reconstruction, Item, bool]:
-        prepared, item = read
-        if isinstance(prepared, runtime.Reconstruction):
-            return prepared, item, False
-        return pipeline.decode(prepared), item, True
-
-    def write(decoded: tuple[Reconstruction, Item, bool]) -> tuple[dict[str, Any], str]:
-        result, item, is_new = decoded
-        out = options.out / item.name
-        printed = summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
-        if is_new:
-            write_results(result, out, options.overwrite)
-        if item.stack is not None:
-            sheet = sheets.setdefault((item.file, sheet_name(item.stack)), FrameSheet(item.count))
-            sheet.add(item.index, result)
-        return printed
-
-    outcomes: dict[tuple[Path, str], Any] = {}
-    with progress_bar("decoding") as progress:
-        for item, outcome in runtime.stream(batch, read, decode, write):
-            outcomes[item.file, item.name] = outcome
+    outcomes: dict[tuple[Place, str], Any] = {}
+    stacks: dict[tuple[Place, str], list[Frame]] = {}
+    with joined(options) as crew, progress_bar("decoding") as progress:
+        if crew is None:
+            told = work.here()
+        else:
+            told = work.elsewhere(crew.work(partial(answering, options)).map)
+            progress = progress or progress_lines("decoding")
+        for frame, outcome in told:
+            outcomes[frame.file, frame.name] = outcome
+            if frame.stack is not None and not isinstance(outcome, Exception):
+                stacks.setdefault((frame.file, sheet_name(frame.stack)), []).append(frame)
             if progress is not None:
-                progress(len(outcomes), batch.total)
+                progress(len(outcomes), work.batch.total)
+    if options.on is not None and isinstance(options.out, Path):
+        remove_leftovers(options.out)  # of workers that died
     drawn = []
-    for (file, name), sheet in sheets.items():
+    for (file, name), frames in stacks.items():
         try:
-            sheet.write(options.out / name, options.overwrite)
+            drawn.append(write_sheet(options.out, name, frames, options.overwrite))
         except InputError as error:
             outcomes[file, name] = error
-        else:
-            drawn.append(options.out / name)
     return print_outcomes(outcomes, drawn, options.json)
 
 
@@ -250,7 +276,7 @@ def run_options_from(options: argparse.Namespace) -> RunOptions:
     return RunOptions(device_from(options.device), options.precision, tiles, repeats=options.repeats, **given)
 
 
-def print_outcomes(outcomes: dict[tuple[Path, str], Any], sheets: list[Path], as_json: bool) -> int:
+def print_outcomes(outcomes: dict[tuple[Place, str], Any], sheets: list[Place], as_json: bool) -> int:
     """Print the result of each (file, name), and failures on standard error; returns the exit code."""
     results, failed, lines = [], [], []
     for (file, name), outcome in outcomes.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.printing import error_line, notify, print_result, progress_bar
 from crsdun.errors import InputError
+from crsdun.remote import Remote
 
 if TYPE_CHECKING:
     from crsdun.runtime import Batch, Pipeline, SequenceOptions, SequenceRun
@@ -51,6 +52,8 @@ def check_sequence(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 raise InputError(f"{name} is a setting of sequences", f"set <sequence> too, or omit <{name}>")
         return
+    if any(isinstance(each, Remote) for each in (*options.measurement, options.out)):
+        raise InputError("a sequence is read and written on this machine", "give <out> and the frames as files here")
     chosen = _options(options)
     check_video(_given(options, "video"), chosen.frames_per_second)
     if chosen.series == "zarr":

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import Commands, command, device_from
 from crsdun.cli.printing import notify, print_json
 from crsdun.cli.train import is_first_process, observing
@@ -45,19 +46,21 @@ def add(commands: Commands) -> None:
         "--equal-time", action="store_true", help="judge the rows with the weights they had after equal time"
     )
     more.add_argument("--curves", action="store_true", help="draw how the rows got better while they learnt")
+    cluster_options(table)
 
 
 def run(options: argparse.Namespace) -> int:
     from crsdun.experiments import solver_table, table_config, table_files, tables
     from crsdun.methods import keep_freed_memory
 
+    check_cluster(options)
     keep_freed_memory()
     made: table_files.Table | solver_table.SolverTable
     if options.config == SOLVERS:
         settings = solver_table.load_solver_table(options.change)
         out = settings.out
-        with observing(solver_table.TITLE) as observer:
-            made = solver_table.make_solver_table(settings, options.rows, observer, device_from("auto"))
+        with joined(options) as crew, observing(solver_table.TITLE) as observer:
+            made = solver_table.make_solver_table(settings, options.rows, observer, device_from("auto"), crew)
         text = solver_table.as_markdown(made)
     else:
         table, configs = table_config.load_table(Path(options.config), options.change)
@@ -66,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
         if options.conditions or options.differences or options.equal_time or options.curves:
             judge(options, table, selected)
             return 0
-        with observing(table.title) as observer:
-            made = tables.make_table(table, selected, observer=observer)
+        with joined(options) as crew, observing(table.title) as observer:
+            made = tables.make_table(table, selected, observer=observer, crew=crew)
         text = table_files.as_markdown(made)
     if is_first_process():
         if options.json:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
@@ -211,12 +212,32 @@ class Evaluation:
 SCENE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse", "miou_present", "accuracy")
 
 
+@dataclass(frozen=True)
+class JudgedScene:
+    """What an evaluation needs of one scene.
+
+    Attributes:
+        row: its own figures.
+        scores: of each stage, of this scene alone.
+        threads: that it was estimated with.
+    """
+
+    row: SceneRow
+    scores: list[Score]
+    threads: int | None = field(default_factory=provenance.threads)
+
+
+# Indices of scenes → each of them judged, in this order.
+Judges = Callable[[Sequence[int]], Iterable[JudgedScene]]
+
+
 def evaluate(
     method: Method,
     scenes: SceneSet,
     exposure: Exposure | None = None,
     options: EvaluationOptions | None = None,
     progress: Progress | None = None,
+    judges: Judges | None = None,
 ) -> Evaluation:
     """Evaluate a method on a split, with one scene in memory at a time.
 
@@ -227,16 +248,16 @@ def evaluate(
         scenes: of any size; without labels, or with a method without classes, only the cubes are compared.
         exposure: how they are measured; None takes a random mask and step 2, without noise.
         progress: called with (done, total) after each scene of this process.
+        judges: other processes that do what ``judge_scene`` does with all of these; None judges here.
 
     Raises:
         InputError: method, scenes and camera do not fit together, there is no such protocol, a mask is too small
             for a scene, an estimate is not finite, or there are more processes than scenes.
     """
-    from crsdun.evaluation.score import Score  # torchmetrics takes a second to import
-
     exposure, options = exposure or Exposure(), options or EvaluationOptions()
     get_protocol(options.protocol)
-    class_names = () if options.cubes_only else check_fit(method, scenes, exposure)
+    if not options.cubes_only:
+        check_fit(method, scenes, exposure)
     count = len(scenes) if options.first is None else min(options.first, len(scenes))
     rank, processes = _rank_and_size()
     if count < 1:
@@ -245,22 +266,18 @@ def evaluate(
         raise InputError(f"{count} scenes cannot be shared by {processes} processes", "use fewer processes")
 
     share = range(rank, count, processes)
+    if judges is None:
+        judges = partial(map, partial(judge_scene, method, scenes, exposure, options))
     stages: list[Score] = []
     rows: dict[int, SceneRow] = {}
     start = time.perf_counter()
-    for done, index in enumerate(share, start=1):
-        result = evaluate_scene(method, scenes, index, exposure, options.device)
-        if not stages:
-            names = class_names if result.run.estimate.logits else ()
-            coverage = None if method.card.calibration is None else COVERAGE
-            earlier = [Score(options.protocol, names) for _ in result.run.estimate.cubes[1:]]
-            stages = [*earlier, Score(options.protocol, names, coverage=coverage)]
-            stages = [score.to(options.device) for score in stages]
-        rows[index] = _judge(result, stages, method.card)
-        doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
-        if doubt is not None:
-            rows[index]["warning"] = doubt
-        del result  # or two scenes would be in memory during the next estimate
+    for done, (index, judged) in enumerate(zip(share, judges(share), strict=True), start=1):
+        rows[index] = judged.row
+        if stages:
+            for score, other in zip(stages, judged.scores, strict=True):
+                score.add(other)
+        else:
+            stages = judged.scores
         if progress is not None:
             progress(done, len(share))
 
@@ -284,12 +301,15 @@ def evaluate(
         scenes=[rows[index] for index in sorted(rows)],
         record=cast(
             EvaluationRecord,
-            provenance.record(
-                seconds=round(time.perf_counter() - start, 2),
-                settings=method.settings,
-                device=str(options.device),
-                processes=processes,
-            ),
+            {
+                **provenance.record(
+                    seconds=round(time.perf_counter() - start, 2),
+                    settings=method.settings,
+                    device=str(options.device),
+                    processes=processes,
+                ),
+                "threads": judged.threads,
+            },
         ),
     )
 
@@ -309,6 +329,26 @@ def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str
     if difference is not None:
         raise InputError(difference, remedy)
     return scenes.class_names
+
+
+def judge_scene(
+    method: Method, scenes: SceneSet, exposure: Exposure, options: EvaluationOptions, index: int
+) -> JudgedScene:
+    """Measure one scene of a set, estimate it and judge the estimate; errors as ``evaluate``."""
+    from crsdun.evaluation.score import Score  # torchmetrics takes a second to import
+
+    class_names = () if options.cubes_only else check_fit(method, scenes, exposure)
+    result = evaluate_scene(method, scenes, index, exposure, options.device)
+    names = class_names if result.run.estimate.logits else ()
+    coverage = None if method.card.calibration is None else COVERAGE
+    earlier = [Score(options.protocol, names) for _ in result.run.estimate.cubes[1:]]
+    stages = [*earlier, Score(options.protocol, names, coverage=coverage)]
+    stages = [score.to(options.device) for score in stages]
+    row = _judge(result, stages, method.card)
+    doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
+    if doubt is not None:
+        row["warning"] = doubt
+    return JudgedScene(row, stages)
 
 
 def evaluate_scene(

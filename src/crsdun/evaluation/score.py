@@ -98,6 +98,12 @@ class Score(Metric):
             doubt = odds_scale(logits) if doubt is None else doubt.to(logits.device)
             self.doubts += doubt_histogram(doubt, estimate, classes)
 
+    def add(self, other: Score) -> None:
+        """Add the scenes of another score of the same kind, with the same sums as if this one had seen them."""
+        for name in self._defaults:
+            setattr(self, name, getattr(self, name) + getattr(other, name).to(self.sums.device))
+        self._computed = None  # what torchmetrics keeps of an earlier ``compute``
+
     def compute(self) -> tuple[dict[str, Any], Tensor]:
         """The figures and the confusion matrix (N,N).
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
-from crsdun.evaluation.evaluator import by_psnr, figure_of
+from crsdun.evaluation.evaluator import JudgedScene, Judges, by_psnr, figure_of, judge_scene
 from crsdun.methods import Method, Progress
 from crsdun.networks import find_weights
 from crsdun.optics import Exposure
@@ -34,11 +34,16 @@ class EvaluationRun:
     options: EvaluationOptions
     weights: str
 
-    def evaluate(self, progress: Progress | None = None) -> Evaluation:
-        """The evaluation, with the file of the weights in its record; errors as ``evaluate``."""
-        evaluation = evaluate(self.method, self.scenes, self.exposure, self.options, progress)
+    def evaluate(self, progress: Progress | None = None, judges: Judges | None = None) -> Evaluation:
+        """The evaluation, with the file of the weights in its record; arguments and errors as ``evaluate``."""
+        evaluation = evaluate(self.method, self.scenes, self.exposure, self.options, progress, judges)
         file = weights_file(self.weights)
         return replace(evaluation, record={**evaluation.record, "weights": file}) if file else evaluation
+
+    def judge(self, index: int) -> JudgedScene:
+        """One of the scenes, judged, with its scores on the CPU; errors as ``evaluate``."""
+        judged = judge_scene(self.method, self.scenes, self.exposure, self.options, index)
+        return replace(judged, scores=[score.to("cpu") for score in judged.scores])
 
     def write(self, evaluation: Evaluation, out: Path, overwrite: bool = False) -> None:
         """Write the folder ``out``: tables, record, pictures and page.

@@ -19,9 +19,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, PROTOCOLS, Evaluation, EvaluationOptions, get_protocol
-from crsdun.evaluation.evaluator import EvaluationRecord, figure_of
+from crsdun.evaluation.evaluator import EvaluationRecord, JudgedScene, Judges, figure_of
 from crsdun.evaluation.tables import latex, markdown
 from crsdun.experiments.bench import RunCost, run_apart
 from crsdun.experiments.evaluation_folder import EvaluationRun
@@ -165,12 +166,17 @@ class Trial:
         method = open_method(name, self.options.device, **settings)
         return EvaluationRun(method, self.scenes, self.exposure, self.options, name)
 
+    def judge(self, name: str, settings: dict[str, Any]) -> Callable[[int], JudgedScene]:
+        """What a worker does for each scene."""
+        return self.run(name, settings).judge
+
 
 def make_solver_table(
     config: SolverTableConfig,
     rows: str | None = None,
     observer: RunObserver | None = None,
     device: str = "cpu",
+    crew: Crew | None = None,
 ) -> SolverTable:
     """Evaluate the methods, or go on where an earlier call was interrupted; files are written after every row.
 
@@ -178,6 +184,7 @@ def make_solver_table(
         rows: names in ``methods()``, separated by commas; None for all.
         observer: follows the rows.
         device: where to compute.
+        crew: that evaluates; None evaluates here. What a scene costs is measured here in any case.
 
     Raises:
         InputError: there is no such row, scenes cannot be read, or the folder cannot be written to; an error of a
@@ -186,7 +193,7 @@ def make_solver_table(
     known, out, observer = methods(), Path(config.out), observer or RunObserver()
     cases = list(product(chosen(known, rows), trials(config, device)))
     deadline = time.monotonic() + 60 * (config.minutes or math.inf)
-    table = SolverTable([], notes(config))
+    table = SolverTable([], notes(config, threads() if crew is None else crew.staff.threads))
     for done, (row, trial) in enumerate(cases, 1):
         name, settings = known[row]
         made, earlier = SolverRow(trial.label, trial.noise, row), None
@@ -198,7 +205,8 @@ def make_solver_table(
                 continue
             folder = out / folder_name(f"{trial.label} {trial.noise}") / folder_name(row)
             earlier = earlier_evaluation(run, folder, observer.notify)
-            made = filled(made, earlier or evaluated(run, row, folder))
+            judges = None if crew is None else crew.work(partial(trial.judge, name, settings)).results
+            made = filled(made, earlier or evaluated(run, row, folder, judges))
         except Exception as failure:  # whatever it is, the other rows are not affected
             made = replace(made, failure=in_one_line(failure))
             observer.notify(f"{row} failed on {trial.label}, noise {trial.noise}: {made.failure}")
@@ -232,9 +240,9 @@ def does_not_fit(run: EvaluationRun) -> str | None:
     return None
 
 
-def evaluated(run: EvaluationRun, row: str, folder: Path) -> Evaluation:
+def evaluated(run: EvaluationRun, row: str, folder: Path, judges: Judges | None = None) -> Evaluation:
     """The evaluation of a row with what it takes, written into its folder."""
-    evaluation, cost = evaluate_run(run), cost_of(run)
+    evaluation, cost = evaluate_run(run, judges), cost_of(run)
     facts = {"peak_mb": cost.peak_above_ready_mb, "processor_seconds": cost.processor_seconds}
     record = cast(EvaluationRecord, {**evaluation.record, **facts})
     evaluation = replace(evaluation, method=row, record=record)
@@ -290,9 +298,8 @@ def in_words(noise: SensorNoise) -> str:
     return ", ".join(text.format(value) for text, value in parts.items() if value is not None) or "none"
 
 
-def notes(config: SolverTableConfig) -> str:
-    """What the numbers are, line by line."""
-    count = threads()
+def notes(config: SolverTableConfig, count: int | None) -> str:
+    """What the numbers are, line by line; ``count`` threads computed them."""
     return "\n".join(
         (
             f"Means over the scenes (their number in brackets); mask {config.mask}, step {config.step:g}; protocol "

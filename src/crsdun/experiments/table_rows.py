@@ -7,11 +7,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
+from crsdun.evaluation.evaluator import JudgedScene, Judges
 from crsdun.evaluation.tables import FILE
 from crsdun.experiments.evaluation_folder import EvaluationRun, weights_file
 from crsdun.experiments.table_config import TableConfig, folder_name
@@ -74,8 +79,15 @@ class Made:
 class RowMaker:
     """What makes rows, in one process or its part of several."""
 
-    def __init__(self, table: TableConfig, sets: Sets | None, observer: RunObserver, processes: Processes):
-        self.table, self.sets, self.observer, self.processes = table, sets, observer, processes
+    def __init__(
+        self,
+        table: TableConfig,
+        sets: Sets | None,
+        observer: RunObserver,
+        processes: Processes,
+        crew: Crew | None = None,
+    ):
+        self.table, self.sets, self.observer, self.processes, self.crew = table, sets, observer, processes, crew
         self.notify = observer.notify if processes.rank == 0 else lambda line: None
         self.deadline = time.monotonic() + 60 * (table.minutes or math.inf)
         self.scenes = sets[2] if sets else open_set(table.data.source, table.split)
@@ -117,22 +129,36 @@ class RowMaker:
 
     def evaluate(self, name: str, weights: str, folder: Path, condition: str | None = None) -> Evaluation:
         """The evaluation of a row's weights behind its camera, or under a condition; the folder keeps it."""
-        exposure = self.table.exposure(condition) if condition else self.table.camera_of(name).exposure()
-        device = self.processes.device
-        run = EvaluationRun(
-            open_method(weights, device),
-            self.scenes,
-            exposure,
-            EvaluationOptions(self.table.protocol, device, self.table.scenes),
-            weights,
-        )
+        row = (self.table, name, weights, condition)
+        run = evaluation_of_row(*row, self.scenes, self.processes.device)
         earlier = earlier_evaluation(run, folder, self.notify)
         if earlier is not None:
             return earlier
-        evaluation = replace(evaluate_run(run), method=name)
+        judges = None if self.crew is None else self.crew.work(partial(judge_of_row, *row)).results
+        evaluation = replace(evaluate_run(run, judges), method=name)
         if self.processes.rank == 0:
             write_evaluation(evaluation, folder)
         return evaluation
+
+
+def evaluation_of_row(
+    table: TableConfig, name: str, weights: str, condition: str | None, scenes: SceneSet, device: str | torch.device
+) -> EvaluationRun:
+    """The evaluation of a row's weights as the table says."""
+    return EvaluationRun(
+        open_method(weights, device),
+        scenes,
+        table.exposure(condition) if condition else table.camera_of(name).exposure(),
+        EvaluationOptions(table.protocol, device, table.scenes),
+        weights,
+    )
+
+
+def judge_of_row(table: TableConfig, name: str, weights: str, condition: str | None) -> Callable[[int], JudgedScene]:
+    """What a worker does for each scene of a row."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scenes = open_set(table.data.source, table.split)
+    return evaluation_of_row(table, name, weights, condition, scenes, device).judge
 
 
 def evaluation_name(table: TableConfig, steps: int) -> str:
@@ -177,9 +203,9 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     return earlier if made_of == wanted else None
 
 
-def evaluate_run(run: EvaluationRun) -> Evaluation:
-    """The evaluation, with the file of the weights or the name of the solver in its record."""
-    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options)
+def evaluate_run(run: EvaluationRun, judges: Judges | None = None) -> Evaluation:
+    """The evaluation, with the file of the weights or the name of the solver in its record; as ``evaluate``."""
+    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options, judges=judges)
     return replace(evaluation, record={**evaluation.record, "weights": origin(run)})
 
 

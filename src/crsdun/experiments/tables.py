@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation
 from crsdun.experiments.table_config import TableConfig
@@ -41,6 +42,7 @@ def make_table(
     configs: dict[str, TrainConfig | None],
     sets: Sets | None = None,
     observer: RunObserver | None = None,
+    crew: Crew | None = None,
 ) -> Table:
     """Train and evaluate row by row, or resume an interrupted table; its files are written after every row.
 
@@ -51,6 +53,7 @@ def make_table(
         table, configs: as ``load_table`` returns them.
         sets: training, validation and test scenes, in place of ``table.data``.
         observer: follows the runs.
+        crew: that evaluates, on scenes of ``table.data``; None evaluates here.
 
     Raises:
         InputError: the scenes for the evaluation cannot be read, or the folder cannot be written to; an error in a
@@ -60,9 +63,11 @@ def make_table(
     tasks = tasks_of(table, configs)
     so_far = TablesSoFar(table, list(configs))
     with join() as processes:
-        if table.jobs > 1 and processes.count > 1:
-            raise InputError("rows of several jobs cannot share several processes", "set jobs to 1, or omit torchrun")
-        maker = RowMaker(table, sets, observer, processes)
+        if table.jobs > 1 and (processes.count > 1 or crew is not None):
+            raise InputError(
+                "rows of several jobs have no other processes to share", "set jobs to 1, or omit torchrun and <on>"
+            )
+        maker = RowMaker(table, sets, observer, processes, crew)
         in_turn = map(maker.made, announced(tasks, maker))
         for made in at_once(table, tasks, observer, sets) if table.jobs > 1 else in_turn:
             if made.stopped:

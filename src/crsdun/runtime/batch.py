@@ -7,23 +7,26 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from crsdun import remote
 from crsdun.errors import InputError
+from crsdun.remote import Place, Remote
 from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
 from crsdun.scenes.formats.zarr_store import is_zarr
-from crsdun.storage import RECORD
+from crsdun.storage import RECORD, local_copy
 
 
-def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) -> dict[str, Path] | None:
+def find_measurements(given: Sequence[str | Place], other: Iterable[Any] = ()) -> dict[str, Place] | None:
     """The measurements given by files, folders and patterns, each with the name of its results.
 
     A folder stands for every readable file directly in it, a pattern with * ? [ for the files that it matches. The
-    name is the file's stem, or its full name if two stems are equal.
+    name is the file's stem, or its full name if two stems are equal. What is elsewhere (``remote``) is always many.
 
     Args:
         other: files among the measurements that are none, such as the mask; what is not a path is ignored.
@@ -34,16 +37,17 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
     Raises:
         InputError: a folder or pattern yields nothing, or two files have the same full name.
     """
-    if len(given) == 1 and not _is_folder(Path(given[0])) and not _is_pattern(given[0]):
+    paths = [each if isinstance(each, Remote) else Path(each) for each in given]
+    if len(paths) == 1 and isinstance(paths[0], Path) and not _is_folder(paths[0]) and not _is_pattern(paths[0]):
         return None
-    skipped = {path.resolve() for path in other if isinstance(path, Path)}
-    found: dict[Path, Path] = {}  # each file once, however it was given
-    for path in map(Path, given):
-        if _is_folder(path):
+    skipped = {path.resolve() for path in other if isinstance(path, Place)}
+    found: dict[Place, Place] = {}  # each file once, however it was given
+    for path in paths:
+        files: Sequence[Place]
+        if _is_pattern(path):
+            files = matching(path)
+        elif _is_folder(path):
             files = readable(path)
-        elif _is_pattern(path):
-            matching = map(Path, glob.glob(str(path), recursive=True))
-            files = sorted((file for file in matching if file.is_file() or is_zarr(file)), key=natural_order)
         else:
             found[path.resolve()] = path
             continue
@@ -59,20 +63,45 @@ def find_measurements(given: Sequence[str | Path], other: Iterable[Any] = ()) ->
     return {file.name if stems[file.stem] > 1 else file.stem: file for file in found.values()}
 
 
-def readable(folder: Path) -> list[Path]:
+def readable(folder: Place) -> list[Place]:
     """The files directly in a folder whose suffix we read, ENVI by its header, in natural order.
 
     Hidden ones are none.
     """
-    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    files = (file for file in files if file.is_file() or is_zarr(file))
-    return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+    files = remote.listed(folder) if isinstance(folder, Remote) else filter(_is_file, folder.iterdir())
+    files = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(files, key=natural_order)
 
 
-def natural_order(path: Path) -> tuple[Any, ...]:
+def matching(pattern: Place) -> list[Place]:
+    """The files that a pattern with * ? [ matches, in natural order."""
+    if isinstance(pattern, Remote):
+        return sorted(remote.listed(pattern), key=natural_order)
+    return sorted(filter(_is_file, map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
+
+
+def natural_order(path: Place) -> tuple[Any, ...]:
     """Sorts paths as people number them: ``frame2`` before ``frame10``."""
     parts = re.split(r"(\d+)", str(path))
     return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
+
+
+class Frame(NamedTuple):
+    """Which exposure of many, in words that can be sent to another machine.
+
+    Attributes:
+        name: of its results.
+        file: that holds it.
+        index: of this one, from 0.
+        count: how many exposures the file holds.
+        stack: name of the results of all exposures of the file; None where one is taken.
+    """
+
+    name: str
+    file: Place
+    index: int = 0
+    count: int = 1
+    stack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +117,7 @@ class Item:
     """
 
     name: str
-    file: Path
+    file: Place
     exposures: Exposures | Exception
     index: int = 0
     stack: str | None = None
@@ -97,6 +126,11 @@ class Item:
     def count(self) -> int:
         """How many exposures the file holds."""
         return 1 if isinstance(self.exposures, Exception) else len(self.exposures)
+
+    @property
+    def frame(self) -> Frame:
+        """Which one, without what was opened."""
+        return Frame(self.name, self.file, self.index, self.count, self.stack)
 
     @property
     def truth(self) -> str:
@@ -118,6 +152,8 @@ class Item:
 class Batch:
     """The exposures of many files, opened one after the other as they are iterated over.
 
+    Each must be read before the next one is asked for: of what is elsewhere, the copy goes with its file.
+
     Attributes:
         files: by the name of their results.
         open: a file → its exposures.
@@ -125,7 +161,7 @@ class Batch:
         total: how many exposures there are, as far as is known.
     """
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Place]
     open: Callable[[Path], Exposures]
     frame: int | None = None
 
@@ -134,15 +170,22 @@ class Batch:
 
     def __iter__(self) -> Iterator[Item]:
         for name, file in self.files.items():
+            for item in self.of(name, file):
+                if item.stack is not None and item.index == 0:
+                    self.total += item.count - 1
+                yield item
+
+    def of(self, name: str, file: Place) -> Iterator[Item]:
+        """Those of one file; a file that cannot be opened counts as one."""
+        with ExitStack() as opened:
             try:
-                exposures = self.open(file)
+                exposures = self.open(opened.enter_context(local_copy(file)))
             except Exception as error:  # the other files are not affected
                 yield Item(name, file, error)
-                continue
+                return
             if self.frame is not None or len(exposures) == 1:
                 yield Item(name, file, exposures, (self.frame or 1) - 1)
-                continue
-            self.total += len(exposures) - 1
+                return
             for index in range(len(exposures)):
                 yield Item(exposures.name_of(index, name), file, exposures, index, name)
 
@@ -154,7 +197,7 @@ def check_truth_folder(truth: Path | None) -> None:
         raise InputError(f"{truth} is {what}", "set <truth> to a folder with one file for each measurement")
 
 
-def find_truth(measurement: Path, truth: Path, stem: str | None = None) -> Path:
+def find_truth(measurement: Place, truth: Path, stem: str | None = None) -> Path:
     """The file of the truth: ``truth`` itself, or what has the measurement's stem, or ``stem``, in that folder.
 
     That may be a folder with a picture for each band, and so may ``truth`` itself.
@@ -167,7 +210,8 @@ def find_truth(measurement: Path, truth: Path, stem: str | None = None) -> Path:
     stem = stem or measurement.stem
     folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
     files = [file for file in (*readable(truth), *folders) if file.stem == stem]
-    files = [file for file in files if not file.samefile(measurement)]
+    if isinstance(measurement, Path):
+        files = [file for file in files if not file.samefile(measurement)]
     if not files and pictures_in(truth):
         return truth
     if len(files) != 1:
@@ -177,11 +221,12 @@ def find_truth(measurement: Path, truth: Path, stem: str | None = None) -> Path:
     return files[0]
 
 
-def check_parent(out: Path) -> None:
+def check_parent(out: Place) -> None:
     """Raise an InputError if ``out`` cannot contain result folders: it is a file, or a result folder itself."""
-    if out.exists() and not out.is_dir():
+    if isinstance(out, Path) and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file", "choose another <out>")
-    if (out / RECORD).exists():
+    record = out / RECORD
+    if remote.exists(record) if isinstance(record, Remote) else record.exists():
         raise InputError(f"{out} holds the results of one measurement", "choose another <out> for those of many")
 
 
@@ -234,10 +279,17 @@ def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
         return failure
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Place) -> bool:
     """Whether a path stands for the files in it; a store of Zarr is a file here."""
+    if isinstance(path, Remote):
+        return path.suffix.lower() not in SUFFIXES and remote.is_folder(path)
     return path.is_dir() and not is_zarr(path)
 
 
-def _is_pattern(path: str | Path) -> bool:
-    return glob.has_magic(str(path)) and not Path(path).exists()
+def _is_file(path: Path) -> bool:
+    """Whether a path holds measurements itself, as a file or as a store of Zarr."""
+    return path.is_file() or is_zarr(path)
+
+
+def _is_pattern(path: Place) -> bool:
+    return glob.has_magic(str(path)) and (isinstance(path, Remote) or not path.exists())

@@ -14,6 +14,7 @@ from crsdun.methods.doubt import COVERAGE, Doubt
 from crsdun.optics import CassiCamera, StackedCamera
 from crsdun.optics.parts import PARTS, Part
 from crsdun.provenance import Record
+from crsdun.remote import Place, Remote
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import (
@@ -25,7 +26,7 @@ from crsdun.scenes import (
     write_measurement,
     write_scene,
 )
-from crsdun.storage import RECORD, write_json
+from crsdun.storage import RECORD, local_copy, write_json
 from crsdun.typed import read_json
 
 METRICS, OPTICS = "metrics.json", "optics.npz"
@@ -123,7 +124,7 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     write_json(folder / RECORD, {**result.record, **record})
 
 
-def finished_before(folder: Path, prepared: PreparedMeasurement, command: Sequence[str]) -> Reconstruction | None:
+def finished_before(folder: Place, prepared: PreparedMeasurement, command: Sequence[str]) -> Reconstruction | None:
     """The reconstruction in a folder, if the same command made it from the same measurement; otherwise None."""
     try:
         result = read_results(folder)
@@ -140,12 +141,15 @@ def finished_before(folder: Path, prepared: PreparedMeasurement, command: Sequen
     return result if is_same else None
 
 
-def read_results(folder: str | Path) -> Reconstruction:
+def read_results(folder: str | Place) -> Reconstruction:
     """The reconstruction that ``write_data`` wrote into a folder.
 
     Raises:
         InputError: it is not such a folder, or a file in it is missing or broken.
     """
+    if isinstance(folder, Remote):
+        with local_copy(folder) as copy:
+            return read_results(copy)
     folder = Path(folder)
     try:
         record = read_json(StoredRecord, folder / RECORD, "reconstruct again")

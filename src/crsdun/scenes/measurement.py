@@ -146,8 +146,8 @@ class Exposures:
         )
 
     def name_of(self, index: int, name: str) -> str:
-        """What to call an exposure of a file called ``name``: as the file, with the number from 1 in a stack."""
-        return name if len(self) == 1 else f"{name}_{index + 1:0{len(str(len(self)))}d}"
+        """As ``name_of_exposure``."""
+        return name_of_exposure(name, index, len(self))
 
     def one(self, number: int | None = None) -> Measurement:
         """The exposure with this number from 1; None takes the only one.
@@ -176,6 +176,11 @@ class Exposures:
             f"crsdun simulate makes a measurement of it; if these are {count} exposures of {rows}×{columns}, set "
             f"<axes> to {axes}",
         )
+
+
+def name_of_exposure(name: str, index: int, count: int) -> str:
+    """What to call one of ``count`` exposures of a file called ``name``: as the file, or with its number from 1."""
+    return name if count == 1 else f"{name}_{index + 1:0{len(str(count))}d}"
 
 
 def open_exposures(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
+from crsdun.remote import Place
 from crsdun.runtime import Reconstruction, write_data
 from crsdun.scenes import Scene
 from crsdun.storage import atomic_file, atomic_folder, write_text
@@ -20,7 +19,7 @@ from crsdun.viewing.result_page import result_page
 MOST_FRAMES, FRAME_SIDE = 30, 320  # on a sheet, and pixels
 
 
-def write_results(result: Reconstruction, out: str | Path, overwrite: bool = False) -> None:
+def write_results(result: Reconstruction, out: str | Place, overwrite: bool = False) -> None:
     """Write the folder ``out``; it appears only when it is complete.
 
     Besides the data of ``write_data``: ``picture.png`` the scene in colour · ``bands.png`` · ``spectra.png`` ·
@@ -78,7 +77,7 @@ class FrameSheet:
         subtitle = f"residual {residual:.2%}" if psnr is None else f"{psnr:.2f} dB"
         self.panels[index] = Panel(f"frame {index + 1}", np.asarray(image), subtitle)
 
-    def write(self, path: str | Path, overwrite: bool = False) -> None:
+    def write(self, path: str | Place, overwrite: bool = False) -> None:
         """Write the sheet, a PNG; errors as ``atomic_file``."""
         with atomic_file(path, overwrite) as part:
             comparison([self.panels[index] for index in sorted(self.panels)], part)

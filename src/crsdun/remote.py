@@ -1,0 +1,129 @@
+"""Files behind an address, such as ``s3://bucket/frames/one.npz``: fetched to be read, sent once they are whole.
+
+Which addresses there are is fsspec's matter: ``s3://`` by s3fs, and every other scheme that it knows. Credentials and
+endpoints are those of the environment, as for any other program (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` …).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crsdun.errors import InputError
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://[^/]")  # a single letter is a drive of Windows
+
+
+class Remote(PurePosixPath):
+    """The address of a file or folder elsewhere, with the names and parts of a path; ``str`` is the address."""
+
+    def __str__(self) -> str:
+        return super().__str__().replace(":/", "://", 1)
+
+    def resolve(self) -> Remote:
+        """An address is absolute."""
+        return self
+
+
+Place = Path | Remote
+
+
+def place(text: str) -> Place:
+    """What a person types for a file or folder: an address, or a path on this machine."""
+    return Remote(text) if ADDRESS.match(text) else Path(text)
+
+
+def exists(path: Remote) -> bool:
+    """
+    Raises:
+        InputError: the store cannot be reached, or there is no library for it.
+    """
+    with _reaching(path):
+        files, name = _open(path)
+        return bool(files.exists(name))
+
+
+def listed(path: Remote) -> list[Remote]:
+    """What a pattern with * ? [ matches, or what lies directly in a folder; errors as ``exists``."""
+    with _reaching(path):
+        files, name = _open(path)
+        found = files.glob(name) if any(sign in name for sign in "*?[") else files.ls(name, detail=False)
+        return [Remote(files.unstrip_protocol(each)) for each in found if each.rstrip("/") != name.rstrip("/")]
+
+
+def is_folder(path: Remote) -> bool:
+    """Errors as ``exists``."""
+    with _reaching(path):
+        files, name = _open(path)
+        return bool(files.isdir(name))
+
+
+def fetch(path: Remote, folder: Path) -> Path:
+    """Copy a file or folder into a folder of this machine; of an ENVI header, what has its stem comes along.
+
+    Raises:
+        InputError: there is none, or as ``exists``.
+    """
+    target = folder / path.name
+    with _reaching(path):
+        files, name = _open(path)
+        if not files.exists(name):
+            raise InputError(f"there is no {path}")
+        # With a slash behind, the contents of a folder become those of the target.
+        files.get(f"{name}/" if files.isdir(name) else name, str(target), recursive=True)
+        if path.suffix.lower() == ".hdr":
+            for other in files.glob(f"{name.removesuffix(path.suffix)}.*"):
+                if other != name:
+                    files.get(other, str(folder / other.rpartition("/")[2]))
+    return target
+
+
+def send(sources: Sequence[Path], root: Path, path: Remote) -> None:
+    """Copy files below ``root`` to the same places below ``path``, one after the other, in this order.
+
+    Raises:
+        InputError: as ``exists``.
+    """
+    with _reaching(path):
+        files, name = _open(path)
+        targets = {source: f"{name}/{source.relative_to(root).as_posix()}" for source in sources}
+        for folder in {target.rpartition("/")[0] for target in targets.values()}:
+            files.makedirs(folder, exist_ok=True)
+        for source, target in targets.items():
+            files.put_file(str(source), target)
+
+
+def delete(path: Remote) -> None:
+    """Delete a file, or a folder with everything in it; errors as ``exists``."""
+    with _reaching(path):
+        files, name = _open(path)
+        files.rm(name, recursive=True)
+
+
+def _open(path: Remote) -> tuple[Any, str]:
+    """The store, and the path in it; what others write to it is seen at once."""
+    from fsspec.core import url_to_fs
+
+    files, name = url_to_fs(str(path), use_listings_cache=False)
+    return files, name
+
+
+@contextmanager
+def _reaching(path: Remote) -> Iterator[None]:
+    """Every store has errors of its own, which become one kind."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(
+            f"{path} needs a library that is missing ({error})", "pip install 'crsdun[cluster]'"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"{path} cannot be reached: {reason}", "check the address, the endpoint and the credentials"
+        ) from error
