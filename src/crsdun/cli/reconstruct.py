@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crsdun.cli.large import large_frame, large_options, run_large
 from crsdun.cli.options import (
     Commands,
     command,
@@ -14,10 +15,11 @@ from crsdun.cli.options import (
     measurement_options,
     overwrite_option,
     pipeline_from,
+    preparation_from,
     solver_options,
     solver_settings,
 )
-from crsdun.cli.printing import error_line, notify, print_result, progress_bar, result_line, summary
+from crsdun.cli.printing import error_line, notify, option, print_result, progress_bar, result_line, summary
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
 from crsdun.storage import check_file, check_folder
@@ -112,6 +114,7 @@ def add(commands: Commands) -> None:
         help="folder for the results; with several measurements, one in it for each",
     )
     overwrite_option(reconstruct)
+    large_options(reconstruct)
     sequence_options(reconstruct)
 
 
@@ -139,7 +142,11 @@ def run(options: argparse.Namespace) -> int:
             notify(first)
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
-    pipeline = pipeline_from(options, method, run_options, options.engine)
+    preparation = preparation_from(options)
+    if large := large_frame(options, preparation, method, run_options, is_one=many is None and not options.sequence):
+        pipeline = runtime.Pipeline(method, preparation, options.truth, run_options, options.engine, notify, option)
+        return run_large(options, pipeline, large)
+    pipeline = pipeline_from(options, method, run_options, options.engine, preparation)
     if options.classes is not None:
         pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
