@@ -49,7 +49,7 @@ def large_frame(
     from crsdun.scenes import open_mask
 
     if options.repeat_mask and not options.large:
-        raise InputError("only the mask of a large frame may repeat", "set <large> too, or omit <repeat-mask>")
+        raise InputError("only the mask of a large frame may repeat", "set <large> too, or omit <repeat_mask>")
     if options.large and not is_one:
         raise InputError("large frames are decoded one at a time", "name one file, or omit <large>")
     (*_, file) = options.measurement

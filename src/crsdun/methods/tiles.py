@@ -140,8 +140,10 @@ def strips(method: Callable[..., Estimate], rows_of: RowsOf, H: int, tiles: Tile
         estimate = method(y, camera)
         fits, found = estimate.fits, estimate.camera
         weight = (ramp / total[top : top + rows]).to(y)[:, None]  # rows × 1
-        sums = [output.to(y.dtype) * weight for output in (estimate.cube, *estimate.logits[-1:])]
+        outputs, sums = [estimate.cube, *estimate.logits[-1:]], []
         del estimate
+        while outputs:  # one goes when its sum has come
+            sums.append(outputs.pop(0).to(y.dtype) * weight)
         for blended, before in zip(sums, shared, strict=False):  # nothing is shared with the first
             blended[:, :, : before.shape[-2]] += before
         end = tops[done] if done < len(tops) else H

@@ -34,6 +34,8 @@ WITHIN, PARTLY = 1.5, 4.0
 # must stay below, relative to that behind a wrong one. Right masks reach 0.08 without noise, 0.42 on Indian Pines
 # with shot noise, and up to 0.86 on frames of a real camera; masks one pixel off 0.94 to 1.03.
 TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.9
+# A trial of a frame that is decoded by rows has no more pixels than this, which is a trial of usual width.
+TRIAL_PIXELS = 1 << 15
 # Masks that are more alike than this are the same for the trial.
 ALIKE = 0.5
 
@@ -143,9 +145,9 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
     )
 
 
-def trial_rows(height: int) -> tuple[int, int]:
+def trial_rows(height: int, rows: int = TRIAL_ROWS) -> tuple[int, int]:
     """The rows in the middle of a frame that stand for all of them, the first and the one after the last."""
-    rows = min(TRIAL_ROWS, height)
+    rows = min(rows, height)
     top = (height - rows) // 2
     return top, top + rows
 

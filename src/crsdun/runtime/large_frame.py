@@ -20,7 +20,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, Validity, check_height
-from crsdun.runtime.preparation import Preparation, PreparedMeasurement, check_light, check_open
+from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
 from crsdun.scenes import Exposures, MaskRows, open_exposures
 
 # Rows that are read at once in a pass over all of them.
@@ -101,10 +101,12 @@ class LargeFrame:
             preparation = replace(preparation, mask=self.mask.rows(top, bottom), mask_divisor=self.mask.divisor)
         measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
         found = preparation.prepare(measurement, whole=False)
-        if not above + below:
+        if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:
             return found
         rows = bottom - top - above - below
-        measurement = replace(found.measurement, frame=found.measurement.frame[above : above + rows])
+        provenance = {**found.measurement.provenance, FILLED: self.preparation.camera_file.bad_pixels}
+        frame = found.measurement.frame[above : above + rows]
+        measurement = replace(found.measurement, frame=frame, provenance=provenance)
         return replace(found, measurement=measurement, camera=found.camera.crop(above, 0, rows, found.camera.width))
 
     def rows(self, top: int, bottom: int) -> tuple[Tensor, CassiCamera]:
@@ -185,7 +187,7 @@ def open_large(
     height, width = exposures.frames.shape[1:]
     if repeat:
         if stored is not None:
-            raise InputError("a camera file has a mask of its own size", "omit <repeat-mask>")
+            raise InputError("a camera file has a mask of its own size", "omit <repeat_mask>")
         assert mask is not None
         mask = mask.repeated(height, width - _span(exposures, preparation))
     frame = LargeFrame(exposures, index, preparation, None if stored is not None else mask)

@@ -17,25 +17,37 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import torch
 
 from crsdun.errors import InputError
-from crsdun.methods import Method, Tiles, run_method
+from crsdun.methods import Method, Tiles, return_freed_memory, run_method
 from crsdun.methods.doubt import DoubtByRows
-from crsdun.methods.run import check_level
+from crsdun.methods.run import check_level, data_residual
 from crsdun.methods.run_by_rows import EstimateRows, run_by_rows, tiles_by_rows
 from crsdun.methods.tiles import TileFits, mean_move
-from crsdun.methods.verdict import Verdict, doubt_mask, judge_figures, judge_run, trial_rows
+from crsdun.methods.verdict import (
+    TRIAL_PIXELS,
+    TRIAL_ROWS,
+    Verdict,
+    against_solver,
+    doubt_mask,
+    judge_figures,
+    trial_rows,
+)
 from crsdun.optics import CassiCamera, Fit
+from crsdun.optics.wavelengths import band_order
 from crsdun.runtime.large_frame import LargeFrame, Survey
 from crsdun.runtime.pipeline import Pipeline
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, choose_weights, record_of
-from crsdun.runtime.result_files import METRICS
+from crsdun.runtime.result_files import METRICS, STORE
 from crsdun.scenes import SceneOutline, SceneRows
 from crsdun.scenes.scene_rows import CLASSES, CUBE
 from crsdun.storage import RECORD, refusal, write_json, write_text
 from crsdun.typed import parse_json
 
-STORE, ROWS = "cube.zarr", "rows.jsonl"
+ROWS = "rows.jsonl"
+# A trial has at least so many rows.
+FEWEST_ROWS = 16
 # Strips with less than this part of the light of an average one say nothing of how well a frame is explained.
 DARK = 0.1
 # Bytes for each voxel that decoding a frame whole takes at least: the cube in the method, as an estimate and as a
@@ -108,16 +120,14 @@ class LargeRun:
         self._trials: dict[str, Verdict] = {}  # by the name of the method
         self.sample = frame.sample()
         pipeline.tell(self.sample)
+        self.size = frame.size
         self.method = pipeline.method or self._chosen()
         self.sample.check_scale(self.method)
         if self.method.needs_scale:
             check_level(survey.high, survey.white)
         self.camera = self.method.fit(self.sample.camera)
-        self.size = frame.size
-        _, height, width = self.size
-        options = pipeline.options
-        self.tiles = options.tiles or tiles_by_rows(self.method, height, width, options.memory)
-        options.check(self.method)
+        self.tiles = self._tiles_of(self.method)
+        pipeline.options.check(self.method)
         self.lines: list[StripLine] = self._earlier()
         self.kept = self.lines[-1]["bottom"] if self.lines else 0
         self.store = SceneRows(folder / STORE, "r+") if self.lines else self._new_store()
@@ -164,6 +174,7 @@ class LargeRun:
             self.lines.append(line)
             done = strip.bottom
             del strip, rows
+            return_freed_memory()  # or what was needed between two tiles would add to what the next one needs
             yield done
 
     def finish(self) -> None:
@@ -172,7 +183,7 @@ class LargeRun:
         ran = _Ran(self.camera, sum(line["seconds"] for line in self.lines), self.tiles)
         record = record_of(ran, self.method, self.sample, self.pipeline.options)
         record["camera"]["mask"] = list(self.frame.mask_shape)
-        record["camera"]["mask_moved_pixels"] = self.metrics.get("mask_moved", [0.0, 0.0])
+        record["camera"]["mask_moved_pixels"] = tuple(self.metrics.get("mask_moved", (0.0, 0.0)))
         self.record = {**record, "by_rows": {"store": STORE, "strips": len(self.lines), "rows_resumed": self.kept}}
         write_json(self.folder / METRICS, self.metrics)
         write_json(self.folder / RECORD, self.record)
@@ -237,12 +248,11 @@ class LargeRun:
 
     def _resumed(self) -> int:
         """The row to go on from: the top of a strip, so much above what is missing that its doubt can be told."""
-        if self.kept == self.size[1] or not self.method.class_count:
-            return self.kept
-        while self.lines and self.lines[-1]["top"] > self.kept - 2 * DoubtByRows.CONTEXT:
-            self.lines.pop()
-        if self.lines:  # which is decoded again
-            self.lines.pop()
+        if self.kept < self.size[1] and self.method.class_count:
+            while self.lines and self.lines[-1]["top"] > self.kept - 2 * DoubtByRows.CONTEXT:
+                self.lines.pop()
+            if self.lines:  # which is decoded again
+                self.lines.pop()
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         write_text(self.folder / ROWS, text)
         return self.lines[-1]["bottom"] if self.lines else 0
@@ -262,7 +272,7 @@ class LargeRun:
         verdict = judge_figures(self.method, residual, known, span) or self._judged_by_trial()
         warning = verdict.doubt
         if warning is None and not self.method.needs_scale:
-            warning = doubt_mask(*self.frame.rows(*trial_rows(self.frame.height)), options)
+            warning = doubt_mask(*self.frame.rows(*self._trial_rows), options)
         average = sum(line["light"] for line in lines) / self.size[1]
         lit = [line for line in lines if line["light"] >= DARK * average * (line["bottom"] - line["top"])]
         worst = max(lit, key=lambda line: _residual([line]))
@@ -279,13 +289,32 @@ class LargeRun:
             figures |= {"coverage": options.coverage, "unknown": self._unknown_share(options.coverage)}
         return {name: value for name, value in figures.items() if value is not None}
 
+    @property
+    def _trial_rows(self) -> tuple[int, int]:
+        """The rows in the middle that stand for all, few enough that a solver needs little memory for them."""
+        return trial_rows(self.frame.height, min(TRIAL_ROWS, max(TRIAL_PIXELS // self.size[2], FEWEST_ROWS)))
+
     def _trial(self, method: Method) -> Verdict:
-        """The verdict on what a method makes of the rows in the middle."""
-        if self._trials.get(method.name) is None:
-            y, camera = self.frame.rows(*trial_rows(self.frame.height))
+        """The verdict on the middle of what a method makes of a tile in the middle."""
+        if method.name not in self._trials:
             options = replace(self.pipeline.options, tiles=None)
-            self._trials[method.name] = judge_run(run_method(method, y, camera, options), method, y, options)
+            top, bottom = trial_rows(self.frame.height, self._tiles_of(method).rows)
+            run = run_method(method, *self.frame.rows(top, bottom), options)
+            first, last = self._trial_rows
+            rows = slice(max(first, top) - top, min(last, bottom) - top)
+            camera, cube = run.camera.crop(rows.start, 0, rows.stop - rows.start, self.size[2]), run.estimate.cube[0]
+            order = band_order(camera.wavelengths)
+            back = slice(None) if order is None else torch.as_tensor(order).argsort()
+            y = self.frame.rows(top + rows.start, top + rows.stop)[0].to(options.device)
+            residual = data_residual(y, cube[back][:, rows], camera)
+            verdict = judge_figures(method, residual, None, (float(cube.min()), float(cube.max())))
+            self._trials[method.name] = verdict or against_solver(method, residual, y, camera, options)
         return self._trials[method.name]
+
+    def _tiles_of(self, method: Method) -> Tiles:
+        _, height, width = self.size
+        options = self.pipeline.options
+        return options.tiles or tiles_by_rows(method, height, width, options.memory)
 
     def _judged_by_trial(self) -> Verdict:
         """The verdict where the residual of all rows is too large to go without a comparison."""
@@ -304,10 +333,12 @@ def _check(pipeline: Pipeline) -> None:
         "truth": pipeline.truth is not None,
         "classes": pipeline.classes is not None,
         "repeats": bool(pipeline.options.repeats),
-        "refine-camera": pipeline.refine,
+        "refine_camera": pipeline.refine,
     }
     for name in (name for name, is_given in given.items() if is_given):
-        raise InputError(f"<{name}> needs the whole frame, and this one is decoded by rows", f"omit <{name}>")
+        raise InputError(
+            f"{name.replace('_', ' ')} needs the whole frame, and this one is decoded by rows", f"omit <{name}>"
+        )
 
 
 def _line_of(strip: EstimateRows, cube: np.ndarray) -> StripLine:

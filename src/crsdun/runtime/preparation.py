@@ -28,6 +28,8 @@ from crsdun.solvers import Refinement
 
 # In the provenance of a measurement: how its camera was found to deviate (``solvers.Refinement.record``).
 REFINED = "refined_camera"
+# And how many bad pixels of its camera were filled.
+FILLED = "bad_pixels_filled"
 # What a camera file says as well.
 OF_A_CAMERA = ("mask", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
@@ -257,7 +259,7 @@ class Preparation:
             measurement = replace(
                 measurement,
                 frame=self._filled(measurement.frame),
-                provenance={**measurement.provenance, "bad_pixels_filled": self.camera_file.bad_pixels},
+                provenance={**measurement.provenance, FILLED: self.camera_file.bad_pixels},
             )
         if calibration:
             frame = (
