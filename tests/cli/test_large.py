@@ -97,7 +97,7 @@ def test_a_frame_that_memory_would_not_suffice_for_is_large_by_itself(here, caps
             "truth needs the whole frame, and this one is decoded by rows; omit --truth",
         ),
         (("--large", "--refine-camera"), "refine camera needs the whole frame"),
-        (("--large", "--mask", "tile.npy"), "the mask is 7"),
+        (("--large", "--mask", "tile.npy"), "48 rows but the mask has 7"),
     ],
 )
 def test_what_cannot_be_is_said(here, capsys, more, message):

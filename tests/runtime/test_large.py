@@ -78,6 +78,19 @@ def decoded(frame, method, folder: Path, tiles: Tiles | None = TILES, **options)
     return run
 
 
+class OneBand(Solver):
+    """A method that needs little more than its estimate."""
+
+    name, tileable = "one-band", True
+
+    @property
+    def settings(self):
+        return {}
+
+    def __call__(self, measurement, camera, progress=None):
+        return Estimate([camera.initial_estimate(measurement).contiguous()])
+
+
 # -- what it gives ---------------------------------------------------------------------------------------------
 
 
@@ -123,6 +136,23 @@ def test_doubt_is_that_of_the_whole_map(tmp_path, camera, y):
     np.testing.assert_allclose(run.store.read("doubt", 0, H), expected.doubt, atol=1e-4)
     assert run.metrics["unknown"] == pytest.approx(expected.unknown.mean(), abs=1e-3)
     assert 0 < run.metrics["unknown"] < 1
+
+
+class Finding(OneBand):
+    """Finds the mask elsewhere than told, in every tile."""
+
+    def __call__(self, measurement, camera, progress=None):
+        found = camera.with_mask(camera.mask * 0.9, (0.5, -0.25))
+        return Estimate([found.initial_estimate(measurement).contiguous()], camera=found)
+
+
+def test_the_residual_is_that_behind_the_mask_that_was_found(tmp_path, camera, y):
+    frame = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation())
+    run = decoded(frame, Finding(), tmp_path / "out")
+    whole = decode(Preparation().read(tmp_path / "y.zarr"), Finding(), RunOptions(tiles=TILES))
+    assert run.metrics["data_residual"] == pytest.approx(whole.metrics["data_residual"], rel=1e-5)
+    assert run.metrics["mask_moved"] == whole.metrics["mask_moved"] == [0.5, -0.25]
+    assert run.record["camera"] == whole.record["camera"]
 
 
 def test_a_cube_that_should_not_be_believed_says_so(tmp_path, camera, y):
@@ -260,19 +290,6 @@ def test_light_that_crosses_rows_is_refused(tmp_path, camera, y):
 
 
 # -- memory ----------------------------------------------------------------------------------------------------
-
-
-class OneBand(Solver):
-    """A method that needs little more than its estimate."""
-
-    name, tileable = "one-band", True
-
-    @property
-    def settings(self):
-        return {}
-
-    def __call__(self, measurement, camera, progress=None):
-        return Estimate([camera.initial_estimate(measurement).contiguous()])
 
 
 def test_no_array_as_large_as_the_cube_or_the_frame_is_in_memory(tmp_path):

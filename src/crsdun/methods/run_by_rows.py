@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.methods.memory import return_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import in_precision
 from crsdun.methods.run import RunOptions, enough_memory, not_finite, unexplained_norms
@@ -99,6 +100,7 @@ def run_by_rows(
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)
         seconds += time.perf_counter() - begun
+        return_freed_memory()  # or what the method needed would stay beside what is made of its estimate
         return estimate
 
     for strip in strips(timed, prepared, H, tiles, start):

@@ -46,6 +46,8 @@ from crsdun.storage import RECORD, refusal, write_json, write_text
 from crsdun.typed import parse_json
 
 ROWS = "rows.jsonl"
+# Rows whose doubt is found at once.
+DOUBT_ROWS = 16
 # A trial has at least so many rows.
 FEWEST_ROWS = 16
 # Strips with less than this part of the light of an average one say nothing of how well a frame is explained.
@@ -162,9 +164,7 @@ class LargeRun:
             try:
                 if strip.logits is not None:
                     rows[CLASSES] = strip.logits.argmax(0).cpu().numpy()
-                    top, doubt = doubts.add(strip.cube, strip.logits, strip.is_last)
-                    maps = {"confidence": doubt.confidence, "doubt": doubt.doubt}
-                    self.store.write(top, {name: each for name, each in maps.items() if each is not None})
+                    self._write_doubt(doubts, strip)
                 self.store.write(strip.top, rows)
                 line = _line_of(strip, rows[CUBE])
                 with (self.folder / ROWS).open("a", encoding="utf-8") as file:
@@ -176,6 +176,17 @@ class LargeRun:
             del strip, rows
             return_freed_memory()  # or what was needed between two tiles would add to what the next one needs
             yield done
+
+    def _write_doubt(self, doubts: DoubtByRows, strip: EstimateRows) -> None:
+        """Write how far the classes of a strip can be believed, a few rows at a time, which takes little memory."""
+        count = strip.cube.shape[1]
+        for first in range(0, count, DOUBT_ROWS):
+            rows = slice(first, first + DOUBT_ROWS)
+            assert strip.logits is not None
+            is_last = strip.is_last and rows.stop >= count
+            top, doubt = doubts.add(strip.cube[:, rows], strip.logits[:, rows], is_last)
+            maps = {"confidence": doubt.confidence, "doubt": doubt.doubt}
+            self.store.write(top, {name: each for name, each in maps.items() if each is not None})
 
     def finish(self) -> None:
         """Judge the whole, and write ``metrics.json`` and ``record.json``."""

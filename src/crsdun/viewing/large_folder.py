@@ -16,7 +16,7 @@ from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, sav
 from crsdun.viewing.pixel_selection import select_pixels
 
 # The cube of which pictures are drawn has at most so many voxels.
-MOST_VOXELS = 1 << 23
+MOST_VOXELS = 1 << 22
 
 
 def write_pictures(run: LargeRun, folder: Path) -> int:
