@@ -78,8 +78,10 @@ class LargeFrame:
     @property
     def mask_shape(self) -> tuple[int, ...]:
         """Of the whole mask: (H,W), or (C,H,W) where every band has its own."""
-        stored = self.preparation.camera_file.mask if self.mask is None else self.mask.stored
-        return (*stored.shape[:-2], *(stored.shape[-2:] if self.mask is None else self.mask.shape))
+        if self.mask is not None:
+            return (*self.mask.stored.shape[:-2], *self.mask.shape)
+        assert self.preparation.camera_file is not None
+        return self.preparation.camera_file.mask.shape
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -144,7 +146,7 @@ class LargeFrame:
             white = max(white, float(camera.open_light.max()))
             is_open = is_open or bool((camera.mask > 0).any())
             for tensor in (y, *camera.tensors):
-                digest.update(np.ascontiguousarray(tensor.numpy()))
+                digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)

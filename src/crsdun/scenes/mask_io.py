@@ -177,8 +177,8 @@ class MaskRows:
         return values if divisor == 1 else values / np.float32(divisor)
 
     def _decoded(self, top: int, bottom: int) -> np.ndarray:
-        everything = (slice(None),) * (self.stored.ndim - 2)
-        part = np.array(self.stored[(*everything, slice(top, bottom), slice(None))])
+        parts = (slice(None),) * (self.stored.ndim - 2) + (slice(top, bottom), slice(None))
+        part = np.array(self.stored[parts])
         let_go(self.stored)
         part = part.astype(part.dtype.newbyteorder("="), copy=False)
         return np.ascontiguousarray(self.file.encoding(self.name).decode(part), dtype=np.float32)

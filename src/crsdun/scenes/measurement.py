@@ -235,6 +235,7 @@ def open_exposures(
         InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture.
     """
     file = grey(open_arrays(path))
+    stored: Any
     name, stored = find_exposures(file, key)
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
     mask, mask_rows, divisor = None, None, 1.0

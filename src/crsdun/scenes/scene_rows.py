@@ -83,7 +83,7 @@ class SceneRows:
             raise InputError(f"{path} holds no cube (bands, height, width) to read by rows but {file.contents}")
         notes = file.metadata
         self._group = open_store(self.path, mode)
-        self.size: tuple[int, int, int] = tuple(file.arrays[CUBE].shape)  # type: ignore[assignment]
+        self.size: tuple[int, int, int] = tuple(file.arrays[CUBE].shape)
         self.wavelengths, self.name = file.wavelengths, str(notes.get("name", self.path.stem))
         names = notes.get("class_names")
         self.class_names = None if names is None else tuple(names)
