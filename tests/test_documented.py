@@ -54,6 +54,9 @@ NOT_RUN = {
         "takes half a minute; tests/runtime/test_graph_export.py does it once for all formats"
     ),
     "crsdun reconstruct y.npz --weights weights.onnx --engine onnxruntime --out result": "the same",
+    "crsdun reconstruct big.zarr --large --mask tile.npy --repeat-mask --bands 28 --out strip": (
+        "tests/cli/test_large.py does it with a smaller mask"
+    ),
     "torchrun --nproc_per_node=4 -m crsdun train configs/crsdun_3stg_fvgnet.yaml": (
         "needs FVgNET and GPUs; tests/training/test_distributed.py lets processes share a batch"
     ),

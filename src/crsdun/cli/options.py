@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,7 @@ from crsdun.storage import local_copy
 if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
     from crsdun.optics import Exposure
-    from crsdun.runtime import Pipeline
+    from crsdun.runtime import Pipeline, Preparation
 
 Commands = Any  # what ``add_subparsers`` returns has no public type
 
@@ -208,34 +209,52 @@ def exposure_from(options: argparse.Namespace, step: float | None, **noise: Any)
 
 
 def pipeline_from(
-    options: argparse.Namespace, method: Method | None, run_options: RunOptions, engine: str | None = None
+    options: argparse.Namespace,
+    method: Method | None,
+    run_options: RunOptions,
+    engine: str | None = None,
+    preparation: Preparation | None = None,
 ) -> Pipeline:
-    """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
-    from crsdun.optics import read_camera
-    from crsdun.runtime import Pipeline, Preparation
+    """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them.
+
+    Args:
+        preparation: what ``preparation_from`` has found, if it was asked before.
+    """
+    from crsdun.runtime import Pipeline
     from crsdun.scenes import read_mask_and_scale
-    from crsdun.scenes.array_roles import are_of_exposures
+
+    preparation = preparation_from(options) if preparation is None else preparation
+    if options.mask is not None:
+        with local_copy(options.mask) as file:
+            mask, divisor = read_mask_and_scale(file, options.mask_key, mask_axes(options))
+        preparation = replace(preparation, mask=mask, mask_divisor=divisor)
+    return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
+
+
+def preparation_from(options: argparse.Namespace) -> Preparation:
+    """How measurements are read and prepared, but for their mask."""
+    from crsdun.optics import read_camera
+    from crsdun.runtime import Preparation
 
     given = ("key", "frame", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
     given_of_truth = ("truth_key", "axes", "divisor", "unlabelled")
-    mask, divisor = None, 1.0
-    if options.mask is not None:
-        axes = None if are_of_exposures(options.axes) else options.axes
-        with local_copy(options.mask) as file:
-            mask, divisor = read_mask_and_scale(file, options.mask_key, axes)
     camera_file = None
     if options.camera is not None:
         with local_copy(options.camera) as file:
             camera_file = read_camera(file)
-    preparation = Preparation(
+    return Preparation(
         camera_file=camera_file,
-        mask=mask,
-        mask_divisor=divisor,
         dark=frame_from(options.dark),
         white=frame_from(options.white),
         **{name: getattr(options, name) for name in (*given, *given_of_truth)},
     )
-    return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
+
+
+def mask_axes(options: argparse.Namespace) -> str | None:
+    """The axes of a mask for each band; ``axes`` may be those of a stack of exposures."""
+    from crsdun.scenes.array_roles import are_of_exposures
+
+    return None if are_of_exposures(options.axes) else options.axes
 
 
 def frame_from(value: Any) -> Any:

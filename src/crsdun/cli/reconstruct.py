@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.cluster import check_cluster, cluster_options, joined
+from crsdun.cli.large import large_frame, large_options, run_large
 from crsdun.cli.options import (
     Commands,
     command,
@@ -17,18 +18,28 @@ from crsdun.cli.options import (
     measurement_options,
     overwrite_option,
     pipeline_from,
+    preparation_from,
     solver_options,
     solver_settings,
 )
-from crsdun.cli.printing import error_line, notify, print_result, progress_bar, progress_lines, result_line, summary
+from crsdun.cli.printing import (
+    error_line,
+    notify,
+    option,
+    print_result,
+    progress_bar,
+    progress_lines,
+    result_line,
+    summary,
+)
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
 from crsdun.remote import Place, Remote, place
 from crsdun.storage import check_file, check_folder, remove_leftovers
 
 if TYPE_CHECKING:
-    from crsdun.methods import RunOptions
-    from crsdun.runtime import Item, Pipeline, Reconstruction
+    from crsdun.methods import Method, RunOptions
+    from crsdun.runtime import Item, Pipeline, Preparation, Reconstruction
     from crsdun.runtime.batch import Frame
     from crsdun.viewing.frame_work import Answer, FrameWork
 
@@ -119,6 +130,7 @@ def add(commands: Commands) -> None:
     )
     overwrite_option(reconstruct)
     cluster_options(reconstruct)
+    large_options(reconstruct)
     sequence_options(reconstruct)
 
 
@@ -133,7 +145,11 @@ def run(options: argparse.Namespace) -> int:
     if many is not None and not options.sequence:
         check_places(options)
     check_sequence(options)
-    pipeline = pipeline_of(options)
+    preparation, method, how = preparation_from(options), *method_of(options)
+    if large := large_frame(options, preparation, method, how, is_one=many is None and not options.sequence):
+        pipeline = runtime.Pipeline(method, preparation, options.truth, how, options.engine, notify, option)
+        return run_large(options, pipeline, large)
+    pipeline = pipeline_of(options, preparation, method, how)
     if options.sequence:
         files = many or {file.stem: file for file in options.measurement}
         return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
@@ -151,10 +167,9 @@ def run(options: argparse.Namespace) -> int:
     return run_batch(options, work)
 
 
-def pipeline_of(options: argparse.Namespace) -> Pipeline:
-    """The pipeline that the options describe, with its method and its classifier."""
+def method_of(options: argparse.Namespace) -> tuple[Method | None, RunOptions]:
+    """The method that the options name, None where they leave the choice, and how it is run."""
     from crsdun import runtime
-    from crsdun.classifiers import load_classifier
     from crsdun.methods import keep_freed_memory
     from crsdun.solvers import SOLVERS
 
@@ -172,7 +187,16 @@ def pipeline_of(options: argparse.Namespace) -> Pipeline:
             notify(first)
         with progress_bar("exporting") if first else nullcontext() as progress:
             method = runtime.open_method(name, run_options.device, options.engine, options.step, progress, **settings)
-    pipeline = pipeline_from(options, method, run_options, options.engine)
+    return method, run_options
+
+
+def pipeline_of(
+    options: argparse.Namespace, preparation: Preparation, method: Method | None, how: RunOptions
+) -> Pipeline:
+    """The pipeline that the options describe, with its classifier."""
+    from crsdun.classifiers import load_classifier
+
+    pipeline = pipeline_from(options, method, how, options.engine, preparation)
     if options.classes is not None:
         pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
@@ -190,7 +214,7 @@ def work_of(options: argparse.Namespace, pipeline: Pipeline, files: Mapping[str,
 
 def answering(options: argparse.Namespace) -> Callable[[Frame], Answer]:
     """What a worker on another machine does for each frame, made there from the same options."""
-    return work_of(options, pipeline_of(options), {}).answer
+    return work_of(options, pipeline_of(options, preparation_from(options), *method_of(options)), {}).answer
 
 
 def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[str, Any], str]:

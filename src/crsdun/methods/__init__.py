@@ -1,7 +1,7 @@
 """The one interface of everything that estimates, and the one way to run it."""
 
 from crsdun.methods.doubt import Doubt, doubt_of
-from crsdun.methods.memory import available_memory, keep_freed_memory
+from crsdun.methods.memory import available_memory, keep_freed_memory, return_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
 from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_method
@@ -22,5 +22,6 @@ __all__ = [
     "data_residual",
     "doubt_of",
     "keep_freed_memory",
+    "return_freed_memory",
     "run_method",
 ]

@@ -101,6 +101,46 @@ def doubt_of(
     return Doubt(confidence, rank(larger, known.doubt).view(logits.shape[1:]).cpu().numpy(), coverage)
 
 
+class DoubtByRows:
+    """``doubt_of`` an estimate whose rows come from top to bottom; each waits for the rows below that its square has.
+
+    Args:
+        card, wavelengths, coverage: as in ``doubt_of``.
+        top: the first row that comes. Unless it is 0, the first rows only tell of those below.
+    """
+
+    CONTEXT = SQUARE // 2
+
+    def __init__(
+        self, card: ModelCard, wavelengths: tuple[float, ...] | None, coverage: float = COVERAGE, top: int = 0
+    ):
+        self.card, self.wavelengths, self.coverage = card, wavelengths, coverage
+        self.next = top + self.CONTEXT if top else 0
+        self._held: list[Tensor] = []  # cube and logits
+        self._end = top
+
+    def add(self, cube: Tensor, logits: Tensor, is_last: bool) -> tuple[int, Doubt]:
+        """The first row that can be told now, and the doubt from there on (rows,W); there may be no rows.
+
+        Args:
+            cube, logits: the next rows, (C,rows,W) and (N,rows,W).
+            is_last: whether the frame ends here.
+        """
+        here = [cube, logits]
+        if self._held:
+            here = [torch.cat(pair, 1) for pair in zip(self._held, here, strict=True)]
+        self._end += cube.shape[1]
+        first = self._end - here[0].shape[1]
+        top, bottom = self.next, max(self.next, self._end - (0 if is_last else self.CONTEXT))
+        found = doubt_of(Estimate([here[0][None]], [here[1][None]]), self.card, self.wavelengths, self.coverage)
+        assert found is not None
+        rows = slice(top - first, bottom - first)
+        doubt = None if found.doubt is None else found.doubt[rows]
+        self.next = bottom
+        self._held = [each[:, max(bottom - self.CONTEXT - first, 0) :].clone() for each in here]
+        return top, Doubt(found.confidence[rows], doubt, self.coverage)
+
+
 def probabilities(logits: Tensor, card: ModelCard) -> Tensor:
     """The softmax of logits (N,...), at the temperature of a card where it has one, (N,...)."""
     return (logits / (1.0 if card.calibration is None else card.calibration.temperature)).softmax(0)

@@ -1,4 +1,4 @@
-"""Available memory, and keeping freed memory."""
+"""Available memory, and keeping freed memory or giving it back."""
 
 from __future__ import annotations
 
@@ -36,3 +36,9 @@ def keep_freed_memory() -> None:
     # Before version 2.35, glibc accepts at most 32 MB.
     _ = mallopt(M_MMAP_THRESHOLD, 1 << 30) or mallopt(M_MMAP_THRESHOLD, 32 << 20)
     mallopt(M_TRIM_THRESHOLD, -1)  # never
+
+
+def return_freed_memory() -> None:
+    """Return what ``keep_freed_memory`` has kept so far to the system; does nothing without glibc."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -146,11 +148,7 @@ def run_method(
         finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
         seconds = time.perf_counter() - start
         if not (finite or options.allow_nonfinite):
-            fewer = "" if options.precision == "float32" else "omit <precision>, or "
-            raise InputError(
-                f"{method.name} ended in values that are not finite",
-                f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
-            )
+            raise not_finite(method, options)
         camera = estimate.camera or camera
         if options.before is not None:
             x = options.before.smooth(estimate.cube[0], camera)
@@ -174,21 +172,14 @@ def _compute(
     method: Method, y: Tensor, camera: CassiCamera, options: RunOptions, progress: Progress | None
 ) -> Estimate:
     """The last stage, or all of them, in float32."""
-    try:
-        with in_precision(options.precision, y.device):
-            if options.tiles is None:
-                call: Any = method
-                if options.before is not None and options.before.warm and method.takes_start:
-                    call = partial(cast(Any, method), start=options.before.seen_by(camera)[None])
-                estimate = call(y, camera, progress)
-            else:
-                estimate = by_tiles(method, y, camera, options.tiles, progress)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        fewer = "" if options.tiles is None else f", fewer than {options.tiles.rows}"
-        remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"
-        raise InputError("there is not enough memory for this frame", remedy) from error
+    with enough_memory(method, options.tiles), in_precision(options.precision, y.device):
+        if options.tiles is None:
+            call: Any = method
+            if options.before is not None and options.before.warm and method.takes_start:
+                call = partial(cast(Any, method), start=options.before.seen_by(camera)[None])
+            estimate = call(y, camera, progress)
+        else:
+            estimate = by_tiles(method, y, camera, options.tiles, progress)
     if not options.keep_stages:
         estimate = estimate.last_stage()
     return replace(
@@ -198,19 +189,54 @@ def _compute(
     )
 
 
+@contextmanager
+def enough_memory(method: Method, tiles: Tiles | None) -> Iterator[None]:
+    """Say in the block in a user's words that memory has run out."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        fewer = "" if tiles is None else f", fewer than {tiles.rows}"
+        remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"
+        raise InputError("there is not enough memory for this frame", remedy) from error
+
+
+def not_finite(method: Method, options: RunOptions) -> InputError:
+    """The error where an estimate is not finite."""
+    fewer = "" if options.precision == "float32" else "omit <precision>, or "
+    return InputError(
+        f"{method.name} ended in values that are not finite",
+        f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
+    )
+
+
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
     """‖y − A x‖ / ‖y‖: the part of y (H,Wm) that a cube (C,H,W), bands in the camera's order, does not explain."""
+    unexplained, light = unexplained_norms(measurement, cube, camera)
+    return float(unexplained / light.clamp(min=torch.finfo(measurement.dtype).tiny))
+
+
+def unexplained_norms(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> tuple[Tensor, Tensor]:
+    """‖y − A x‖ and ‖y‖; their squares add up over the rows of a frame that light does not cross."""
     measurement = camera.counted(measurement)
-    unexplained = (measurement - camera.forward(cube)).norm()
-    return float(unexplained / measurement.norm().clamp(min=torch.finfo(measurement.dtype).tiny))
+    return (measurement - camera.forward(cube)).norm(), measurement.norm()
 
 
 def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
     """Raise an InputError if a measurement is far brighter than a scene in 0..1 can be."""
-    white = float(
+    check_level(float(camera.counted(measurement).max()), white_level(camera))
+
+
+def white_level(camera: CassiCamera) -> float:
+    """The most that a white scene gives through a camera."""
+    return float(
         camera.forward(torch.ones(camera.bands, camera.height, camera.width, device=camera.mask.device)).max()
     )
-    high = float(camera.counted(measurement).max())
+
+
+def check_level(high: float, white: float) -> None:
+    """The same of the highest value of a measurement, where a white scene gives ``white``."""
     if high > BRIGHTEST * white:
         raise InputError(
             f"the measurement goes up to {high:.4g}, but a white scene gives {white:.4g} through this camera; these "

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from crsdun.methods.method import Method
 from crsdun.methods.run import MethodRun, RunOptions, run_method
-from crsdun.optics import CassiCamera
+from crsdun.optics import CassiCamera, Fit
 from crsdun.solvers import create_solver
 
 # Values of a cube on the scale of reflectance, 0..1, with room for what networks overshoot at edges (-0.09..1.27).
@@ -34,6 +34,8 @@ WITHIN, PARTLY = 1.5, 4.0
 # must stay below, relative to that behind a wrong one. Right masks reach 0.08 without noise, 0.42 on Indian Pines
 # with shot noise, and up to 0.86 on frames of a real camera; masks one pixel off 0.94 to 1.03.
 TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.9
+# A trial of a frame that is decoded by rows has no more pixels than this, which is a trial of usual width.
+TRIAL_PIXELS = 1 << 15
 # Masks that are more alike than this are the same for the trial.
 ALIKE = 0.5
 
@@ -77,25 +79,44 @@ class Verdict:
 
 def judge_run(run: MethodRun, method: Method, measurement: Tensor, options: RunOptions) -> Verdict:
     """The verdict on a run of ``method`` on ``measurement``, y (H,Wm), with ``options``."""
-    if run.estimate.fits:
-        known = run.estimate.fits[0]
+    low, high = float(run.estimate.cube.min()), float(run.estimate.cube.max())
+    known = run.estimate.fits[0] if run.estimate.fits else None
+    return judge_figures(method, run.residual, known, (low, high)) or against_solver(
+        method, run.residual, measurement, run.camera, options
+    )
+
+
+def judge_figures(method: Method, residual: float, known: Fit | None, span: tuple[float, float]) -> Verdict | None:
+    """The verdict that figures of a run suffice for; None where its residual is to be compared (``against_solver``).
+
+    Args:
+        residual: ‖y − A x‖ / ‖y‖.
+        known: what the method knows of its fit.
+        span: least and largest value of the cube.
+    """
+    if known is not None:
         # What is more than the noise, but less than a hundredth of the light, is no matter.
         within = max(known.noise, 0.01 / WITHIN)
-        fit = "fits" if run.residual <= WITHIN * within else "partly" if run.residual <= PARTLY * within else "not"
+        fit = "fits" if residual <= WITHIN * within else "partly" if residual <= PARTLY * within else "not"
         return Verdict(fit, known.held_out, known.noise)
-    low, high = float(run.estimate.cube.min()), float(run.estimate.cube.max())
+    low, high = span
     if method.needs_scale and (low < DARKEST or high > BRIGHTEST):
         doubt = f"{method.name} gives values from {low:.3g} to {high:.3g}, where a scene has 0 to 1"
-        return Verdict("fits" if run.residual <= EXPLAINED else "not", doubt=doubt)
-    if run.residual <= EXPLAINED:
-        return Verdict("fits")
+        return Verdict("fits" if residual <= EXPLAINED else "not", doubt=doubt)
+    return Verdict("fits") if residual <= EXPLAINED else None
+
+
+def against_solver(
+    method: Method, residual: float, measurement: Tensor, camera: CassiCamera, options: RunOptions
+) -> Verdict:
+    """The verdict on a residual of ``method`` by what a few iterations of a solver leave of y, (H,Wm)."""
     solver = create_solver("admm-tv", iterations=ITERATIONS)
-    usual = run_method(solver, measurement, run.camera, RunOptions(options.device, memory=options.memory)).residual
-    if run.residual <= WORSE * usual or not method.needs_scale:
+    usual = run_method(solver, measurement, camera, RunOptions(options.device, memory=options.memory)).residual
+    if residual <= WORSE * usual or not method.needs_scale:
         return Verdict("partly")
     return Verdict(
         "not",
-        doubt=f"{method.name} leaves {run.residual:.1%} of the measurement unexplained, where a few iterations of "
+        doubt=f"{method.name} leaves {residual:.1%} of the measurement unexplained, where a few iterations of "
         f"{solver.name} leave {usual:.1%}",
     )
 
@@ -108,9 +129,8 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
     """
     y = measurement
     if camera.by_rows:
-        rows = min(TRIAL_ROWS, camera.height)
-        top = (camera.height - rows) // 2
-        y, camera = measurement[top : top + rows], camera.crop(top, 0, rows, camera.width)
+        top, bottom = trial_rows(camera.height)
+        y, camera = measurement[top:bottom], camera.crop(top, 0, bottom - top, camera.width)
     other = camera.with_masks(lambda mask: mask.flip(-2, -1).roll(7, -1))
     if _likeness(camera.mask, other.mask) > ALIKE:
         return None
@@ -123,6 +143,13 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
         "its mask explains the measurement hardly better than another mask does, so that mask, step or bands are "
         "probably not those of this camera"
     )
+
+
+def trial_rows(height: int, rows: int = TRIAL_ROWS) -> tuple[int, int]:
+    """The rows in the middle of a frame that stand for all of them, the first and the one after the last."""
+    rows = min(rows, height)
+    top = (height - rows) // 2
+    return top, top + rows
 
 
 def _likeness(one: Tensor, other: Tensor) -> float:

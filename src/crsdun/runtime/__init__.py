@@ -12,6 +12,8 @@ from crsdun.runtime.explanation import (
     explain,
 )
 from crsdun.runtime.graph_export import export
+from crsdun.runtime.large_frame import LargeFrame, open_large
+from crsdun.runtime.large_run import LargeRun, is_large
 from crsdun.runtime.pipeline import Pipeline, reconstruct
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement, match_bands
 from crsdun.runtime.reconstruction import (
@@ -36,6 +38,8 @@ __all__ = [
     "Engine",
     "Explanation",
     "Item",
+    "LargeFrame",
+    "LargeRun",
     "Pipeline",
     "Preparation",
     "PreparedMeasurement",
@@ -56,10 +60,12 @@ __all__ = [
     "finished_before",
     "first_use",
     "fit_of_weights",
+    "is_large",
     "list_methods",
     "match_bands",
     "open_engine",
     "open_frames",
+    "open_large",
     "open_method",
     "read_results",
     "reconstruct",

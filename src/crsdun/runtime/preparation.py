@@ -28,6 +28,8 @@ from crsdun.solvers import Refinement
 
 # In the provenance of a measurement: how its camera was found to deviate (``solvers.Refinement.record``).
 REFINED = "refined_camera"
+# And how many bad pixels of its camera were filled.
+FILLED = "bad_pixels_filled"
 # What a camera file says as well.
 OF_A_CAMERA = ("mask", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
@@ -166,14 +168,33 @@ class Preparation:
         axes = None if are_of_exposures(self.axes) else self.axes
         return read_scene(file, self.truth_key, axes=axes, divisor=self.divisor, unlabelled=self.unlabelled)
 
-    def prepare(self, measurement: Measurement, truth: Scene | None = None) -> PreparedMeasurement:
-        """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``."""
+    def of_rows(self, top: int, bottom: int) -> Preparation:
+        """What is known of these rows of the detector alone."""
+
+        def cut(frame: Any) -> Any:
+            return frame[..., top:bottom, :] if np.ndim(frame) > 1 else frame
+
+        changes = {name: cut(getattr(self, name)) for name in ("mask", "bad", "dark", "white")}
+        stored = self.camera_file
+        if stored is not None:
+            stored = replace(
+                stored, **{name: cut(getattr(stored, name)) for name in ("mask", "dark", "white", "valid")}
+            )
+        return replace(self, camera_file=stored, **changes)
+
+    def prepare(
+        self, measurement: Measurement, truth: Scene | None = None, whole: bool = True
+    ) -> PreparedMeasurement:
+        """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``.
+
+        ``whole``: whether these are all rows of a frame; some of them may be dark, and their mask closed.
+        """
         if self.mask is not None or self.camera_file is not None:  # which takes the place of one beside the exposure
             changes = {name: each for name, each in measurement.provenance.items() if name != MASK_DIVISOR}
             changes |= {} if self.mask_divisor == 1 else {MASK_DIVISOR: self.mask_divisor}
             measurement = replace(measurement, provenance=changes)
-        camera = self.camera_for(measurement)
-        scaled = self.to_measurement_scale(measurement, camera.bands)
+        camera = self.camera_for(measurement, whole)
+        scaled = self.to_measurement_scale(measurement, camera.bands, whole)
         valid = self.valid_pixels(measurement.frame)
         if valid is not None:
             camera = camera.through(Validity(valid))
@@ -181,7 +202,7 @@ class Preparation:
         counts = measurement.frame.dtype.kind in "iu" and scale is None
         return PreparedMeasurement(scaled, camera, truth, counts)
 
-    def camera_for(self, measurement: Measurement) -> CassiCamera:
+    def camera_for(self, measurement: Measurement, whole: bool = True) -> CassiCamera:
         """The camera that took a measurement.
 
         The step is 2 pixels per band unless something says otherwise; the number of bands then follows from the two
@@ -197,11 +218,8 @@ class Preparation:
         mask = measurement.mask if self.mask is None else self.mask
         if mask is None:
             raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
-        if not (mask > 0).any():
-            raise InputError(
-                "the mask is closed everywhere: no light came through",
-                "check that the right array was read (<mask_key>)",
-            )
+        if whole:
+            check_open(bool((mask > 0).any()))
         if self.offsets is None:  # which may run down
             check_height(mask.shape[-2], *measurement.frame.shape)
         wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
@@ -226,7 +244,7 @@ class Preparation:
         valid = valid & known if known is not None and valid.shape == known.shape else valid
         return valid if self.saturated is None or valid.shape != frame.shape else valid & (frame < self.saturated)
 
-    def to_measurement_scale(self, measurement: Measurement, bands: int) -> Measurement:
+    def to_measurement_scale(self, measurement: Measurement, bands: int, whole: bool = True) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
 
         Counts without a scale stay counts; a ``dark`` alone is subtracted.
@@ -241,7 +259,7 @@ class Preparation:
             measurement = replace(
                 measurement,
                 frame=self._filled(measurement.frame),
-                provenance={**measurement.provenance, "bad_pixels_filled": self.camera_file.bad_pixels},
+                provenance={**measurement.provenance, FILLED: self.camera_file.bad_pixels},
             )
         if calibration:
             frame = (
@@ -255,7 +273,9 @@ class Preparation:
             measurement = replace(
                 measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings}
             )
-        check_values(measurement.frame, calibrated=bool(calibration))
+        check_values(float(measurement.frame.min()), float(measurement.frame.max()))
+        if whole:
+            check_light(float(measurement.frame.max()), calibrated=bool(calibration))
         return replace(measurement, frame=measurement.frame.astype(np.float32, copy=False))
 
     def _references(self, measurement: Measurement) -> dict[str, Any]:
@@ -311,9 +331,17 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
     return int(span // abs(step)) + 1
 
 
-def check_values(frame: np.ndarray, calibrated: bool) -> None:
-    """Raise an InputError unless a frame can be a measurement."""
-    low, high = frame.min(), frame.max()
+def check_open(is_open: bool) -> None:
+    """Raise an InputError unless some of a mask ``is_open``."""
+    if not is_open:
+        raise InputError(
+            "the mask is closed everywhere: no light came through",
+            "check that the right array was read (<mask_key>)",
+        )
+
+
+def check_values(low: float, high: float) -> None:
+    """Raise an InputError unless a frame with values from ``low`` to ``high`` can be a measurement."""
     if low < 0:
         raise InputError(
             f"the measurement holds negative values (down to {low:.3g}), which light cannot be",
@@ -321,6 +349,10 @@ def check_values(frame: np.ndarray, calibrated: bool) -> None:
         )
     if high > LARGEST_VALUE:
         raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts", "is the file damaged?")
+
+
+def check_light(high: float, calibrated: bool) -> None:
+    """Raise an InputError if there is no light in a frame with values up to ``high``."""
     if high <= 0:
         raise InputError(
             "the measurement is black everywhere: there is nothing to reconstruct",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from crsdun import provenance
 from crsdun.errors import InputError
 from crsdun.evaluation.legends import comparable_truth
-from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
+from crsdun.methods import Method, Progress, RunOptions, Tiles, run_method
 from crsdun.methods.doubt import Doubt
 from crsdun.methods.repeats import expected_error
 from crsdun.methods.run import check_scale
@@ -254,7 +254,18 @@ def described_doubt(classes: Doubt | None) -> dict[str, Any]:
     return {"calibrated": True, "coverage": classes.coverage, "unknown": float(classes.unknown.mean())}
 
 
-def record_of(run: MethodRun, method: Method, prepared: PreparedMeasurement, options: RunOptions) -> dict[str, Any]:
+class Run(Protocol):
+    """What a record says of a run: the camera as the method completed it, the time, and the tiles."""
+
+    @property
+    def camera(self) -> CassiCamera: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def tiles(self) -> Tiles | None: ...
+
+
+def record_of(run: Run, method: Method, prepared: PreparedMeasurement, options: RunOptions) -> dict[str, Any]:
     """How results were made, as plain JSON values."""
     camera, measurement, truth = run.camera, prepared.measurement, prepared.truth
     return provenance.record(

@@ -32,6 +32,8 @@ from crsdun.typed import read_json
 METRICS, OPTICS = "metrics.json", "optics.npz"
 # How far the classes can be believed, and the expected error of each voxel.
 DOUBT, ERROR = "doubt.npz", "error.npz"
+# The scene of a frame that was decoded by rows, in place of these files.
+STORE = "cube.zarr"
 
 
 class StoredCamera(TypedDict):
@@ -151,6 +153,11 @@ def read_results(folder: str | Place) -> Reconstruction:
         with local_copy(folder) as copy:
             return read_results(copy)
     folder = Path(folder)
+    if (folder / STORE).is_dir():
+        raise InputError(
+            f"{folder} holds a frame that was decoded by rows, and is not read whole",
+            f"read {STORE} in it with crsdun.scenes.open_scene_rows",
+        )
     try:
         record = read_json(StoredRecord, folder / RECORD, "reconstruct again")
         metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")

@@ -5,10 +5,11 @@ from crsdun.scenes.catalog import open_set, register_dataset
 from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription, describe
-from crsdun.scenes.mask_io import parse_mask, read_mask, read_mask_and_scale
+from crsdun.scenes.mask_io import MaskRows, open_mask, parse_mask, read_mask, read_mask_and_scale
 from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_class_map, read_scene, write_scene
+from crsdun.scenes.scene_rows import SceneOutline, SceneRows, open_scene_rows
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 from crsdun.scenes.series import Outline, Series, open_series
 from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
@@ -21,9 +22,12 @@ __all__ = [
     "BandFrames",
     "Exposures",
     "FileDescription",
+    "MaskRows",
     "Measurement",
     "Outline",
     "Scene",
+    "SceneOutline",
+    "SceneRows",
     "SceneSet",
     "Series",
     "SpectralLibrary",
@@ -32,6 +36,8 @@ __all__ = [
     "indian_pines",
     "open_arrays",
     "open_exposures",
+    "open_mask",
+    "open_scene_rows",
     "open_series",
     "open_set",
     "parse_mask",

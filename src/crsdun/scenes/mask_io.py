@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.optics.masks import RandomMask
 from crsdun.scenes.array_roles import bands_first, find_array, with_axes
-from crsdun.scenes.formats import ArrayFile, read_arrays
+from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays
+from crsdun.scenes.formats.array_file import let_go
 from crsdun.scenes.formats.pictures import grey
 
 # The noise of a calibration may exceed an open pixel by this much.
@@ -82,13 +86,106 @@ def transmission(name: str, file: ArrayFile, wavelengths: Sequence[float] | None
     high = float(values.max())
     if not high > ABOVE_ONE:  # NaN is for the camera to refuse
         return values, 1.0
-    if np.isin(values, (0, high)).all():
-        return values / np.float32(high), high
+    divisor = _open_value(
+        file, high, two=bool(np.isin(values, (0, high)).all()), whole=bool((values == np.round(values)).all())
+    )
+    return values / np.float32(divisor), divisor
+
+
+def _open_value(file: ArrayFile, high: float, two: bool, whole: bool) -> float:
+    """The number of an open pixel in a mask with numbers up to ``high``, above 1.
+
+    Args:
+        two: whether there are only two, and the other is 0.
+        whole: whether all are whole.
+    """
+    if two:
+        return high
     ranges = [2.0**bits - 1 for bits in (2, 4, 8, 10, 12, 14, 16) if high <= 2**bits - 1]
-    if not ranges or (values != np.round(values)).any():
+    if not ranges or not whole:
         fitting = 100.0 if 50 < high <= 100 else ranges[0] if ranges else high
         raise InputError(
             f"the mask in {file.path} holds transmissions up to {high:g}, but 1 is open",
             f"divide it by {fitting:g}, if that is the value of an open pixel",
         )
-    return values / np.float32(ranges[0]), ranges[0]
+    return ranges[0]
+
+
+# -- by rows -----------------------------------------------------------------------------------------------------
+
+# Rows that are read at once to find the scale of a mask.
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class MaskRows:
+    """A coded aperture of which only the rows that are asked for are in memory.
+
+    Attributes:
+        stored: (H,W) or (C,H,W), as its file stores it; of .npy, ENVI, HDF5, .mat v7.3, Zarr and plain TIFF it is
+            still in the file.
+        name, file: where it comes from.
+        size: (H,W) of the frame that it fills by repeating down and across; None for its own.
+    """
+
+    stored: Any
+    name: str
+    file: ArrayFile
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, name: str, file: ArrayFile, wavelengths: Sequence[float] | None) -> MaskRows:
+        """The mask ``name`` in a file that was opened; errors as ``transmission``."""
+        _, stored = find_array(file, "mask", name)
+        return cls(bands_first(stored, file, wavelengths) if stored.ndim == 3 else stored, name, file)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H,W)."""
+        return self.size or (self.stored.shape[-2], self.stored.shape[-1])
+
+    def repeated(self, height: int, width: int) -> MaskRows:
+        """The mask that fills these rows and columns, from the upper left corner on."""
+        return replace(self, size=(height, width))
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Transmissions of these rows, (rows,W) or (C,rows,W) float32."""
+        (height, width), own = self.shape, self.stored.shape[-2:]
+        if (height, width) == own:
+            return self._transmissions(top, bottom)
+        whole = self._transmissions(0, own[0])  # it is small
+        return whole[..., np.arange(top, bottom) % own[0], :][..., np.arange(width) % own[1]]
+
+    @cached_property
+    def divisor(self) -> float:
+        """What its numbers are divided by, as in ``transmission``, found without having them all in memory."""
+        high = max(float(block.max()) for block in self._blocks())
+        if not high > ABOVE_ONE:
+            return 1.0
+        two = whole = True
+        for block in self._blocks():
+            two = two and bool(np.isin(block, (0, high)).all())
+            whole = whole and bool((block == np.round(block)).all())
+        return _open_value(self.file, high, two, whole)
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        height = self.stored.shape[-2]
+        return (self._decoded(top, min(top + BLOCK, height)) for top in range(0, height, BLOCK))
+
+    def _transmissions(self, top: int, bottom: int) -> np.ndarray:
+        values, divisor = self._decoded(top, bottom), self.divisor
+        return values if divisor == 1 else values / np.float32(divisor)
+
+    def _decoded(self, top: int, bottom: int) -> np.ndarray:
+        parts = (slice(None),) * (self.stored.ndim - 2) + (slice(top, bottom), slice(None))
+        part = np.array(self.stored[parts])
+        let_go(self.stored)
+        part = part.astype(part.dtype.newbyteorder("="), copy=False)
+        return np.ascontiguousarray(self.file.encoding(self.name).decode(part), dtype=np.float32)
+
+
+def open_mask(path: str | Path, key: str | None = None, axes: str | None = None) -> MaskRows:
+    """The coded aperture in a file, read by rows; arguments and errors as ``read_mask_and_scale``."""
+    file = with_axes(grey(open_arrays(path)), axes)
+    name, _ = find_array(file, "mask", key)
+    return MaskRows.of(name, file, file.wavelengths)

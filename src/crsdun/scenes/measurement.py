@@ -20,8 +20,9 @@ from crsdun.scenes.array_roles import (
     with_axes,
 )
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_arrays
+from crsdun.scenes.formats.array_file import LazyArray, let_go
 from crsdun.scenes.formats.pictures import grey
-from crsdun.scenes.mask_io import transmission
+from crsdun.scenes.mask_io import MaskRows, transmission
 
 # In a provenance: what the numbers of the mask were divided by.
 MASK_DIVISOR = "mask_divided_by"
@@ -87,6 +88,24 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class _Alone:
+    """A picture that stays in its file, as a stack of one, which is not in memory either."""
+
+    picture: LazyArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 1, *self.picture.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.picture.dtype
+
+    def __getitem__(self, part: tuple[slice, slice, slice]) -> np.ndarray:
+        return self.picture[part[1:]][None]
+
+
+@dataclass(frozen=True)
 class Exposures:
     """The exposures in one file, each read when it is asked for.
 
@@ -96,6 +115,7 @@ class Exposures:
         frames: (T,H,Wm) as stored; of .npy, ENVI, HDF5 and .mat v7.3 they are still in the file.
         wavelengths, mask: as of each ``Measurement``.
         mask_divisor: what the numbers of the mask were divided by.
+        mask_rows: the mask where it was left in the file, in place of ``mask``.
         doubtful: whether they may as well be the bands of a cube.
     """
 
@@ -106,6 +126,7 @@ class Exposures:
     mask: np.ndarray | None
     mask_divisor: float
     doubtful: bool
+    mask_rows: MaskRows | None = None
 
     @property
     def step(self) -> float | None:
@@ -123,11 +144,20 @@ class Exposures:
         Raises:
             InputError: the frame is too large, or holds NaN or infinity.
         """
-        file, count = self.file, len(self)
+        return self.part(index, 0, self.frames.shape[1])
+
+    def part(self, index: int, top: int, bottom: int) -> Measurement:
+        """Rows of an exposure, from ``top`` to the one before ``bottom``; errors as for a whole one.
+
+        The mask is that of all rows, if it was read (``open_exposures``).
+        """
+        file, count, rows = self.file, len(self), slice(top, bottom)
         index = range(count)[index]
-        stored = self.frames[index : index + 1, :, :]
-        check_budget(stored.size * stored.dtype.itemsize, f"a frame of {file.path}")
+        size = (bottom - top) * self.frames.shape[2] * self.frames.dtype.itemsize
+        check_budget(size, f"a frame of {file.path}")
+        stored = self.frames[index : index + 1, rows, :]
         frame = file.encoding(self.array).decode(np.array(stored[0], stored.dtype.newbyteorder("=")))
+        let_go(self.frames)
         origin = {"file": file.path.name, "format": file.format, "array": self.array}
         provenance = {**file.metadata.get("provenance", origin), **file.encoding(self.array).summary()}
         provenance.pop(MASK_DIVISOR, None)  # an earlier reading; our own files hold transmissions
@@ -135,15 +165,19 @@ class Exposures:
             provenance[MASK_DIVISOR] = self.mask_divisor
         if count > 1:
             provenance |= {"frame": index + 1, "frames": count}
+        name = self.name_of(index, file.metadata.get("name", file.path.stem))
         return Measurement(
             frame,
             wavelengths=self.wavelengths,
             mask=self.mask,
             step=self.step,
-            name=self.name_of(index, file.metadata.get("name", file.path.stem)),
+            name=name if bottom - top == self.frames.shape[1] else f"{name} from row {top} on",
             provenance=provenance,
-            valid=next((each for name, each in file.arrays.items() if _is_validity(name, each, frame)), None),
+            valid=next((each[rows, :] for name, each in file.arrays.items() if self._is_validity(name, each)), None),
         )
+
+    def _is_validity(self, name: str, array: Any) -> bool:
+        return role_by_name(name, array) == "valid pixels" and array.shape == self.frames.shape[1:]
 
     def name_of(self, index: int, name: str) -> str:
         """As ``name_of_exposure``."""
@@ -189,6 +223,7 @@ def open_exposures(
     wavelengths: Sequence[float] | None = None,
     mask_size: tuple[int, ...] | None = None,
     axes: str | None = None,
+    by_rows: bool = False,
 ) -> Exposures:
     """The exposures in any file that ``read_arrays`` reads, with the mask and the camera that our files keep.
 
@@ -199,24 +234,29 @@ def open_exposures(
         wavelengths: of the camera's bands in nm, None takes those in the file.
         mask_size: (H,W) of the mask; None takes that in the file.
         axes: of a stack, "thw" or "hwt"; None finds out (``frames_first``).
+        by_rows: leave the mask in the file as well, as ``mask_rows``.
 
     Raises:
         InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture.
     """
     file = grey(open_arrays(path))
+    stored: Any
     name, stored = find_exposures(file, key)
     wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
-    mask, divisor = None, 1.0
+    mask, mask_rows, divisor = None, None, 1.0
     masks = [other for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask"]
-    if masks:
+    if masks and by_rows:
+        mask_rows = MaskRows.of(masks[0], file, wavelengths)
+        mask_size = mask_size or mask_rows.shape
+    elif masks:
         mask, divisor = transmission(masks[0], in_memory(file, masks[:1]), wavelengths)
         mask_size = mask_size or mask.shape[-2:]
     doubtful = stored.ndim == 3 and axes is None and not is_called_measurement(name)
     if stored.ndim == 3:
         stored = frames_first(stored, with_axes(file, axes, STACK_AXES), mask_size)
     else:
-        stored = stored[None]
-    return Exposures(file, name, stored, wavelengths, mask, divisor, doubtful)
+        stored = _Alone(stored) if isinstance(stored, LazyArray) else stored[None]
+    return Exposures(file, name, stored, wavelengths, mask, divisor, doubtful, mask_rows)
 
 
 def read_measurement(
@@ -228,10 +268,6 @@ def read_measurement(
         InputError: as there, or the file holds several, or NaN or infinity.
     """
     return open_exposures(path, key, wavelengths).one()
-
-
-def _is_validity(name: str, array: np.ndarray, frame: np.ndarray) -> bool:
-    return role_by_name(name, array) == "valid pixels" and array.shape == frame.shape
 
 
 def write_measurement(measurement: Measurement, path: str | Path, overwrite: bool = False) -> None:

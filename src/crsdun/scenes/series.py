@@ -21,7 +21,7 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats import ArrayFile, open_arrays
 from crsdun.scenes.formats.hdf5 import HDF5_OVERHEAD
 from crsdun.scenes.formats.metadata import JSON_KEY, to_json
-from crsdun.scenes.formats.zarr_store import AXES, open_store, zarr_library
+from crsdun.scenes.formats.zarr_store import AXES, ome, open_store, zarr_library
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.storage import make_room
 
@@ -195,7 +195,8 @@ class ZarrSeries(SeriesWriter):
     """A store of Zarr v3, with chunks of one frame or of some of its rows; frames without data take no room."""
 
     def create(self, outline: Outline) -> None:
-        attributes = {"ome": _ome(outline), JSON_KEY: outline.notes}
+        like, seconds = outline.like, 1 / outline.frames_per_second
+        attributes = {"ome": ome(outline.name, CUBES, like.wavelengths, like.bands, seconds), JSON_KEY: outline.notes}
         group = zarr_library().open_group(self.path, mode="w", zarr_format=3, attributes=attributes)
         for name, (shape, kind, empty) in outline.arrays.items():
             row = int(np.prod(shape[1:])) // shape[-2] * np.dtype(kind).itemsize
@@ -216,24 +217,3 @@ class ZarrSeries(SeriesWriter):
 
 # How a series may be stored, by its suffix.
 SERIES: dict[str, type[SeriesWriter]] = {"h5": Hdf5Series, "zarr": ZarrSeries}
-
-
-def _ome(outline: Outline) -> dict[str, Any]:
-    """Axes and scale as in OME-Zarr 0.5; it has one channel for each band."""
-    scale = [1 / outline.frames_per_second, 1.0, 1.0, 1.0]
-    known = outline.like.wavelengths
-    labels = (
-        [f"{value:g} nm" for value in known] if known else [f"band {band + 1}" for band in range(outline.like.bands)]
-    )
-    axes = [
-        {"name": "t", "type": "time", "unit": "second"},
-        {"name": "c", "type": "channel"},
-        {"name": "y", "type": "space"},
-        {"name": "x", "type": "space"},
-    ]
-    datasets = [{"path": CUBES, "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
-    return {
-        "version": "0.5",
-        "multiscales": [{"name": outline.name, "axes": axes, "datasets": datasets}],
-        "omero": {"channels": [{"label": label, "active": False} for label in labels]},
-    }

@@ -73,6 +73,8 @@ class LrTv(Solver):
     detector pixels held out, and weights that follow detail, are ours.
     """
 
+    tileable = True  # the strength is found anew from the pixels held out of each tile
+
     iterations: int = 250
     first_weight: float = 0.5
     weight: float = 0.01

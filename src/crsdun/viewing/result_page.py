@@ -17,6 +17,7 @@ from crsdun.evaluation.metrics import class_scores, confusion_matrix
 from crsdun.methods.verdict import describe_fit, describe_move
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
+from crsdun.viewing.averages import averaged
 from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
 from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, error_size, upper_limit
 from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
@@ -157,7 +158,7 @@ def _spectra(scenes: Mapping[str, Scene], room: int) -> dict[str, Any]:
         return len(scenes) * C * math.ceil(H / factor) * math.ceil(W / factor) * 8 / 3 + 1000
 
     factor = next((factor for factor in range(1, max(H, W)) if size(factor) <= room), max(H, W))
-    cubes = {name: _averaged(scene.cube, factor) for name, scene in scenes.items()}
+    cubes = {name: averaged(scene.cube, factor) for name, scene in scenes.items()}
     low = min(float(np.nanmin(cube)) for cube in cubes.values())
     high = max(float(np.nanmax(cube)) for cube in cubes.values())
     step = (high - low) / (NONE - 1) or 1.0
@@ -168,16 +169,6 @@ def _spectra(scenes: Mapping[str, Scene], room: int) -> dict[str, Any]:
         values[name] = base64.b64encode(np.ascontiguousarray(steps, dtype="<u2").tobytes()).decode()
     height, width = cubes["estimate"].shape[1:]
     return {**values, "factor": factor, "height": height, "width": width, "low": low, "step": step, "none": NONE}
-
-
-def _averaged(cube: np.ndarray, factor: int) -> np.ndarray:
-    """Means of squares of pixels; those at the lower and right border may be cut."""
-    if factor == 1:
-        return cube
-    rows, columns = (np.arange(0, side, factor) for side in cube.shape[1:])
-    sums = np.add.reduceat(np.add.reduceat(cube.astype(np.float64), rows, axis=1), columns, axis=2)
-    counts = np.outer(np.diff(rows, append=cube.shape[1]), np.diff(columns, append=cube.shape[2]))
-    return sums / counts
 
 
 def _light(scene: Scene) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,14 @@ Arrays = dict[str, Any]  # of NumPy arrays, or of ``LazyArray`` in a file that w
 Metadata = dict[str, Any]
 # Where the readers put the encodings of their arrays, by name; no key of a file is a tuple.
 ENCODINGS: Any = ("encodings",)
+# Pictures of more bytes than this stay in their file where their format lets them, as cubes do.
+LARGE_PICTURE = 32 << 20
+
+
+def stays_in_file(shape: tuple[int, ...], itemsize: int) -> bool:
+    """Whether an array is left in its file, until it is indexed, by the formats that read parts: cubes, series of
+    them, and large pictures."""
+    return len(shape) in (3, 4) or (len(shape) == 2 and math.prod(shape) * itemsize > LARGE_PICTURE)
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,12 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class LazyArray:
-    """A cube, or a series of cubes, that stays in its file and is read where it is indexed.
+    """A cube, a series of cubes, or a large picture that stays in its file and is read where it is indexed.
 
     It does as much of an array as ``np.moveaxis`` needs.
 
     Attributes:
-        stored_shape: shape in the file, three or four axes.
+        stored_shape: shape in the file, two to four axes.
         dtype: of what indexing returns.
         read: file, name and a slice for each axis of the file → this part.
         order: which axis of the file each axis here is; () for the same.
@@ -118,6 +128,10 @@ class LazyArray:
 
     def transpose(self, order: tuple[int, ...]) -> LazyArray:
         return replace(self, order=tuple(self.order[axis] for axis in order))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
 
     def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
         """
@@ -160,3 +174,15 @@ def damaged(path: Path, format: str, error: Exception) -> InputError:
     return InputError(
         f"{path} begins like {format} but cannot be read, so it is damaged or incomplete", f"get it again ({reason})"
     )
+
+
+def let_go(array: Any) -> None:
+    """Give the pages of a memory-mapped file back to the system, which reads them again when they are wanted.
+
+    Without this, all of a file that is read part by part counts as this program's memory in the end. What is no
+    memory map, or on a system that cannot, is left alone.
+    """
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    if array is not None and hasattr(mmap, "MADV_DONTNEED"):
+        array.madvise(mmap.MADV_DONTNEED)

@@ -22,6 +22,7 @@ import numpy as np
 
 from crsdun.budget import check_budget, memory_budget
 from crsdun.errors import InputError
+from crsdun.scenes.formats.array_file import stays_in_file
 from crsdun.scenes.formats.zarr_store import check_zarr
 
 MOST_LEVELS = 32  # of groups within groups, or cells within cells
@@ -263,8 +264,9 @@ def _check_hdf5(path: Path, budget: float) -> Iterator[int]:
                     properties = node.get_create_plist()
                     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
                         raise _refused(path, f"data set {name.decode(errors='replace')!r}")
-                    if node.rank not in (3, 4):  # cubes, and series of them, stay in the file
-                        yield math.prod(node.shape or ()) * node.get_type().get_size()
+                    shape, size = tuple(node.shape or ()), node.get_type().get_size()
+                    if not stays_in_file(shape, size):
+                        yield math.prod(shape) * size
                     if properties.get_layout() == h5py.h5d.CHUNKED:
                         for size in _sizes_of_chunks(node, properties, budget if may_be_large else math.inf):
                             yield max(size - largest_chunk, 0)  # one at a time is in memory
@@ -327,7 +329,8 @@ def _check_tiff(path: Path, budget: float) -> Iterator[int]:
         page: Any
         for page in file.pages:
             pages += page.nbytes
-            yield page.nbytes
+            if not (len(file.pages) == 1 and page.is_memmappable and stays_in_file(page.shape, page.dtype.itemsize)):
+                yield page.nbytes
             if page.compression in DECOMPRESSORS and may_be_large:
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                     file.filehandle.seek(offset)

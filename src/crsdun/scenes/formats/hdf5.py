@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
 from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
 from crsdun.storage import make_room
@@ -25,7 +25,7 @@ ATTRIBUTES = {
 
 
 def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
-    """Data sets of three and four axes stay in the file; nested ones are called "group/name".
+    """Data sets of three and four axes, and large pictures, stay in the file; nested ones are called "group/name".
 
     Those of MATLAB come in its axis order.
     """
@@ -46,7 +46,7 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
         elif node.dtype.kind in "biuf" and node.shape is not None:
             dtype = np.dtype(bool) if matlab == "logical" else node.dtype
             # MATLAB stores columns first, so its arrays are transposed in the file.
-            if node.ndim in (3, 4):
+            if stays_in_file(node.shape, dtype.itemsize):
                 order = tuple(reversed(range(node.ndim))) if matlab else ()
                 values[name] = LazyArray(path, name, node.shape, dtype, read_part, order)
             else:

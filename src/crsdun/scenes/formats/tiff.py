@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata
+from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata, stays_in_file
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
 from crsdun.scenes.formats.metadata import json_object, to_json
 
@@ -24,13 +24,18 @@ def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
         arrays, page = {}, 0
         for name, shape in metadata.pop("layout"):
             pages = shape[0] if len(shape) == 3 else 1
-            arrays[name] = file.asarray(key=range(page, page + pages)).reshape(shape)
+            mapped = _mapped(path, file, page) if len(shape) == 2 else None
+            read = mapped if mapped is not None else file.asarray(key=range(page, page + pages))
+            arrays[name] = read.reshape(shape)
             page += pages
         return arrays, metadata
 
 
 def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Metadata]:
     """What other programs write: series of pages, samples or single pages that belong together."""
+    mapped = _mapped(path, file, 0) if len(file.pages) == 1 else None
+    if mapped is not None:
+        return {"image": mapped}, metadata | {ENCODINGS: {"image": _gdal_encoding(file.pages.first.tags)}}
     try:
         series = [(each.asarray(), each.axes) for each in file.series]
     except ValueError as error:
@@ -51,6 +56,17 @@ def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Me
     # Otherwise an array was stored as it was: its first axis became the pages, whatever it means.
     arrays = {"image": array} | {f"image {place + 1}": each for place, (each, _) in enumerate(series) if place}
     return arrays, metadata | {ENCODINGS: {"image": _gdal_encoding(file.pages.first.tags)}}
+
+
+def _mapped(path: Path, file: Any, page: int) -> np.ndarray | None:
+    """A large grey page as a memory map; None where it is small, or does not lie in the file as it is in memory."""
+    import tifffile
+
+    stored = file.pages[page]
+    if not (stored.is_memmappable and len(stored.shape) == 2 and stays_in_file(stored.shape, stored.dtype.itemsize)):
+        return None
+    mapped: np.ndarray = tifffile.memmap(path, page=page, mode="r")
+    return mapped
 
 
 def _gdal_encoding(tags: Any) -> Encoding:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
 from crsdun.scenes.formats.metadata import JSON_KEY, joined, json_object, separated
 
 MARK = "zarr.json"  # in the folder of each group and each array
@@ -58,7 +58,7 @@ def open_store(path: Path, mode: str = "r") -> Any:
 
 
 def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
-    """Arrays of three and four axes stay in the store; nested ones are called "group/name"."""
+    """Arrays of three and four axes, and large pictures, stay in the store; nested ones are called "group/name"."""
     node = open_store(path)
     members = {"image": node}
     if hasattr(node, "members"):  # a group, whose arrays come in any order
@@ -67,7 +67,7 @@ def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
     for name, array in members.items():
         if not hasattr(array, "dtype") or np.dtype(array.dtype).kind not in "biufc":
             continue
-        if array.ndim in (3, 4):
+        if stays_in_file(array.shape, np.dtype(array.dtype).itemsize):
             own = name if members.get(name) is not node else ""
             values[name] = LazyArray(path, own, array.shape, np.dtype(array.dtype), read_part)
         else:
@@ -107,6 +107,26 @@ def write_zarr(path: Path, arrays: Arrays, metadata: Metadata) -> None:
         group.create_array(name, data=np.ascontiguousarray(value), dimension_names=axes)
 
 
+def ome(
+    name: str, path: str, wavelengths: Sequence[float] | None, bands: int, seconds: float | None = None
+) -> dict[str, Any]:
+    """What OME-Zarr 0.5 says of the axes and the scale of the cube, or series of cubes, at ``path`` in a store.
+
+    It has one channel for each band. ``seconds``: from one cube of a series to the next; None for a single cube.
+    """
+    labels = [f"{nm:g} nm" for nm in wavelengths] if wavelengths else [f"band {band + 1}" for band in range(bands)]
+    axes = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    scale = [1.0, 1.0, 1.0]
+    if seconds is not None:
+        axes, scale = [{"name": "t", "type": "time", "unit": "second"}, *axes], [seconds, *scale]
+    datasets = [{"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    return {
+        "version": "0.5",
+        "multiscales": [{"name": name, "axes": axes, "datasets": datasets}],
+        "omero": {"channels": [{"label": label, "active": False} for label in labels]},
+    }
+
+
 def check_zarr(path: Path, budget: float) -> Iterator[int]:
     """Looks at what the groups and arrays say of themselves; yields bytes that reading them takes (``guard``)."""
     waiting, seen = [path], 0
@@ -127,8 +147,9 @@ def check_zarr(path: Path, budget: float) -> Iterator[int]:
             raise ValueError("it transforms what it stores")
         size = np.dtype(said["data_type"]).itemsize if isinstance(said["data_type"], str) else 8
         yield size * math.prod(int(each) for each in said["chunk_grid"]["configuration"]["chunk_shape"])
-        if len(said["shape"]) not in (3, 4):
-            yield size * math.prod(int(each) for each in said["shape"])
+        shape = tuple(int(each) for each in said["shape"])
+        if not stays_in_file(shape, size):
+            yield size * math.prod(shape)
 
 
 def _check_codecs(codecs: list[dict[str, Any]]) -> None:

@@ -1,0 +1,145 @@
+"""``crsdun reconstruct --large``: a frame larger than memory, tile by tile into a store that grows with it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crsdun.cli.options import mask_axes
+from crsdun.cli.printing import notify, print_result, progress_bar
+from crsdun.errors import InputError
+from crsdun.remote import Remote
+
+if TYPE_CHECKING:
+    from crsdun.methods import Method, RunOptions
+    from crsdun.runtime import LargeFrame, LargeRun, Pipeline, Preparation
+
+# A smaller file holds no frame that memory would not suffice for.
+SMALL_FILE = 1 << 20
+
+
+def large_options(command: argparse.ArgumentParser) -> None:
+    """What only large frames have."""
+    command.add_argument(
+        "--large",
+        action="store_true",
+        help="decode one frame tile by tile in the memory of a tile, and write the cube (Zarr) as it goes (default: "
+        "where a single frame would not fit into memory)",
+    )
+    command.add_argument(
+        "--repeat-mask",
+        action="store_true",
+        help="the mask of a large frame is smaller than the scene and fills it by repeating",
+    )
+
+
+def large_frame(
+    options: argparse.Namespace, preparation: Preparation, method: Method | None, how: RunOptions, is_one: bool
+) -> LargeFrame | None:
+    """The frame, if it is to be decoded by rows: because the options say so, or because memory would not suffice.
+
+    Args:
+        is_one: whether a single file is given, of a single scene.
+
+    Raises:
+        InputError: the options ask for what needs a whole frame; or, where they say so, as ``open_large``.
+    """
+    from crsdun.methods import available_memory
+    from crsdun.runtime import is_large, open_large
+    from crsdun.scenes import open_mask
+
+    if options.repeat_mask and not options.large:
+        raise InputError("only the mask of a large frame may repeat", "set <large> too, or omit <repeat_mask>")
+    if options.large and not is_one:
+        raise InputError("large frames are decoded one at a time", "name one file, or omit <large>")
+    (*_, file) = options.measurement
+    if any(isinstance(each, Remote) for each in (file, options.mask, options.out)):
+        if options.large:
+            raise InputError(
+                "a large frame, its mask and results lie on this machine", "name files, not addresses"
+            )
+        return None
+    if not options.large and (not is_one or _is_small(file)):
+        return None
+    try:
+        mask = None if options.mask is None else open_mask(options.mask, options.mask_key, mask_axes(options))
+        frame = open_large(file, preparation, mask, options.repeat_mask)
+        wanted = options.large or is_large(frame.size, method, available_memory(how.device))
+    except InputError:
+        if options.large:
+            raise
+        return None  # what is wrong is said where the frame is read
+    return frame if wanted else None
+
+
+def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame) -> int:
+    """Decode a large frame into the folder for the results."""
+    from crsdun.classifiers import load_classifier
+    from crsdun.methods import return_freed_memory
+    from crsdun.provenance import command as command_line
+    from crsdun.runtime import LargeRun
+    from crsdun.storage import UNFINISHED, check_folder, lasting_folder
+    from crsdun.viewing.large_folder import write_pictures
+
+    pipeline.classes = None if options.classes is None else load_classifier(options.classes)
+    pipeline.refine = options.refine_camera
+    check_folder(options.out, options.overwrite)
+    bands, height, width = frame.size
+    if not options.large:
+        notify(
+            f"there is not enough memory for {bands} bands of {height}×{width} pixels at once: the frame is decoded "
+            "by rows, and the cube written as it goes (--large)"
+        )
+    with progress_bar("looking at the frame") as progress:
+        survey = frame.survey(progress)
+    job = {"command": command_line(), "frame": survey.digest}
+    try:
+        with lasting_folder(options.out, job, options.overwrite) as folder:
+            run = LargeRun(pipeline, frame, survey, folder)
+            with progress_bar("decoding") as progress:
+                for done in run.run():
+                    if progress is not None:
+                        progress(done, height)
+            run.finish()
+            return_freed_memory()
+            factor = write_pictures(run, folder)
+    except KeyboardInterrupt:
+        left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
+        if not left.exists():
+            raise
+        notify(f"interrupted; the finished rows are in {left}, and the same command goes on with them")
+        return 130
+    print_result(_summary(run, options.out), _line(run, options.out, factor), options.json)
+    return 0
+
+
+def _is_small(file: Path) -> bool:
+    """Whether a file cannot hold a large frame; a store of Zarr, a folder, may."""
+    return not file.is_dir() and (not file.is_file() or file.stat().st_size < SMALL_FILE)
+
+
+def _summary(run: LargeRun, out: Path) -> dict[str, Any]:
+    return {"out": str(out), "method": run.method.name, "seconds": run.record["seconds"], **run.metrics}
+
+
+def _line(run: LargeRun, out: Path, factor: int) -> str:
+    from crsdun.methods.verdict import describe_fit, describe_move
+
+    (bands, height, width), metrics = run.size, run.metrics
+    top, bottom = metrics["worst_rows"]
+    line = f"{out}: {bands} bands of {height}×{width} by {run.method.name} in {run.record['seconds']:.1f} s"
+    if run.kept:
+        line += f", {run.kept} rows of them finished before"
+    line += f", data residual {metrics['data_residual']:.2%}"
+    if "noise" in metrics:
+        line += f", noise {metrics['noise']:.2%}"
+    line += f": {describe_fit(metrics)}; at most {metrics['worst_residual']:.2%}, in rows {top} to {bottom - 1}"
+    if move := describe_move(metrics):
+        line += f"; {move}"
+    if "unknown" in metrics:
+        line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
+    if run.warning is not None:
+        line += f"\nWARNING: do not rely on this result: {run.warning}"
+    pictures = "" if factor == 1 else f", {factor}×{factor} pixels of the scene for one of the picture"
+    return f"{line}\ncube: {run.store.path.name} in {out}\nlook at {out / 'overview.png'}{pictures}"

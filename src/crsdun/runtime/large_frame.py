@@ -1,0 +1,218 @@
+"""A frame larger than memory: its rows are read and prepared when they are wanted.
+
+Where light does not cross the rows, any rows of a frame are a frame of their own, so ``Preparation`` does with them
+what it does with a whole one. What it says of a whole frame is found here in one pass over all rows (``survey``), or
+from rows that stand for all (``sample``).
+
+Legend: C bands · H, W scene · Wm measurement width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, Progress, Validity, check_height
+from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
+from crsdun.scenes import Exposures, MaskRows, open_exposures
+
+# Rows that are read at once in a pass over all of them.
+BLOCK = 64
+# The sample: so many blocks of so many rows, evenly over the frame.
+BLOCKS, ROWS = 8, 16
+# Bad pixels are filled from around them, so rows are prepared with so many more above and below.
+AROUND = 16
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a frame has found, on the scale of y = A x unless it holds counts.
+
+    Attributes:
+        low, high: least and largest value of the pixels that count.
+        white: the most that a white scene gives.
+        digest: SHA-256 of frame and mask, as they are decoded.
+    """
+
+    low: float
+    high: float
+    white: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class LargeFrame:
+    """A measurement of which only the rows that are asked for are in memory.
+
+    Attributes:
+        exposures: of its file.
+        index: of this one, from 0.
+        preparation: how rows are prepared; without a mask.
+        mask: None where ``preparation`` has a camera file.
+    """
+
+    exposures: Exposures
+    index: int
+    preparation: Preparation
+    mask: MaskRows | None
+
+    @property
+    def name(self) -> str:
+        """What to call the measurement."""
+        return self.exposures.name_of(
+            self.index, self.exposures.file.metadata.get("name", self.exposures.file.path.stem)
+        )
+
+    @property
+    def height(self) -> int:
+        """H, rows of the frame and of the scene."""
+        return int(self.exposures.frames.shape[1])
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """Of the whole mask: (H,W), or (C,H,W) where every band has its own."""
+        if self.mask is not None:
+            return (*self.mask.stored.shape[:-2], *self.mask.shape)
+        assert self.preparation.camera_file is not None
+        return self.preparation.camera_file.mask.shape
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(C,H,W) of the scene."""
+        return self.prepared(0, 1).camera.bands, self.height, self.mask_shape[-1]
+
+    def prepared(self, top: int, bottom: int) -> PreparedMeasurement:
+        """The measurement of these rows, and the camera that took them.
+
+        Raises:
+            InputError: as ``Preparation.prepare``, but dark rows and rows of a closed mask are all right.
+        """
+        above = below = 0
+        if self.preparation.camera_file is not None and self.preparation.camera_file.bad_pixels:
+            above, below = min(AROUND, top), min(AROUND, self.height - bottom)
+        top, bottom = top - above, bottom + below
+        preparation = self.preparation.of_rows(top, bottom)
+        if self.mask is not None:
+            preparation = replace(preparation, mask=self.mask.rows(top, bottom), mask_divisor=self.mask.divisor)
+        measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
+        found = preparation.prepare(measurement, whole=False)
+        if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:
+            return found
+        rows = bottom - top - above - below
+        provenance = {**found.measurement.provenance, FILLED: self.preparation.camera_file.bad_pixels}
+        frame = found.measurement.frame[above : above + rows]
+        measurement = replace(found.measurement, frame=frame, provenance=provenance)
+        return replace(found, measurement=measurement, camera=found.camera.crop(above, 0, rows, found.camera.width))
+
+    def rows(self, top: int, bottom: int) -> tuple[Tensor, CassiCamera]:
+        """y of these rows, (rows,Wm) float32, and the camera that took them."""
+        prepared = self.prepared(top, bottom)
+        return torch.from_numpy(prepared.measurement.frame), prepared.camera
+
+    def sample(self) -> PreparedMeasurement:
+        """Rows from all over the frame that stand for it, as one measurement."""
+        rows = min(ROWS, self.height)
+        tops = np.unique(np.linspace(0, self.height - rows, BLOCKS).round().astype(int))
+        parts = [self.prepared(int(top), int(top) + rows) for top in tops]
+        first, cameras = parts[0], [part.camera for part in parts]
+        camera = first.camera.with_mask(torch.cat([each.mask for each in cameras], -2))
+        counted = [each.parts[-1].values for each in cameras if each.parts]  # light meets nothing else by rows
+        camera.parts = (Validity(torch.cat(counted)),) if counted else ()
+        frame = np.concatenate([part.measurement.frame for part in parts])
+        return replace(first, measurement=replace(first.measurement, frame=frame, valid=None), camera=camera)
+
+    def blocks(self, rows: int = BLOCK) -> Iterator[tuple[int, int]]:
+        """The first row of each block of rows, and the one after the last, from top to bottom."""
+        return ((top, min(top + rows, self.height)) for top in range(0, self.height, rows))
+
+    def survey(self, progress: Progress | None = None) -> Survey:
+        """One pass over all rows.
+
+        Raises:
+            InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
+        """
+        digest, high, low, white, is_open = hashlib.sha256(), -np.inf, np.inf, 0.0, False
+        for top, bottom in self.blocks():
+            y, camera = self.rows(top, bottom)
+            counted = camera.counted(y)
+            low, high = min(low, float(counted.min())), max(high, float(counted.max()))
+            white = max(white, float(camera.open_light.max()))
+            is_open = is_open or bool((camera.mask > 0).any())
+            for tensor in (y, *camera.tensors):
+                digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+            if progress is not None:
+                progress(bottom, self.height)
+        check_open(is_open)
+        check_light(high, calibrated=False)
+        digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
+        return Survey(low, high, white, digest.hexdigest())
+
+
+def open_large(
+    file: str | Path, preparation: Preparation, mask: MaskRows | None = None, repeat: bool = False
+) -> LargeFrame:
+    """The frame in a file, to be decoded by rows.
+
+    .npy, ENVI, HDF5, .mat v7.3, Zarr and TIFF in one plain piece stay in their file, and so does the mask in one of
+    them; other formats are read whole.
+
+    Args:
+        preparation: what is known of it; without a mask.
+        mask: None takes the one stored with the exposure, or that of the camera file.
+        repeat: the mask is smaller than the scene and fills it by repeating.
+
+    Raises:
+        InputError: as ``Preparation.open`` and ``Preparation.camera_for``, or light crosses the rows.
+    """
+    size = None if mask is None else mask.shape
+    exposures = open_exposures(file, preparation.key, preparation.wavelengths, None if repeat else size, by_rows=True)
+    if len(exposures) > 1 and preparation.frame is None:
+        raise InputError(
+            f"{file} holds {len(exposures)} exposures", f"choose one of 1 to {len(exposures)} with <frame>"
+        )
+    index = (preparation.frame or 1) - 1
+    if not 0 <= index < len(exposures):
+        raise InputError(f"{file} has no frame {index + 1}", f"expected 1 to {len(exposures)}")
+    stored = preparation.camera_file
+    if stored is None:
+        mask = mask or exposures.mask_rows
+        if mask is None:
+            raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
+    _check_by_rows(preparation)
+    height, width = exposures.frames.shape[1:]
+    if repeat:
+        if stored is not None:
+            raise InputError("a camera file has a mask of its own size", "omit <repeat_mask>")
+        assert mask is not None
+        mask = mask.repeated(height, width - _span(exposures, preparation))
+    frame = LargeFrame(exposures, index, preparation, None if stored is not None else mask)
+    check_height(frame.mask_shape[-2], height, width)
+    return frame
+
+
+def _check_by_rows(preparation: Preparation) -> None:
+    """Raise an InputError if light crosses the rows of the detector."""
+    stored = preparation.camera_file
+    moves = preparation.offsets if stored is None else stored.offsets
+    down = any(move[0] for move in moves or () if isinstance(move, tuple | list))
+    if down or (stored is not None and stored.parts):
+        raise InputError(
+            "this camera sends light across rows, so its frames are decoded whole", "omit <large>, or crop the frame"
+        )
+
+
+def _span(exposures: Exposures, preparation: Preparation) -> int:
+    """Columns that the dispersion adds, where the mask does not tell how wide the scene is."""
+    wavelengths = preparation.wavelengths or exposures.wavelengths
+    known = next(each for each in (preparation.step, exposures.step, 2) if each is not None)
+    if preparation.bands is None and wavelengths is None and preparation.offsets is None:
+        raise InputError("behind a mask that repeats the widths do not tell the number of bands", "set <bands>")
+    camera = CassiCamera(np.ones((1, 1), np.float32), preparation.bands, wavelengths, known, preparation.offsets)
+    return camera.span
