@@ -25,6 +25,7 @@ from crsdun.runtime.reconstruction import (
 )
 from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
 from crsdun.runtime.sequence import SequenceOptions, SequenceRun, open_frames
+from crsdun.runtime.sharing import HubCard, Published, push
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
@@ -35,10 +36,12 @@ __all__ = [
     "CrossAggregationRecord",
     "Engine",
     "Explanation",
+    "HubCard",
     "Item",
     "Pipeline",
     "Preparation",
     "PreparedMeasurement",
+    "Published",
     "Reconstruction",
     "RegionAttention",
     "SequenceOptions",
@@ -61,6 +64,7 @@ __all__ = [
     "open_engine",
     "open_frames",
     "open_method",
+    "push",
     "read_results",
     "reconstruct",
     "simulate",
