@@ -50,5 +50,5 @@ sbom:
 	$(PYTHON) -m venv --clear build/tool
 	build/tool/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
 	mkdir -p dist
-	build/tool/bin/cyclonedx-py environment build/released/bin/python --pyproject pyproject.toml --output-reproducible \
-	  --output-format JSON --output-file dist/crsdun.cdx.json
+	build/tool/bin/cyclonedx-py environment build/released/bin/python --output-reproducible --output-format JSON \
+	  --output-file dist/crsdun.cdx.json

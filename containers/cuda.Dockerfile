@@ -16,7 +16,7 @@ RUN /opt/crsdun/bin/pip install --no-cache-dir -c constraints.txt ".[app,classes
 RUN python3 -m venv /opt/sbom
 RUN /opt/sbom/bin/pip install --no-cache-dir cyclonedx-bom==7.5.0
 RUN mkdir -p /opt/crsdun/share
-RUN /opt/sbom/bin/cyclonedx-py environment /opt/crsdun/bin/python3 --pyproject pyproject.toml --output-format JSON --output-file /opt/crsdun/share/crsdun.cdx.json
+RUN /opt/sbom/bin/cyclonedx-py environment /opt/crsdun/bin/python3 --output-format JSON --output-file /opt/crsdun/share/crsdun.cdx.json
 
 FROM python:3.11-slim-bookworm
 # The compiler makes kernels for the processor that runs the container, once, in seconds.

@@ -76,8 +76,9 @@ NOT_RUN = {
         "what is installed here must stay; tests/test_packaging.py builds the wheel and reads it"
     ),
     "pip install '.[app,classes]'": "the same",
-    "pip install 'crsdun[app,classes] @ git+file:///home/you/crsdun'": "the same",
-    "pip install 'crsdun[app,classes] @ git+https://git.example.org/you/crsdun.git'": "the same",
+    "pip install '/home/you/crsdun[app,classes]'": "the same",
+    "pip install 'crsdun[app,classes] @ git+file:///home/you/crsdun@main'": "the same",
+    "pip install 'crsdun[app,classes] @ git+https://git.example.org/you/crsdun.git@main'": "the same",
     "make wheel": "the same",
     "pip install 'dist/crsdun-0.1.0-py3-none-any.whl[app,classes]'": "the same",
     "pip install -c constraints.txt '.[app,classes]'": "the same",

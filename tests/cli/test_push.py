@@ -78,3 +78,14 @@ def test_refusals_are_one_line_and_leave_nothing(hub, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
     assert sorted(os.listdir()) == before
+
+
+def test_the_explorer_and_engines_call_them_as_they_are_called(hub, tmp_path):
+    from crsdun.cli.app import _local
+
+    main(["push", "mine.safetensors", ADDRESS, "--license", "mit"])
+    file = _local(Path(f"{ADDRESS}@main"), tmp_path)
+    assert (file.name, file.read_bytes()) == ("orchard@main.safetensors", Path("mine.safetensors").read_bytes())
+    assert _local(Path("y.npz"), tmp_path) == Path("y.npz")
+    assert crsdun.runtime.open_method(ADDRESS).name == "orchard"
+    assert crsdun.runtime.first_use(ADDRESS, None) is None

@@ -23,9 +23,11 @@ from crsdun.version import __version__
 
 WEIGHTS = "model.safetensors"
 SCHEME = re.compile(r"hf:/{1,2}")  # a Path has lost one of the slashes
-NAME = r"\w[\w.-]*"
+NAME = r"\w[\w.-]*"  # neither hidden nor the folder above: the cache has folders of these names
 ADDRESS = re.compile(
-    rf"{SCHEME.pattern}(?P<repository>{NAME}/{NAME})(@(?P<revision>[^\s@#?]+))?(#sha256=(?P<sha256>[0-9a-fA-F]{{64}}))?"
+    rf"{SCHEME.pattern}(?P<repository>{NAME}/{NAME})(@(?P<revision>{NAME}(/{NAME})*))?"
+    r"(#sha256=(?P<sha256>[0-9a-fA-F]{64}))?",
+    re.ASCII,
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHORT = 8  # digits of a commit in a title
