@@ -14,9 +14,9 @@ from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
 from crsdun.evaluation.tables import FILE
 from crsdun.experiments.evaluation_folder import EvaluationRun
-from crsdun.networks import record_of_weights
 from crsdun.experiments.table_config import TableConfig, folder_name
 from crsdun.experiments.table_files import TableRow, filled
+from crsdun.networks import record_of_weights
 from crsdun.provenance import fingerprint
 from crsdun.runtime import open_method
 from crsdun.scenes.catalog import open_set
