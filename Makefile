@@ -38,3 +38,25 @@ bench: .venv/ready-to-develop
 
 clean:
 	rm -rf .venv demo site
+
+# -- for a release -------------------------------------------------------------------------------------------------------
+
+# Everything that a user's installation holds, in the versions that were tested (CycloneDX). It is made anew from the
+# locked set in a folder of its own, and belongs beside the wheel, not into the repository: it names this machine's builds.
+RELEASED := app,classes,demo,engines,hub,tiff,train,video,zarr
+
+.PHONY: wheel sbom
+
+wheel:
+	$(PYTHON) -m venv --clear build/tool
+	build/tool/bin/pip install --quiet --disable-pip-version-check "build>=1.2"
+	build/tool/bin/python -m build --wheel --outdir dist .
+
+sbom:
+	$(PYTHON) -m venv --clear build/released
+	build/released/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt ".[$(RELEASED)]"
+	$(PYTHON) -m venv --clear build/tool
+	build/tool/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	mkdir -p dist
+	build/tool/bin/cyclonedx-py environment build/released/bin/python --output-reproducible --output-format JSON \
+	  --output-file dist/crsdun.cdx.json

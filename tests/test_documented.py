@@ -38,6 +38,7 @@ from crsdun.training import config_from
 from crsdun.training.config import CameraConfig
 from crsdun.training.losses import CUBE_LOSSES
 from tests.networks.examination import NetworkExamination
+from tests.networks.stand_in_hub import in_place_of_the_hub
 from tests.networks.stored import checkpoint
 from tests.optics.simulated_calibration import DARK, simulated
 from tests.scenes.datasets import made_scene, write_release
@@ -91,6 +92,24 @@ NOT_RUN = {
     "crsdun reconstruct 's3://bucket/frames/*.npz' --mask s3://bucket/mask.npy --out s3://bucket/results "
     "--on ray:auto": "the same",
     "python -m crsdun.training.denoiser runs/denoiser": "hours; tests/training/test_denoiser.py takes steps",
+    "pip install torch --index-url https://download.pytorch.org/whl/cpu": (
+        "what is installed here must stay; tests/test_packaging.py builds the wheel and reads it"
+    ),
+    "pip install '.[app,classes]'": "the same",
+    "pip install '/home/you/crsdun[app,classes]'": "the same",
+    "pip install 'crsdun[app,classes] @ git+file:///home/you/crsdun@main'": "the same",
+    "pip install 'crsdun[app,classes] @ git+https://git.example.org/you/crsdun.git@main'": "the same",
+    "make wheel": "the same",
+    "pip install 'dist/crsdun-0.1.0-py3-none-any.whl[app,classes]'": "the same",
+    "pip install -c constraints.txt '.[app,classes]'": "the same",
+    "make sbom": "installs everything once more",
+    "rattler-build build --recipe packaging/conda --channel conda-forge": (
+        "needs conda-forge; tests/test_packaging.py compares the recipe with pyproject.toml"
+    ),
+    "docker build -f containers/cpu.Dockerfile -t crsdun:cpu .": (
+        "needs a container engine; tests/test_packaging.py reads the file"
+    ),
+    "docker run --rm -v '$PWD:/data' crsdun:cpu reconstruct meas.mat --mask mask.mat --out result": "the same",
     "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_endpoint=first:29500 "
     "-m crsdun train configs/crsdun_3stg_fvgnet.yaml": "the same on two machines",
 }
@@ -199,6 +218,13 @@ def few_scenes() -> Iterator[None]:
         patch.setattr(dataset, "SCENES", FEW_SCENES)
         frozen = {split: hashes[: FEW_SCENES[split]] for split, hashes in dataset.frozen_hashes().items()}
         patch.setattr(dataset, "frozen_hashes", lambda: frozen)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hub(tmp_path_factory) -> Iterator[None]:
+    """A stand-in for the Hugging Face Hub, where pages publish weights."""
+    with pytest.MonkeyPatch.context() as patch, in_place_of_the_hub(patch, tmp_path_factory.mktemp("hub")):
         yield
 
 
@@ -315,6 +341,7 @@ def named(page: Path, what: str) -> Iterator[None]:
 # -- the pages -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub 2.4 uploads so
 @pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_everything_on_a_page_works(page, prepared, program, tmp_path, monkeypatch):

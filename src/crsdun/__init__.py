@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from crsdun.errors import InputError
     from crsdun.networks import create, load, register_network, save
     from crsdun.optics import CassiCamera, Estimate
-    from crsdun.runtime import list_methods, reconstruct
+    from crsdun.runtime import list_methods, push, reconstruct
     from crsdun.scenes import Scene, register_dataset
     from crsdun.solvers import register_solver
     from crsdun.training import register_loss
@@ -50,6 +50,7 @@ _HOMES = {
     "create": "networks",
     "list_methods": "runtime",
     "load": "networks",
+    "push": "runtime",
     "reconstruct": "runtime",
     "register_dataset": "scenes",
     "register_loss": "training",
@@ -73,6 +74,7 @@ __all__ = [
     "methods",
     "networks",
     "optics",
+    "push",
     "reconstruct",
     "register_dataset",
     "register_loss",

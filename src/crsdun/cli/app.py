@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import html
 import os
+import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +24,8 @@ def add(commands: Commands) -> None:
         "files",
         type=Path,
         nargs="*",
-        help="measurements, masks, scenes (also folders with a picture for each band), weights; or folders of crsdun "
-        "reconstruct",
+        help="measurements, masks, scenes (also folders with a picture for each band), weights (files, or "
+        "hf://owner/name); or folders of crsdun reconstruct",
     )
     app.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, here only)")
     app.add_argument("--port", type=int, default=8628, help="port to listen on; 0 for any free one (default: 8628)")
@@ -56,7 +57,18 @@ def run(options: argparse.Namespace) -> None:
             _open_browser(link, Path(folder))
 
     with tempfile.TemporaryDirectory(prefix=f"crsdun-app-{os.getpid()}-") as folder:
-        start(options.files, options.host, options.port, options.limit, announce)
+        files = [_local(file, Path(folder)) for file in options.files]
+        start(files, options.host, options.port, options.limit, announce)
+
+
+def _local(file: Path, folder: Path) -> Path:
+    """A file as it is; weights on the hub as a file in ``folder`` that is called as they are."""
+    from crsdun.networks import find_weights, name_of_weights
+    from crsdun.networks.hub import is_hub_address
+
+    if not is_hub_address(file):
+        return file
+    return Path(shutil.copyfile(find_weights(file), folder / f"{name_of_weights(file)}.safetensors"))
 
 
 def _open_browser(link: str, folder: Path) -> None:

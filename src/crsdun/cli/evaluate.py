@@ -39,8 +39,8 @@ def add(commands: Commands) -> None:
     evaluate = command(commands, "evaluate", run, "Evaluate a network or a solver on a split of a data set.")
     evaluate.add_argument(
         "weights",
-        help="a trained network (name of shipped weights, .safetensors, .onnx, .xml), or a method without training: "
-        "lr-tv, pnp, gap-tv, admm-tv, or one from a plugin",
+        help="a trained network (name of shipped weights, .safetensors, .onnx, .xml, hf://owner/name), or a method "
+        "without training: lr-tv, pnp, gap-tv, admm-tv, or one from a plugin",
     )
     evaluate.add_argument(
         "data", help="produce, indian-pines, a data set from a plugin, a folder, or a .yaml file that describes one"

@@ -37,7 +37,10 @@ def add(commands: Commands) -> None:
     )
     explain.add_argument("measurement", type=Path, help="file of the exposure: .mat .npy .npz .h5 .hdr .tif .png")
     explain.add_argument(
-        "--weights", type=Path, required=True, help="a trained network: name of shipped weights, or .safetensors"
+        "--weights",
+        type=Path,
+        required=True,
+        help="a trained network: name of shipped weights, .safetensors, or hf://owner/name",
     )
     explain.add_argument(
         "--pixel",

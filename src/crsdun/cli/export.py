@@ -12,7 +12,9 @@ from crsdun.cli.printing import print_result, progress_bar
 def add(commands: Commands) -> None:
     """The command and its options."""
     export = command(commands, "export", run, "Export a trained network to a file that other engines run.")
-    export.add_argument("weights", type=Path, help="a trained network (.safetensors), or the name of shipped weights")
+    export.add_argument(
+        "weights", type=Path, help="a trained network (.safetensors, hf://owner/name), or the name of shipped weights"
+    )
     export.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True, help="format of the file")
     export.add_argument("--step", type=float, help="dispersion to export for (default: that of its training, or 2)")
     export.add_argument("--out", type=Path, required=True, help="file: .onnx, .xml (openvino) or .pt2 (torch)")

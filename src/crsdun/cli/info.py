@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     info.add_argument(
         "file",
         type=Path,
-        help="a file, a folder with one picture for each band, or the name of weights that come with crsdun",
+        help="a file, a folder with one picture for each band, or weights by name or as hf://owner/name",
     )
 
 

@@ -56,9 +56,7 @@ def large_frame(
     (*_, file) = options.measurement
     if any(isinstance(each, Remote) for each in (file, options.mask, options.out)):
         if options.large:
-            raise InputError(
-                "a large frame, its mask and results lie on this machine", "name files, not addresses"
-            )
+            raise InputError("a large frame, its mask and results lie on this machine", "name files, not addresses")
         return None
     if not options.large and (not is_one or _is_small(file)):
         return None

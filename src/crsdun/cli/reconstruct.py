@@ -60,8 +60,8 @@ def add(commands: Commands) -> None:
     method.add_argument(
         "--weights",
         type=Path,
-        help="a trained network: name of shipped weights, .safetensors, or exported .onnx or .xml (default: shipped "
-        "weights that fit the camera and explain the frame, or else lr-tv)",
+        help="a trained network: name of shipped weights, .safetensors, hf://owner/name, or exported .onnx or .xml "
+        "(default: shipped weights that fit the camera and explain the frame, or else lr-tv)",
     )
     method.add_argument(
         "--method",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
 from crsdun.evaluation.evaluator import JudgedScene, Judges, by_psnr, figure_of, judge_scene
 from crsdun.methods import Method, Progress
-from crsdun.networks import find_weights
+from crsdun.networks import record_of_weights
 from crsdun.optics import Exposure
-from crsdun.provenance import sha256_of
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import RECORD, atomic_folder, write_json, write_text
 from crsdun.viewing.evaluation_figures import ContactSheetRow, confusion_picture, contact_sheet
@@ -37,7 +35,7 @@ class EvaluationRun:
     def evaluate(self, progress: Progress | None = None, judges: Judges | None = None) -> Evaluation:
         """The evaluation, with the file of the weights in its record; arguments and errors as ``evaluate``."""
         evaluation = evaluate(self.method, self.scenes, self.exposure, self.options, progress, judges)
-        file = weights_file(self.weights)
+        file = record_of_weights(self.weights)
         return replace(evaluation, record={**evaluation.record, "weights": file}) if file else evaluation
 
     def judge(self, index: int) -> JudgedScene:
@@ -69,12 +67,6 @@ class EvaluationRun:
         if not evaluation.confusion:
             estimate = replace(estimate, classes=None)
         return ContactSheetRow(f"{title}: {result.name}", figures, result.scene, result.frame.numpy(), estimate)
-
-
-def weights_file(weights: str) -> dict[str, Any] | None:
-    """Name and hash of a file of weights, for records; None for a method without weights."""
-    file = find_weights(weights)
-    return {"file": file.name, "sha256": sha256_of(file)} if file.is_file() else None
 
 
 def worst_median_best(evaluation: Evaluation) -> dict[str, int]:

@@ -18,9 +18,10 @@ from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
 from crsdun.evaluation.evaluator import JudgedScene, Judges
 from crsdun.evaluation.tables import FILE
-from crsdun.experiments.evaluation_folder import EvaluationRun, weights_file
+from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import TableConfig, folder_name
 from crsdun.experiments.table_files import TableRow, filled
+from crsdun.networks import record_of_weights
 from crsdun.provenance import fingerprint
 from crsdun.runtime import open_method
 from crsdun.scenes.catalog import open_set
@@ -211,7 +212,7 @@ def evaluate_run(run: EvaluationRun, judges: Judges | None = None) -> Evaluation
 
 def origin(run: EvaluationRun) -> dict[str, Any]:
     """What a method was opened from."""
-    return weights_file(run.weights) or {"solver": run.weights}
+    return record_of_weights(run.weights) or {"solver": run.weights}
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:

@@ -5,7 +5,7 @@ from crsdun.networks.checkpoint_adapters import from_published
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
 from crsdun.networks.network import Network, NetworkConfig, ReconstructionConfig
-from crsdun.networks.pretrained import find_weights, pretrained_weights
+from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained_weights, record_of_weights
 from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
@@ -35,8 +35,10 @@ __all__ = [
     "from_published",
     "join",
     "load",
+    "name_of_weights",
     "pretrained_weights",
     "read_header",
+    "record_of_weights",
     "register_network",
     "save",
     "take_over",

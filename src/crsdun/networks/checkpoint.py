@@ -15,7 +15,7 @@ from safetensors.torch import save as to_bytes
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 from crsdun.networks.network import Network
-from crsdun.networks.pretrained import find_weights, pretrained_weights
+from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained_weights
 from crsdun.networks.zoo import build, config_from, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
@@ -146,10 +146,10 @@ def _check_card(card: ModelCard, config: Any) -> None:
 
 
 def read_header(path: str | os.PathLike) -> WeightsHeader:
-    """The header of a weights file, or of shipped weights by name, without reading the weights.
+    """The header of weights, given as for ``load``, without reading the weights.
 
     Raises:
-        InputError: the file is missing, cut off, of another kind, or of a newer format.
+        InputError: as ``find_weights``, or the file is missing, cut off, of another kind, or of a newer format.
     """
     path = find_weights(path)
     try:
@@ -169,17 +169,19 @@ def read_header(path: str | os.PathLike) -> WeightsHeader:
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network:
-    """The network of a weights file, or of shipped weights by name, in evaluation mode.
+    """The network of a weights file, of shipped weights by name, or of ``hf://owner/name``, in evaluation mode.
 
+    An address on the Hugging Face Hub may name a revision and a checksum: ``hf://owner/name@revision#sha256=…``.
     ``network.card`` says what it was trained for; ``crsdun.networks.pretrained_weights()`` lists the shipped weights.
 
     Raises:
         InputError: as ``read_header``, or the weights do not fit the layers the header describes.
     """
+    given, path = path, find_weights(path)
     header = read_header(path)
     network = build(header.kind, header.config)
     try:
-        with safe_open(find_weights(path), framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         network.load_state_dict(weights)
     except (RuntimeError, OSError, SafetensorError) as error:
@@ -190,5 +192,5 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
             f"the weights in {path} do not fit the network its header describes ({reason[:200]})",
             "copy or download the weights again",
         ) from error
-    network.card, network.name = header.card, Path(path).name
+    network.card, network.name = header.card, name_of_weights(given)
     return network.to(device).eval()

@@ -1,9 +1,15 @@
-"""The trained weights shipped with the package, by name, each with its card (.md) and its training log (.csv)."""
+"""Weights by what a person writes: a file, the name of shipped weights, or an address on the Hugging Face Hub.
+
+Shipped weights lie in the package, each with its card (.md) and its training log (.csv).
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from crsdun.networks.hub import HubAddress, fetch, is_hub_address, pinned
+from crsdun.provenance import sha256_of
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -14,6 +20,31 @@ def pretrained_weights() -> dict[str, Path]:
 
 
 def find_weights(given: str | os.PathLike) -> Path:
-    """The given file if it exists, otherwise the file of the shipped weights of this name."""
+    """The given file if it exists, otherwise the file of the shipped weights of this name.
+
+    An address such as ``hf://owner/name`` is fetched from the Hugging Face Hub, or from its cache.
+
+    Raises:
+        InputError: as ``hub.fetch``.
+    """
+    if is_hub_address(given):
+        return fetch(HubAddress.parse(given))
     path = Path(given)
     return path if path.exists() else pretrained_weights().get(str(given), path)
+
+
+def name_of_weights(given: str | os.PathLike) -> str:
+    """What weights are called in titles and records: the name of their file, or that of their repository."""
+    return HubAddress.parse(given).name if is_hub_address(given) else Path(given).name
+
+
+def record_of_weights(given: str | os.PathLike) -> dict[str, str] | None:
+    """Name and hash of a file of weights, for records; None if there is none.
+
+    Of weights on the hub, the name is their address with the commit that was fetched.
+    """
+    file = find_weights(given)
+    if not file.is_file():
+        return None
+    name = str(pinned(file, HubAddress.parse(given))) if is_hub_address(given) else file.name
+    return {"file": name, "sha256": sha256_of(file)}

@@ -27,6 +27,7 @@ from crsdun.runtime.reconstruction import (
 )
 from crsdun.runtime.result_files import METRICS, finished_before, read_results, write_data
 from crsdun.runtime.sequence import SequenceOptions, SequenceRun, open_frames
+from crsdun.runtime.sharing import HubCard, Published, push
 from crsdun.runtime.simulation import simulate
 
 __all__ = [
@@ -37,12 +38,14 @@ __all__ = [
     "CrossAggregationRecord",
     "Engine",
     "Explanation",
+    "HubCard",
     "Item",
     "LargeFrame",
     "LargeRun",
     "Pipeline",
     "Preparation",
     "PreparedMeasurement",
+    "Published",
     "Reconstruction",
     "RegionAttention",
     "SequenceOptions",
@@ -67,6 +70,7 @@ __all__ = [
     "open_frames",
     "open_large",
     "open_method",
+    "push",
     "read_results",
     "reconstruct",
     "simulate",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.methods import Progress
-from crsdun.networks import Network, find_weights, load
+from crsdun.networks import Network, find_weights, load, name_of_weights
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
@@ -88,8 +88,9 @@ def open_engine(
     """The network in a weights file or an exported file, ready to be called.
 
     Args:
-        path: .safetensors, .onnx or .xml, or the name of shipped weights. For an engine other than torch,
-            weights are exported first, which takes up to a minute per stage; the result is kept in the cache.
+        path: .safetensors, .onnx or .xml, the name of shipped weights, or ``hf://owner/name``. For an engine other
+            than torch, weights are exported first, which takes up to a minute per stage; the result is kept in the
+            cache.
         engine: ``torch`` (weights), ``onnxruntime`` (weights, .onnx) or ``openvino`` (all three); None takes torch
             for weights, onnxruntime for .onnx and openvino for .xml.
         step: dispersion to export weights for; None as ``export``.
@@ -101,7 +102,7 @@ def open_engine(
         InputError: the file cannot be read, or the engine cannot read such files or is not installed.
     """
     network = _opened(find_weights(path), engine, step, device, progress)
-    network.name = Path(path).name
+    network.name = name_of_weights(path)
     return network
 
 
@@ -111,8 +112,10 @@ def first_use(path: str | Path, engine: str | None, step: float | None = None) -
     Raises:
         InputError: as ``open_engine``, as far as that does not depend on the engine.
     """
-    exported = {suffix for suffix, _ in FORMATS.values()}
-    if engine in (None, "torch") or Path(path).suffix.lower() in exported or is_kept(find_weights(path), step):
+    if engine in (None, "torch"):
+        return None
+    file = find_weights(path)
+    if file.suffix.lower() in {suffix for suffix, _ in FORMATS.values()} or is_kept(file, step):
         return None
     once = ", once" if cache_folder(CACHE) else ""
     return f"exporting the weights for {engine}{once}: this takes up to a minute per stage"

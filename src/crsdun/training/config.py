@@ -41,8 +41,8 @@ class NetworkConfig:
     """Which network: its name and settings as for ``crsdun.create``; bands and classes come from the data.
 
     Attributes:
-        weights: file or name of weights to begin with, as far as they fit (``crsdun.networks.take_over``); null for
-            fresh ones. ``from=WEIGHTS`` on the command line is the same.
+        weights: file, name or address (``hf://owner/name``) of weights to begin with, as far as they fit
+            (``crsdun.networks.take_over``); null for fresh ones. ``from=WEIGHTS`` on the command line is the same.
         frozen: names of parts that keep their weights, as in ``network.named_modules()``, with ``*`` for any text:
             ``[stages.0]``, or ``["*.cube_network"]``.
     """

@@ -20,8 +20,8 @@ from safetensors.torch import save as to_bytes
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
-from crsdun.networks import Network, Transfer, create, find_weights, save, take_over
-from crsdun.provenance import fingerprint, hardware, now, sha256_of, versions
+from crsdun.networks import Network, Transfer, create, record_of_weights, save, take_over
+from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
@@ -150,8 +150,7 @@ class TrainingRun:
         """Begin with the weights of a file; returns which, for the record."""
         taken = take_over(network, weights, self.scenes.wavelengths, self.scenes.class_names)
         self.observer.notify(f"begins with {weights}{described(taken)}")
-        file = find_weights(weights)
-        return {"file": file.name, "sha256": sha256_of(file), **asdict(taken)}
+        return {**(record_of_weights(weights) or {}), **asdict(taken)}
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
