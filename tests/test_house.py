@@ -25,9 +25,11 @@ FLOORS = {
     "training": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
     "runtime": (*GROUND, "optics", "scenes", "classifiers", "solvers", "networks", "methods", "evaluation"),
 }
-FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
+FLOORS["web"] = GROUND
+FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime", "web")
+FLOORS["service"] = (*FLOORS["viewing"], "viewing")
 FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")
-FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
+FLOORS["cli"] = (*FLOORS["experiments"], "experiments", "service")
 FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}
 
 

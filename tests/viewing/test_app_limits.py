@@ -26,6 +26,7 @@ from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
 from crsdun.scenes.formats import guard, table
 from crsdun.viewing.app import routes, server, spectra, uploads
+from crsdun.web.listening import listen
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
 
@@ -77,7 +78,7 @@ def test_answers_leave_at_once():
             await options.put(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        with server.listen("127.0.0.1", 0) as listener:
+        with listen("127.0.0.1", 0) as listener:
             async with await asyncio.start_server(answer, sock=listener):
                 _, writer = await asyncio.open_connection(*listener.getsockname())
                 option = await options.get()

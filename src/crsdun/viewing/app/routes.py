@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import os
 import re
@@ -21,7 +20,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
-from crsdun.typed import finite
 from crsdun.viewing.app import pictures, region_files, spectra
 from crsdun.viewing.app.jobs import fitting_weights
 from crsdun.viewing.app.open_scene import OpenScene
@@ -38,12 +36,12 @@ from crsdun.viewing.app.requests import (
     Region,
     SimulateRequest,
     SpectraRequest,
-    Values,
-    parse_json,
 )
 from crsdun.viewing.app.uploads import receive
 from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
+from crsdun.web.answers import Json
+from crsdun.web.values import Values, parse_json
 
 PAGE = Path(__file__).parent / "page"
 CHART = Path(__file__).parent.parent / "templates" / "chart.js"  # which reports have too
@@ -112,15 +110,6 @@ def _run(request: Request, work: Callable[[], Any]) -> Awaitable[Any]:
             return work()
 
     return to_thread.run_sync(quietly, limiter=request.app.state.limiter)
-
-
-class Json(Response):
-    """A JSON value in ASCII; NaN and infinity, which JSON does not have, are null."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(finite(content), allow_nan=False).encode()
 
 
 async def _values(request: Request) -> Values:

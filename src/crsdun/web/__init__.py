@@ -1,0 +1,5 @@
+"""What every server of ours has in common: the explorer (``viewing.app``) and the service (``service``).
+
+- ``listening`` where it listens · ``origin`` who a request comes from · ``values`` what it says, by name and type
+- ``answers`` JSON · ``wording`` errors without the folders of this machine
+"""
