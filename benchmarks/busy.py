@@ -24,7 +24,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from crsdun.cli.threads import computing_with
+from crsdun.threads import computing_with
 from crsdun.machine import cores, processor
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from crsdun.optics import parse_wavelengths
 if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
     from crsdun.optics import Exposure
-    from crsdun.runtime import Pipeline
+    from crsdun.runtime import Pipeline, Preparation
 
 Commands = Any  # what ``add_subparsers`` returns has no public type
 
@@ -104,6 +104,20 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
         help="camera file of crsdun calibrate (.npz), in place of --mask, --bands, --wavelengths, --step and "
         "--offsets; its dark and white are applied to raw counts",
     )
+    camera_and_scale_options(command)
+    command.add_argument(
+        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
+    )
+    command.add_argument("--truth-key", help="name of the true cube in its file")
+    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
+    command.add_argument(
+        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
+    )
+    device_option(command)
+
+
+def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
+    """The camera of a measurement, and what its counts mean."""
     command.add_argument("--mask", type=Path, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
@@ -117,15 +131,6 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--white", type=frame_or_level, help="white reference without the mask: a file or a level")
     command.add_argument("--bits", type=int, help="bit depth of raw counts, if there is no white reference")
     command.add_argument("--exposure", type=float, help="exposure time relative to that of the white reference")
-    command.add_argument(
-        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
-    )
-    command.add_argument("--truth-key", help="name of the true cube in its file")
-    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
-    command.add_argument(
-        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
-    )
-    device_option(command)
 
 
 def exposure_options(command: argparse.ArgumentParser) -> None:
@@ -210,25 +215,37 @@ def pipeline_from(
 ) -> Pipeline:
     """The pipeline that reads measurements as the ``measurement_options`` say, and decodes them."""
     from crsdun.optics import read_camera
-    from crsdun.runtime import Pipeline, Preparation
+    from crsdun.runtime import Pipeline
+
+    names = ("key", "frame", "truth_key", "divisor", "unlabelled")
+    preparation = preparation_from(
+        options,
+        camera_file=None if options.camera is None else read_camera(options.camera),
+        axes=options.axes,
+        **{name: getattr(options, name) for name in names},
+    )
+    return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
+
+
+def preparation_from(options: argparse.Namespace, axes: str | None = None, **more: Any) -> Preparation:
+    """How measurements are read by the ``camera_and_scale_options``, and ``more`` of ``Preparation``."""
+    from crsdun.runtime import Preparation
     from crsdun.scenes import read_mask_and_scale
     from crsdun.scenes.array_roles import are_of_exposures
 
-    given = ("key", "frame", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
-    given_of_truth = ("truth_key", "axes", "divisor", "unlabelled")
     mask, divisor = None, 1.0
     if options.mask is not None:
-        axes = None if are_of_exposures(options.axes) else options.axes
-        mask, divisor = read_mask_and_scale(options.mask, options.mask_key, axes)
-    preparation = Preparation(
-        camera_file=None if options.camera is None else read_camera(options.camera),
+        mask, divisor = read_mask_and_scale(options.mask, options.mask_key, None if are_of_exposures(axes) else axes)
+    names = ("bands", "wavelengths", "step", "offsets", "bits", "exposure")
+    return Preparation(
         mask=mask,
         mask_divisor=divisor,
         dark=frame_from(options.dark),
         white=frame_from(options.white),
-        **{name: getattr(options, name) for name in (*given, *given_of_truth)},
+        axes=axes,
+        **{name: getattr(options, name) for name in names},
+        **more,
     )
-    return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
 
 
 def frame_from(value: Any) -> Any:

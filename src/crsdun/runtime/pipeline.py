@@ -140,10 +140,7 @@ class Pipeline:
 
         If chosen weights give a cube that should not be believed (``methods.verdict``), the solver decodes again.
         """
-        self._tell_floor(prepared)
-        divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
-        if divisor is not None:
-            self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
+        self.tell(prepared)
         if self.method is not None:
             return self.run(prepared, self.method, progress)
         method = self.choose(prepared, progress)
@@ -153,8 +150,8 @@ class Pipeline:
         self.note(f"{result.warning}; {DEFAULT_SOLVER} decodes instead")
         return self.run(prepared, self.open(None), progress)
 
-    def _tell_floor(self, prepared: PreparedMeasurement) -> None:
-        """Note a dark level that was not subtracted, which would become a veil and coloured borders."""
+    def tell(self, prepared: PreparedMeasurement) -> None:
+        """Note the scale of the mask, and a dark level that was not subtracted: a veil and coloured borders."""
         floor = prepared.floor() if self.preparation.dark is None else None
         if floor is not None:
             share = floor / float(prepared.measurement.frame.mean())
@@ -163,6 +160,9 @@ class Pipeline:
                 f"where no light arrives, the frame still has about {floor:.3g}, {share:.0%} of its mean; for truer "
                 f"colours set <dark> to {level}, or to a frame with the shutter closed"
             )
+        divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
+        if divisor is not None:
+            self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
 
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
         """The reconstruction by one method."""

@@ -23,9 +23,9 @@ from crsdun.viewing.app.open_scene import TRUTH
 from crsdun.viewing.app.requests import PictureRequest, SimulatedCamera
 from crsdun.viewing.app.routes import disconnected, input_error, routes
 from crsdun.viewing.app.samples import SAMPLES, read_sample
-from crsdun.viewing.app.uploads import MEGABYTE
 from crsdun.viewing.app.workspace_store import WorkspaceStore
 from crsdun.web.listening import listen
+from crsdun.web.uploads import MEGABYTE
 
 # Pictures, spectra and files that are worked on at once: each may need several times the memory of its cube.
 MOST_AT_ONCE = 2
