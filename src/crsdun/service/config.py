@@ -68,7 +68,8 @@ class ServiceConfig:
             ("limit", self.limit / MEGABYTE, 1, LARGEST_LIMIT_MB),
         ):
             if not low <= value <= high:
-                raise InputError(f"<{name}> lies between {low:,} and {high:,}, not at {value:,g}")
+                between = f"between {low:,} and {high:,}"
+                raise InputError(f"{name} lies {between}, not at {value:,g}", f"set another <{name}>")
         if self.host not in ADDRESSES:
             raise InputError(
                 f"the service listens on {', '.join(ADDRESSES)}, not on {self.host!r}", "choose another <host>"

@@ -15,7 +15,6 @@ from typing import Any
 
 import litserve
 from starlette.formparsers import MultiPartParser
-from starlette.routing import Mount
 
 from crsdun.errors import InputError
 from crsdun.methods import Method
@@ -85,7 +84,8 @@ def build(
     )
     server.uvicorn_graceful_timeout = LAST_ANSWERS_S
     front = Front(config, folder, api.spec, described)
-    server.app.router.routes[:] = [Mount("/", app=front.app)]
+    server.app.router.routes.clear()
+    server.app.router.default = front.app
     server.app.user_middleware.clear()  # one that packs cubes, in the event loop
     theirs = server.app.router.lifespan_context
 

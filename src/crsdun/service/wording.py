@@ -35,8 +35,7 @@ def in_json(error: Exception, folders: Iterable[Path] = ()) -> dict[str, str]:
     """An error as JSON: what is wrong, and what to do about it; without the folders of this machine."""
     if isinstance(error, InputError):
         remedy = without_folders(worded(error.remedy, control), folders)
-        message = without_folders(worded(error.message, control), folders)
-        return {"error": message} | ({"remedy": remedy} if remedy else {})
+        return {"error": without_folders(error.message, folders)} | ({"remedy": remedy} if remedy else {})
     if is_out_of_memory(error):
         return {"error": "there is not enough memory for this size", "remedy": "crop it"}
     return {"error": plain_message(error, control, folders)}
