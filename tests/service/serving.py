@@ -126,8 +126,9 @@ def serving(folder: Path, *arguments: str, environment: dict[str, str] | None = 
         line = process.stdout.readline()
         assert line.startswith("{"), (line, (folder / "log").read_text())
         yield Service(process, json.loads(line)["link"], folder)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0, (folder / "log").read_text()
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_S) == 0, (folder / "log").read_text()
         assert_nothing_is_left(folder)
     finally:
         process.kill()

@@ -8,6 +8,8 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +117,25 @@ def test_pages_of_other_sites_reach_nothing(service, frame, headers, words):
     status, _, content = service.request("POST", "/v1/reconstruct", frame, token=None, **headers)
     assert (status, json.loads(content)["error"].startswith(words)) == (403, True)
     assert service.request("GET", "/v1/service", token=None)[0] == 200
+
+
+def test_it_ends_where_nobody_talks_http_any_more(service):
+    """The last test of this service: whoever watches over it can start it again."""
+    with socket.create_connection(service.address.split(":")) as connection:
+        connection.sendall(f"GET /health HTTP/1.1\r\nhost: {service.address}\r\n\r\n".encode())
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        os.kill(process_of(connection), signal.SIGKILL)
+    assert service.process.wait(60) == 2
+    assert "the process that talks HTTP has ended; start the service again" in service.log.read_text()
+
+
+def process_of(connection):
+    """The process at the other end of a connection."""
+    ends = [f"{port:04X}" for _, port in (connection.getpeername(), connection.getsockname())]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (inode,) = (row[9] for row in rows if [row[1][-4:], row[2][-4:]] == ends)
+    for file in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(file) == f"socket:[{inode}]":
+                return int(file.parts[2])
+    raise AssertionError("nobody")

@@ -1,6 +1,8 @@
 """What requests may say, and how the service may be started."""
 
 import ast
+import asyncio
+import errno
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from crsdun.errors import SETTING, InputError
 from crsdun.service.config import ServiceConfig
 from crsdun.service.desk import Desk, Full
 from crsdun.service.engine import Connection
-from crsdun.service.front import Front
+from crsdun.service.front import Front, told
 from crsdun.service.openapi import document, page
 from crsdun.service.results import WRITERS
 from crsdun.service.settings import KINDS, PRODUCTS, NotAcceptable, Settings, accepted
@@ -89,6 +91,13 @@ def test_the_description_is_whole(tmp_path):
     assert "a-token-for-tests-only" not in shown + str(described) + repr(config)
 
 
+def test_faults_of_ours_are_printed_and_not_told(capsys):
+    answer = asyncio.run(told(None, KeyError("a secret of the inside")))
+    assert (answer.status_code, b"secret" in answer.body) == (500, False)
+    assert "a secret of the inside" in capsys.readouterr().err
+    assert asyncio.run(told(None, OSError(errno.ENOSPC, "No space left"))).status_code == 507
+
+
 def test_the_desk_says_when_to_come_again():
     desk = Desk(capacity=2, lanes=1)
     for _ in range(50):
@@ -114,7 +123,8 @@ def test_the_desk_says_when_to_come_again():
         ("lr-tv --token-file short", "16 letters or more"),
         ("lr-tv --camera lab.npz --camera lab.npz", "two cameras called 'lab'"),
         ("lr-tv --camera mask.npy", "is no camera file"),
-        ("lr-tv --mask mask.npy", "a camera needs one number of bands"),
+        ("lr-tv --mask mask.npy --bands 4 --offsets 0,2", "a camera needs one number of bands"),
+        ("lr-tv --batch 0", "batch lies between 1 and"),
         ("crsdun_tiny --iterations 3", "iterations is a setting of the training-free methods"),
     ],
 )

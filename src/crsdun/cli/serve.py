@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
         preparation_from(options),
         device,
         options.workers,
-        options.batch or (8 if device == "cuda" else 1),
+        (8 if device == "cuda" else 1) if options.batch is None else options.batch,
         options.queue,
         options.timeout,
         options.limit * MEGABYTE,

@@ -29,6 +29,7 @@ from crsdun.threads import computing_with
 from crsdun.web.uploads import UNPACKED
 
 MEASUREMENT, MASK = "measurement", "mask"  # folders of a request, with one file each
+UNEXPECTED = "an unexpected error, which is no fault of the request; the service has printed it where it was started"
 
 
 class Withdrawn(Exception):
@@ -262,4 +263,4 @@ def refused(error: Exception, job: Job) -> Answer:
     if is_out_of_memory(error):
         return Answer(413, told)
     traceback.print_exception(error, file=sys.stderr)
-    return Answer(500, {"error": "an unexpected error, which is no fault of the request; the service has logged it"})
+    return Answer(500, {"error": UNEXPECTED})

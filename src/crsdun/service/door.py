@@ -9,7 +9,7 @@ from crsdun.web.answers import Json
 from crsdun.web.origin import foreign
 
 # What everybody may see: whether it runs, and how it is used.
-OPEN = {"/health", "/ready", "/docs", "/openapi.json"}
+OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}
 HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (

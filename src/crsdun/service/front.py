@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
+import sys
 import time
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +26,7 @@ from starlette.routing import Route
 
 from crsdun.errors import InputError
 from crsdun.service.config import ServiceConfig
-from crsdun.service.decoder import MASK, MEASUREMENT, Answer, Job
+from crsdun.service.decoder import MASK, MEASUREMENT, UNEXPECTED, Answer, Job
 from crsdun.service.desk import Desk, Full
 from crsdun.service.door import Door
 from crsdun.service.engine import WORKERS, Connection
@@ -40,7 +43,6 @@ GONE = 499  # the status of a request whose sender did not wait; nobody reads it
 MOST_FIELDS, MOST_FIELD = 32, 1 << 14  # of a form, and bytes of one
 WATCH_S = 1.0  # between looks at the process that decodes
 NOT_TAKEN = ("application/json", "text/")  # which hold no measurement
-FULL_DISK = {"error": "the disk of the service is full", "remedy": "come again later"}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -243,9 +245,10 @@ async def told(request: Request, error: Exception) -> Response:
         return Json({"error": str(error.detail)}, error.status_code, error.headers)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=GONE)
-    if isinstance(error, OSError):
-        return Json(FULL_DISK, 507)
-    raise error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Json({"error": "the disk of the service is full", "remedy": "come again later"}, 507)
+    traceback.print_exception(error, file=sys.stderr)
+    return Json({"error": UNEXPECTED}, 500)
 
 
 async def _within(work: Awaitable[Returned], seconds: float) -> Returned:

@@ -24,6 +24,7 @@ STATUSES = {
     "500": "an unexpected error, which is no fault of the request",
     "503": "no process decodes yet, or the one that decoded this request has ended",
     "504": "decoding took longer than a request may take",
+    "507": "the disk of the service is full",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from crsdun.web.uploads import MEGABYTE
 
 SPOOL = 1 << 20  # bytes of a form that stay in memory; LitServe, imported above, has made it all of them
 LAST_ANSWERS_S = 10  # that requests may still take when the service ends
+WATCH_S = 2.0  # between looks at the process that talks HTTP
 MOST_CONNECTIONS = 256  # besides those of requests that are decoded or wait
 
 
@@ -48,6 +50,8 @@ def start(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         for name in (REQUESTS, WORKERS):
             (folder / name).mkdir()
         server = build(replace(config, port=port), folder, described, announce)
+        ended, mute = threading.Event(), threading.Event()
+        threading.Thread(target=_end_with_http, args=(server, ended, mute), daemon=True).start()
         try:
             with ended_by_signals(server):
                 server.run(
@@ -60,9 +64,12 @@ def start(config: ServiceConfig, announce: Callable[[str], None]) -> None:
                     server_header=False,
                     limit_concurrency=config.capacity + MOST_CONNECTIONS,
                 )
+            if mute.is_set():
+                raise InputError("the process that talks HTTP has ended", "start the service again")
         except RuntimeError as error:  # each process has printed why it could not begin
             raise InputError(f"no process could begin to decode ({error})", "see what is printed above") from error
         finally:
+            ended.set()
             for process in getattr(server, "inference_workers", []):  # those that LitServe has left
                 process.kill()
 
@@ -104,9 +111,13 @@ def describe(config: ServiceConfig, method: Method | None) -> dict[str, Any]:
     """The method, the cameras and the limits, as JSON; raises an InputError for a camera that is not told in full."""
     cameras = {}
     for name, preparation in config.cameras.items():
-        stored = preparation.camera_file
-        wavelengths = preparation.wavelengths if stored is None else stored.wavelengths
-        cameras[name] = {"detector": list(preparation.detector_shape()), "wavelengths_nm": wavelengths}
+        told = preparation.camera_file or preparation
+        bands = (preparation.camera_file, preparation.bands, preparation.wavelengths, preparation.offsets)
+        known = any(each is not None for each in bands) or (told.mask is not None and told.mask.ndim == 3)
+        cameras[name] = {
+            "detector": list(preparation.detector_shape()) if known else None,  # as wide as the frames that come
+            "wavelengths_nm": told.wavelengths,
+        }
     card = None if method is None else method.card
     return {
         "version": __version__,
@@ -156,6 +167,24 @@ def ended_by_signals(server: litserve.LitServer) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_with_http(server: litserve.LitServer, ended: threading.Event, mute: threading.Event) -> None:
+    """End the service, and set ``mute``, where the process that talks HTTP has ended, which LitServe does not notice.
+
+    Args:
+        ended: the service has ended.
+    """
+    begun = False
+    while not ended.wait(WATCH_S):
+        talks = any(child.name.startswith("LitServer") for child in multiprocessing.active_children())
+        if begun and not talks:
+            with suppress(OSError, EOFError):  # the service has ended just now
+                if not server._shutdown_event.is_set():
+                    mute.set()
+                    server._shutdown_event.set()
+            return
+        begun = begun or talks
 
 
 async def _announce(config: ServiceConfig, announce: Callable[[str], None]) -> None:
