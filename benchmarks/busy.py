@@ -24,8 +24,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from crsdun.cli.threads import computing_with
 from crsdun.machine import cores, processor
+from crsdun.threads import computing_with
 
 HERE = Path(__file__).parent
 

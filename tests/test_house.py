@@ -14,7 +14,19 @@ import crsdun
 ROOT = Path(crsdun.__file__).parent
 
 # From the ground up: each floor may import from those before it, never from one after it.
-GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "remote", "storage", "native", "registry")
+GROUND = (
+    "version",
+    "errors",
+    "machine",
+    "budget",
+    "typed",
+    "provenance",
+    "remote",
+    "storage",
+    "native",
+    "registry",
+    "threads",
+)
 FLOORS = {
     "cluster": GROUND,
     "optics": GROUND,
@@ -27,10 +39,12 @@ FLOORS = {
     "training": (*GROUND, "optics", "scenes", "solvers", "networks", "methods", "evaluation"),
     "runtime": (*GROUND, "optics", "scenes", "classifiers", "solvers", "networks", "methods", "evaluation"),
 }
-FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
+FLOORS["web"] = GROUND
+FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime", "web")
+FLOORS["service"] = (*FLOORS["viewing"], "viewing")
 FLOORS["experiments"] = (*FLOORS["viewing"], "viewing", "cluster")
 FLOORS["interop"] = FLOORS["experiments"]
-FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
+FLOORS["cli"] = (*FLOORS["experiments"], "experiments", "service")
 FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}
 
 

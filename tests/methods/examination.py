@@ -8,7 +8,7 @@ import torch
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.methods import Method, RunOptions, Tiles, data_residual, run_method
+from crsdun.methods import Method, RunOptions, Tiles, data_residual, run_batch, run_method
 from crsdun.methods.precision import PRECISIONS
 from crsdun.optics import CassiCamera, Estimate, ModelCard, random_mask
 
@@ -78,6 +78,15 @@ class MethodExamination:
         camera = self.camera()
         with opened.inference():
             self.check_counts(opened(self.measure(camera)[None], camera), camera)
+
+    def test_frames_that_are_given_together_are_estimated_as_alone(self, opened):
+        camera = self.camera()
+        y = self.measure(camera)
+        frames = torch.stack([y, y.flip(0)]) if opened.batches else y[None]
+        for frame, run in zip(frames, run_batch(opened, frames, camera), strict=True):
+            alone = run_method(opened, frame, camera)
+            torch.testing.assert_close(run.estimate.cube, alone.estimate.cube, rtol=1e-4, atol=1e-4)
+            assert run.residual == pytest.approx(alone.residual, rel=1e-3)
 
     @torch.inference_mode()
     def test_progress_grows_towards_its_total(self, opened):

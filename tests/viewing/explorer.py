@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from crsdun.viewing.app.server import ServerConfig, application, listen
+from crsdun.viewing.app.server import ServerConfig, application
+from crsdun.web.listening import listen
 
 KEY = "the-key"
 

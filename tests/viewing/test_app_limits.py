@@ -25,7 +25,9 @@ from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
 from crsdun.scenes.formats import guard, table
-from crsdun.viewing.app import routes, server, spectra, uploads
+from crsdun.viewing.app import server, spectra, uploads
+from crsdun.web import answers
+from crsdun.web.listening import listen
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
 
@@ -77,7 +79,7 @@ def test_answers_leave_at_once():
             await options.put(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        with server.listen("127.0.0.1", 0) as listener:
+        with listen("127.0.0.1", 0) as listener:
             async with await asyncio.start_server(answer, sock=listener):
                 _, writer = await asyncio.open_connection(*listener.getsockname())
                 option = await options.get()
@@ -428,11 +430,11 @@ def test_addresses_and_limits_that_cannot_be(options, words, capsys):
 
 def test_downloads_are_whole_even_if_they_are_removed_meanwhile(tmp_path):
     path = tmp_path / "a.bin"
-    path.write_bytes(bytes(3 * routes.CHUNK))
-    response = routes._file(path, "a.bin")
+    path.write_bytes(bytes(3 * answers.CHUNK))
+    response = answers.file_answer(path, "a.bin")
     path.unlink()
 
     async def read():
         return b"".join([chunk async for chunk in response.body_iterator])
 
-    assert len(in_a_loop(read)) == int(response.headers["content-length"]) == 3 * routes.CHUNK
+    assert len(in_a_loop(read)) == int(response.headers["content-length"]) == 3 * answers.CHUNK

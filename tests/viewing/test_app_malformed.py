@@ -12,7 +12,8 @@ import pytest
 
 from crsdun.scenes import Scene, write_scene
 from crsdun.typed import finite
-from crsdun.viewing.app.routes import Json, routes
+from crsdun.viewing.app.routes import routes
+from crsdun.web.answers import Json
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import scene
 

@@ -9,7 +9,8 @@ from crsdun.errors import InputError
 from crsdun.viewing.app import region_files
 from crsdun.viewing.app.region_files import read_regions, to_envi, to_geojson
 from crsdun.viewing.app.regions import inside, region_of
-from crsdun.viewing.app.requests import MOST_POINTS, MOST_VERTICES, Region, Values
+from crsdun.viewing.app.requests import MOST_POINTS, MOST_VERTICES, Region
+from crsdun.web.values import Values
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import BANDS, H, W, given, scene
 

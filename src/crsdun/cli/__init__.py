@@ -33,14 +33,15 @@ from crsdun.cli import (
     push,
     reconstruct,
     report,
+    serve,
     simulate,
     table,
     train,
 )
 from crsdun.cli.options import Parser
 from crsdun.cli.printing import error_line, notify, one_line_each
-from crsdun.cli.threads import computing_with
 from crsdun.provenance import made_by
+from crsdun.threads import computing_with
 from crsdun.version import __version__
 
 COMMANDS = (
@@ -61,6 +62,7 @@ COMMANDS = (
     data,
     info,
     app,
+    serve,
     bench,
     demo,
 )

@@ -107,6 +107,20 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
         help="camera file of crsdun calibrate (.npz), in place of --mask, --bands, --wavelengths, --step and "
         "--offsets; its dark and white are applied to raw counts",
     )
+    camera_and_scale_options(command)
+    command.add_argument(
+        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
+    )
+    command.add_argument("--truth-key", help="name of the true cube in its file")
+    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
+    command.add_argument(
+        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
+    )
+    device_option(command)
+
+
+def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
+    """The camera of a measurement, and what its counts mean."""
     command.add_argument("--mask", type=place, help="file of the coded aperture (default: stored with the exposure)")
     command.add_argument("--mask-key", help="name of the mask in its file")
     camera_options(command)
@@ -120,15 +134,6 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--white", type=frame_or_level, help="white reference without the mask: a file or a level")
     command.add_argument("--bits", type=int, help="bit depth of raw counts, if there is no white reference")
     command.add_argument("--exposure", type=float, help="exposure time relative to that of the white reference")
-    command.add_argument(
-        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
-    )
-    command.add_argument("--truth-key", help="name of the true cube in its file")
-    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
-    command.add_argument(
-        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
-    )
-    device_option(command)
 
 
 def exposure_options(command: argparse.ArgumentParser) -> None:
@@ -221,40 +226,53 @@ def pipeline_from(
         preparation: what ``preparation_from`` has found, if it was asked before.
     """
     from crsdun.runtime import Pipeline
-    from crsdun.scenes import read_mask_and_scale
 
-    preparation = preparation_from(options) if preparation is None else preparation
-    if options.mask is not None:
-        with local_copy(options.mask) as file:
-            mask, divisor = read_mask_and_scale(file, options.mask_key, mask_axes(options))
-        preparation = replace(preparation, mask=mask, mask_divisor=divisor)
+    preparation = with_mask(preparation or preparation_from(options), options)
     return Pipeline(method, preparation, options.truth, run_options, engine, notify, option)
 
 
 def preparation_from(options: argparse.Namespace) -> Preparation:
-    """How measurements are read and prepared, but for their mask."""
+    """How measurements are read and prepared as the ``measurement_options`` say, but for their mask."""
     from crsdun.optics import read_camera
-    from crsdun.runtime import Preparation
 
-    given = ("key", "frame", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
-    given_of_truth = ("truth_key", "axes", "divisor", "unlabelled")
     camera_file = None
     if options.camera is not None:
         with local_copy(options.camera) as file:
             camera_file = read_camera(file)
+    names = ("key", "frame", "truth_key", "axes", "divisor", "unlabelled")
+    return scaled_as(options, camera_file=camera_file, **{name: getattr(options, name) for name in names})
+
+
+def scaled_as(options: argparse.Namespace, **more: Any) -> Preparation:
+    """What the ``camera_and_scale_options`` say, but for the mask, and ``more`` of ``Preparation``."""
+    from crsdun.runtime import Preparation
+
+    names = ("bands", "wavelengths", "step", "offsets", "bits", "exposure")
     return Preparation(
-        camera_file=camera_file,
         dark=frame_from(options.dark),
         white=frame_from(options.white),
-        **{name: getattr(options, name) for name in (*given, *given_of_truth)},
+        **{name: getattr(options, name) for name in names},
+        **more,
     )
+
+
+def with_mask(preparation: Preparation, options: argparse.Namespace) -> Preparation:
+    """The same with the mask of the ``camera_and_scale_options``, if there is one."""
+    from crsdun.scenes import read_mask_and_scale
+
+    if options.mask is None:
+        return preparation
+    with local_copy(options.mask) as file:
+        mask, divisor = read_mask_and_scale(file, options.mask_key, mask_axes(options))
+    return replace(preparation, mask=mask, mask_divisor=divisor)
 
 
 def mask_axes(options: argparse.Namespace) -> str | None:
     """The axes of a mask for each band; ``axes`` may be those of a stack of exposures."""
     from crsdun.scenes.array_roles import are_of_exposures
 
-    return None if are_of_exposures(options.axes) else options.axes
+    axes: str | None = getattr(options, "axes", None)
+    return None if are_of_exposures(axes) else axes
 
 
 def frame_from(value: Any) -> Any:

@@ -4,7 +4,7 @@ from crsdun.methods.doubt import Doubt, doubt_of
 from crsdun.methods.memory import available_memory, keep_freed_memory, return_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
-from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_method
+from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_batch, run_method
 from crsdun.methods.sequence import Before
 from crsdun.methods.tiles import Tiles
 from crsdun.optics import Progress
@@ -23,5 +23,6 @@ __all__ = [
     "doubt_of",
     "keep_freed_memory",
     "return_freed_memory",
+    "run_batch",
     "run_method",
 ]

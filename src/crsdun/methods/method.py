@@ -25,6 +25,7 @@ class Method(Protocol):
         needs_scale: the measurement must be on the scale of y = A x.
         takes_start: it may also be called with a cube to begin with, ``start``, (B,C,H,W).
         inspectable: it is a PyTorch module whose layers can be recorded.
+        batches: several measurements of one camera may be given at once, and each is estimated as it is alone.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Method(Protocol):
     def takes_start(self) -> bool: ...
     @property
     def inspectable(self) -> bool: ...
+    @property
+    def batches(self) -> bool: ...
 
     def __call__(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Estimate:
         """The estimate of measurements (B,H,Wm) that ``camera`` took; ``progress`` is called with (done, total)."""

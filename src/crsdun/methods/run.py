@@ -135,29 +135,58 @@ def run_method(
         InputError: measurement, camera, method and options do not fit together, there is not enough memory, or the
             estimate is not finite.
     """
+    return run_batch(method, measurement[None], camera, options, progress)[0]
+
+
+def run_batch(
+    method: Method,
+    measurements: Tensor,
+    camera: CassiCamera,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> list[MethodRun]:
+    """Run a method on several measurements of one camera at once; a run for each, with its share of the seconds.
+
+    Of more than one the method must say that it ``batches``.
+
+    Args:
+        measurements: y, (B,H,Wm), on the scale of y = A x.
+        camera, options, progress: as for ``run_method``.
+
+    Raises:
+        InputError: as ``run_method``, for any of them.
+    """
     options = options or RunOptions()
     options.check(method)
+    assert len(measurements) == 1 or (method.batches and options.before is None)
     camera = method.fit(camera)
     if method.needs_scale:
-        check_scale(measurement, camera)
+        for measurement in measurements:
+            check_scale(measurement, camera)
     tiles = choose_tiles(method, camera, options)
-    camera, y = camera.to(options.device), measurement.to(options.device)
+    camera, y = camera.to(options.device), measurements.to(options.device)
     with torch.inference_mode(), method.inference():
         start = time.perf_counter()
-        estimate = _compute(method, y[None], camera, replace(options, tiles=tiles), progress)
+        estimate = _compute(method, y, camera, replace(options, tiles=tiles), progress)
         finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
-        seconds = time.perf_counter() - start
+        seconds = (time.perf_counter() - start) / len(y)
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)
         camera = estimate.camera or camera
         if options.before is not None:
             x = options.before.smooth(estimate.cube[0], camera)
             estimate = replace(estimate, cubes=[*estimate.cubes[:-1], x[None]])
-        residuals = [data_residual(y, x[0], camera) for x in estimate.cubes]
-        order = band_order(camera.wavelengths)
-        if order is not None:
-            estimate = replace(estimate, cubes=[x[:, order] for x in estimate.cubes])
-    return MethodRun(estimate, camera, residuals, seconds, tiles)
+        runs = []
+        for frame, part in zip(y, estimate.frames(), strict=True):
+            residuals = [data_residual(frame, x[0], camera) for x in part.cubes]
+            runs.append(MethodRun(_by_wavelength(part, camera), camera, residuals, seconds, tiles))
+    return runs
+
+
+def _by_wavelength(estimate: Estimate, camera: CassiCamera) -> Estimate:
+    """An estimate with its bands by ascending wavelength."""
+    order = band_order(camera.wavelengths)
+    return estimate if order is None else replace(estimate, cubes=[x[:, order] for x in estimate.cubes])
 
 
 def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:

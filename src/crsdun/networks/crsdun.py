@@ -122,6 +122,7 @@ class Crsdun(Network):
 
         self.needs_scale = not config.own_scale
         self.exportable = config.start == "learnt"  # a solver that decides when to stop is no graph
+        self.batches = not config.align  # which finds one place of the mask for all frames that are given together
 
     def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:
         if not self.config.align or measurement.is_meta or torch.compiler.is_exporting():

@@ -82,6 +82,7 @@ class Network(nn.Module):
         takes_start: a cube to begin with may be given; not to networks.
         inspectable: what its layers compute can be recorded.
         exportable: it can be exported as a graph for other engines.
+        batches: frames that are given together are estimated as each alone, and no slower.
     """
 
     engine = "torch"
@@ -91,6 +92,7 @@ class Network(nn.Module):
     takes_start = False
     inspectable = True
     exportable = True
+    batches = True
 
     def __init__(self, config: Any):
         super().__init__()

@@ -116,6 +116,16 @@ class Estimate:
         without: list[Tensor | None] = [None] * (len(self.cubes) - len(self.logits))
         return list(zip(self.cubes, [*without, *self.logits], strict=True))
 
+    def frames(self) -> list[Estimate]:
+        """The estimate of each frame of the batch, as a batch of one."""
+        parts = [slice(index, index + 1) for index in range(len(self.cube))]
+        return [
+            replace(
+                self, cubes=[x[part] for x in self.cubes], logits=[o[part] for o in self.logits], fits=self.fits[part]
+            )
+            for part in parts
+        ]
+
     def last_stage(self) -> Estimate:
         """The last stage alone."""
         return replace(self, cubes=self.cubes[-1:], logits=self.logits[-1:])

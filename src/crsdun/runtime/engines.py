@@ -34,7 +34,7 @@ class Engine(Network):
     """
 
     precisions = ("float32",)
-    takes_start = inspectable = exportable = False
+    takes_start = inspectable = exportable = batches = False
     stage_count = 1  # only the last one is exported
 
     def __init__(self, engine: str, header: WeightsHeader, run: InferenceFunction):

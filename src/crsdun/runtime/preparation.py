@@ -61,6 +61,17 @@ class PreparedMeasurement:
                 "<dark> and <exposure>" + (", or use lr-tv" if method.needs_scale else ", or leave out <truth>"),
             )
 
+    def is_like(self, other: PreparedMeasurement) -> bool:
+        """Whether both have the same size, and cameras that are alike in everything."""
+        one, two = self.camera, other.camera
+        return (
+            self.measurement.frame.shape == other.measurement.frame.shape
+            and one.offsets == two.offsets
+            and one.wavelengths == two.wavelengths
+            and [part.name for part in one.parts] == [part.name for part in two.parts]
+            and all(map(torch.equal, one.tensors, two.tensors))
+        )
+
     def floor(self) -> float | None:
         """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
         camera = self.camera
@@ -234,6 +245,19 @@ class Preparation:
         camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=self.offsets)
         camera.check(measurement.frame)
         return camera
+
+    def detector_shape(self) -> tuple[int, int]:
+        """(Hm, Wm) of every frame of this camera.
+
+        Raises:
+            InputError: the mask or the number of bands is not told.
+        """
+        if self.camera_file is not None:
+            return CassiCamera.load(replace(self.camera_file, valid=None)).measurement_shape
+        if self.mask is None:
+            raise InputError("the size of a frame follows from its coded aperture", "set <mask>")
+        step = 2 if self.step is None else self.step
+        return CassiCamera(self.mask, self.bands, self.wavelengths, step, self.offsets).measurement_shape
 
     def valid_pixels(self, frame: np.ndarray) -> np.ndarray | None:
         """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from crsdun import provenance
 from crsdun.errors import InputError
 from crsdun.evaluation.legends import comparable_truth
-from crsdun.methods import Method, Progress, RunOptions, Tiles, run_method
+from crsdun.methods import Method, MethodRun, Progress, RunOptions, Tiles, run_batch
 from crsdun.methods.doubt import Doubt
 from crsdun.methods.repeats import expected_error
 from crsdun.methods.run import check_scale
@@ -208,13 +209,45 @@ def decode(
     Raises:
         InputError: measurement, camera, method and truth do not fit together, or as in ``run_method``.
     """
+    return decode_batch([prepared], method, options, progress)[0]
+
+
+def decode_batch(
+    several: Sequence[PreparedMeasurement],
+    method: Method,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> list[Reconstruction]:
+    """Decode measurements of one size that the same camera took (``PreparedMeasurement.is_like``), at once.
+
+    Of more than one the method must say that it ``batches``. Arguments and errors are those of ``decode``.
+    """
+    options = options or RunOptions()
+    camera = several[0].camera
+    known = []
+    for prepared in several:
+        prepared.check_scale(method)
+        known.append(comparable_truth(prepared.truth_for(method.fit(camera)), method))
+    frames = torch.stack([torch.from_numpy(prepared.measurement.frame) for prepared in several])
+    runs = run_batch(method, frames, camera, options, progress)
+    return [
+        _reconstruction(prepared, method, run, *truth, options)
+        for prepared, run, truth in zip(several, runs, known, strict=True)
+    ]
+
+
+def _reconstruction(
+    prepared: PreparedMeasurement,
+    method: Method,
+    run: MethodRun,
+    truth: Scene | None,
+    class_note: str | None,
+    options: RunOptions,
+) -> Reconstruction:
+    """The result of a run: judged, as a scene, with its record; ``truth`` is what may be compared."""
     from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
 
-    options = options or RunOptions()
-    prepared.check_scale(method)
-    truth, class_note = comparable_truth(prepared.truth_for(method.fit(prepared.camera)), method)
     frame = torch.from_numpy(prepared.measurement.frame)
-    run = run_method(method, frame, prepared.camera, options, progress)
     figures = judge(run, truth)
     verdict = judge_run(run, method, frame, options)
     doubt = verdict.doubt

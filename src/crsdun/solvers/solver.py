@@ -25,7 +25,7 @@ class Solver(ABC):
     Attributes:
         name: for tables and records; the one under which it was registered.
         bands, stages, base: as in a network's configuration; here any number of bands, one stage, no width.
-        engine, tileable, precisions, needs_scale, inspectable, exportable: as in ``Network``.
+        engine, tileable, precisions, needs_scale, inspectable, exportable, batches: as in ``Network``.
         takes_start: it may be called with a cube to begin with, as ``start``.
         efforts: the settings that differ from their defaults where more time may be taken, by name.
     """
@@ -42,6 +42,7 @@ class Solver(ABC):
     takes_start = False
     inspectable = False
     exportable = False
+    batches = False
     efforts: ClassVar[dict[str, dict[str, Any]]] = {"normal": {}}
 
     @abstractmethod

@@ -10,14 +10,13 @@ away), nor by making its own name resolve to this machine (DNS rebinding; the Ho
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
-import socket
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
+
+from crsdun.web.origin import foreign
 
 HEADERS = {
     "cache-control": "no-store",
@@ -85,35 +84,9 @@ class Guard:
 
 def refusal(method: str, headers: dict[str, str], listening: str) -> str | None:
     """Why a request is refused; None where it is allowed."""
-    host = headers.get("host", "")
-    name = _split(f"//{host}")[1]
-    if not (_is_address(name) or name in {"localhost", listening, socket.gethostname().lower()}):
-        return f"this explorer is not called {name!r}; open the link that crsdun app printed"
-    origin = headers.get("origin")
-    if origin is not None and _split(origin)[0] != host:
-        return f"a page of {origin} may not use this explorer"
-    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and (
-        method != "GET" or headers.get("sec-fetch-mode") != "navigate"
-    ):
-        return "another page may not use this explorer"
+    elsewhere = foreign(method, headers, listening, "this explorer", "open the link that crsdun app printed")
+    if elsewhere is not None:
+        return elsewhere
     if method not in ("GET", "HEAD") and headers.get("x-crsdun") != "page":
         return "only the explorer's own page may change anything"
     return None
-
-
-def _split(address: str) -> tuple[str, str]:
-    """Host with port, and host alone, of an address; empty where it is none."""
-    try:
-        parts = urlsplit(address)
-        return parts.netloc, parts.hostname or ""
-    except ValueError:
-        return "", ""
-
-
-def _is_address(name: str) -> bool:
-    """Whether it is a literal IP address, which no foreign domain name can pass for."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

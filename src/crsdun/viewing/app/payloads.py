@@ -12,10 +12,11 @@ from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
 from crsdun.viewing.app.pictures import COLOUR_MAPS, map_stops
 from crsdun.viewing.app.requests import ENGINES, ArrayChoice
 from crsdun.viewing.app.samples import SAMPLES
-from crsdun.viewing.app.uploads import MEGABYTE, FileSummary
+from crsdun.viewing.app.uploads import FileSummary
 from crsdun.viewing.app.workspace import Trial, Workspace
 from crsdun.viewing.colour import css_colour, wavelength_to_rgb
 from crsdun.viewing.palette import class_colours
+from crsdun.web.uploads import MEGABYTE
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.viewing.app.regions import check_region, inside, region_of
-from crsdun.viewing.app.requests import MOST_NAME, MOST_POINTS, Region, Vertex, brief, vertex_at
+from crsdun.viewing.app.requests import MOST_NAME, MOST_POINTS, Region, Vertex, vertex_at
 from crsdun.viewing.palette import class_colours
+from crsdun.web.values import brief
 
 MOST_PIXELS = 400_000  # of all regions in a text file
 ENVI_TITLE = "; ENVI Output of ROIs"

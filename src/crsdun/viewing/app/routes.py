@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import mimetypes
 import os
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,12 +13,11 @@ import numpy as np
 from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
-from crsdun.typed import finite
 from crsdun.viewing.app import pictures, region_files, spectra
 from crsdun.viewing.app.jobs import fitting_weights
 from crsdun.viewing.app.open_scene import OpenScene
@@ -38,18 +34,17 @@ from crsdun.viewing.app.requests import (
     Region,
     SimulateRequest,
     SpectraRequest,
-    Values,
-    parse_json,
 )
 from crsdun.viewing.app.uploads import receive
 from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
+from crsdun.web.answers import Json, attachment, file_answer
+from crsdun.web.values import Values, parse_json
 
 PAGE = Path(__file__).parent / "page"
 CHART = Path(__file__).parent.parent / "templates" / "chart.js"  # which reports have too
 MOST_JSON = 1 << 20  # bytes of a request
 MOST_REGIONS_FILE = 1 << 23
-CHUNK = 1 << 18  # bytes of a download that are read at once
 
 
 def routes() -> list[BaseRoute]:
@@ -112,15 +107,6 @@ def _run(request: Request, work: Callable[[], Any]) -> Awaitable[Any]:
             return work()
 
     return to_thread.run_sync(quietly, limiter=request.app.state.limiter)
-
-
-class Json(Response):
-    """A JSON value in ASCII; NaN and infinity, which JSON does not have, are null."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(finite(content), allow_nan=False).encode()
 
 
 async def _values(request: Request) -> Values:
@@ -294,7 +280,7 @@ def references(request: Request, values: Values) -> list[dict[str, Any]]:
 
 
 def _text(text: str, kind: str, name: str) -> Response:
-    return Response(text.encode("utf-8", "replace"), media_type=kind, headers=_attachment(name))
+    return Response(text.encode("utf-8", "replace"), media_type=kind, headers=attachment(name))
 
 
 # -- doing ------------------------------------------------------------------------------------------------------
@@ -337,7 +323,7 @@ def classify(request: Request, values: Values) -> dict[str, Any]:
 def classifier(request: Request) -> Response:
     """The classifier that gave the classes of a layer, as a file."""
     content = _workspace(request).classifier(request.query_params.get("layer", ""), _version(request))
-    return Response(content, media_type="application/octet-stream", headers=_attachment("classes.safetensors"))
+    return Response(content, media_type="application/octet-stream", headers=attachment("classes.safetensors"))
 
 
 def job(request: Request) -> Response:
@@ -364,7 +350,7 @@ def downloads(request: Request) -> Response:
     """Names and sizes of the files of a result."""
     layer = request.query_params.get("layer", "")
     folder = _workspace(request).result_folder(layer, _version(request))
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    files = [path for path in sorted(folder.iterdir()) if path.isfile_answer()]
     return Json([{"name": path.name, "bytes": path.stat().st_size} for path in files])
 
 
@@ -373,27 +359,8 @@ def download(request: Request) -> Response:
     workspace, name = _workspace(request), request.path_params["file"]
     layer = request.query_params.get("layer", "")
     if name == "everything.zip":
-        return _file(workspace.archive(layer, _version(request)), f"{plain_name(layer)}.zip")
+        return file_answer(workspace.archive(layer, _version(request)), f"{plain_name(layer)}.zip")
     folder = workspace.result_folder(layer, _version(request))
-    if name not in os.listdir(folder) or not (folder / name).is_file():
+    if name not in os.listdir(folder) or not (folder / name).isfile_answer():
         raise InputError(f"there is no file {name!r} in this result")
-    return _file(folder / name, name)
-
-
-def _file(path: Path, name: str) -> Response:
-    """A file as it is now: opened here, so that it is sent whole even if it is removed meanwhile."""
-    file = path.open("rb")
-
-    def chunks() -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-
-    headers = {"content-length": str(os.fstat(file.fileno()).st_size), **_attachment(name)}
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return StreamingResponse(chunks(), media_type=kind, headers=headers)
-
-
-def _attachment(name: str) -> dict[str, str]:
-    ascii_name = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
-    return {"content-disposition": f'attachment; filename="{ascii_name}"'}
+    return file_answer(folder / name, name)

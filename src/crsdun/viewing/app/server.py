@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
-import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,8 +23,9 @@ from crsdun.viewing.app.open_scene import TRUTH
 from crsdun.viewing.app.requests import PictureRequest, SimulatedCamera
 from crsdun.viewing.app.routes import disconnected, input_error, routes
 from crsdun.viewing.app.samples import SAMPLES, read_sample
-from crsdun.viewing.app.uploads import MEGABYTE
 from crsdun.viewing.app.workspace_store import WorkspaceStore
+from crsdun.web.listening import listen
+from crsdun.web.uploads import MEGABYTE
 
 # Pictures, spectra and files that are worked on at once: each may need several times the memory of its cube.
 MOST_AT_ONCE = 2
@@ -120,32 +119,6 @@ def _serve(config: ServerConfig) -> None:
     config = replace(config, port=listener.getsockname()[1])
     settings = uvicorn.Config(application(config), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(settings).run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to an address; ``port`` 0 takes any free one.
-
-    It names its protocol, because asyncio turns off Nagle's algorithm (40 ms for each answer) only on such sockets.
-
-    Raises:
-        InputError: the address or the port cannot be had.
-    """
-    unknown = InputError(f"{host!r} is not an address of this machine", "choose another <host>")
-    if not host:
-        raise unknown
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, UnicodeError, OverflowError) as error:
-        listener.close()
-        nowhere = isinstance(error, socket.gaierror | UnicodeError)
-        if nowhere or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
-            raise unknown from error
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot listen on {host}, port {port} ({reason})", "choose another <port>") from error
-    return listener
 
 
 def _warm_up() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,15 +15,12 @@ from crsdun.scenes.formats.text_table import TABLES
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription
 from crsdun.storage import HIDDEN
 from crsdun.viewing.app.wording import page_message
+from crsdun.web.uploads import MEGABYTE, UNPACKED, file_name
 
-MEGABYTE = 1 << 20
 SUFFIXES = {".mat", ".npy", ".npz", ".h5", ".hdf5", ".hdr", ".tif", ".tiff", ".png", ".safetensors"}
 SUFFIXES |= {suffix for suffix in ENVI_SUFFIXES if suffix}  # data that belongs to a .hdr
 SUFFIXES |= set(TABLES)
-# What a file may unpack to, in multiples of the largest upload.
-UNPACKED = 4
 QUOTA = 4  # what a tab may store, in the same
-MOST_STEM_BYTES = 120  # of a name
 WEIGHTS = (".safetensors", ".onnx", ".xml")
 
 
@@ -79,10 +75,8 @@ async def receive(name: str, chunks: AsyncIterator[bytes], uploads: Uploads, ann
     Raises:
         InputError: another kind of file, too large, or no room for it.
     """
-    name = re.sub(r"[^\w.\- ()+]", "_", name.replace("\\", "/").rpartition("/")[2])
-    stem, suffix = Path(name.lstrip(".")).stem, Path(name.lstrip(".")).suffix
-    name = stem.encode()[:MOST_STEM_BYTES].decode(errors="ignore") + suffix
-    if not name or suffix.lower() not in SUFFIXES:
+    name = file_name(name)
+    if not name or Path(name).suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{name or 'this'} is not a file that can be opened here",
             "expected .mat, .npy, .npz, .h5, .tif, .png, an "

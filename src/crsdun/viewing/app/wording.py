@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from crsdun.errors import InputError
+from crsdun.web.wording import plain_message
 
 # Every setting that a remedy may name → what somebody at the page knows it by. What has no control there is named
 # with the command that has it.
@@ -56,19 +55,8 @@ CONTROLS = {
     "smoothing": "the smoothing of crsdun classes",
     "split": "the split of crsdun evaluate",
 }
-ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
 
 
 def page_message(error: Exception, folders: Iterable[Path] = ()) -> str:
-    """One line about an error, without the directories of the paths in it.
-
-    Args:
-        folders: where the files of this workspace lie; other paths are recognised only up to their first space.
-    """
-    if isinstance(error, InputError):
-        text = error.worded(CONTROLS.__getitem__)
-    else:
-        text = str(error) or "there is not enough memory for this size"
-    for folder in sorted(map(str, folders), key=len, reverse=True):
-        text = text.replace(f"{folder}/", "")
-    return ABSOLUTE_PATH.sub("", text)
+    """One line about an error, as ``plain_message`` with the names that the page has for settings."""
+    return plain_message(error, CONTROLS.__getitem__, folders)

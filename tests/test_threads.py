@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from crsdun.cli import main, threads
+from crsdun import threads
+from crsdun.cli import main
 
-SOURCES = Path(threads.__file__).parents[2]
+SOURCES = Path(threads.__file__).parents[1]
 
 
 def run(code: str, **environment: str) -> str:
@@ -100,7 +101,7 @@ def test_what_is_no_number_of_threads_is_refused(capsys, count):
 # How often threads meet in a second, from half a second on, when the watch has seen what is going on.
 MEETINGS = """
     import time
-    from crsdun.cli.threads import computing_with
+    from crsdun.threads import computing_with
     with computing_with(None):
         import torch
         a, b = torch.rand(1 << 17), torch.rand(1 << 17)

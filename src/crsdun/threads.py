@@ -1,4 +1,4 @@
-"""Threads of a command: how many compute, and how they wait for each other.
+"""Threads of a process: how many compute, and how they wait for each other.
 
 In PyTorch's OpenMP (libgomp) a thread that waits for the others spins for milliseconds before it sleeps. Alone, that
 is fastest. Where another process wants the cores, it keeps from running what it waits for, and a command takes 20

@@ -1,0 +1,6 @@
+"""What every server of ours has in common: the explorer (``viewing.app``) and the service (``service``).
+
+- ``listening`` where it listens · ``origin`` who a request comes from · ``values`` what it says, by name and type
+- ``uploads`` what files that come in may be called and unpack to · ``answers`` JSON and files
+- ``wording`` errors without the folders of this machine
+"""

@@ -1,0 +1,131 @@
+"""The work of a process that decodes, without HTTP and without LitServe."""
+
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import crsdun
+from crsdun.optics import Exposure, random_mask
+from crsdun.runtime import Preparation, decode, decode_batch, open_method, simulate
+from crsdun.scenes import read_scene, write_measurement
+from crsdun.service import decoder as module
+from crsdun.service.config import ServiceConfig
+from crsdun.service.decoder import MEASUREMENT, Decoder, Job, Read
+from crsdun.service.settings import Settings
+from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
+
+
+@pytest.fixture(scope="module")
+def decoder(given):
+    made = Decoder(ServiceConfig(str(given / "net.safetensors"), batch=4), "cpu")
+    yield made
+    made.always.close()
+
+
+@pytest.fixture
+def job(tmp_path):
+    def make(file, name="request", **changes):
+        folder = tmp_path / name / MEASUREMENT
+        folder.mkdir(parents=True)
+        shutil.copy(file, folder / "y.npz")
+        return replace(Job(folder.parent, Settings(), "cube", "npz", time.monotonic() + 600), **changes)
+
+    return make
+
+
+def test_frames_that_are_decoded_together_are_decoded_as_alone(given):
+    method = open_method(given / "net.safetensors")
+    mask = random_mask(H, W, seed=1)
+    turned = replace(scene(), cube=scene().cube[:, ::-1].copy())
+    several = [Preparation().prepare(simulate(each, Exposure(mask))) for each in (scene(), turned)]
+    assert several[0].is_like(several[1])
+    results = decode_batch(several, method)
+    for prepared, result in zip(several, results, strict=True):
+        alone = decode(prepared, method)
+        np.testing.assert_allclose(result.scene.cube, alone.scene.cube, atol=1e-6)
+        assert result.metrics["data_residual"] == pytest.approx(alone.metrics["data_residual"], rel=1e-4)
+    assert not np.allclose(results[0].scene.cube, results[1].scene.cube)
+
+
+def test_only_like_is_decoded_with_like(given, decoder, job, tmp_path):
+    other = tmp_path / "other.npz"
+    write_measurement(simulate(scene(), Exposure(random_mask(H, W, seed=2))), other)
+    smaller = tmp_path / "smaller.npz"
+    mask = random_mask(H - 8, W, seed=1)
+    write_measurement(simulate(scene().cropped(0, 0, H - 8, W), Exposure(mask)), smaller)
+    first, twin, behind_another, small = (
+        decoder.read(job(file, f"{index}"))
+        for index, file in enumerate((given / "y.npz", given / "y.npz", other, smaller))
+    )
+    assert decoder.together(first, twin, 2)
+    assert not decoder.together(first, behind_another, 2)
+    assert not decoder.together(first, small, 2)
+    method = decoder.method
+    assert not decoder.together(first, twin, 10**9), "there is not memory for so many"
+    answers = decoder.decode([first, twin])
+    assert [(each.status, each.batch) for each in answers] == [(200, 2), (200, 2)]
+    assert read_scene(first.job.folder / answers[0].file).cube.shape == (BANDS, H, W)
+    assert method.batches
+
+
+@pytest.mark.parametrize("name", ["lr-tv", "gap-tv"])
+def test_methods_that_would_mix_frames_decode_one_at_a_time(given, job, name):
+    made = Decoder(ServiceConfig(name, {"iterations": 2}, batch=4), "cpu")
+    first, twin = made.read(job(given / "y.npz", "a")), made.read(job(given / "y.npz", "b"))
+    assert not made.together(first, twin, 2)
+    assert not crsdun.create("crsdun_1stg", BANDS, 2, width=4, align=True).batches
+    made.always.close()
+
+
+def test_of_several_only_the_one_that_fails_fails(given, decoder, job):
+    reads = [decoder.read(job(given / "y.npz", name)) for name in ("a", "b")]
+    frame = reads[1].prepared.measurement.frame
+    bright = replace(reads[1].prepared, measurement=replace(reads[1].prepared.measurement, frame=1000 * frame))
+    answers = decoder.decode([reads[0], Read(reads[1].job, bright)])
+    assert [answer.status for answer in answers] == [200, 400]
+    assert "look like raw counts" in answers[1].error["error"]
+    assert "the setting bits" in answers[1].error["remedy"]
+
+
+def test_nothing_is_done_for_whoever_has_gone_or_is_late(given, decoder, job):
+    late = decoder.read(job(given / "y.npz", "late", deadline=time.monotonic() - 1))
+    assert late.status == 504
+    gone = job(given / "y.npz", "gone")
+    read = decoder.read(gone)
+    shutil.rmtree(gone.folder)
+    assert [answer.status for answer in decoder.decode([read])] == [499]
+    assert decoder.read(gone).status == 499
+
+
+def test_a_fault_of_ours_is_logged_and_not_told(given, decoder, job, monkeypatch, capsys):
+    def broken(*_):
+        raise KeyError("a secret of the inside")
+
+    monkeypatch.setattr(module, "write_answer", broken)
+    (answer,) = decoder.decode([decoder.read(job(given / "y.npz"))])
+    assert answer.status == 500
+    assert "secret" not in str(answer)
+    assert "a secret of the inside" in capsys.readouterr().err
+
+
+def test_auto_chooses_and_says_so(given, job):
+    made = Decoder(ServiceConfig("auto"), "cpu")
+    made.opened[None] = open_method("lr-tv", iterations=2)
+    (answer,) = made.decode([made.read(job(given / "y.npz"))])
+    assert answer.figures["method"] == "lr-tv"
+    assert "no shipped weights fit" in answer.figures["notes"][0]
+    made.always.close()
+
+
+def test_the_classes_of_a_network_keep_their_names(given, decoder, job):
+    read = decoder.read(job(given / "y.npz", product="figures", kind="json"))
+    (answer,) = decoder.decode([read])
+    assert answer.name == "waves_figures.json"
+    assert torch.is_tensor(read.prepared.camera.mask)
+    text = (read.job.folder / answer.file).read_text()
+    assert all(name in text for name in NAMES)
+    assert str(WAVELENGTHS[0]) in text
