@@ -11,7 +11,7 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/crsdun demo --out demo --overwrite
 
-test: .venv/ready
+test: .venv/ready .venv/deepinv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -26,6 +26,13 @@ bench: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	touch $@
+
+# Its torchvision must not lie among the other packages: where it does not match the build of PyTorch, it breaks them.
+.venv/deepinv/ready: .venv/ready
+	rm -rf .venv/deepinv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt --target .venv/deepinv --no-deps \
+	  deepinv torchvision einops natsort tqdm
 	touch $@
 
 clean:

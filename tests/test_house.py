@@ -13,7 +13,7 @@ import crsdun
 ROOT = Path(crsdun.__file__).parent
 
 # From the ground up: each floor may import from those before it, never from one after it.
-GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "storage", "native", "registry")
+GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "storage", "native", "registry", "labelled", "showing")
 FLOORS = {
     "optics": GROUND,
     "scenes": (*GROUND, "optics"),
@@ -27,6 +27,7 @@ FLOORS = {
 }
 FLOORS["viewing"] = (*FLOORS["runtime"], "training", "runtime")
 FLOORS["experiments"] = (*FLOORS["viewing"], "viewing")
+FLOORS["interop"] = FLOORS["experiments"]
 FLOORS["cli"] = (*FLOORS["experiments"], "experiments")
 FLOORS |= {name: GROUND[:place] for place, name in enumerate(GROUND)}
 

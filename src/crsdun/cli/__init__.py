@@ -33,6 +33,7 @@ from crsdun.cli import (
     reconstruct,
     report,
     simulate,
+    spectra,
     table,
     train,
 )
@@ -53,6 +54,7 @@ COMMANDS = (
     table,
     report,
     figure,
+    spectra,
     cost,
     explain,
     export,

@@ -112,7 +112,7 @@ class MethodRun:
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
         """Of the estimate's bands, in nm, ascending."""
-        return self.camera.wavelengths and tuple(sorted(self.camera.wavelengths))
+        return self.estimate.wavelengths
 
 
 def run_method(
@@ -159,6 +159,7 @@ def run_method(
         order = band_order(camera.wavelengths)
         if order is not None:
             estimate = replace(estimate, cubes=[x[:, order] for x in estimate.cubes])
+        estimate = replace(estimate, wavelengths=camera.wavelengths and tuple(sorted(camera.wavelengths)))
     return MethodRun(estimate, camera, residuals, seconds, tiles)
 
 

@@ -11,6 +11,7 @@ from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_class_map, read_scene, write_scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 from crsdun.scenes.series import Outline, Series, open_series
+from crsdun.scenes.spectra import Box, Spectrum, spectra_csv, spectra_in
 from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ArrayDescription",
     "ArrayFile",
     "BandFrames",
+    "Box",
     "Exposures",
     "FileDescription",
     "Measurement",
@@ -27,6 +29,7 @@ __all__ = [
     "SceneSet",
     "Series",
     "SpectralLibrary",
+    "Spectrum",
     "WeightsDescription",
     "describe",
     "indian_pines",
@@ -45,6 +48,8 @@ __all__ = [
     "read_scene",
     "read_spectral_library",
     "register_dataset",
+    "spectra_csv",
+    "spectra_in",
     "write_arrays",
     "write_measurement",
     "write_scene",
