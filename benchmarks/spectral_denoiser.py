@@ -1,6 +1,6 @@
 """White noise out of cubes: ``SpectralDenoiser``, and beside it the Wiener filter that is a part of it.
 
-    python benchmarks/spectral_denoiser.py
+python benchmarks/spectral_denoiser.py
 """
 
 from __future__ import annotations

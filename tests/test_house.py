@@ -13,7 +13,10 @@ import crsdun
 ROOT = Path(crsdun.__file__).parent
 
 # From the ground up: each floor may import from those before it, never from one after it.
-GROUND = ("version", "errors", "machine", "budget", "typed", "provenance", "storage", "native", "registry", "labelled", "showing")
+GROUND = (
+    "version", "errors", "machine", "budget", "typed", "provenance", "storage", "native", "registry", "labelled",
+    "showing",
+)  # fmt: skip
 FLOORS = {
     "optics": GROUND,
     "scenes": (*GROUND, "optics"),

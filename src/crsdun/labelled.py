@@ -1,4 +1,4 @@
-"""Arrays with names on their axes, as data sets of xarray: y down and x to the right in pixels from 0, wavelengths in nm."""
+"""Arrays with names on their axes, as data sets of xarray: y down and x right in pixels from 0, wavelengths in nm."""
 
 from __future__ import annotations
 

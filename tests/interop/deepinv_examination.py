@@ -1,7 +1,7 @@
-"""What ``crsdun.interop.deepinv`` promises, with the real deepinv; ``test_deepinv.py`` runs it in a process of its own.
+"""What ``crsdun.interop.deepinv`` promises, with the real deepinv; ``test_deepinv.py`` runs it, in its own process.
 
 Beside the CPU build of PyTorch, torchvision, which deepinv imports, cannot load its compiled operators, and then it
-cannot be imported either, because two of them are not even declared. deepinv calls neither. So they are declared here.
+cannot be imported either, because two of them are not even declared. deepinv calls neither: here they are declared.
 """
 
 from importlib.util import find_spec
@@ -367,7 +367,7 @@ def test_their_networks_get_pictures_of_their_channels():
     model = Recorder()
     images, sigma = torch.rand(2, 5, 6, 7, dtype=torch.float64), torch.tensor([0.1, 0.2], dtype=torch.float64)
     denoised = for_pnp(model, channels=3)(images, sigma)
-    (x, level, training), = seen
+    ((x, level, training),) = seen
     assert (x.shape, x.dtype, level.tolist(), training) == (
         (4, 3, 6, 7), torch.float32, pytest.approx([0.1, 0.1, 0.2, 0.2]), False,
     )  # fmt: skip
@@ -409,9 +409,8 @@ def test_our_denoiser_in_their_plug_and_play(produce, measured):
 
 
 def test_the_programs_of_the_page_run():
-    blocks = [text for language, text in BLOCK.findall((ROOT / "docs" / "interop.md").read_text()) if language == "python"]
-    ours = [text for text in blocks if "deepinv" in text]
-    assert ours
-    names: dict = {}
-    for text in ours:
+    page, names = (ROOT / "docs" / "interop.md").read_text(), {}
+    programs = [text for language, text in BLOCK.findall(page) if language == "python" and "deepinv" in text]
+    assert len(programs) == 3
+    for text in programs:
         exec(compile(text, "interop.md", "exec"), names)

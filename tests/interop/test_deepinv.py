@@ -26,7 +26,8 @@ def test_what_is_promised_holds_with_the_real_deepinv():
         pytest.fail(f"deepinv is not installed, so nothing of it was tested: make {FOLDER}/ready")
     paths = [ROOT / "src", ROOT, *([] if INSTALLED else [FOLDER])]
     paths = [*map(str, paths), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", ROOT / "tests/interop/deepinv_examination.py"]
+    examination = Path(__file__).with_name("deepinv_examination.py")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", examination]
     settings = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
     settings["CRSDUN_NATIVE"] = "0"  # compiling the layers in C, which others examine, would take half a minute
     done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True)

@@ -47,7 +47,7 @@ def test_the_mean_of_many_pixels_is_exact():
     assert found.deviation[0] < 1e-12
 
 
-@pytest.mark.parametrize("box", [Box(4, 0, 1, 1), Box(0, 6, 1, 1), Box(-1, 0, 1, 1), Box(0, 5, 1, 2), Box(0, 0, 0, 1)])
-def test_places_outside_are_refused(box):
+@pytest.mark.parametrize("place", [(4, 0, 1, 1), (0, 6, 1, 1), (-1, 0, 1, 1), (0, 5, 1, 2), (0, 0, 0, 1)])
+def test_places_outside_are_refused(place):
     with pytest.raises(InputError, match=r"is no part of the scene of 6 columns \(x\) and 4 rows \(y\); count both"):
-        spectra_in(SCENE, [box])
+        spectra_in(SCENE, [Box(*place)])

@@ -78,7 +78,8 @@ def test_a_measurement_shows_frame_and_mask():
     frame = np.arange(40 * 74, dtype=np.uint16).reshape(40, 74)
     shown = Measurement(frame, NM, random_mask(40, 60), 2, "shot", valid=frame > 8)._repr_html_()
     assert "<b>Measurement</b> shot" in shown
-    for fact in ("40×74 pixels, uint16", "values 0 to 2959", "mask 40×60", "2 pixels per band", "8 bands, 420–700 nm"):
+    facts = "40×74 pixels, uint16", "values 0 to 2959", "mask 40×60", "2 pixels per band", "8 bands, 420–700 nm"
+    for fact in facts:
         assert fact in shown
     assert "9 pixels lack light" in shown
     assert len(parts(shown, "image")) == 2
@@ -125,7 +126,8 @@ def test_what_is_shown_is_small_and_runs_nothing():
     name = '"><script>alert(1)</script>'
     noise = np.random.default_rng(0).random((40, 700, 900), dtype=np.float32)
     labels = np.random.default_rng(0).integers(0, 200, (700, 900))
-    shown = Scene(noise, np.linspace(400, 700, 40), labels, tuple(f"{name}{k}" for k in range(200)), name)._repr_html_()
+    names = tuple(f"{name}{number}" for number in range(200))
+    shown = Scene(noise, np.linspace(400, 700, 40), labels, names, name)._repr_html_()
     assert len(shown) < MOST_BYTES
     drawn = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1]).decode()
     for text in (shown, drawn):
@@ -137,7 +139,8 @@ def test_what_is_shown_is_small_and_runs_nothing():
 
 
 def test_a_browser_draws_it(page):
-    page.set_content(scene()._repr_html_() + replace(scene(), name='<img src=x onerror="document.title=1">')._repr_html_())
+    hostile = replace(scene(), name='<img src=x onerror="document.title=1">')
+    page.set_content(scene()._repr_html_() + hostile._repr_html_())
     page.wait_for_function("[...document.images].every((image) => image.complete)")
     sizes = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.naturalHeight])")
     assert len(sizes) == 2

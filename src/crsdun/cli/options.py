@@ -101,7 +101,7 @@ def scene_options(command: argparse.ArgumentParser) -> None:
 
 
 def scenes_from(options: argparse.Namespace) -> tuple[Scene, Scene | None]:
-    """The scene of ``scene_options``, and the true one, where its folder of results has it or it has classes itself."""
+    """The scene of ``scene_options``, and the true one: of a folder of results, or itself where it has classes."""
     from crsdun.runtime import read_results
     from crsdun.scenes import read_scene
     from crsdun.scenes.formats.pictures import is_scene_folder

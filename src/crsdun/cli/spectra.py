@@ -48,7 +48,9 @@ def run(options: argparse.Namespace) -> None:
     boxes = [*(Box(row, column, 1, 1) for column, row in options.at), *(Box(*box) for box in options.box)]
     boxes = list(dict.fromkeys(boxes))
     if not boxes:
-        raise InputError("no place is given", "name a pixel with --at X,Y, or a part of the scene with --box TOP LEFT HEIGHT WIDTH")
+        raise InputError(
+            "no place is given", "name a pixel with --at X,Y, or a part with --box TOP LEFT HEIGHT WIDTH"
+        )
     if options.out is not None:
         check_file(options.out, options.overwrite)
     scene, _ = scenes_from(options)

@@ -33,7 +33,15 @@ try:
 except ImportError as error:
     raise InputError(f"deepinv is not installed ({error})", "pip install 'crsdun[deepinv]'") from error
 
-__all__ = ["CameraDenoiser", "CameraPhysics", "CameraReconstructor", "denoiser", "for_pnp", "physics", "reconstructor"]
+__all__ = [
+    "CameraDenoiser",
+    "CameraPhysics",
+    "CameraReconstructor",
+    "denoiser",
+    "for_pnp",
+    "physics",
+    "reconstructor",
+]
 
 
 # -- the camera ----------------------------------------------------------------------------------------------------
@@ -53,8 +61,8 @@ def physics(camera: CassiCamera, noise_model: NoiseModel | None = None, **option
 class CameraPhysics(LinearPhysics):
     """y = A x + noise, x (B,C,H,W) → y (B,1,Hm,Wm).
 
-    Where A Aᵀ is diagonal, ``prox_l2`` and ``A_dagger`` are exact, divisions by D that have gradients in all that they
-    are given. Elsewhere deepinv's conjugate gradients come near them.
+    Where A Aᵀ is diagonal, ``prox_l2`` and ``A_dagger`` are exact, divisions by D with gradients in all that they are
+    given. Elsewhere deepinv's conjugate gradients come near them.
 
     Attributes:
         camera: as it is now; ``physics.to(…)`` moves it.
@@ -84,7 +92,9 @@ class CameraPhysics(LinearPhysics):
         """A Aᵀ y, which is D y where that is diagonal."""
         return self.camera.diagonal * y if self.camera.uncoupled else super().A_A_adjoint(y)
 
-    def prox_l2(self, z: Tensor | float | None, y: Tensor, gamma: Tensor | float, *args: Any, **kwargs: Any) -> Tensor:
+    def prox_l2(
+        self, z: Tensor | float | None, y: Tensor, gamma: Tensor | float, *args: Any, **kwargs: Any
+    ) -> Tensor:
         """argmin_x γ/2 ‖A x − y‖² + ½ ‖x − z‖² = z + Aᵀ (A Aᵀ + 1/γ)⁻¹ (y − A z).
 
         Args:
@@ -143,8 +153,8 @@ class CameraReconstructor(Reconstructor):
     """x = method(y, camera), with the camera of a ``CameraPhysics``.
 
     The weights of a network are its parameters, so it is trained by deepinv's losses like any model of deepinv. A
-    solver has none, and no gradient passes through it. It also takes the physics of a measurement of which only a part
-    counts, as deepinv's losses by splitting make it (``Inpainting * physics``).
+    solver has none, and no gradient passes through it. It also takes the physics of a measurement of which only some
+    pixels count, as deepinv's losses by splitting make it (``Inpainting * physics``).
 
     Attributes:
         method: that estimates.

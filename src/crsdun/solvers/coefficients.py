@@ -105,7 +105,7 @@ class Coefficients:
 
 
 def components(cube: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The spectra of a cube (C,H,W): their mean (C,), variances (C,) and directions (C,C), strongest first, float64."""
+    """Mean (C,), variances (C,) and directions (C,C) of the spectra of a cube (C,H,W), strongest first, float64."""
     pixels = cube.flatten(1).double()
     mean = pixels.mean(1)
     pixels = pixels - mean[:, None]

@@ -1,7 +1,7 @@
 """White noise out of cubes, by the denoiser of ``pnp``, which sees no bands.
 
-Legend: B batch · C bands · P pixels · H, W scene · x cube (C,H,W) · m mean spectrum · V, λ directions and variances of
-its spectra, strongest first · c = Vᵀ (x − m) components · σ noise.
+Legend: B batch · C bands · H, W scene · x cube (C,H,W) · m mean spectrum · V, λ directions and variances of its
+spectra, strongest first · c = Vᵀ (x − m) components · σ noise.
 
 Without noise the components would have the variances λ − σ². The strongest are denoised together, as images; the
 others, which hold more noise than edges, keep the part (λ − σ²) / λ of themselves, as a Wiener filter leaves it.
@@ -49,4 +49,3 @@ class SpectralDenoiser(nn.Module):
             denoised = self.denoiser(images[None], (sigma / unit)[None])[0]
             kept = torch.cat([(denoised - 0.5) * unit, kept[IMAGES:]])
         return torch.tensordot(V, kept, 1) + mean[:, None, None]
-

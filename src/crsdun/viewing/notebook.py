@@ -1,7 +1,7 @@
 """What scenes, measurements and estimates look like in a notebook: a few lines, and one drawing with some spectra.
 
-The drawing is an SVG within a picture element: it runs nothing and loads nothing. Whatever is shown, all of it is less
-than 600 kilobytes, and of usual scenes some twenty.
+The drawing is an SVG within a picture element: it runs nothing and loads nothing. Whatever is shown, all of it takes
+less than 600 kilobytes, and of usual scenes some twenty.
 """
 
 from __future__ import annotations
