@@ -15,7 +15,7 @@ demo: .venv/ready
 
 # A worker for each core, but no more than four, since each may take 2 GB; one that has done its share takes over from
 # another. A test by hand runs in one process: .venv/bin/pytest tests/test_house.py
-test: .venv/ready-to-develop
+test: .venv/ready-to-develop .venv/deepinv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -34,6 +34,13 @@ bench: .venv/ready-to-develop
 
 .venv/ready-to-develop: .venv/ready
 	$(INSTALL) -e ".[dev]"
+	touch $@
+
+# Its torchvision must not lie among the other packages: where it does not match the build of PyTorch, it breaks them.
+.venv/deepinv/ready: .venv/ready-to-develop
+	rm -rf .venv/deepinv
+	$(INSTALL) --target .venv/deepinv --no-deps \
+	  deepinv torchvision einops natsort tqdm
 	touch $@
 
 clean:

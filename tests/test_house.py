@@ -26,6 +26,8 @@ GROUND = (
     "native",
     "registry",
     "threads",
+    "labelled",
+    "showing",
 )
 FLOORS = {
     "cluster": GROUND,

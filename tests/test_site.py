@@ -35,7 +35,9 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         for name, value in attributes:
-            if (name in LOADED or (tag, name) == ("link", "href")) and re.search(r"(https?:)?//", value or ""):
+            carried = (value or "").startswith("data:image/")  # with the page, and in base64 // is as likely as any
+            loaded = not carried and (name in LOADED or (tag, name) == ("link", "href"))
+            if loaded and re.search(r"(https?:)?//", value or ""):
                 self.fetched.append(f"{tag} {name}={value}")
             if name == "id":
                 self.ids.add(value)

@@ -14,6 +14,7 @@ Importing the package is quick; PyTorch is loaded when a camera, network or solv
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crsdun.showing import show_with
 from crsdun.version import __version__
 
 if TYPE_CHECKING:
@@ -95,3 +96,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"crsdun.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'crsdun' has no attribute {name!r}")
+
+
+# What a notebook shows is drawn by the part that draws everything, loaded when something is shown.
+show_with(lambda thing: import_module("crsdun.viewing.notebook").as_html(thing))

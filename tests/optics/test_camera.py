@@ -384,6 +384,19 @@ def test_dead_pixels_count_no_light_whatever_they_read():
     assert camera.brightness(broken) == camera.brightness(y)
 
 
+def test_of_the_pixels_that_count_some_may_be_left_out():
+    camera = plain.through(Blur(SPREAD), Validity(dots(plain)))
+    some = torch.ones(camera.measurement_shape, dtype=torch.bool)
+    some[:, ::2] = False
+    fewer = camera.counting(some)
+    expected = torch.where(some, camera.forward(cube_for(camera)), 0)
+    assert torch.equal(fewer.forward(cube_for(camera)), expected)
+    assert [part.name for part in fewer.parts] == [part.name for part in camera.parts]
+    assert camera.counted(torch.ones(camera.measurement_shape)).sum() == dots(plain).sum()
+    with pytest.raises(InputError, match="optics of its own"):
+        StackedCamera(plain, plain).counting(some)
+
+
 def test_a_gaussian_blur_keeps_the_light():
     spread = Blur.gaussian([0.5, 2.0]).values
     assert spread.shape == (2, 13, 13)

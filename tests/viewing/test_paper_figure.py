@@ -8,9 +8,9 @@ import torch
 
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
-from crsdun.scenes import Scene
+from crsdun.scenes import Box, Scene
 from crsdun.viewing.colour import NO_DATA
-from crsdun.viewing.paper_figure import PROTOCOL, Box, choose_bands, choose_boxes, paper_figure
+from crsdun.viewing.paper_figure import PROTOCOL, choose_bands, choose_boxes, paper_figure
 from crsdun.viewing.sheet import Sheet
 from tests.viewing.reports import WAVELENGTHS, png_pixels, small_reconstruction
 

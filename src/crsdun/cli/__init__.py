@@ -35,6 +35,7 @@ from crsdun.cli import (
     report,
     serve,
     simulate,
+    spectra,
     table,
     train,
 )
@@ -55,6 +56,7 @@ COMMANDS = (
     table,
     report,
     figure,
+    spectra,
     cost,
     explain,
     export,

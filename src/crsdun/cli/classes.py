@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import Commands, array_options, command, overwrite_option, wavelengths
+from crsdun.cli.options import Commands, command, overwrite_option, scene_options, scenes_from
 from crsdun.cli.printing import console, notify, print_json
 from crsdun.errors import InputError
 
@@ -21,7 +21,7 @@ KINDS, NORMALISATIONS = ("auto", "lda", "logistic", "trees", "angle"), ("snv", "
 def add(commands: Commands) -> None:
     """The command and its options."""
     classes = command(commands, "classes", run, "Make a classifier of spectra from a few marked pixels of a scene.")
-    classes.add_argument("scene", type=Path, help="a folder of crsdun reconstruct, or a file of a cube")
+    scene_options(classes)
     marks = classes.add_mutually_exclusive_group(required=True)
     marks.add_argument(
         "--points", type=Path, metavar="CSV", help="table of points: row,column,class or x,y,class, counted from 0"
@@ -46,9 +46,6 @@ def add(commands: Commands) -> None:
         type=float,
         help="strength with which neighbours of like spectra agree, 0 for none (default: 8)",
     )
-    classes.add_argument("--key", help="name of the cube in its file")
-    classes.add_argument("--wavelengths", type=wavelengths, help="wavelengths of the cube's bands, as in reconstruct")
-    array_options(classes, "the cube")
     classes.add_argument("--picture", type=Path, metavar="PNG", help="also draw the class map of this scene")
     classes.add_argument("--out", type=Path, required=True, help="file of the classifier (.safetensors)")
     overwrite_option(classes)
@@ -83,20 +80,6 @@ def run(options: argparse.Namespace) -> None:
         notify(note)
     if options.picture is not None:
         print(f"look at {options.picture}")
-
-
-def scenes_from(options: argparse.Namespace) -> tuple[Scene, Scene | None]:
-    """The cube to learn from, and the true scene where the folder of results has one."""
-    from crsdun.runtime import read_results
-    from crsdun.scenes import read_scene
-    from crsdun.scenes.formats.pictures import is_scene_folder
-
-    if options.scene.is_dir() and not is_scene_folder(options.scene):
-        result = read_results(options.scene)
-        return result.scene, result.truth
-    given = {"key": options.key, "wavelengths": options.wavelengths, "axes": options.axes, "divisor": options.divisor}
-    scene = read_scene(options.scene, **given)
-    return scene, scene if scene.classes is not None else None
 
 
 def marks_from(options: argparse.Namespace, scene: Scene) -> Marks:

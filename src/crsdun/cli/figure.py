@@ -61,8 +61,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import read_results
+    from crsdun.scenes import Box
     from crsdun.storage import atomic_files, made_folder
-    from crsdun.viewing.paper_figure import Box, choose_bands, paper_figure
+    from crsdun.viewing.paper_figure import choose_bands, paper_figure
 
     if options.out.name in ("", ".."):
         raise InputError(f"{options.out} is a folder", "choose a name for the files with <out>")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
     from crsdun.optics import Exposure
     from crsdun.runtime import Pipeline, Preparation
+    from crsdun.scenes import Scene
 
 Commands = Any  # what ``add_subparsers`` returns has no public type
 
@@ -92,6 +93,28 @@ def array_options(command: argparse.ArgumentParser, array: str, more: str = "") 
     command.add_argument(
         "--divisor", type=float, help=f"what the stored numbers of {array} are divided by, such as 10000 or 4095"
     )
+
+
+def scene_options(command: argparse.ArgumentParser) -> None:
+    """A scene that exists, estimated or stored; ``scenes_from`` reads it."""
+    command.add_argument("scene", type=Path, help="a folder of crsdun reconstruct, or a file of a cube")
+    command.add_argument("--key", help="name of the cube in its file")
+    command.add_argument("--wavelengths", type=wavelengths, help="wavelengths of the cube's bands, as in reconstruct")
+    array_options(command, "the cube")
+
+
+def scenes_from(options: argparse.Namespace) -> tuple[Scene, Scene | None]:
+    """The scene of ``scene_options``, and the true one: of a folder of results, or itself where it has classes."""
+    from crsdun.runtime import read_results
+    from crsdun.scenes import read_scene
+    from crsdun.scenes.formats.pictures import is_scene_folder
+
+    if options.scene.is_dir() and not is_scene_folder(options.scene):
+        result = read_results(options.scene)
+        return result.scene, result.truth
+    given = {"key": options.key, "wavelengths": options.wavelengths, "axes": options.axes, "divisor": options.divisor}
+    scene = read_scene(options.scene, **given)
+    return scene, scene if scene.classes is not None else None
 
 
 def measurement_options(command: argparse.ArgumentParser) -> None:

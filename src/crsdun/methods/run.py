@@ -114,7 +114,7 @@ class MethodRun:
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
         """Of the estimate's bands, in nm, ascending."""
-        return self.camera.wavelengths and tuple(sorted(self.camera.wavelengths))
+        return self.estimate.wavelengths
 
 
 def run_method(
@@ -185,8 +185,9 @@ def run_batch(
 
 def _by_wavelength(estimate: Estimate, camera: CassiCamera) -> Estimate:
     """An estimate with its bands by ascending wavelength."""
-    order = band_order(camera.wavelengths)
-    return estimate if order is None else replace(estimate, cubes=[x[:, order] for x in estimate.cubes])
+    order, known = band_order(camera.wavelengths), camera.wavelengths
+    cubes = estimate.cubes if order is None else [x[:, order] for x in estimate.cubes]
+    return replace(estimate, cubes=cubes, wavelengths=known and tuple(sorted(known)))
 
 
 def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:

@@ -135,7 +135,8 @@ class Network(nn.Module):
             if begun is None:
                 begun = self.begin(measurement, camera, report)
             estimate = super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
-        return estimate if camera is told else replace(estimate, camera=camera)
+        found = estimate.camera if camera is told else camera
+        return replace(estimate, camera=found, wavelengths=camera.wavelengths)
 
     def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:
         """The camera, its mask where the network finds it; itself for one that does not look for it."""

@@ -368,6 +368,13 @@ class CassiCamera:
         camera.parts = tuple(part.like(self.mask) for part in camera.parts)
         return camera
 
+    def counting(self, valid: Tensor) -> CassiCamera:
+        """The same optics where only these pixels of the detector count, (Hm,Wm), of those that did."""
+        counted = Validity(self.counted(valid.to(self.mask)))
+        camera = self.with_mask(self.mask)
+        camera.parts = tuple(part for part in self.parts if not isinstance(part, Validity))
+        return camera.through(counted)
+
     def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
         """The same camera on another device or in another floating type (arguments of ``Tensor.to``)."""
         mask = self.mask.to(*args, **kwargs)

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.labelled import labelled
+from crsdun.showing import Shown
 
 if TYPE_CHECKING:
+    import xarray
+
     from crsdun.optics.camera import CassiCamera
 
 # Called with (done, total); what it raises ends the computation.
@@ -79,7 +83,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Shown):
     """Cubes and class logits of the stages, first to last.
 
     Attributes:
@@ -87,12 +91,14 @@ class Estimate:
         logits: one (B,N,H,W) for each of the last stages that segments; empty for a method that does not.
         fits: one for each frame of the batch; empty for a method that does not hold out detector pixels.
         camera: as the method found it, where that is not the one it was told; else None.
+        wavelengths: of the bands of its cubes in nm, in their order, length C; None where nobody has told.
     """
 
     cubes: list[Tensor]
     logits: list[Tensor] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
     camera: CassiCamera | None = None
+    wavelengths: tuple[float, ...] | None = None
 
     @property
     def cube(self) -> Tensor:
@@ -129,3 +135,17 @@ class Estimate:
     def last_stage(self) -> Estimate:
         """The last stage alone."""
         return replace(self, cubes=self.cubes[-1:], logits=self.logits[-1:])
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The last stage with names on its axes, on the CPU, without a copy where it is there already.
+
+        ``cube`` (batch, y, x, wavelength), and where the method segments ``classes`` (batch, y, x).
+
+        Raises:
+            InputError: xarray is not installed.
+        """
+        cube = self.cube.detach().cpu().movedim(1, -1).numpy()
+        variables: dict[str, Any] = {"cube": (("batch", "y", "x", "wavelength"), cube)}
+        if self.logits:
+            variables["classes"] = (("batch", "y", "x"), self.classes.cpu().numpy())
+        return labelled(variables, self.wavelengths, {})

@@ -12,6 +12,7 @@ from crsdun.scenes.scene_io import read_class_map, read_scene, write_scene
 from crsdun.scenes.scene_rows import SceneOutline, SceneRows, open_scene_rows
 from crsdun.scenes.scene_set import SPLITS, SceneSet
 from crsdun.scenes.series import Outline, Series, open_series
+from crsdun.scenes.spectra import Box, Spectrum, spectra_csv, spectra_in
 from crsdun.scenes.spectral_library import SpectralLibrary, read_spectral_library
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ArrayDescription",
     "ArrayFile",
     "BandFrames",
+    "Box",
     "Exposures",
     "FileDescription",
     "MaskRows",
@@ -31,6 +33,7 @@ __all__ = [
     "SceneSet",
     "Series",
     "SpectralLibrary",
+    "Spectrum",
     "WeightsDescription",
     "describe",
     "indian_pines",
@@ -51,6 +54,8 @@ __all__ = [
     "read_scene",
     "read_spectral_library",
     "register_dataset",
+    "spectra_csv",
+    "spectra_in",
     "write_arrays",
     "write_measurement",
     "write_scene",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
+from crsdun.labelled import labelled
 from crsdun.scenes.array_roles import (
     STACK_AXES,
     find_exposures,
@@ -23,13 +24,17 @@ from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_array
 from crsdun.scenes.formats.array_file import LazyArray, let_go
 from crsdun.scenes.formats.pictures import grey
 from crsdun.scenes.mask_io import MaskRows, transmission
+from crsdun.showing import Shown
+
+if TYPE_CHECKING:
+    import xarray
 
 # In a provenance: what the numbers of the mask were divided by.
 MASK_DIVISOR = "mask_divided_by"
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Shown):
     """One exposure of a CASSI camera.
 
     Attributes:
@@ -85,6 +90,26 @@ class Measurement:
     def incomplete(self) -> int:
         """The number of pixels that lack light of voxels without data."""
         return 0 if self.valid is None else self.valid.size - int(self.valid.sum())
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The measurement with names on its axes; no copy.
+
+        ``frame`` (y, x), and where known ``valid`` (y, x) and ``mask``, which has the size of the scene: (scene_y,
+        scene_x), or (scene_y, scene_x, wavelength).
+
+        Raises:
+            InputError: xarray is not installed.
+        """
+        variables: dict[str, Any] = {"frame": (("y", "x"), self.frame)}
+        if self.valid is not None:
+            variables["valid"] = (("y", "x"), self.valid)
+        if self.mask is not None:
+            axes = ("scene_y", "scene_x", "wavelength")[: self.mask.ndim]
+            variables["mask"] = (axes, self.mask if self.mask.ndim == 2 else np.moveaxis(self.mask, 0, -1))
+        attributes = {"name": self.name, "step": self.step, "provenance": self.provenance}
+        if self.mask is None or self.mask.ndim == 2:
+            attributes["wavelengths_nm"] = self.wavelengths
+        return labelled(variables, self.wavelengths, attributes)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
+from crsdun.labelled import labelled
+from crsdun.showing import Shown
+
+if TYPE_CHECKING:
+    import xarray
 
 UNLABELLED = -1
 # A scene that lacks a larger share of its voxels is not compared: what is left would no longer be that scene.
@@ -32,7 +37,7 @@ def window(name: str, size: tuple[int, int], top: int, left: int, height: int, w
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Shown):
     """What every loader returns and every writer takes.
 
     Attributes:
@@ -168,3 +173,15 @@ class Scene:
         part = (..., *window(self.name, (rows, columns), top, left, height, width))
         classes = None if self.classes is None else self.classes[part]
         return replace(self, cube=self.cube[part], classes=classes)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The scene with names on its axes, ``cube`` (y, x, wavelength) and where known ``classes`` (y, x); no copy.
+
+        Raises:
+            InputError: xarray is not installed.
+        """
+        variables: dict[str, Any] = {"cube": (("y", "x", "wavelength"), np.moveaxis(self.cube, 0, -1))}
+        if self.classes is not None:
+            variables["classes"] = (("y", "x"), self.classes)
+        attributes = {"name": self.name, "provenance": self.provenance}
+        return labelled(variables, self.wavelengths, attributes, self.class_names)

@@ -7,6 +7,7 @@ from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.pnp import Pnp, per_image
 from crsdun.solvers.self_calibration import Deviation, Refinement, refine_camera
 from crsdun.solvers.solver import SOLVERS, Solver, create_solver, register_solver
+from crsdun.solvers.spectral_denoiser import SpectralDenoiser
 
 __all__ = [
     "SOLVERS",
@@ -19,6 +20,7 @@ __all__ = [
     "Refinement",
     "Shift",
     "Solver",
+    "SpectralDenoiser",
     "align",
     "create_solver",
     "per_image",

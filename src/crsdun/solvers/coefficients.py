@@ -46,18 +46,13 @@ class Coefficients:
     @classmethod
     def of(cls, cube: Tensor, most: int, camera: CassiCamera) -> Coefficients:
         """The strongest components of an estimate x: at most ``most``, and none of one without contrast."""
-        pixels = cube.flatten(1).double()
-        mean = pixels.mean(1)
-        pixels = pixels - mean[:, None]
-        energy, vectors = torch.linalg.eigh(pixels @ pixels.mT / pixels.shape[1])
-        deviation, vectors = energy.flip(0)[:most].clamp(min=0).sqrt(), vectors.flip(1)[:, :most]
+        mean, variance, vectors = components(cube)
+        deviation, vectors = variance[:most].sqrt(), vectors[:, :most]
         least = max(WEAKEST * float(deviation[0]), SMALLEST * float(mean.abs().max()))
         kept = int((deviation > least).sum())
         deviation, vectors = deviation[:kept], vectors[:, :kept]
-        # Either direction of a component is as good; most spectra are positive.
-        sign = torch.where(vectors.sum(0) < 0, -1, 1)
         unit = RANGE * (deviation * deviation[:1]).sqrt()
-        mean, basis = mean.to(cube.dtype), (vectors * sign * unit).to(cube.dtype)
+        mean, basis = mean.to(cube.dtype), (vectors * unit).to(cube.dtype)
         without = cls(camera, mean, basis, torch.zeros_like(cube))
         return replace(without, rest=cube - without.cube(without.images(cube)))
 
@@ -107,3 +102,14 @@ class Coefficients:
 
     def _adjoint(self, measurement: Tensor) -> Tensor:
         return torch.tensordot(self.basis.mT, self.camera.adjoint(measurement), 1)
+
+
+def components(cube: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), variances (C,) and directions (C,C) of the spectra of a cube (C,H,W), strongest first, float64."""
+    pixels = cube.flatten(1).double()
+    mean = pixels.mean(1)
+    pixels = pixels - mean[:, None]
+    variance, vectors = torch.linalg.eigh(pixels @ pixels.mT / pixels.shape[1])
+    variance, vectors = variance.flip(0).clamp(min=0), vectors.flip(1)
+    # Either direction of a component is as good; most spectra are positive.
+    return mean, variance, vectors * torch.where(vectors.sum(0) < 0, -1, 1)

@@ -132,7 +132,7 @@ class DeepPrior(Solver):
                 cube, fit = self._fit(frame, x / frame.scale, fit, begin + share, partial(report, before=before))
                 cubes.append(cube * frame.scale)
                 fits.append(fit)
-            return Estimate([torch.stack(cubes)], fits=fits)
+            return Estimate([torch.stack(cubes)], fits=fits, wavelengths=camera.wavelengths)
 
     def _fit(
         self, frame: NormalisedFrame, x: Tensor, fit: Fit, deadline: float, report: Callable[[int], None]

@@ -105,7 +105,7 @@ class _TvSolver(Solver):
             if progress is not None:
                 progress(done, self.iterations)
         scale = torch.tensor([frame.scale for frame in frames], dtype=x.dtype, device=x.device)
-        return Estimate(cubes=[x.mul_(scale[:, None, None, None])])
+        return Estimate([x.mul_(scale[:, None, None, None])], wavelengths=camera.wavelengths)
 
     def _weights(self) -> Iterator[tuple[float, float]]:
         """The weight of each iteration, from ``first_weight`` down to ``weight``, and its ratio to the one before."""

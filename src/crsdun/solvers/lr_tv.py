@@ -142,7 +142,7 @@ class LrTv(Solver):
             x, fit = self._solve(frame, report)
             cubes.append(x.mul_(frame.scale))
             fits.append(fit)
-        return Estimate([torch.cat(cubes)], fits=fits)
+        return Estimate([torch.cat(cubes)], fits=fits, wavelengths=camera.wavelengths)
 
     def _solve(self, frame: NormalisedFrame, report: Callable[[int], None]) -> tuple[Tensor, Fit]:
         """x (1,C,H,W), on the scale of y, and its fit; ``report`` is called with the iterations that are done."""

@@ -169,7 +169,7 @@ class Pnp(Solver):
             refined, fit = self._refine(frame, x / frame.scale, fit, partial(report, before=before))
             cubes.append(refined * frame.scale)
             fits.append(fit)
-        return Estimate([torch.stack(cubes)], fits=fits)
+        return Estimate([torch.stack(cubes)], fits=fits, wavelengths=camera.wavelengths)
 
     def _refine(
         self, frame: NormalisedFrame, x: Tensor, fit: Fit, report: Callable[[int], None]

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crsdun.viewing.colour import NO_DATA, wavelength_to_rgb, with_data
 
+if TYPE_CHECKING:
+    from crsdun.scenes import Scene
+
 COLOUR_MAP = "magma"  # of maps, from dark to bright; told apart by colour-blind eyes
 GAMMA = 1.6  # of single bands, which would be too dark on a linear scale
 HIGH_PERCENTILE = 99.8  # so that a few extreme pixels do not decide on the scale
+
+
+def size_of(scene: Scene) -> str:
+    """How many bands and pixels a scene has, and its wavelengths where they are known, in words."""
+    bands, height, width = scene.cube.shape
+    nm = scene.wavelengths
+    span = "" if nm is None else f", {nm[0]:.0f}–{nm[-1]:.0f} nm"
+    return f"{bands} band{'s' if bands > 1 else ''} of {height}×{width} pixels{span}"
 
 
 def upper_limit(values: np.ndarray) -> float:

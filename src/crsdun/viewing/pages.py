@@ -67,6 +67,11 @@ def render(name: str, data: Any, **values: Any) -> str:
         raise InputError(f"the record in this folder is incomplete ({error})", "make the folder again") from error
 
 
+def fragment(template: str, **values: Any) -> str:
+    """What the template makes of these values: a part of a page, or a drawing, without a script."""
+    return _environment().get_template(template).render(**values)
+
+
 def picture_url(image: np.ndarray, quality: int = QUALITY) -> str:
     """A picture (H,W) or (H,W,3) uint8 as WebP inside a URL, reduced where it is very large."""
     reduced = Image.fromarray(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 
 from crsdun.errors import InputError
 from crsdun.evaluation import get_protocol
-from crsdun.scenes import Scene
+from crsdun.scenes import Box, Scene
 from crsdun.viewing.colour import measurement_picture, picture, spread_bands
 from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
@@ -30,15 +30,6 @@ TILE = 420  # px that a band is wide and high at most
 SEAM = 4  # px between a band and its boxes
 LABEL = 78  # px for the label left of a row
 BOX_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7")
-
-
-class Box(NamedTuple):
-    """A part of the scene that is drawn enlarged, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def choose_boxes(cube: np.ndarray, count: int = 2) -> list[Box]:

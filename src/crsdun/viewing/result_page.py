@@ -19,7 +19,7 @@ from crsdun.runtime import Reconstruction
 from crsdun.scenes import Scene
 from crsdun.viewing.averages import averaged
 from crsdun.viewing.colour import NO_DATA, css_colour, measurement_picture, picture, wavelength_to_rgb
-from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, error_size, upper_limit
+from crsdun.viewing.display import COLOUR_MAP, GAMMA, band_picture, error_map, error_size, size_of, upper_limit
 from crsdun.viewing.pages import MAX_BYTES, Tile, command_line, exact_url, figure_tiles, picture_url, render
 from crsdun.viewing.palette import class_picture, classes_present
 from crsdun.viewing.pixel_selection import select_pixels
@@ -83,7 +83,7 @@ def result_page(result: Reconstruction) -> str:
         render,
         "result",
         data,
-        summary=_summary(scene),
+        summary=size_of(scene),
         description=picture(scene)[1],
         record=result.record,
         command=command_line(result.record["command"]),
@@ -179,13 +179,6 @@ def _light(scene: Scene) -> list[str]:
 
 
 # -- for the template ------------------------------------------------------------------------------------------
-
-
-def _summary(scene: Scene) -> str:
-    bands, height, width = scene.cube.shape
-    nm = scene.wavelengths
-    span = "" if nm is None else f", {nm[0]:.0f}–{nm[-1]:.0f} nm"
-    return f"{bands} band{'s' if bands > 1 else ''} of {height}×{width} pixels{span}"
 
 
 def _tiles(result: Reconstruction) -> list[Tile]:
