@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from crsdun.cli.options import (
     Commands,
+    camera_from,
     command,
     device_from,
     device_option,
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.experiments.evaluation_folder import EvaluationRun
     from crsdun.methods import keep_freed_memory
     from crsdun.networks import Network
+    from crsdun.runtime.simulation import scenes_for
     from crsdun.scenes import open_set
     from crsdun.storage import check_folder
 
@@ -86,13 +88,19 @@ def run(options: argparse.Namespace) -> None:
     calibrating = options.calibrate is not None
     if calibrating:
         check_calibration(options)
+    camera = camera_from(options)
     scenes = open_set(options.data, options.split or ("validation" if calibrating else "test"))
     if options.wavelengths is not None:
+        if camera is not None:
+            raise InputError("a camera file already says the wavelengths", "omit <wavelengths>, or <camera>")
         scenes = scenes.on_grid(options.wavelengths)
+    if camera is not None:
+        scenes = scenes_for(camera, scenes)
     device = device_from(options.device)
-    method = runtime.open_method(options.weights, device, step=options.step, **solver_settings(options))
+    step = options.step if camera is None else camera.step
+    method = runtime.open_method(options.weights, device, step=step, **solver_settings(options))
     keep_freed_memory()
-    exposure = exposure_from(options, method.card.step if options.step is None else options.step)
+    exposure = exposure_from(options, method.card.step if options.step is None else options.step, camera)
     how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
     weights = options.weights
     if calibrating:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
-from crsdun.optics.geometry import check_height, describe_fits
+from crsdun.optics.geometry import check_height, describe_fits, span
 from crsdun.optics.parts import PARTS, Part, Validity
 from crsdun.optics.wavelengths import MOST_BANDS
 
@@ -147,12 +147,12 @@ class CassiCamera:
     @cached_property
     def span_down(self) -> int:
         """Rows that the dispersion adds to the measurement; 0 where it runs along the rows."""
-        return _span([down for down, _ in self.down_and_right])
+        return span([down for down, _ in self.down_and_right])
 
     @cached_property
     def span(self) -> int:
         """Columns that the dispersion adds to the measurement: (C−1)·|step| for whole steps."""
-        return _span([right for _, right in self.down_and_right])
+        return span([right for _, right in self.down_and_right])
 
     @property
     def measurement_height(self) -> int:
@@ -557,7 +557,3 @@ def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
             f"expected finite offsets of at most {LARGEST_OFFSET:,}",
         )
     return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in moves.tolist()))
-
-
-def _span(offsets: Sequence[float]) -> int:
-    return math.ceil(max(offsets)) - math.floor(min(offsets))
