@@ -311,6 +311,10 @@ class CassiCamera:
             placed.append(sum(parts[1:], parts[0]))
         return torch.stack(placed, -3)
 
+    def each_band(self, bands: Tensor) -> Tensor:
+        """What the detector counts of each band alone, without the mask: (..., C, H, W) → (..., C, Hm, Wm)."""
+        return reduce(lambda pictures, part: part.forward(pictures), self.parts, self.disperse(bands))
+
     def gather(self, measurement: Tensor) -> Tensor:
         """unshift_c: the window of (..., Hm, Wm) that band c fell on, for every band, (..., C, H, W).
 
@@ -359,13 +363,16 @@ class CassiCamera:
         Raises:
             InputError: a part has another size or number of bands; a map of valid pixels is not the last.
         """
+        return self.with_parts(*self.parts, *parts)
+
+    def with_parts(self, *parts: Part) -> CassiCamera:
+        """The same mask and dispersion with these parts alone; errors as ``through``."""
         camera = self.with_mask(self.mask)
-        camera.parts = (*self.parts, *parts)
         for part in parts:
             part.check(self.bands, *self.measurement_shape)
-        if any(isinstance(part, Validity) for part in camera.parts[:-1]):
+        if any(isinstance(part, Validity) for part in parts[:-1]):
             raise InputError("pixels that do not count come last: light does not pass through the detector")
-        camera.parts = tuple(part.like(self.mask) for part in camera.parts)
+        camera.parts = tuple(part.like(self.mask) for part in parts)
         return camera
 
     def to(self, *args: Any, **kwargs: Any) -> CassiCamera:
