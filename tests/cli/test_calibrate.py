@@ -82,6 +82,17 @@ def test_from_frames_to_a_cube_as_good_as_with_the_true_camera(inside, capsys):
         assert np.asarray(picture.convert("L")).std() > 30
 
 
+def test_what_a_person_is_told_of_a_camera_file(inside, capsys):
+    stored = read_camera("true.npz")
+    write_camera(replace(stored, measured={"warnings": ["the dispersion is ambiguous"]}), "doubted.npz")
+    assert main(["info", "doubted.npz"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "camera: 8 bands, a mask of 72×64 for each band, dispersed at 15.0° to the rows" in told
+    assert "8 of which cannot be used" in told
+    assert "knows its dark" in told
+    assert "WARNING: the dispersion is ambiguous" in told
+
+
 def test_what_a_program_reads(inside, capsys):
     assert main([*CALIBRATE, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -669,8 +669,9 @@ def test_options_stay_what_they_are():
             "--unlabelled", "--wavelengths",
         ],
         "simulate": [
-            "--axes", "--binomial-bits", "--bits", "--divisor", "--help", "--json", "--key", "--mask", "--mask-key",
-            "--mask-shift", "--out", "--overwrite", "--photons", "--read-noise", "--seed", "--step", "--wavelengths",
+            "--axes", "--binomial-bits", "--bits", "--camera", "--divisor", "--help", "--json", "--key", "--mask",
+            "--mask-key", "--mask-shift", "--out", "--overwrite", "--photons", "--read-noise", "--seed", "--step",
+            "--wavelengths",
         ],
         "calibrate": [
             "--band-whites", "--bands", "--dark", "--help", "--json", "--key", "--offsets", "--out", "--overwrite",
@@ -678,8 +679,8 @@ def test_options_stay_what_they_are():
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [
-            "--calibrate", "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations", "--json",
-            "--mask", "--mask-key", "--mask-shift", "--minutes", "--on", "--out", "--overwrite", "--photons",
+            "--calibrate", "--camera", "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations",
+            "--json", "--mask", "--mask-key", "--mask-shift", "--minutes", "--on", "--out", "--overwrite", "--photons",
             "--protocol", "--read-noise", "--seed", "--split", "--step", "--wavelengths", "--workers",
         ],
         "compare": ["--help", "--json"],

@@ -461,3 +461,30 @@ def test_pictures_become_one_measurement():
 def test_parts_that_cannot_be_meant(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_parts_reach_beyond_the_detector_that_was_told():
+    valid = torch.ones(4, 5)
+    valid[1, 2] = 0
+    wider = Validity(valid).crop(-1, -2, 6, 8).values
+    assert wider.shape == (6, 8)
+    assert torch.equal(wider[1:5, 2:7], valid)
+    assert wider.sum() == 19, "what is new does not count"
+    field = torch.stack([torch.arange(4.0)[:, None] / 9 + torch.zeros(5), torch.arange(5.0) / 9 + torch.zeros(4, 1)])
+    seen = Distortion(field).crop(-1, -2, 6, 8).values
+    assert torch.equal(seen[:, 1:5, 2:7], field)
+    assert torch.equal(seen[:, 0, 2:7], field[:, 0]), "as at the border"
+    assert torch.equal(Distortion(field).crop(1, 1, 2, 3).values, field[:, 1:3, 1:4])
+
+
+def test_each_band_alone_adds_up_to_the_exposure():
+    camera = CassiCamera(random_mask(9, 8), offsets=[(0, 0), (0.5, 1), (1, 3)])
+    seen = torch.ones(camera.measurement_shape)
+    seen[4, 4] = 0
+    camera = camera.through(Blur.gaussian([0.4, 0.5, 0.6]), Validity(seen))
+    cube = torch.rand(2, 3, 9, 8)
+    bands = camera.each_band(camera.mask * cube)
+    assert bands.shape == (2, 3, *camera.measurement_shape)
+    torch.testing.assert_close(bands.sum(1), camera.forward(cube))
+    assert camera.with_parts().parts == ()
+    assert [part.name for part in camera.with_parts(Blur.gaussian(0.5)).parts] == ["blur"]

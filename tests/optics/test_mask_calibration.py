@@ -164,6 +164,26 @@ def test_more_dispersion_than_detector(prism):
         calibrate(CalibrationFrames(frames, ("a", "b", "c")))
 
 
+def test_an_ambiguous_dispersion_is_said_and_settled():
+    tile = np.tile(random_mask(24, 12, seed=2), (5, 18))
+    taken = CalibrationFrames(
+        np.stack([tile[8:80, 70 - 3 * band : 200 - 3 * band] for band in range(4)]) * 2000.0 + 10,
+        ("450 nm", "500 nm", "550 nm", "600 nm"),
+        (450.0, 500.0, 550.0, 600.0),
+        dark=10.0,
+    )
+    found = calibrate(taken)
+    (told,) = (warning for warning in found.warnings if "ambiguous" in warning)
+    assert "0 pixels further down and 12 to the right the mask looks like itself" in told
+    assert found.file.measured["warnings"] == list(found.warnings)
+    assert found.file.offsets == ((0, 0), (0, 3), (0, 6), (0, 9))
+    (rival,) = found.file.measured["as_well"].values()
+    assert np.allclose(rival, [(0, 0), (0, -9), (0, -18), (0, -27)], atol=0.1)
+    given = calibrate(taken, [(0.0, -9.0 * band) for band in range(4)])
+    assert not any("ambiguous" in warning for warning in given.warnings)
+    assert given.file.offsets[1] == (0, -9)
+
+
 def test_doubts_are_said():
     clean = simulated(noise=0.005, bad=0)
     no_dark = calibrate(replace(clean.taken, dark=None, frames=clean.taken.frames + np.uint16(900)))

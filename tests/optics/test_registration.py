@@ -24,14 +24,56 @@ def test_fractions_of_a_pixel_in_any_direction(noise):
     light = np.array([1, 3, 0.4, 2])
     frames = np.stack([level * moved(picture, move) for level, move in zip(light, MOVES, strict=True)])
     frames += noise * light[:, None, None] * rng.standard_normal(frames.shape)
-    assert np.abs(displacements(frames, NAMES) - MOVES).max() < (0.02 if noise == 0 else 0.05)
+    found = displacements(frames, NAMES)
+    assert np.abs(found.moves - MOVES).max() < (0.02 if noise == 0 else 0.05)
+    assert found.repeats.shape == (0, 2)
 
 
 def test_light_everywhere_and_a_gradient_of_it_do_not_matter():
     picture = gaussian_filter(random_mask(100, 120, seed=2), 0.5)
     frames = np.stack([moved(picture, move)[10:90, 10:100] for move in MOVES])
     frames *= np.linspace(0.5, 1, frames.shape[-1])
-    assert np.abs(displacements(frames, NAMES) - MOVES).max() < 0.05
+    assert np.abs(displacements(frames, NAMES).moves - MOVES).max() < 0.05
+
+
+STEPS = np.array([[0, 0], [0, 3], [0, 6], [0, 9]])
+
+
+def repeating(period: tuple[int, int], noise: float = 0.05) -> np.ndarray:
+    """Frames of a mask that repeats itself and fills them."""
+    rng = np.random.default_rng(0)
+    tile = gaussian_filter(random_mask(*period, seed=1), 0.5, mode="wrap")
+    picture = np.tile(tile, (120 // period[0] + 1, 160 // period[1] + 1))
+    frames = np.stack([picture[10:90, 30 - right : 110 - right] for _, right in STEPS])
+    return frames + noise * rng.standard_normal(frames.shape)
+
+
+@pytest.mark.parametrize("period", [(40, 20), (30, 31)])
+def test_a_mask_that_repeats_is_told(period):
+    found = displacements(repeating(period), NAMES)
+    assert np.abs(found.moves - STEPS).max() < 0.05, "the least step from one frame to the next"
+    assert sorted(map(tuple, np.abs(found.repeats[:2]).tolist()))[0] in {(0, period[1]), (period[0], 0)}
+    further = STEPS + np.arange(4)[:, None] * (0, period[1])
+    if 3 * period[1] < 62:  # still seen by most of both
+        assert np.abs(displacements(repeating(period), NAMES, further).moves - further).max() < 0.05
+
+
+def test_stripes_tell_nothing_along_themselves():
+    frames = repeating((1, 160), noise=0.0)
+    found = displacements(frames, NAMES)
+    assert np.abs(found.moves - STEPS)[:, 1].max() < 0.05
+    assert len(found.repeats)
+    assert not found.repeats[0][1]
+
+
+def test_two_curves_that_predict_equally_well_are_told():
+    few = np.linspace(450, 650, 8)
+    way = (few**-2 - few[0] ** -2) * -4e6
+    noise = np.random.default_rng(0).standard_normal(8)
+    told, exact = (dispersion_curve(np.stack([0 * way, way + each * noise], 1), few) for each in (0.3, 0.02))
+    assert (told.of, told.degree, told.rival_of) == ("1/λ²", 1, "degree 2 in λ")
+    assert np.hypot(*(told.rival - told.down_and_right).T).max() > 0.3
+    assert exact.rival is None, "where the frames say more, one predicts far better"
 
 
 def test_another_mask_is_named():

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from crsdun import reconstruct
 from crsdun.errors import InputError
-from crsdun.optics import CameraFile, random_mask, write_camera
-from crsdun.runtime import Preparation
+from crsdun.optics import CameraFile, CassiCamera, Exposure, random_mask, write_camera
+from crsdun.runtime import Pipeline, Preparation, PreparedMeasurement
 from crsdun.runtime.preparation import filled
 from crsdun.scenes import Measurement
+from crsdun.scenes.produce import ProduceSet
+from crsdun.solvers import Deviation, Refinement
+from crsdun.solvers.self_calibration import NO_DEVIATION
 
 MASK = random_mask(16, 12)
 OFFSETS = ((0.0, 0.0), (0.0, 1.5), (0.0, 2.0))
@@ -65,6 +69,45 @@ def test_filling_goes_on_until_everything_is_filled():
     valid[4, 4] = True
     assert np.array_equal(filled(np.where(valid, 7, 0), valid), np.full((9, 9), 7))
     assert filled(np.zeros((3, 3)), np.zeros((3, 3), bool)).tolist() == np.zeros((3, 3)).tolist()
+
+
+def test_refined_behind_a_tilted_prism_with_bad_pixels_of_each_frame():
+    """As ``--camera --refine-camera`` of several exposures, of which each has saturated pixels of its own."""
+    produce = ProduceSet("validation")[0]
+    cube = produce.cube[::4, 60:108, 60:124]
+    told = CassiCamera(random_mask(48, 64), offsets=[(0.7 * band, 4.0 * band) for band in range(7)])
+    moved = Exposure(calibrated=told, moved=(1.0, -0.5))
+    y = moved.measure(cube, told).numpy()
+    frames = []
+    for row in (10, 30):
+        frame = y.copy()
+        frame[row, 20:25] = 50
+        frames.append(Measurement(frame, name=f"y{row}"))
+    stored = CameraFile(told.mask.numpy(), told.offsets)
+    notes = []
+    pipeline = Pipeline(preparation=Preparation(camera_file=stored, saturated=40), refine=True, notify=notes.append)
+    results = [pipeline.refined(pipeline.preparation.prepare(each)) for each in frames]
+    assert len(pipeline.refinements) == 1, "the second frame is of the same camera"
+    assert notes[0].startswith("camera refined: mask +1.0")
+    for row, result in zip((10, 30), results, strict=True):
+        (validity,) = result.camera.parts
+        assert (validity.values == 0).nonzero().tolist() == [[row, column] for column in range(20, 25)]
+        assert result.camera.moved[0] == pytest.approx(1, abs=0.1)
+        assert result.measurement.provenance["refined_camera"]["down"]["found"] == pytest.approx(1, abs=0.1)
+    assert torch.equal(results[0].camera.mask, results[1].camera.mask)
+
+
+def test_pixels_that_lack_light_are_known_on_the_wider_detector():
+    told = CassiCamera(random_mask(16, 12), 3)
+    wider = CassiCamera(random_mask(16, 12), 3, step=2.2)
+    valid = np.ones(told.measurement_shape, bool)
+    valid[3, 4] = False
+    prepared = PreparedMeasurement(Measurement(np.ones(valid.shape), valid=valid), told)
+    found = Refinement(wider, told, Deviation(dispersion=1.1), NO_DEVIATION, 0.0, 1.0, 0.5)
+    result = prepared.refined(found)
+    assert result.measurement.frame.shape == wider.measurement_shape == (16, 17)
+    assert (~result.measurement.valid).sum() == 1 + 16
+    assert not result.measurement.valid[3, 4]
 
 
 def test_in_one_call(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, SensorNoise, random_mask
+from crsdun.optics import Blur, CassiCamera, Distortion, SensorNoise, StackedCamera, Validity, random_mask
 from crsdun.scenes.produce import ProduceSet
-from crsdun.solvers import Deviation, refine_camera
+from crsdun.solvers import Deviation, LrTv, refine_camera
 from crsdun.solvers.self_calibration import deviating, on_detector
 
 HEIGHT, WIDTH = 64, 80
@@ -28,8 +28,8 @@ def told_camera(**dispersion):
 
 
 def exposed(cube, told, by=Deviation(), photons=500):  # noqa: B008
-    """The frame (1,H,Wm), on the detector of the told camera, of the one that deviates, its border closed."""
-    true = deviating(torch.zeros(1, HEIGHT, told.measurement_width), told, by)
+    """The frame (1,Hm,Wm), on the detector of the told camera, of the one that deviates, its border closed."""
+    true = deviating(torch.zeros(1, *told.measurement_shape), told, by)
     y = on_detector(true.forward(cube), true, told)
     return SensorNoise(photons=photons)(y, told.bands, torch.Generator().manual_seed(0))[None]
 
@@ -77,6 +77,79 @@ def test_any_dispersion(cubes, dispersion):
     told = told_camera(**dispersion)
     by = Deviation(-0.6, 0.5, 0.4, 1.0, 1.0 if dispersion == {"step": 0} else 1.015)
     check_found(refine_camera(exposed(cubes[0], told, by), told), by)
+
+
+BENT = [(0.0, 0.0), (0.8, 4.0), (1.9, 7.5), (3.2, 12.0), (4.0, 15.5), (5.1, 20.5), (6.0, 24.0)]
+DOWN = [(4.0 * band, 0.0) for band in range(7)]
+
+
+@pytest.mark.parametrize("offsets", [BENT, DOWN], ids=["tilted", "down"])
+def test_a_dispersion_in_any_direction(cubes, offsets):
+    told = told_camera(offsets=offsets)
+    by = Deviation(-0.6, 0.5, 0.4, 1.0, 1.02)
+    found = refine_camera(exposed(cubes[0], told, by), told)
+    check_found(found, by)
+    assert found.after < 0.8 * found.before
+    moves = torch.tensor(found.camera.offsets) / torch.tensor(told.down_and_right)
+    assert moves[1:].nanmean() == pytest.approx(found.deviation.dispersion, abs=1e-4)
+
+
+def parts(told):
+    """What a real camera has: a blur for each band, distortion, and pixels that do not count."""
+    height, width = told.measurement_shape
+    down, right = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    valid = torch.rand(height, width, generator=torch.Generator().manual_seed(5)) > 0.03
+    return {
+        "validity": (Validity(valid),),
+        "blur": (Blur.gaussian([0.3 + 0.05 * band for band in range(7)]),),
+        "distortion": (Distortion(torch.stack([down * right**2, 1.2 * right**3])),),
+        "all": (Blur.gaussian(0.4), Distortion(torch.stack([down * right**2, right**3])), Validity(valid)),
+    }
+
+
+@pytest.mark.parametrize("which", ["validity", "blur", "distortion", "all"])
+def test_what_stands_behind_the_prism_stays(cubes, which):
+    told = told_camera(offsets=BENT) if which == "all" else told_camera()
+    told = told.through(*parts(told)[which])
+    by = Deviation(1.2, -0.7, 0.3, 1.0, 1.02)
+    y = exposed(cubes[1], told, by)
+    y[:, told.counted(torch.ones_like(y))[0] == 0] = 30.0  # which is bright, and means nothing
+    found = refine_camera(y, told)
+    check_found(found, by)
+    assert found.after < 0.8 * found.before
+    assert [part.name for part in found.camera.parts] == [part.name for part in told.parts]
+    assert found.camera.parts[0].values.shape[-2:] in {
+        found.camera.measurement_shape,
+        told.parts[0].values.shape[-2:],
+    }
+    cube = LrTv(iterations=60)(found.frames(y), found.camera).cube
+    without = LrTv(iterations=60)(y, told).cube
+    errors = [(each[0] - cubes[1])[:, 6:-6, 6:-6].norm() for each in (cube, without)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_a_camera_with_bad_pixels_that_is_as_told_stays_itself(cubes):
+    told = told_camera()
+    told = told.through(*parts(told)["validity"])
+    y = exposed(cubes[1], told)
+    y[:, told.counted(torch.ones_like(y))[0] == 0] = 30.0
+    found = refine_camera(y, told)
+    assert found.camera is told
+    assert not found.significant
+
+
+def test_other_pixels_of_another_exposure_do_not_count(cubes):
+    told, by = told_camera(), Deviation(down=1.0, dispersion=1.02)
+    valid = parts(told)["validity"][0].values
+    first, second = told.through(Validity(valid)), told.through(Validity(valid.flip(-1)))
+    found = refine_camera(exposed(cubes[0], first, by), first)
+    assert found.is_of(second)
+    assert not found.is_of(told.through(Blur.gaussian(0.4), Validity(valid)))
+    assert not found.is_of(told_camera(step=3))
+    other = found.camera_for(second)
+    assert torch.equal(other.mask, found.camera.mask)
+    assert torch.equal(other.parts[-1].values, on_detector(second.parts[-1].values, told, found.camera))
+    assert not torch.equal(other.parts[-1].values, found.camera.parts[-1].values)
 
 
 def test_frames_of_a_camera_vote_together_in_any_units_and_type(cubes):
@@ -155,7 +228,7 @@ def test_what_does_not_fit_is_refused(cubes):
         refine_camera(torch.full_like(y, math.nan), told)
 
 
-def test_other_optics_are_refused():
-    oblique = CassiCamera(torch.ones(8, 8), offsets=[(0, 0), (1, 2)])
-    with pytest.raises(InputError, match="along the rows, and nothing else"):
-        refine_camera(torch.ones(1, *oblique.measurement_shape), oblique)
+def test_several_pictures_are_refused():
+    several = StackedCamera(*(CassiCamera(random_mask(8, 8, seed=seed), 3) for seed in range(2)))
+    with pytest.raises(InputError, match="of several cameras; refine each of them from its own picture"):
+        refine_camera(torch.ones(1, *several.measurement_shape), several)

@@ -50,7 +50,7 @@ def test_regions_make_a_map_and_a_classifier(link, tmp_path):
     assert "right on marked places that were left out" in job["message"]
     scene = client.state()["scene"]
     layer = scene["layers"][-1]
-    assert layer["name"] == "truth" + YOURS
+    assert layer["name"] == f"truth · {YOURS}"
     assert layer["classifier"]
     assert not scene["layers"][0]["classifier"]
     assert [each["name"] for each in scene["classes"]] == [*NAMES, "salad"], "new classes follow those of the truth"
@@ -90,7 +90,7 @@ def test_the_classes_of_a_decoded_measurement_are_downloaded_with_it(link):
 
 def test_what_cannot_be_learnt_is_refused_in_the_words_of_the_page(link):
     client = Client(link)
-    assert "classes of this result are not from regions" in client.refused(
+    assert "classes of this result are not by a classifier" in client.refused(
         "GET", f"/api/classifier?layer=truth&version={client.version}"
     )
     for points, told in (

@@ -54,7 +54,7 @@ TABLE = "wavelength (nm),a,b\n450,0.1,0.2\n500,0.2,0.3\n700,0.3,0.4\n"
 NAMES = [
     "sample", "measurement", "mask", "truth", "labels", "step", "bands", "bits", "wavelengths", "method", "engine",
     "iterations", "add_gap_tv", "size", "photons", "read_noise", "seed", "mask_seed", "transmission", "shift_down",
-    "scene",
+    "scene", "camera", "classifier",
     "points", "stage", "id", "code", "layer", "mode", "stretch", "block", "map", "top", "left", "height", "width",
     "low", "rings", "file", "index", "references",
     "high", "name", "dark", "white", "version", "workspace",

@@ -138,10 +138,8 @@ def values(found: Calibration, out: Path) -> dict[str, Any]:
 
 def lines(found: Calibration, out: Path) -> str:
     """The same for a person."""
-    stored, moves = found.file, np.array(found.file.offsets)
-    mask = "×".join(map(str, stored.mask.shape[-2:]))
-    kind = f"a mask of {mask}" if stored.mask.ndim == 2 else f"a mask of {mask} for each band"
-    text = [f"{out / CAMERA}: {len(moves)} bands, {kind}, {dispersion_in_words(moves)}"]
+    stored = found.file
+    text = [f"{out / CAMERA}: {stored.outline}"]
     if found.curve is not None and found.curve.degree is not None:
         text.append(
             f"frames lie {found.curve.rms:.3f} pixels off the curve of the dispersion, a polynomial of degree "
@@ -154,19 +152,3 @@ def lines(found: Calibration, out: Path) -> str:
         )
     text.append(f"look at {out / PICTURE}; decode with crsdun reconstruct FILE --camera {out / CAMERA} --out result")
     return "\n".join(text)
-
-
-def dispersion_in_words(moves: np.ndarray) -> str:
-    """Displacements (C,2) in a few words."""
-    steps = np.diff(moves, axis=0)
-    if not steps.size or not moves.any():
-        return "not dispersed"
-    length = np.hypot(*moves[-1])
-    if not moves[:, 0].any():
-        if np.allclose(steps[:, 1], steps[0, 1]):
-            return f"dispersed along the rows by {steps[0, 1]:g} pixels per band"
-        where = "along the rows"
-    else:
-        where = f"at {np.degrees(np.arctan2(*moves[-1])):.1f}° to the rows"
-    sizes = np.hypot(*steps.T)
-    return f"dispersed {where} by {length:.2f} pixels in all, {sizes.min():.2f} to {sizes.max():.2f} per band"

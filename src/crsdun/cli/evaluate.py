@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import (
     Commands,
+    camera_from,
     command,
     device_from,
     device_option,
@@ -115,15 +116,22 @@ def evaluation_of(options: argparse.Namespace) -> EvaluationRun:
     from crsdun.experiments.evaluation_folder import EvaluationRun
     from crsdun.methods import keep_freed_memory
     from crsdun.runtime import open_method
+    from crsdun.runtime.simulation import scenes_for
     from crsdun.scenes import open_set
 
     scenes = open_set(options.data, options.split or ("test" if options.calibrate is None else "validation"))
+    camera = camera_from(options)
     if options.wavelengths is not None:
+        if camera is not None:
+            raise InputError("a camera file already says the wavelengths", "omit <wavelengths>, or <camera>")
         scenes = scenes.on_grid(options.wavelengths)
+    if camera is not None:
+        scenes = scenes_for(camera, scenes)
     device = device_from(options.device)
-    method = open_method(options.weights, device, step=options.step, **solver_settings(options))
+    step = options.step if camera is None else camera.step
+    method = open_method(options.weights, device, step=step, **solver_settings(options))
     keep_freed_memory()
-    exposure = exposure_from(options, method.card.step if options.step is None else options.step)
+    exposure = exposure_from(options, method.card.step if options.step is None else options.step, camera)
     how = EvaluationOptions(options.protocol, device, options.first, options.cubes_only)
     return EvaluationRun(method, scenes, exposure, how, options.weights)
 

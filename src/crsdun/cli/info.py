@@ -45,8 +45,23 @@ def run(options: argparse.Namespace) -> None:
         out.print(f"weights: {description.parameters:,} values in {description.tensors} tensors")
     else:
         print_arrays(description)
+    if description.metadata.get("kind") == "camera":
+        print_camera(file)
     if description.metadata:
         out.print(json.dumps(shortened(description.metadata), indent=2, ensure_ascii=False), markup=False)
+
+
+def print_camera(file: Path) -> None:
+    """What a camera file holds, and what its calibration doubted; raises an InputError where it cannot be used."""
+    from crsdun.optics import read_camera
+
+    stored = read_camera(file)
+    for line in [
+        f"camera: {stored.outline}",
+        *stored.described()[1:],
+        *(f"WARNING: {each}" for each in stored.doubts),
+    ]:
+        console().print(line, markup=False)
 
 
 def shortened(value: Any) -> Any:

@@ -16,7 +16,7 @@ from crsdun.storage import local_copy
 
 if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
-    from crsdun.optics import Exposure
+    from crsdun.optics import CassiCamera, Exposure
     from crsdun.runtime import Pipeline, Preparation
     from crsdun.scenes import Scene
 
@@ -161,8 +161,15 @@ def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
 
 def exposure_options(command: argparse.ArgumentParser) -> None:
     """How a scene is measured by a simulated camera."""
-    command.add_argument("--mask", default="random:0", help="file of the mask, or random:SEED (default: random:0)")
+    command.add_argument("--mask", help="file of the mask, or random:SEED (default: random:0)")
     command.add_argument("--mask-key", help="name of the mask in its file")
+    command.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FILE",
+        help="camera file of crsdun calibrate (.npz), in place of --mask and --step; scenes are put on its "
+        "wavelengths, and those that are smaller fall on its upper left part",
+    )
     command.add_argument(
         "--mask-shift",
         type=numbers,
@@ -219,21 +226,45 @@ def frame_or_level(text: str) -> Any:
 # -- from options to the objects of the package -------------------------------------------------------------------
 
 
-def exposure_from(options: argparse.Namespace, step: float | None, **noise: Any) -> Exposure:
-    """The exposure that the ``exposure_options`` describe; ``noise`` holds further settings of its noise."""
+def camera_from(options: argparse.Namespace) -> CassiCamera | None:
+    """The camera in the file that the ``exposure_options`` name, in place of a mask and a step."""
+    from crsdun.optics import CassiCamera, read_camera
+
+    if options.camera is None:
+        return None
+    for name in ("mask", "mask_key", "step"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"a camera file already says the {name.replace('_', ' ')}", f"omit <{name}>, or <camera>"
+            )
+    return CassiCamera.load(read_camera(options.camera))
+
+
+def exposure_from(
+    options: argparse.Namespace, step: float | None, camera: CassiCamera | None, **noise: Any
+) -> Exposure:
+    """The exposure that the ``exposure_options`` describe.
+
+    Args:
+        step: where there is no camera.
+        camera: that of ``camera_from``.
+        noise: further settings of the noise.
+    """
     from crsdun.optics import Exposure, SensorNoise
     from crsdun.scenes import parse_mask
 
     moved = options.mask_shift or (0.0, 0.0)
     if len(moved) != 2:
         raise InputError(f"<mask-shift> takes two numbers of pixels, down and right, not {len(moved)}")
-    return Exposure(
-        parse_mask(options.mask, options.mask_key),
-        step=2 if step is None else step,
-        noise=SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
-        seed=options.seed,
-        moved=(moved[0], moved[1]),
-    )
+    detector: dict[str, Any] = {
+        "noise": SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
+        "seed": options.seed,
+        "moved": (moved[0], moved[1]),
+    }
+    if camera is not None:
+        return Exposure(calibrated=camera, **detector)
+    mask = parse_mask("random:0" if options.mask is None else options.mask, options.mask_key)
+    return Exposure(mask, step=2 if step is None else step, **detector)
 
 
 def pipeline_from(

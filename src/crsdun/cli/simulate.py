@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from crsdun.cli.options import (
     Commands,
     array_options,
+    camera_from,
     camera_options,
     command,
     exposure_from,
@@ -19,8 +20,10 @@ from crsdun.cli.options import (
 from crsdun.cli.printing import notify, print_result
 from crsdun.errors import InputError
 from crsdun.optics import nbk7_wavelengths
+from crsdun.optics.geometry import dispersion_in_words
 
 if TYPE_CHECKING:
+    from crsdun.optics import CassiCamera
     from crsdun.scenes import Scene
 
 
@@ -45,32 +48,50 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import simulate
+    from crsdun.runtime.simulation import scene_for
     from crsdun.scenes import write_measurement
+    from crsdun.storage import check_file
 
-    scene = scene_from(options)
+    calibrated = camera_from(options)
+    exposure = exposure_from(
+        options, options.step, calibrated, binomial_bits=options.binomial_bits, bits=options.bits
+    )
+    scene = scene_from(options, calibrated)
+    if calibrated is not None:
+        scene = scene_for(calibrated, scene)
     if scene.wavelengths is None:
         notify(
             f"{scene.name} states no wavelengths, which weights and true colours need: give them with --wavelengths, "
             f"such as 400-700:{scene.bands}"
         )
-    exposure = exposure_from(options, options.step, binomial_bits=options.binomial_bits, bits=options.bits)
-    measurement = simulate(scene, exposure)
+    measurement, camera = simulate(scene, exposure), exposure.camera(scene)
+    decoding = None  # the camera file that decodes it, where a mask does not
+    if calibrated is not None and measurement.mask is None:
+        decoding = options.camera
+        if (camera.height, camera.width) != (calibrated.height, calibrated.width):
+            decoding = options.out.with_name(f"{options.out.stem}_camera.npz")
+            check_file(decoding, options.overwrite)
     write_measurement(measurement, options.out, options.overwrite)
+    if decoding not in (None, options.camera):
+        camera.save(decoding, options.overwrite)
     rows, columns = measurement.frame.shape
     low, high = float(measurement.frame.min()), float(measurement.frame.max())
     values = {
         "out": str(options.out),
         "shape": [rows, columns],
         "bands": scene.bands,
-        "step": exposure.step,
+        "step": camera.step,
         "min": low,
         "max": high,
     }
+    if decoding is not None:
+        values["camera"] = str(decoding)
     if scene.missing:
         values |= {"voxels_without_data": scene.missing, "incomplete_pixels": measurement.incomplete}
+    dispersed = dispersion_in_words(camera.down_and_right)
     line = (
-        f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name} at step {exposure.step:g}, "
-        f"values {low:.3g} to {high:.3g}, stored with its mask"
+        f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name}, {dispersed}, values {low:.3g} to "
+        f"{high:.3g}, " + ("stored with its mask" if decoding is None else f"to be decoded with --camera {decoding}")
     )
     if scene.missing:
         line += (
@@ -80,13 +101,17 @@ def run(options: argparse.Namespace) -> None:
     print_result(values, line, options.json)
 
 
-def scene_from(options: argparse.Namespace) -> Scene:
-    """A scene by file or name, resampled to the wavelengths given; a file without wavelengths has these already."""
+def scene_from(options: argparse.Namespace, camera: CassiCamera | None = None) -> Scene:
+    """A scene by file or name, resampled to the wavelengths given; a file without wavelengths has these already.
+
+    Args:
+        camera: a calibrated one, whose bands are other than those of the scene.
+    """
     from crsdun.scenes import indian_pines, read_scene
 
     wavelengths: tuple[float, ...] | None = options.wavelengths
     if options.scene == "indian-pines":
-        return indian_pines(wavelengths or nbk7_wavelengths())
+        return indian_pines(wavelengths or (camera and camera.wavelengths) or nbk7_wavelengths())
     read = partial(read_scene, options.scene, options.key, axes=options.axes, divisor=options.divisor)
     if wavelengths is None:
         return read()
@@ -94,4 +119,8 @@ def scene_from(options: argparse.Namespace) -> Scene:
         scene = read()
     except InputError:  # which the wavelengths may settle: an unknown unit, or an unclear axis
         return read(wavelengths=wavelengths)
-    return read(wavelengths=wavelengths) if scene.wavelengths is None else scene.resampled(wavelengths)
+    if scene.wavelengths is None:
+        return read(wavelengths=wavelengths)
+    if camera is not None:
+        raise InputError(f"{scene.name!r} states its wavelengths, and the camera has its own", "omit <wavelengths>")
+    return scene.resampled(wavelengths)

@@ -95,6 +95,7 @@ class DescribedCamera(_DescribedMask, total=False):
     step: float
     offsets: list[list[float]] | list[float]
     moved: list[float]
+    parts: list[str]
 
 
 # A class, and its figures.

@@ -13,6 +13,7 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import Evaluation
 from crsdun.evaluation.protocols import PROTOCOLS
+from crsdun.optics.geometry import dispersion_in_words
 from crsdun.storage import atomic_file, write_text
 from crsdun.typed import read_json
 
@@ -141,12 +142,14 @@ def caption(evaluation: Evaluation) -> str:
         )
         or "none"
     )
-    dispersion = f"step {camera['step']:g}" if "step" in camera else f"offsets {camera['offsets']}"
+    moves = [move if isinstance(move, list | tuple) else (0.0, move) for move in camera.get("offsets", [])]
+    dispersion = f"step {camera['step']:g}" if "step" in camera else dispersion_in_words(moves)
+    parts = "".join(f", behind it {part}" for part in camera.get("parts", []))
     moved = "moved by {:+g} rows and {:+g} columns, ".format(*camera["moved"]) if "moved" in camera else ""
     missing = f" ({evaluation.missing} voxels without data left out)" if evaluation.missing else ""
     return (
         f"{count} scene{'s' if count > 1 else ''} of {evaluation.data['name']}{missing}, mask {camera['mask']}, "
-        f"{moved}{dispersion}, noise: {noise}; protocol {evaluation.protocol}: "
+        f"{moved}{dispersion}{parts}, noise: {noise}; protocol {evaluation.protocol}: "
         f"{PROTOCOLS[evaluation.protocol].description}"
     )
 

@@ -92,10 +92,10 @@ def dark_floor(frame: np.ndarray, light: np.ndarray | None = None) -> float | No
     At the left and right border few bands fall on a pixel, and behind a closed part of the mask none does.
 
     Args:
-        frame: (H,Wm), in any units.
-        light: exposure of a white scene by the same camera, (H,Wm): the floor is then where a straight line of the
-            values of the darkest pixels over their light meets no light. None takes the lower quartile of the two
-            outer columns on each side.
+        frame: (H,Wm), in any units; with ``light``, any pixels.
+        light: exposure of a white scene by the same camera, of the same pixels: the floor is then where a straight
+            line of the values of the darkest pixels over their light meets no light. None takes the lower quartile of
+            the two outer columns on each side.
 
     Returns:
         In the units of the frame; None where too few pixels tell, or the level is so low that it does not matter.

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
-from crsdun.optics.geometry import check_height, describe_fits
+from crsdun.optics.geometry import check_height, describe_fits, span
 from crsdun.optics.parts import PARTS, Part, Validity
 from crsdun.optics.wavelengths import MOST_BANDS
 
@@ -147,12 +147,12 @@ class CassiCamera:
     @cached_property
     def span_down(self) -> int:
         """Rows that the dispersion adds to the measurement; 0 where it runs along the rows."""
-        return _span([down for down, _ in self.down_and_right])
+        return span([down for down, _ in self.down_and_right])
 
     @cached_property
     def span(self) -> int:
         """Columns that the dispersion adds to the measurement: (C−1)·|step| for whole steps."""
-        return _span([right for _, right in self.down_and_right])
+        return span([right for _, right in self.down_and_right])
 
     @property
     def measurement_height(self) -> int:
@@ -311,6 +311,10 @@ class CassiCamera:
             placed.append(sum(parts[1:], parts[0]))
         return torch.stack(placed, -3)
 
+    def each_band(self, bands: Tensor) -> Tensor:
+        """What the detector counts of each band alone, without the mask: (..., C, H, W) → (..., C, Hm, Wm)."""
+        return reduce(lambda pictures, part: part.forward(pictures), self.parts, self.disperse(bands))
+
     def gather(self, measurement: Tensor) -> Tensor:
         """unshift_c: the window of (..., Hm, Wm) that band c fell on, for every band, (..., C, H, W).
 
@@ -359,13 +363,16 @@ class CassiCamera:
         Raises:
             InputError: a part has another size or number of bands; a map of valid pixels is not the last.
         """
+        return self.with_parts(*self.parts, *parts)
+
+    def with_parts(self, *parts: Part) -> CassiCamera:
+        """The same mask and dispersion with these parts alone; errors as ``through``."""
         camera = self.with_mask(self.mask)
-        camera.parts = (*self.parts, *parts)
         for part in parts:
             part.check(self.bands, *self.measurement_shape)
-        if any(isinstance(part, Validity) for part in camera.parts[:-1]):
+        if any(isinstance(part, Validity) for part in parts[:-1]):
             raise InputError("pixels that do not count come last: light does not pass through the detector")
-        camera.parts = tuple(part.like(self.mask) for part in camera.parts)
+        camera.parts = tuple(part.like(self.mask) for part in parts)
         return camera
 
     def counting(self, valid: Tensor) -> CassiCamera:
@@ -564,7 +571,3 @@ def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
             f"expected finite offsets of at most {LARGEST_OFFSET:,}",
         )
     return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in moves.tolist()))
-
-
-def _span(offsets: Sequence[float]) -> int:
-    return math.ceil(max(offsets)) - math.floor(min(offsets))

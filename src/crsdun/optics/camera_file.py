@@ -27,6 +27,7 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
+from crsdun.optics.geometry import dispersion_in_words, span
 from crsdun.storage import atomic_file
 from crsdun.typed import parse_json
 from crsdun.version import __version__
@@ -101,6 +102,40 @@ class CameraFile:
     def bad_pixels(self) -> int:
         """How many detector pixels cannot be used."""
         return 0 if self.valid is None else int((~self.valid).sum())
+
+    @property
+    def detector(self) -> tuple[int, int]:
+        """(Hm,Wm), the size of the frames that it takes."""
+        height, width = self.mask.shape[-2:]
+        down, right = (span(axis) for axis in zip(*self.offsets, strict=True))
+        return height + down, width + right
+
+    @property
+    def outline(self) -> str:
+        """Its bands, mask and dispersion, in words."""
+        height, width = self.mask.shape[-2:]
+        each = "" if self.mask.ndim == 2 else " for each band"
+        bands = f"{len(self.offsets)} band{'s' if len(self.offsets) > 1 else ''}"
+        return f"{bands}, a mask of {height}×{width}{each}, {dispersion_in_words(self.offsets)}"
+
+    @property
+    def doubts(self) -> list[str]:
+        """What its calibration said should not be overlooked."""
+        said = self.measured.get("warnings")
+        return [str(each) for each in said] if isinstance(said, list) else []
+
+    def described(self) -> list[str]:
+        """What it holds, in a few lines for a person."""
+        rows, columns = self.detector
+        known = [name for name in ("dark", "white") if getattr(self, name) is not None]
+        behind = [name for name, _ in self.parts]
+        lines = [
+            self.outline,
+            f"takes frames of {rows}×{columns} pixels, "
+            + (f"{self.bad_pixels} of which cannot be used" if self.bad_pixels else "all of which can be used"),
+            f"knows its {' and its '.join(known)}" if known else "knows no dark and no white",
+        ]
+        return lines + ([f"light meets {' and '.join(behind)} behind the prism"] if behind else [])
 
 
 def write_camera(stored: CameraFile, path: str | os.PathLike, overwrite: bool = False) -> None:

@@ -15,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.masks import RandomMask, moved_mask
 from crsdun.optics.noise import SensorNoise
+from crsdun.optics.wavelengths import band_order
 
 # In pixels; a mask that lies further away is another one.
 FURTHEST = 16
@@ -38,6 +39,8 @@ class Exposure:
             random one of the size of each scene.
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
+        calibrated: a camera that was measured, in place of mask, step and offsets, whose upper left part is used if
+            it sees more than a scene; its bands ascend by wavelength, where it knows them.
         noise: of the detector.
         seed: of the noise.
         moved: by how many pixels, down and right, the mask has moved since it was calibrated: light passes through
@@ -50,8 +53,17 @@ class Exposure:
     noise: SensorNoise = field(default_factory=SensorNoise)
     seed: int = 0
     moved: tuple[float, float] = (0.0, 0.0)
+    calibrated: CassiCamera | None = None
 
     def __post_init__(self) -> None:
+        if self.calibrated is not None:
+            if (self.mask, self.step, self.offsets) != (RandomMask(), 2, None):
+                raise InputError("a calibrated camera already has its mask and its dispersion", "omit these")
+            if band_order(self.calibrated.wavelengths) is not None:
+                raise InputError(
+                    "the bands of this camera do not ascend by wavelength, as those of scenes do",
+                    "save it with its mask, offsets and wavelengths in ascending order",
+                )
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed of the noise must be 0 or more and below 2⁶³, not {self.seed}")
         if not all(abs(by) <= FURTHEST for by in self.moved):
@@ -68,8 +80,11 @@ class Exposure:
         """The camera for scenes of height × width pixels.
 
         Raises:
-            InputError: the mask is smaller, or calibrated for another number of bands.
+            InputError: the mask is smaller, or calibrated for another number of bands; or a calibrated camera has
+                other wavelengths.
         """
+        if self.calibrated is not None:
+            return self._part_of(self.calibrated, height, width, bands, wavelengths)
         mask = self.mask.of_size(height, width) if isinstance(self.mask, RandomMask) else self.mask
         if mask.shape[-2] < height or mask.shape[-1] < width:
             raise InputError(
@@ -78,8 +93,29 @@ class Exposure:
             )
         return CassiCamera(mask[..., :height, :width], bands, wavelengths, self.step, self.offsets)
 
+    def _part_of(
+        self, camera: CassiCamera, height: int, width: int, bands: int, wavelengths: tuple[float, ...] | None
+    ) -> CassiCamera:
+        """The upper left part of a camera, on bands whose wavelengths it may not know."""
+        if height > camera.height or width > camera.width:
+            raise InputError(
+                f"the camera sees {camera.height}×{camera.width} pixels, and the scene has {height}×{width}",
+                "crop the scene to these",
+            )
+        known = camera.wavelengths
+        if bands != camera.bands or (
+            known and wavelengths and not np.allclose(known, wavelengths, rtol=0, atol=0.05)
+        ):
+            raise InputError(f"the camera has {camera.bands} bands of its own, and the scene {bands} others")
+        part = camera
+        if (height, width) != (camera.height, camera.width):
+            part = camera.crop(0, 0, height, width)
+        return part if known or wavelengths is None else part.with_wavelengths(wavelengths)
+
     def whole_camera(self, bands: int, wavelengths: tuple[float, ...] | None = None) -> CassiCamera:
         """The camera behind the whole mask, which must not be random (see ``sized``)."""
+        if self.calibrated is not None:
+            return self.camera_of_size(self.calibrated.height, self.calibrated.width, bands, wavelengths)
         assert not isinstance(self.mask, RandomMask)
         return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
 
@@ -125,20 +161,31 @@ class Exposure:
 
     def sized(self, height: int, width: int) -> Exposure:
         """The same with a random mask fixed at this size, so that all crops see parts of one mask."""
-        return replace(self, mask=self.mask.of_size(height, width)) if isinstance(self.mask, RandomMask) else self
+        if self.calibrated is not None or not isinstance(self.mask, RandomMask):
+            return self
+        return replace(self, mask=self.mask.of_size(height, width))
 
     def described(self) -> dict[str, Any]:
         """Everything that decides what is measured, as plain JSON values; ``noise`` is empty if there is none."""
-        mask = str(self.mask)
-        if not isinstance(self.mask, RandomMask):
-            digest = hashlib.sha256(self.mask.tobytes()).hexdigest()
-            mask = f"{'×'.join(map(str, self.mask.shape))}, SHA-256 {digest}"
+        camera = self.calibrated
+        if camera is not None:
+            mask, offsets = _hashed(camera.mask.cpu().numpy()), list(camera.offsets)
+            dispersion = {"offsets": offsets} if camera.step is None else {"step": camera.step}
+        else:
+            mask = str(self.mask) if isinstance(self.mask, RandomMask) else _hashed(self.mask)
+            dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
+        parts = [f"{part.name} {_hashed(part.values.cpu().numpy())}" for part in camera.parts] if camera else []
         silent = asdict(SensorNoise())
         noise = {name: value for name, value in asdict(self.noise).items() if value != silent[name]}
         noise |= {"seed": self.seed} if noise else {}
-        dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
         moved = {"moved": list(self.moved)} if any(self.moved) else {}
-        return {"mask": mask, **moved, **dispersion, "noise": noise}
+        return {"mask": mask, **moved, **dispersion, **({"parts": parts} if parts else {}), "noise": noise}
+
+
+def _hashed(values: np.ndarray) -> str:
+    """The size and the hash of an array."""
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return f"{'×'.join(map(str, values.shape))}, SHA-256 {digest}"
 
 
 def fill_missing(cube: Tensor) -> Tensor:

@@ -1,6 +1,34 @@
-"""Which cameras fit the widths of a mask and of a measurement."""
+"""Which cameras fit the widths of a mask and of a measurement, and how far bands are spread."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from crsdun.errors import InputError
+
+
+def span(offsets: Sequence[float]) -> int:
+    """Pixels that displacements along one axis add to the size of the scene."""
+    return math.ceil(max(offsets)) - math.floor(min(offsets))
+
+
+def dispersion_in_words(offsets: Sequence[Sequence[float]]) -> str:
+    """Displacements of bands, down and right, (C,2) pixels, in a few words."""
+    moves = np.array(offsets, dtype=np.float64)
+    steps = np.diff(moves, axis=0)
+    if not steps.size or not moves.any():
+        return "not dispersed"
+    along = moves[-1] - moves[0]
+    if not moves[:, 0].any():
+        if np.allclose(steps[:, 1], steps[0, 1]):
+            return f"dispersed along the rows by {steps[0, 1]:g} pixels per band"
+        where = "along the rows"
+    else:
+        where = f"at {np.degrees(np.arctan2(*along)):.1f}° to the rows"
+    sizes = np.hypot(*steps.T)
+    each = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (sizes.min(), sizes.max())))
+    return f"dispersed {where} by {np.hypot(*along):.2f} pixels in all, {each} per band"
 
 
 def check_height(mask_height: int, height: int, width: int, added: int = 0) -> None:

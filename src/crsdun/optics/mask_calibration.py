@@ -29,7 +29,7 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
-from crsdun.optics.registration import DispersionCurve, dispersion_curve, displacements
+from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
 
 # Dispersion that is even within so many pixels counts as whole steps, and one along the rows as such.
 WHOLE = 0.05
@@ -130,6 +130,7 @@ class Calibration:
         levels: light of an open element in each frame, in counts, length C.
         residuals: ‖V(f_c − S_c M_c)‖ / ‖V f_c‖ for each band, length C.
         warnings: what should not be overlooked, in sentences.
+        rivals: other displacements (C,2) that explain the frames as well, by what they are.
     """
 
     file: CameraFile
@@ -140,6 +141,7 @@ class Calibration:
     levels: np.ndarray
     residuals: np.ndarray
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    rivals: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def calibrate(
@@ -167,11 +169,16 @@ def calibrate(
     check_budget(COPIES * taken.frames.size * 4, f"a calibration of {len(taken.frames)} frames", "crop them")
     light, valid, warnings = _light(taken)
     moves = curve = None
+    rivals: dict[str, np.ndarray] = {}
     if not single:
-        moves = displacements(np.where(valid, light, 0), taken.names)
+        if offsets is not None and len(offsets) != len(light):
+            raise InputError(f"there are {len(offsets)} offsets for {len(light)} frames", "give one for each band")
+        found = displacements(np.where(valid, light, 0), taken.names, offsets)
+        moves = found.moves
         if offsets is None:
             curve = dispersion_curve(moves, taken.wavelengths)
-            warnings += _doubts_of_curve(curve, taken.names)
+            rivals = _rivals(curve, found)
+            warnings += _doubts_of_curve(curve, taken.names) + _doubts_of_rivals(curve, found)
             offsets = _rounded(curve.down_and_right)
         else:
             _check_given(offsets, moves)
@@ -198,6 +205,7 @@ def calibrate(
         "frames": list(taken.names),
         "offsets": None if moves is None else np.round(moves, 4).tolist(),
         "curve": None if curve is None else _described(curve, taken.names),
+        "as_well": {name: np.round(each, 4).tolist() for name, each in rivals.items()},
         "levels_counts": np.round(levels, 4).tolist(),
         "residuals": np.round(residuals, 6).tolist(),
         "bad_pixels": int((~valid).sum()),
@@ -215,7 +223,9 @@ def calibrate(
         measured=measured,
         provenance=provenance or {},
     )
-    return Calibration(stored, frames.astype(np.float32), explained, moves, curve, levels, residuals, tuple(warnings))
+    return Calibration(
+        stored, frames.astype(np.float32), explained, moves, curve, levels, residuals, tuple(warnings), rivals
+    )
 
 
 def _described(curve: DispersionCurve, names: Sequence[str]) -> dict[str, Any]:
@@ -310,8 +320,6 @@ def _rounded(moves: np.ndarray) -> list[tuple[float, float]]:
 
 def _check_given(offsets: Sequence[tuple[float, float]], moves: np.ndarray) -> None:
     """Raise an InputError if given offsets are not those of the frames."""
-    if len(offsets) != len(moves):
-        raise InputError(f"there are {len(offsets)} offsets for {len(moves)} frames", "give one for each band")
     off = np.hypot(*(np.array(offsets) - offsets[0] - moves).T).max()
     if not off <= MOST_OFF:
         raise InputError(
@@ -330,6 +338,38 @@ def _doubts_of_curve(curve: DispersionCurve, names: Sequence[str]) -> list[str]:
         doubts.append(
             f"the displacements follow no smooth curve (up to {curve.residuals.max():.1f} pixels off), so they are "
             "taken as measured: are the wavelengths right, and in the right order?"
+        )
+    return doubts
+
+
+def _rivals(curve: DispersionCurve, found: Displacements) -> dict[str, np.ndarray]:
+    """Other displacements (C,2) that explain the frames as well, by what they are."""
+    count = np.arange(len(found.moves))[:, None]
+    rivals = {} if curve.rival is None else {curve.rival_of: curve.rival}
+    if len(found.repeats):
+        nearest = found.repeats[0]
+        # Of the two ways to go on, the one that leaves the displacements smaller.
+        way = min((nearest, -nearest), key=lambda by: float(np.abs(curve.down_and_right + count * by).max()))
+        rivals["a repeat of the mask per band"] = curve.down_and_right + count * way
+    return rivals
+
+
+def _doubts_of_rivals(curve: DispersionCurve, found: Displacements) -> list[str]:
+    """What other displacements explain the frames as well, in sentences."""
+    doubts = []
+    if len(found.repeats):
+        down, right = found.repeats[0]
+        doubts.append(
+            f"the dispersion is ambiguous: {down:g} pixels further down and {right:g} to the right the mask looks "
+            "like itself, so bands that are displaced by so much more, or less, explain the frames as well; the "
+            "least displacement from one band to the next was taken, and a dispersion that is told settles it"
+        )
+    if curve.rival is not None:
+        apart = np.hypot(*(curve.rival - curve.down_and_right).T)
+        doubts.append(
+            f"the dispersion is ambiguous: polynomials of degree {curve.degree} in {curve.of} and of "
+            f"{curve.rival_of} predict frames about equally well, and lie up to {apart.max():.2f} pixels apart; the "
+            "first was taken, and frames at more wavelengths would tell"
         )
     return doubts
 

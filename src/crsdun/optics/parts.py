@@ -51,7 +51,10 @@ class Part(ABC):
         """How many rows or columns two pixels may be apart that share light, where it was ``before`` without P."""
 
     def crop(self, top: int, left: int, height: int, width: int) -> Part:
-        """The part of a detector that has only this window."""
+        """The part of a detector that has only this window, which may reach beyond what is known.
+
+        There no pixel counts, and distortion is as at the border.
+        """
         return self
 
     def like(self, tensor: Tensor) -> Part:
@@ -92,7 +95,8 @@ class Validity(Part):
         return before
 
     def crop(self, top: int, left: int, height: int, width: int) -> Part:
-        return Validity(self.values[top : top + height, left : left + width])
+        rows, columns = self.values.shape
+        return Validity(F.pad(self.values, (-left, left + width - columns, -top, top + height - rows)))
 
     def check(self, bands: int, height: int, width: int) -> None:
         _check_size("the map of valid pixels", tuple(self.values.shape), (height, width))
@@ -217,7 +221,12 @@ class Distortion(Part):
         return math.ceil((before + 2) / (1 - self.steepness)) - 1
 
     def crop(self, top: int, left: int, height: int, width: int) -> Part:
-        return Distortion(self.values[:, top : top + height, left : left + width])
+        places = ((top, height, self.values.shape[1]), (left, width, self.values.shape[2]))
+        rows, columns = (
+            torch.arange(first, first + count, device=self.values.device).clamp(0, size - 1)
+            for first, count, size in places
+        )
+        return Distortion(self.values[:, rows[:, None], columns])
 
     def check(self, bands: int, height: int, width: int) -> None:
         _check_size("the field of distortion", tuple(self.values.shape[1:]), (height, width))

@@ -25,6 +25,7 @@ from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_sc
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement
+from crsdun.solvers.self_calibration import on_detector
 
 # In the provenance of a measurement: how its camera was found to deviate (``solvers.Refinement.record``).
 REFINED = "refined_camera"
@@ -74,16 +75,19 @@ class PreparedMeasurement:
 
     def floor(self) -> float | None:
         """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
-        camera = self.camera
-        white = camera.forward(camera.mask.new_ones(camera.bands, camera.height, camera.width))
-        return dark_floor(self.measurement.frame, white.cpu().numpy())
+        light = self.camera.open_light
+        counts = (self.camera.counted(torch.ones_like(light)) > 0).cpu().numpy()
+        return dark_floor(self.measurement.frame[counts], light.cpu().numpy()[counts])
 
     def refined(self, found: Refinement) -> PreparedMeasurement:
         """The same behind the camera that was found, with what was found in its provenance."""
         frame = found.frames(torch.from_numpy(self.measurement.frame)).numpy()
         provenance = {**self.measurement.provenance, REFINED: found.record}
-        measurement = replace(self.measurement, frame=frame, provenance=provenance)
-        return replace(self, measurement=measurement, camera=found.camera)
+        valid = self.measurement.valid
+        if valid is not None:  # new pixels received no light at all
+            valid = on_detector(torch.from_numpy(valid), found.told, found.camera).numpy()
+        measurement = replace(self.measurement, frame=frame, provenance=provenance, valid=valid)
+        return replace(self, measurement=measurement, camera=found.camera_for(self.camera))
 
     def truth_for(self, camera: CassiCamera) -> Scene | None:
         """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""

@@ -147,18 +147,19 @@ def with_border(y: Tensor, camera: CassiCamera, repeated: Tensor, columns: Tenso
     """A mask with what comes in from beside it ``repeated``, or closed there where frames y (B,H,Wm) are dark.
 
     Args:
-        columns: where that is, bool (H,W).
-        count: of these at most, in a row.
+        columns: where that is, bool (H,W); of a dispersion that also runs down, above and below as well.
+        count: of these at most, one beside the other.
     """
     closed = torch.where(columns, 0, repeated)
     # Detector pixels with light only from what has not been told, and their neighbours: is there less in the former?
-    white = torch.ones_like(camera.mask_per_band)
-    light, rest = (camera.with_mask(mask).forward(white) for mask in (repeated, closed))
-    outer = (light > 0) & (rest == 0)
+    light, rest = (camera.disperse(mask.expand(camera.bands, -1, -1)).sum(-3) for mask in (repeated, closed))
+    counts = camera.counted(torch.ones_like(light)) > 0
+    outer = (light > 0) & (rest == 0) & counts
     reach = 2 * count + 1
-    near = F.max_pool2d(outer[None].to(light), (1, 2 * reach + 1), 1, (0, reach))[0] > 0
+    down = 0 if camera.along_rows else reach
+    near = F.max_pool2d(outer[None].to(light), (2 * down + 1, 2 * reach + 1), 1, (down, reach))[0] > 0
     y = y.to(light).mean(0)
-    outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer))
+    outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer & counts))
     return closed if outside < DARK * inside else repeated
 
 
@@ -275,9 +276,14 @@ def shows_code(score: float, bands: int, count: int) -> bool:
     return score > bands * (CODE[0] * count + CODE[1] * math.sqrt(count))
 
 
-def fine_detail(y: Tensor) -> Tensor:
-    """h(y), of frames (B,H,Wm)."""
-    detail = _rough(y)
+def fine_detail(y: Tensor, counts: Tensor | None = None) -> Tensor:
+    """h(y), of frames (B,H,Wm); 0 at pixels that do not count, where ``counts``, bool (H,Wm), says so."""
+    if counts is None or bool(counts.all()):
+        detail = _rough(y)
+    else:
+        known = counts.to(y)
+        around = _blurred(known[None], DETAIL).clamp(min=TINY)
+        detail = known * (y - _blurred(known * y, DETAIL) / around)
     local = _blurred(detail.square(), NEIGHBOURHOOD).sqrt()
     floor = LEAST_DETAIL * detail.square().mean((-2, -1), keepdim=True).sqrt()
     return detail / torch.maximum(local, floor).clamp(min=torch.finfo(y.dtype).tiny)

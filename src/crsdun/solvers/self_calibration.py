@@ -1,8 +1,8 @@
 """How a camera differs from the one that was told, from exposures of unknown scenes.
 
-Legend: B batch · C bands · H, W scene · Wm measurement width · N = H Wm detector pixels · y measurement (B,H,Wm)
-· M coded aperture · x cube · A the camera · o_c offset of band c · p the deviation: displacement, rotation and scale
-of the mask, and scale of the dispersion.
+Legend: B batch · C bands · H, W scene · Hm, Wm measurement · N = Hm Wm detector pixels · y measurement (B,Hm,Wm)
+· M coded aperture · x cube · A the camera · o_c offset of band c, down and right · p the deviation: displacement,
+rotation and scale of the mask, and scale of the dispersion.
 
 Three steps, from coarse to fine:
 
@@ -15,6 +15,8 @@ Three steps, from coarse to fine:
 3. x by LR-TV behind the camera that was found, with part of the detector pixels held out; then Gauss–Newton on p from
    the residuals y − A(p) x of these pixels alone, since x has taken in the errors of A at the others. Again with the
    new camera, as long as the pixels held out are explained better.
+
+What a camera has behind its prism (blur, distortion, pixels that do not count) is taken as told: Φ_c and A have it.
 
 What no frame can tell: a dispersion displaced as a whole is a mask displaced along it, with the scene moved as well,
 so the first band keeps its offset. A mask displaced by the step looks as if spectra were displaced by one band (see
@@ -33,7 +35,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Progress, dark_floor, moved_mask
+from crsdun.optics import CassiCamera, Progress, Validity, dark_floor, moved_mask
+from crsdun.optics.parts import Part
 from crsdun.solvers.alignment import (
     CLEAR,
     CLEARER,
@@ -59,7 +62,8 @@ GRID = (
     tuple(step / 200 for step in range(-2, 3)),
     tuple(step / 100 for step in range(-4, 5)),
 )
-# Blocks along each axis, no smaller than so many pixels; displacements of a block that are looked at, down and right.
+# Blocks along each axis, no smaller than so many pixels; displacements of a block that are looked at, across the
+# dispersion and along it.
 BLOCKS, SMALLEST_BLOCK, REACH = 6, 16, (4, 6)
 # Pixels at the border of the mask whose code is not looked for, since a deviation may need what was not told.
 MARGIN = 6
@@ -147,8 +151,23 @@ class Refinement:
         return self.deviation.any or self.dark > 0
 
     def is_of(self, camera: CassiCamera) -> bool:
-        """Whether this camera is the same as the one that was told."""
-        return camera.offsets == self.told.offsets and torch.equal(camera.mask, self.told.mask)
+        """Whether this camera is the same as the one that was told, whichever pixels count."""
+        return (
+            camera.offsets == self.told.offsets
+            and torch.equal(camera.mask, self.told.mask)
+            and [part.name for part in _optics(camera)] == [part.name for part in _optics(self.told)]
+            and all(
+                torch.equal(part.values, known.values)
+                for part, known in zip(_optics(camera), _optics(self.told), strict=True)
+            )
+        )
+
+    def camera_for(self, camera: CassiCamera) -> CassiCamera:
+        """The refined camera of an exposure whose told camera ``is_of`` this: which pixels count is that one's."""
+        if not self.deviation.any:
+            return camera
+        counting = [_on_detector_of(part, camera, self.camera) for part in camera.parts if isinstance(part, Validity)]
+        return self.camera.with_parts(*_optics(self.camera), *counting)
 
     def frames(self, measurement: Tensor) -> Tensor:
         """y (…,H,Wm) of the told camera as the refined one takes it: without ``dark``, on its detector.
@@ -182,9 +201,32 @@ class Refinement:
 
 
 def on_detector(picture: Tensor, camera: CassiCamera, other: CassiCamera) -> Tensor:
-    """A picture (…,H,Wm) on the detector of a camera, on the columns of another's, 0 where they are new."""
-    left = math.floor(min(_along_rows(camera))) - math.floor(min(_along_rows(other)))
-    return F.pad(picture, (left, other.measurement_width - camera.measurement_width - left))
+    """A picture (…,Hm,Wm) on the detector of a camera, on the pixels of another's, 0 where they are new."""
+    top, left = _corner(camera, other)
+    below = other.measurement_height - camera.measurement_height - top
+    return F.pad(picture, (left, other.measurement_width - camera.measurement_width - left, top, below))
+
+
+def _corner(camera: CassiCamera, other: CassiCamera) -> tuple[int, int]:
+    """Where the first pixel of a camera's detector lies on another's, down and right."""
+    top, left = (
+        math.floor(min(axis)) - math.floor(min(its))
+        for axis, its in zip(
+            zip(*camera.down_and_right, strict=True), zip(*other.down_and_right, strict=True), strict=True
+        )
+    )
+    return top, left
+
+
+def _on_detector_of(part: Part, camera: CassiCamera, other: CassiCamera) -> Part:
+    """A part of a camera, for the detector of another."""
+    top, left = _corner(camera, other)
+    return part.crop(-top, -left, *other.measurement_shape)
+
+
+def _optics(camera: CassiCamera) -> list[Part]:
+    """The parts of a camera, without which pixels count."""
+    return [part for part in camera.parts if not isinstance(part, Validity)]
 
 
 @torch.no_grad()
@@ -192,23 +234,24 @@ def refine_camera(measurement: Tensor, camera: CassiCamera, progress: Progress |
     """The camera as the measurement shows it: its mask, its dispersion, and a dark level left over.
 
     Looks for displacements of up to 2 pixels, rotations up to 0.6°, and differences of up to 1 % in the size of the
-    mask and 4 % in the dispersion. What comes in at the border of the mask is as in ``align``.
+    mask and 4 % in the dispersion. What comes in at the border of the mask is as in ``align``; where the dispersion
+    also runs down, rows are treated as columns are.
 
     Args:
-        measurement: y, (B,H,Wm) floating point, in any units; all frames were taken with the same camera.
-        camera: the camera as it was told.
+        measurement: y, (B,Hm,Wm) floating point, in any units; all frames were taken with the same camera.
+        camera: the camera as it was told; its parts stay as they are.
         progress: called as ``progress(done, total)``; what it raises ends the computation.
 
     Raises:
-        InputError: y has another shape or type, or contains NaN or infinity; or the camera has more to it than a mask
-            and dispersion along the rows.
+        InputError: y has another shape or type, or contains NaN or infinity; or the camera has several pictures.
     """
     check_measurement(measurement, camera)
-    if type(camera) is not CassiCamera or camera.parts or not camera.along_rows:
+    if type(camera) is not CassiCamera:
         raise InputError(
-            "a camera is refined where it has a mask and a dispersion along the rows, and nothing else",
-            "omit <refine_camera>, or calibrate it from frames of its mask",
+            "several pictures of a scene are of several cameras",
+            "refine each of them from its own picture, and stack them anew",
         )
+    measurement = camera.counted(measurement)
     told, total = camera.to(measurement), ROUNDS + 3
 
     def report(done: int) -> None:
@@ -248,15 +291,16 @@ def _deviation(p: np.ndarray) -> Deviation:
 
 def _dispersing(told: CassiCamera, scale: float) -> CassiCamera:
     """The told camera with its dispersion scaled, from the offset of the first band."""
-    offsets = _along_rows(told)
+    offsets = _moves(told)
     if scale != 1:
-        offsets = [offsets[0] + scale * (offset - offsets[0]) for offset in offsets]
-    return CassiCamera(told.mask, told.bands, told.wavelengths, offsets=offsets)
+        offsets = offsets[0] + scale * (offsets - offsets[0])
+    camera = CassiCamera(told.mask, told.bands, told.wavelengths, offsets=offsets)
+    return camera.with_parts(*(_on_detector_of(part, told, camera) for part in told.parts))
 
 
-def _along_rows(camera: CassiCamera) -> list[float]:
-    """The displacement of each band to the right."""
-    return [right for _, right in camera.down_and_right]
+def _moves(camera: CassiCamera) -> np.ndarray:
+    """The displacement of each band down and to the right, (C,2)."""
+    return np.array(camera.down_and_right)
 
 
 def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
@@ -272,10 +316,15 @@ def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
     beyond = max(told.height, told.width) // 16 + 4
     rows = moved(np.ones((told.height, told.width + 2 * beyond), np.float32), "closed")[:, beyond:-beyond] < 1
     columns = moved(np.ones((told.height + 2 * beyond, told.width), np.float32), "closed")[beyond:-beyond] < 1
-    repeated = torch.from_numpy(moved(told.mask.cpu().numpy(), "nearest") * ~rows).to(told.mask)
+    repeated = moved(told.mask.cpu().numpy(), "nearest")
     most = max(int(columns.sum(1).max()), 1)
-    mask = with_border(on_detector(y, told, camera), camera, repeated, torch.from_numpy(columns).to(y.device), most)
-    on_it = on_detector(y.new_ones(told.height, told.measurement_width), told, camera)
+    if camera.along_rows:
+        repeated *= ~rows
+    else:
+        columns, most = columns | rows, max(most, int(rows.sum(0).max()))
+    untold, repeats = torch.from_numpy(columns).to(y.device), torch.from_numpy(repeated).to(told.mask)
+    mask = with_border(on_detector(y, told, camera), camera, repeats, untold, most)
+    on_it = on_detector(y.new_ones(told.measurement_shape), told, camera)
     if not on_it.all():  # no light that would fall beside the detector
         mask = mask * (camera.gather(on_it) > 0.5)
     return camera.with_mask(mask, (by.down, by.right))
@@ -283,8 +332,8 @@ def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
 
 def _dark_level(y: Tensor, told: CassiCamera, camera: CassiCamera) -> float:
     """Of frames y (B,H,Wm) of the told camera where none arrives in the other; 0 where it does not matter."""
-    light = on_detector(camera.open_light, camera, told)
-    return dark_floor(y.mean(0).cpu().numpy(), light.cpu().numpy()) or 0.0
+    light, counts = on_detector(camera.open_light, camera, told), told.counted(torch.ones_like(y[0])) > 0
+    return dark_floor(y.mean(0)[counts].cpu().numpy(), light[counts].cpu().numpy()) or 0.0
 
 
 class _Trial:
@@ -356,7 +405,7 @@ class _Detail:
     """The fine detail of frames, h (B,N), and of a deviating camera, Φ (C,N)."""
 
     def __init__(self, y: Tensor, told: CassiCamera):
-        self.told, self.picture = told, fine_detail(y)
+        self.told, self.picture = told, fine_detail(y, told.counted(torch.ones_like(y[0])) > 0)
         self.h = self.picture.flatten(1)
         self.code = inner_code(told.mask, MARGIN)
 
@@ -369,9 +418,11 @@ class _Detail:
         size = max(1, AT_ONCE // table[0].numel())
         score = torch.cat([self._collected(part, table, energy) for part in grid.split(size)])
         score = score * (1 - NEARER * grid[:, :2].abs().sum(1))
-        offsets = _along_rows(self.told)
-        last = max((offset - offsets[0] for offset in offsets), key=abs)
-        outermost = grid[:, 1:2] + grid[:, 4:] * torch.tensor([0.0, last])
+        moves = _moves(self.told) - _moves(self.told)[0]
+        last = moves[np.hypot(*moves.T).argmax()]
+        length = float(np.hypot(*last))
+        along = torch.from_numpy(last / length) if length else torch.tensor([0.0, 1.0], dtype=torch.float64)
+        outermost = (grid[:, :2] @ along)[:, None] + grid[:, 4:] * torch.tensor([0.0, length])
         found = []
         for _ in range(STARTS):
             best = int(score.argmax())
@@ -382,18 +433,24 @@ class _Detail:
 
     def _table(self) -> tuple[Tensor, Tensor]:
         """What goes with the code (lags,C,blocks,blocks,B), for displacements down and right; Σ Φ_c², (C,)."""
-        (down, right), (high, wide) = REACH, self._block
+        (down, right), (high, wide) = self.reach, self._block
         height, width = self.picture.shape[-2:]
         padded = F.pad(self.picture, (right, right, down, down))
-        lags = []
+        coded, lags = self.told.with_mask(self.code), []
         for top in range(2 * down + 1):
             for left in range(2 * right + 1):
                 displaced = padded[..., top : top + height, left : left + width]
-                product = self.told.gather(displaced) * self.code  # (B,C,H,W)
+                product = coded.adjoint(displaced)  # (B,C,H,W)
                 lags.append(F.avg_pool2d(product, (high, wide)) * (high * wide))
         table = torch.stack(lags).permute(0, 2, 3, 4, 1).double().cpu()
-        phi = self.told.disperse(self.code.expand(self.told.bands, -1, -1))
+        phi = self.told.each_band(self.code.expand(self.told.bands, -1, -1))
         return table, phi.double().square().sum((-2, -1)).clamp(min=TINY).cpu()
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Displacements of a block that are looked at, down and right."""
+        across, along = REACH
+        return (across, along) if self.told.along_rows else (along, along)
 
     @property
     def _block(self) -> tuple[int, int]:
@@ -412,17 +469,18 @@ class _Detail:
             )
         )
         u, v = u[:, None], v[None]
-        offsets = torch.tensor(_along_rows(self.told), dtype=torch.float64)
-        along = dispersion[:, None] * (offsets - offsets[0])[:, None, None]
-        rows = (down + cosine * u + sine * v - u)[:, None].expand(-1, len(offsets), -1, -1)
-        columns = (right - sine * u + cosine * v - v)[:, None] + along
+        moves = torch.from_numpy(_moves(self.told) - _moves(self.told)[0])
+        lower, further = (dispersion[:, None] * axis[:, None, None] for axis in moves.unbind(1))
+        rows = (down + cosine * u + sine * v - u)[:, None] + lower
+        columns = (right - sine * u + cosine * v - v)[:, None] + further
         return (self._interpolated(table, rows, columns).clamp(min=0).square() / energy[:, None]).sum((1, 2))
 
     def _interpolated(self, table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """b (P,C,B): the table at displacements (P,C,blocks,blocks), summed over blocks."""
-        width = 2 * REACH[1] + 1
+        width = 2 * self.reach[1] + 1
         rows, columns = (
-            (place + reach).clamp(0, 2 * reach - 1e-6) for place, reach in zip((rows, columns), REACH, strict=True)
+            (place + reach).clamp(0, 2 * reach - 1e-6)
+            for place, reach in zip((rows, columns), self.reach, strict=True)
         )
         lag = (rows.floor() * width + columns.floor()).long()
         below, beside = rows.frac()[..., None], columns.frac()[..., None]
@@ -442,7 +500,7 @@ class _Detail:
         """p and its standard deviation, (5,) each; 0 in what is not significant."""
         nothing, smears = np.zeros(7), [5, 6]
         none = max((self._fit(nothing + smear, smears) for smear in ([0] * 7, [0] * 5 + [0.1] * 2)), key=_score)
-        free = [j for j in range(7) if j != 4 or len(set(_along_rows(self.told))) > 1]
+        free = [j for j in range(7) if j != 4 or len(set(self.told.down_and_right)) > 1]
         candidates = [np.isin(range(7), free) * [*start, 0.1, 0.1] for start in self.starts()]
         best = max((self._fit(q, free) for q in (*candidates, none.q)), key=_score)
         if not shows_code(best.score, self.told.bands, len(self.h)):
@@ -496,7 +554,7 @@ class _Detail:
         for part, axis in zip(smear, (-2, -1), strict=True):
             code = (1 - 2 * part) * code + part * (code.roll(1, axis) + code.roll(-1, axis))
         camera = _dispersing(self.told, 1 + dispersion)
-        dispersed = camera.disperse(code.expand(camera.bands, -1, -1))
+        dispersed = camera.each_band(code.expand(camera.bands, -1, -1))
         return on_detector(dispersed, camera, self.told).flatten(1)
 
     def _solve(self, q: np.ndarray) -> _Solution:

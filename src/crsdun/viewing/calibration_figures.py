@@ -10,19 +10,22 @@ from matplotlib.axes import Axes
 
 from crsdun.optics import Calibration
 from crsdun.viewing.display import upper_limit
-from crsdun.viewing.sheet import STYLE, Sheet, fit_box, font, shorten, style_ticks
+from crsdun.viewing.sheet import STYLE, Sheet, fit_box, font, shorten, style_ticks, text_width
 
 PICTURE = 300  # px of a mask at most
 BAR_ROOM = 76  # px right of a map for its colour bar and the numbers at its ticks
 PLOT, AXIS = 190, 56  # px: height of a plot, and the room for the numbers along its axes
 BAD = (213, 94, 0)
+LINE = 18  # px from one line of a warning to the next
+WARNING = "#b04a00"
 
 
 def calibration_sheet(calibration: Calibration, path: str | Path) -> None:
     """What a calibration found, and how well it explains the frames, on one sheet.
 
     Above the masks of the first, the middle and the last band, and the error at each detector pixel with bad ones
-    marked; below, over the bands: displacement, its distance from the curve, light, and light left unexplained.
+    marked; below, over the bands: displacement, its distance from the curve, light, and light left unexplained. Other
+    displacements that explain the frames as well are dashed, and what should not be overlooked stands at the end.
 
     Args:
         path: where the figure goes.
@@ -40,7 +43,11 @@ def calibration_sheet(calibration: Calibration, path: str | Path) -> None:
     across = max(room, 4 * 200) if plots else room
     top = margin + header
     below = top + max(height, error_height) + 2 * gap
-    sheet = Sheet(2 * margin + across, below + (header + PLOT + AXIS if plots else 0) + margin)
+    said = _lines_of(calibration.warnings, across)
+    end = below + (header + PLOT + AXIS if plots else 0)
+    sheet = Sheet(2 * margin + across, end + LINE * len(said) + margin)
+    for number, line in enumerate(said):
+        sheet.write(margin, end + LINE * (number + 0.5), line, STYLE.text, WARNING)
     left = margin
     for band in shown:
         title = "mask" if len(masks) == 1 else f"mask, {names[band]}"
@@ -55,6 +62,21 @@ def calibration_sheet(calibration: Calibration, path: str | Path) -> None:
     if plots:
         _plots(sheet, calibration, below, across)
     sheet.save(path)
+
+
+def _lines_of(warnings: Sequence[str], width: float) -> list[str]:
+    """Warnings in lines that are not wider than this."""
+    lines: list[str] = []
+    for warning in warnings:
+        line = ""
+        for word in warning.split():
+            longer = f"{line} {word}" if line else word
+            if line and text_width(longer, STYLE.text) > width:
+                lines.append(line)
+                longer = f"    {word}"
+            line = longer
+        lines.append(line)
+    return lines
 
 
 def error_map(calibration: Calibration) -> np.ndarray:
@@ -111,4 +133,9 @@ def _draw_displacement(axes: Axes, axis: np.ndarray, calibration: Calibration) -
         axes.plot(axis, offsets[:, column], "-", color=colour, linewidth=1.2, label=name)
         if calibration.moves is not None:
             axes.plot(axis, calibration.moves[:, column], "o", color=colour, markersize=4)
+    for rival in calibration.rivals.values():
+        for column, _ in named:
+            axes.plot(axis, rival[:, column], "--", color=STYLE.estimates[1 - column], linewidth=1)
+    if calibration.rivals:
+        axes.plot([], [], "--", color=STYLE.ink, linewidth=1, label="as well")
     axes.legend(frameon=False, prop={"family": STYLE.font, "size": STYLE.small * 0.72})

@@ -1,4 +1,4 @@
-"""Classes by example: what regions that are called like classes make of a cube that is open."""
+"""Classes by example: what regions that are called like classes, or a classifier, make of a cube that is open."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from crsdun.viewing.app.regions import marks_of
 from crsdun.viewing.app.requests import ClassifyRequest
 from crsdun.viewing.palette import class_name
 
-YOURS = " · your classes"  # behind the name of the layer that they are of
+YOURS = "your classes"  # behind the name of the layer that they are of
 
 
-def classify(scene: OpenScene, request: ClassifyRequest) -> tuple[OpenScene, Layer]:
+def classify(
+    scene: OpenScene, request: ClassifyRequest, saved: SpectralClassifier | None = None
+) -> tuple[OpenScene, Layer]:
     """The scene with one more layer: the last stage of another one, with the classes that regions make of it.
 
     Returned with that layer. Classes keep the numbers and colours of those that are called alike; new ones follow.
 
+    Args:
+        saved: the classifier that the request names, which then gives the classes.
+
     Raises:
-        InputError: there is no such layer, or as ``marks_of`` and ``fit_classifier``.
+        InputError: there is no such layer, or as ``marks_of``, ``fit_classifier`` and ``SpectralClassifier``.
     """
     source, _ = scene.layer(request.layer)
     cube = Scene(source.cubes[-1], scene.wavelengths, name=scene.name)
-    classifier = fit_classifier(cube, marks_of(request.regions, *scene.shape[1:]))
+    classifier = saved or fit_classifier(cube, marks_of(request.regions, *scene.shape[1:]))
     shares = classifier.probabilities(cube)
     names, numbers = legend(scene, classifier)
     probabilities = np.zeros((len(names), *shares.shape[1:]), np.float32)
@@ -46,10 +51,11 @@ def classify(scene: OpenScene, request: ClassifyRequest) -> tuple[OpenScene, Lay
         mine = np.where(known, np.nan_to_num(shares).argmax(0), UNLABELLED)
         estimate = replace(cube, classes=mine, class_names=classifier.class_names)
         metrics = {} if true is None else compared(estimate, true)
+    classified_layer = source.classified or source.name
     layer = Layer(
-        request.layer.removesuffix(YOURS) + YOURS,
+        f"{classified_layer} · {request.classifier or YOURS}",
         [source.cubes[-1]], [probabilities], [labels], metrics, [metrics], source.seconds, result,
-        classifier=classifier,
+        classifier=classifier, classified=classified_layer,
     )  # fmt: skip
     return replace(scene, layers={**scene.layers, layer.name: layer}, class_names=names), layer
 
@@ -73,11 +79,12 @@ def legend(scene: OpenScene, classifier: SpectralClassifier) -> tuple[tuple[str,
 def summary(layer: Layer) -> str:
     """How the classes came about, in one line."""
     assert layer.classifier is not None
-    classifier, trials = layer.classifier, layer.classifier.provenance["trials"]
-    known = {trial["kind"]: trial["accuracy"] for trial in trials}
+    classifier = layer.classifier
     text = f"{len(classifier.given)} classes by {classifier.kind}"
-    accuracy = known.get(classifier.kind)
+    figures = f", mIoU {layer.metrics['miou_present']:.3f}" if "miou_present" in layer.metrics else ""
+    if not layer.name.endswith(YOURS):
+        return f"{text}, from {layer.name.removeprefix(f'{layer.classified} · ')}{figures}"
+    accuracy = {trial["kind"]: trial["accuracy"] for trial in classifier.provenance["trials"]}.get(classifier.kind)
     if accuracy is None:
         return f"{text}; mark second places of the classes to see how well they are told apart"
-    text += f", {accuracy:.0%} right on marked places that were left out"
-    return text + (f", mIoU {layer.metrics['miou_present']:.3f}" if "miou_present" in layer.metrics else "")
+    return f"{text}, {accuracy:.0%} right on marked places that were left out{figures}"

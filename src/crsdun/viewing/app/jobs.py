@@ -5,6 +5,7 @@ Every call that computes goes from here into ``crsdun.runtime``.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -21,9 +22,10 @@ from crsdun import runtime
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
-from crsdun.optics import Exposure, SensorNoise, random_mask
+from crsdun.optics import CassiCamera, Exposure, SensorNoise, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
+from crsdun.runtime.simulation import scene_for
 from crsdun.scenes import Scene
 from crsdun.solvers import SOLVERS, refine_camera
 from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of, missing_note
@@ -229,30 +231,39 @@ def refine(scene: OpenScene, job: Job) -> OpenScene:
 # -- simulate ---------------------------------------------------------------------------------------------------
 
 
-def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | None = None) -> OpenScene:
+def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | CassiCamera | None = None) -> OpenScene:
     """A labelled scene through a simulated camera, whose mask may lie a little off from where decoding assumes it.
 
     Args:
-        mask: in place of a random one.
+        mask: in place of a random one; or a camera that was calibrated, with its mask, dispersion and bands.
 
     Raises:
         InputError: the mask is too small, or the settings make no camera.
     """
-    if settings.size:
-        height, width = (min(settings.size, side) for side in scene.cube.shape[1:])
+    calibrated = mask if isinstance(mask, CassiCamera) else None
+    if calibrated is not None:
+        scene = scene_for(calibrated, scene)
+    sees = scene.cube.shape[1:] if calibrated is None else (calibrated.height, calibrated.width)
+    sizes = [min(each) for each in zip(scene.cube.shape[1:], sees, (settings.size or sys.maxsize,) * 2, strict=True)]
+    if sizes != list(scene.cube.shape[1:]):
+        height, width = sizes
         top, left = ((side - part) // 2 for side, part in zip(scene.cube.shape[1:], (height, width), strict=True))
         scene = scene.cropped(top, left, height, width)
-    height, width = scene.cube.shape[1:]
-    if mask is None:
-        mask = random_mask(height, width, settings.transmission, settings.mask_seed)
-    mask = mask[..., :height, :width]
     down, right = settings.shift_down, settings.shift_right
     noise = SensorNoise(settings.photons or None, read_sigma=settings.read_noise, bits=settings.bits or None)
     step = int(settings.step) if settings.step.is_integer() else settings.step
-    exposure = Exposure(mask, step, noise=noise, seed=settings.seed, moved=(down, right))
-    measurement = runtime.simulate(scene, exposure)
-    # A scene without wavelengths still fixes the number of bands.
-    camera = Preparation(mask=mask, bands=scene.bands, step=step).camera_for(measurement)
+    detector: dict[str, Any] = {"noise": noise, "seed": settings.seed, "moved": (down, right)}
+    height, width = scene.cube.shape[1:]
+    if isinstance(mask, CassiCamera):
+        exposure = Exposure(calibrated=mask, **detector)
+        measurement, camera = runtime.simulate(scene, exposure), exposure.camera(scene)
+    else:
+        if mask is None:
+            mask = random_mask(height, width, settings.transmission, settings.mask_seed)
+        mask = mask[..., :height, :width]
+        measurement = runtime.simulate(scene, Exposure(mask, step, **detector))
+        # A scene without wavelengths still fixes the number of bands.
+        camera = Preparation(mask=mask, bands=scene.bands, step=step).camera_for(measurement)
     simulated = OpenScene(scene.name, scene.wavelengths, measurement, camera, scene, notes=missing_note(scene))
     if down or right:
         simulated.notes.append(f"the mask lies {down:+g} rows, {right:+g} columns off from where decoding assumes it")

@@ -14,7 +14,7 @@ import numpy as np
 from crsdun import runtime
 from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera
+from crsdun.optics import CameraFile, CassiCamera
 from crsdun.runtime.explanation import CrossAggregationRecord
 from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.requests import OpenRequest
@@ -38,7 +38,8 @@ class Layer:
         result: the reconstruction it came from; None for the truth.
         blocks: what the cross-aggregation of a network computed.
         serial: of all layers there ever were.
-        classifier: that gave its classes, where regions made one.
+        classifier: that gave its classes, where regions made one or a file held one.
+        classified: the name of the layer whose cube it then has.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Layer:
     blocks: list[CrossAggregationRecord] = field(default_factory=list)
     serial: int = field(default_factory=itertools.count().__next__)
     classifier: SpectralClassifier | None = None
+    classified: str = ""
 
     @property
     def stages(self) -> int:
@@ -171,15 +173,19 @@ def display_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def open_exposure(
-    measurement: Measurement, mask: np.ndarray | None, truth: Scene | None, request: OpenRequest
+    measurement: Measurement, mask: np.ndarray | CameraFile | None, truth: Scene | None, request: OpenRequest
 ) -> OpenScene:
     """A measurement with its camera, which ``request`` describes where the files do not.
+
+    Args:
+        mask: of the camera, or all that is known of it.
 
     Raises:
         InputError: they do not fit together; the message says what would.
     """
     settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")}
-    prepared = runtime.Preparation(mask=mask, **settings).prepare(measurement, truth)
+    known_of_it = {"camera_file" if isinstance(mask, CameraFile) else "mask": mask}
+    prepared = runtime.Preparation(**known_of_it, **settings).prepare(measurement, truth)
     measurement, camera = prepared.measurement, prepared.camera
     if truth is not None:
         truth = runtime.match_bands(camera, truth)

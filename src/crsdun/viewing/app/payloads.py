@@ -33,7 +33,7 @@ class BlockPayload:
 class LayerPayload:
     """A layer; ``segments`` and ``probabilities`` say whether each stage has classes, and with probabilities.
 
-    ``classifier``: regions made one that gave its classes.
+    ``classifier``: one gave its classes that can be saved.
     """
 
     name: str
@@ -82,9 +82,11 @@ class StatePayload:
 
     Attributes:
         suggested: role → the array that probably has it.
+        suggested_camera: name of the camera file that probably belongs to these, in place of a mask.
         fits: cameras (bands and step) that fit the suggested measurement and mask.
         fits_of_weights: for each of the shipped weights why they do not fit what is open, None where they do.
         libraries: names of the files of reference spectra.
+        classifiers: names of the files of saved classifiers.
         default_method: chosen where no shipped weights fit, as on the command line.
         limit_mb: of the largest upload.
         maps: colour maps as stops.
@@ -95,11 +97,13 @@ class StatePayload:
     scene: ScenePayload | None
     files: list[FileSummary]
     suggested: dict[str, ArrayChoice]
+    suggested_camera: str | None
     fits: list[dict[str, int]]
     samples: list[dict[str, str]]
     weights: list[str]
     fits_of_weights: dict[str, str | None]
     libraries: list[str]
+    classifiers: list[str]
     methods: list[str]
     default_method: str
     engines: list[str]
@@ -117,11 +121,13 @@ def state_payload(workspace: Workspace) -> StatePayload:
             scene=None if workspace.scene is None else _scene_payload(workspace.scene),
             files=list(workspace.summaries.values()),
             suggested=workspace.suggestions(),
+            suggested_camera=workspace.suggested_camera(),
             fits=workspace.fitting_cameras(),
             samples=[{"name": name, "title": title} for name, title in SAMPLES.items()],
             weights=sorted(workspace.weights),
             fits_of_weights=fitting_weights(workspace.scene),
             libraries=list(workspace.libraries),
+            classifiers=list(workspace.classifiers),
             methods=list(SOLVERS),
             default_method=DEFAULT_SOLVER,
             engines=[each for each in ENGINES if find_spec(each) is not None],

@@ -51,6 +51,7 @@ class OpenRequest:
     Attributes:
         sample: the name of one; None opens the arrays.
         arrays: by their role, one of ``ROLES``.
+        camera: the name of an uploaded camera file, in place of mask, step, bands and wavelengths.
         step: pixels per band.
         wavelengths: centres of the bands in nm.
         bits: depth of the camera's counts.
@@ -59,6 +60,7 @@ class OpenRequest:
 
     sample: str | None = None
     arrays: Mapping[str, ArrayChoice] = field(default_factory=dict)
+    camera: str | None = None
     step: float | None = None
     bands: int | None = None
     bits: int | None = None
@@ -73,6 +75,7 @@ class OpenRequest:
         return cls(
             values.text("sample") or None,
             {role: choice for role, choice in choices if choice is not None},
+            values.text("camera") or None,
             step=values.number("step", None, -MOST_STEP, MOST_STEP),
             bands=values.whole("bands", None, 1, MOST_BANDS),
             bits=values.whole("bits", None, 1, 32),
@@ -154,7 +157,7 @@ class SimulateRequest:
 
     Attributes:
         scene: the name of a sample; None takes the true scene of what is open.
-        mask: the name of an uploaded file; None makes a random mask.
+        mask: the name of an uploaded file of a mask, or of a camera; None makes a random mask.
     """
 
     scene: str | None
@@ -259,14 +262,19 @@ class SpectraRequest:
 
 @dataclass(frozen=True)
 class ClassifyRequest:
-    """Classes from regions that are called like them, for a layer by its name."""
+    """Classes for a layer by its name: from regions that are called like them, or from a file.
+
+    Attributes:
+        classifier: the name of an uploaded classifier; None takes the regions.
+    """
 
     layer: str
     regions: tuple[Region, ...]
+    classifier: str | None = None
 
     @classmethod
     def parse(cls, values: Values) -> ClassifyRequest:
-        return cls(values.text("layer"), SpectraRequest.parse(values).points)
+        return cls(values.text("layer"), SpectraRequest.parse(values).points, values.text("classifier") or None)
 
 
 @dataclass(frozen=True)

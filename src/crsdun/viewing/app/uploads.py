@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crsdun.budget import also_limited_to
+from crsdun.classifiers import load_classifier
+from crsdun.classifiers.files import HEADER as OF_A_CLASSIFIER
 from crsdun.errors import InputError
+from crsdun.optics import CassiCamera, read_camera
 from crsdun.scenes import describe, read_spectral_library
 from crsdun.scenes.formats.envi import DATA_SUFFIXES as ENVI_SUFFIXES
 from crsdun.scenes.formats.text_table import TABLES
@@ -25,6 +28,15 @@ WEIGHTS = (".safetensors", ".onnx", ".xml")
 
 
 @dataclass(frozen=True)
+class CameraSummary:
+    """A camera file: what it holds, and what its calibration doubted, in lines; (rows, columns) of its frames."""
+
+    lines: tuple[str, ...]
+    doubts: tuple[str, ...]
+    detector: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class FileSummary:
     """What is in a file, or the ``problem`` with it.
 
@@ -33,6 +45,8 @@ class FileSummary:
         is_weights: it holds a network instead of arrays.
         wavelengths: their number, the first and the last in nm; None where the file has none.
         spectra: names of the spectra that it holds instead of arrays.
+        camera: that it holds instead of arrays.
+        classes: names of those that its classifier gives, which it holds instead of arrays.
     """
 
     name: str
@@ -42,6 +56,8 @@ class FileSummary:
     arrays: tuple[ArrayDescription, ...] = ()
     wavelengths: tuple[int, float, float] | None = None
     spectra: tuple[str, ...] = ()
+    camera: CameraSummary | None = None
+    classes: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -79,8 +95,8 @@ async def receive(name: str, chunks: AsyncIterator[bytes], uploads: Uploads, ann
     if not name or Path(name).suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{name or 'this'} is not a file that can be opened here",
-            "expected .mat, .npy, .npz, .h5, .tif, .png, an "
-            "ENVI pair (.hdr with its data), spectra (.csv, .sli with its .hdr), or weights (.safetensors)",
+            "expected .mat, .npy, .npz, .h5, .tif, .png, an ENVI pair (.hdr with its data), a camera file (.npz), "
+            "spectra (.csv, .sli with its .hdr), weights or a classifier (.safetensors)",
         )
     too_large = InputError(
         f"{name} is larger than {uploads.limit / MEGABYTE:.0f} MB, the most this explorer takes",
@@ -121,6 +137,10 @@ def summarise(path: Path, limit: int) -> FileSummary:
             description = describe(path)
             if isinstance(description, FileDescription) and "spectra_names" in description.metadata:
                 return _summarise_library(path, description.format)
+            if isinstance(description, FileDescription) and description.metadata.get("kind") == "camera":
+                return _summarise_camera(path)
+            if isinstance(description, WeightsDescription) and OF_A_CLASSIFIER in description.metadata:
+                return _summarise_classifier(path)
     except (InputError, OSError, MemoryError) as error:
         return FileSummary(path.name, problem=page_message(error, [path.parent]))
     if isinstance(description, WeightsDescription):
@@ -128,6 +148,24 @@ def summarise(path: Path, limit: int) -> FileSummary:
     known = description.wavelengths
     wavelengths = (len(known), known[0], known[-1]) if known else None
     return FileSummary(path.name, description.format, arrays=description.arrays, wavelengths=wavelengths)
+
+
+def _summarise_camera(path: Path) -> FileSummary:
+    stored = read_camera(path)
+    CassiCamera.load(stored)  # its arrays fit together
+    known = stored.wavelengths
+    return FileSummary(
+        path.name, "camera file",
+        wavelengths=None if known is None else (len(known), known[0], known[-1]),
+        camera=CameraSummary(tuple(stored.described()), tuple(stored.doubts), stored.detector),
+    )  # fmt: skip
+
+
+def _summarise_classifier(path: Path) -> FileSummary:
+    classifier = load_classifier(path)
+    known, names = classifier.wavelengths, tuple(classifier.class_names[number] for number in classifier.given)
+    wavelengths = None if known is None else (len(known), known[0], known[-1])
+    return FileSummary(path.name, f"classifier ({classifier.kind})", wavelengths=wavelengths, classes=names)
 
 
 def _summarise_library(path: Path, format: str) -> FileSummary:

@@ -38,7 +38,7 @@ CONTROLS = {
     "axes": "the axes of crsdun reconstruct",
     "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
-    "camera": "the camera of crsdun reconstruct",
+    "camera": "the camera",
     "offsets": "the offsets of crsdun reconstruct",
     "refine_camera": "Refine the camera",
     "coverage": "the coverage of crsdun reconstruct",

@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from crsdun.classifiers import load_classifier
 from crsdun.classifiers.files import to_bytes
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
+from crsdun.optics import CameraFile, CassiCamera, read_camera
 from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
 from crsdun.scenes.formats.pictures import is_scene_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
@@ -73,9 +77,10 @@ class Workspace:
         limit: bytes of the largest upload.
 
     Attributes:
-        files: measurements, masks and scenes, by name.
+        files: measurements, masks, scenes, camera files and spectra, by name.
         weights: networks, by name.
         libraries: files of reference spectra, by name.
+        classifiers: files of saved ones, by name.
         summaries: of the files and weights that were added, by name.
         scene: what is open.
         version: grows whenever ``scene`` changes; requests name the version that they speak of.
@@ -98,6 +103,7 @@ class Workspace:
         self.files: dict[str, Path] = {}
         self.weights: dict[str, Path] = {}
         self.libraries: dict[str, Path] = {}
+        self.classifiers: dict[str, Path] = {}
         self.summaries: dict[str, FileSummary] = {}
         self.trials: list[Trial] = []
         self.scene: OpenScene | None = None
@@ -129,7 +135,7 @@ class Workspace:
                     scene.add_results(open_folder(folder))
                 self._show(scene)
             elif self._images():
-                self.open(OpenRequest(arrays=self.suggestions()))
+                self.open(self.suggested_request())
         except (InputError, OSError) as error:
             self.problem = page_message(error, self.folders)
         if self.scene is None and not self._images():
@@ -144,8 +150,13 @@ class Workspace:
         )
         with self.lock:
             self.summaries[path.name] = summary
+            self.classifiers.pop(path.name, None)
+            if self.weights.get(path.stem) == path:
+                del self.weights[path.stem]
             if path.suffix.lower() not in WEIGHTS:
                 self.files[path.name] = path
+            elif summary.classes:
+                self.classifiers[path.name] = path
             elif not summary.problem:
                 self.weights[path.stem] = path
             # The data of an ENVI pair may have come before its header, or after.
@@ -171,6 +182,27 @@ class Workspace:
         if "truth" not in roles:
             roles.pop("labels", None)  # labels of nothing
         return roles
+
+    def suggested_camera(self) -> str | None:
+        """The newest camera file that takes the suggested measurement, unless a mask file came later."""
+        roles = self.suggestions()
+        measurement, mask = roles.get("measurement"), roles.get("mask")
+        if measurement is None:
+            return None
+        names = list(self.summaries)
+        own_mask = mask is not None and mask.file != measurement.file
+        for name in reversed(names):
+            camera = self.summaries[name].camera
+            if camera is not None and self._array(measurement).shape[-2:] == camera.detector:
+                return None if own_mask and mask is not None and names.index(mask.file) > names.index(name) else name
+        return None
+
+    def suggested_request(self) -> OpenRequest:
+        """What is opened where nobody chooses."""
+        roles, camera = self.suggestions(), self.suggested_camera()
+        return OpenRequest(
+            arrays={role: choice for role, choice in roles.items() if camera is None or role != "mask"}, camera=camera
+        )
 
     def fitting_cameras(self) -> list[dict[str, int]]:
         """Cameras with whole steps (bands and step) that fit the suggested measurement and mask."""
@@ -200,11 +232,22 @@ class Workspace:
             scene = read_scene(self._path(truth), truth.key, None, *classes)
         if measurement is not None:
             exposure = read_measurement(self._path(measurement), measurement.key, request.wavelengths)
-            coded_aperture = None if mask is None else read_mask(self._path(mask), mask.key)
-            return open_exposure(exposure, coded_aperture, scene, request)
+            return open_exposure(exposure, self._mask_or_camera(mask, request.camera), scene, request)
         if scene is not None:
             return open_cube(scene)
         raise InputError("choose which array is the measurement, or which is a cube to look at")
+
+    def _mask_or_camera(self, mask: ArrayChoice | None, camera: str | None) -> np.ndarray | CameraFile | None:
+        if mask is not None and camera is not None:
+            raise InputError("a camera file already says the mask", "choose no mask, or no camera")
+        if camera is not None:
+            return read_camera(self._path(ArrayChoice(camera)))
+        return None if mask is None else read_mask(self._path(mask), mask.key)
+
+    def _mask_of(self, choice: ArrayChoice) -> np.ndarray | CassiCamera:
+        """The mask in a file, or the camera in a camera file."""
+        path = self._path(choice)
+        return read_mask(path) if self.summaries[choice.file].camera is None else CassiCamera.load(path)
 
     def current(self, version: int | None) -> OpenScene:
         """What is open, for a request that speaks of this version of it.
@@ -231,8 +274,9 @@ class Workspace:
             self.scene, self.version = scene, self.version + 1
 
     def _images(self) -> list[str]:
-        """The files that hold something to open, or were meant to: all but those of spectra."""
-        return [name for name in self.files if not self.summaries[name].spectra]
+        """The files that hold something to open, or were meant to: all but those of spectra and cameras."""
+        known = self.summaries
+        return [name for name in self.files if not known[name].spectra and known[name].camera is None]
 
     def _array(self, choice: ArrayChoice) -> ArrayDescription:
         return next(array for array in self.summaries[choice.file].arrays if array.key == choice.key)
@@ -276,7 +320,7 @@ class Workspace:
 
     def simulate(self, request: SimulateRequest, version: int | None) -> JobStatus:
         """Start to measure a scene anew and to decode it, one more trial; raises as ``decode``, or for its scene."""
-        mask = None if request.mask is None else read_mask(self._path(ArrayChoice(request.mask)))
+        mask = None if request.mask is None else self._mask_of(ArrayChoice(request.mask))
         sample = None if request.scene is None else read_sample(request.scene)
 
         def work(scene: Scene, job: Job) -> str:
@@ -296,27 +340,31 @@ class Workspace:
             return self._begin(f"{request.decode.method} on a simulated measurement", partial(work, scene))
 
     def classify(self, request: ClassifyRequest, version: int | None) -> JobStatus:
-        """Start to make classes from regions; raises as ``decode``."""
+        """Start to make classes from regions, or by a saved classifier; raises as ``decode``, or for its file."""
+        file = request.classifier
+        if file is not None and file not in self.classifiers:
+            raise InputError(f"there is no classifier {file!r} here", "drop it again")
+        saved = None if file is None else load_classifier(self.classifiers[file])
 
         def work(job: Job) -> str:
-            job.step = "learning the classes"
-            changed, layer = classify(scene, request)
+            job.step = "learning the classes" if saved is None else "telling the classes apart"
+            changed, layer = classify(scene, request, saved)
             self._show(changed, job)
             return classes_summary(layer)
 
         with self.lock:
             scene = self.current(version)
-            return self._begin("classes from regions", work)
+            return self._begin("classes from regions" if file is None else f"classes of {file}", work)
 
     def classifier(self, name: str, version: int | None) -> bytes:
         """The file of the classifier that gave the classes of a layer.
 
         Raises:
-            InputError: as ``current``, there is no such layer, or regions did not make its classes.
+            InputError: as ``current``, there is no such layer, or no classifier gave its classes.
         """
         layer, _ = self.current(version).layer(name)
         if layer.classifier is None:
-            raise InputError("the classes of this result are not from regions", "make them from some first")
+            raise InputError("the classes of this result are not by a classifier", "make one from regions first")
         return to_bytes(layer.classifier)
 
     def _begin(self, title: str, work: Callable[[Job], str]) -> JobStatus:

@@ -1,4 +1,4 @@
-// Classes by example: regions that are called like classes make a map of them, and a classifier to take home.
+// Classes by example: regions that are called like classes make a map of them, and a classifier to take home and bring again.
 import { address, post } from "./api.js";
 import { running, watch } from "./decode.js";
 import { $, h } from "./dom.js";
@@ -9,17 +9,19 @@ const names = () => [...new Set(view.points.map((point) => point.name.trim()).fi
 /** The layer whose classes regions made, of those that are shown. */
 const mine = () => preferred().find((each) => each.classifier);
 
-$("classify").onclick = async () => {
-  const shown = preferred()[0];
-  try { await post("/api/classify", { layer: shown.name, points: view.points.map(asked) }); } catch { return; }
-  $("classify").disabled = true;
+$("classify").onclick = () => classify({ points: view.points.map(asked) });
+$("apply-classifier").onclick = () => classify({ classifier: $("saved-classifier").value });
+
+async function classify(by) {
+  try { await post("/api/classify", { layer: preferred()[0].name, ...by }); } catch { return; }
+  $("classify").disabled = $("apply-classifier").disabled = true;
   await watch();
   if (layer(view.layers[view.count - 1])?.classifier && !view.opacity) {
     $("opacity").value = 70; // it would not be seen
     $("opacity").dispatchEvent(new Event("input"));
   }
   draw();
-};
+}
 
 $("save-classifier").onclick = () => h("a", { href: address("/api/classifier", { layer: mine().name }), download: "classes.safetensors" }).click();
 
@@ -28,6 +30,10 @@ function draw() {
   $("classify").disabled = running || found.length < 2;
   $("class-names").replaceChildren(...[...new Set([...found, ...(state.scene?.classes ?? []).map((each) => each.name)])].map((value) => h("option", { value })));
   $("save-classifier").hidden = !mine();
+  $("saved").hidden = !state.classifiers.length;
+  $("apply-classifier").disabled = running || !state.scene;
+  const before = $("saved-classifier").value;
+  $("saved-classifier").replaceChildren(...state.classifiers.map((name) => h("option", { value: name, selected: name === before }, name)));
   $("classify-hint").textContent = !view.points.length ? "" : found.length < 2
     ? "Give regions the names of classes: those of one name are one class."
     : `${found.length} classes: ${found.slice(0, 8).join(", ")}${found.length > 8 ? " …" : ""}`;

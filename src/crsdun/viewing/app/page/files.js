@@ -9,7 +9,9 @@ import { emit, on, state, view } from "./state.js";
 import { showTab } from "./tabs.js";
 
 const ROLES = ["measurement", "mask", "truth", "labels"];
+const OF_A_CAMERA = ["mask", "step", "bands", "wavelengths"]; // what a camera file says
 const TYPING_MS = 400;
+let chosenCamera = null; // by a person
 
 async function upload(files) {
   let last = null;
@@ -25,13 +27,17 @@ async function upload(files) {
     } catch { await refresh(); return; }
   }
   if (!last) return;
+  chosenCamera = null; // by what has come, another one may be meant
   await refresh();
   if (last.problem) { notify(last.problem, true); return; }
   const { measurement, mask, truth } = state.suggested;
-  const isSuggested = Object.values(state.suggested).some((role) => role.file === last.name);
+  const camera = state.suggested_camera;
+  const isSuggested = Object.values(state.suggested).some((role) => role.file === last.name) || last.name === camera;
   if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);
+  else if (last.classes.length) notify(`${last.name} can now be applied to a result, below the regions`);
   else if (last.spectra.length) showLibrary(last);
-  else if (isSuggested && ((measurement && mask) || (!measurement && truth))) await openChosen(); // nothing left to ask
+  else if (isSuggested && ((measurement && (mask || camera)) || (!measurement && truth))) await openChosen(); // nothing left to ask
+  else if (last.camera) notify(`${last.name} takes frames of ${last.camera.detector.join("×")} pixels: ${measurement ? "the measurement here has another size" : "now add one"}`);
   else notify(measurement ? "now add its mask" : "choose below which array is which");
 }
 
@@ -52,6 +58,9 @@ function drawFiles() {
       const notFinite = array.nan + array.inf ? `, ${array.nan + array.inf} NaN or infinite` : "";
       return h("li", {}, `${array.key}: ${array.shape.join("×")} ${array.dtype}${range}${notFinite}; looks like a ${array.looks_like}`);
     });
+    for (const line of file.camera?.lines ?? []) inside.push(h("li", {}, line));
+    for (const doubt of file.camera?.doubts ?? []) inside.push(h("li", { className: "bad" }, doubt));
+    if (file.classes.length) inside.push(h("li", {}, `${file.classes.length} classes: ${file.classes.slice(0, 8).join(", ")}${file.classes.length > 8 ? " …" : ""}`));
     if (file.spectra.length) inside.push(h("li", {}, `${file.spectra.length} ${file.spectra.length === 1 ? "spectrum" : "spectra"}`));
     if (file.wavelengths) {
       const [count, first, last] = file.wavelengths;
@@ -70,11 +79,27 @@ function drawFiles() {
         value: JSON.stringify({ file, key }), selected: suggested?.file === file && suggested?.key === key,
       }, `${file} › ${key} ${shape.join("×")}`)));
   }
+  const cameras = state.files.filter((file) => file.camera).map(({ name }) => name);
+  const select = $("roles").elements.camera;
+  select.replaceChildren(h("option", { value: "" }, "as below"),
+    ...cameras.map((name) => h("option", { value: name, selected: name === (chosenCamera ?? state.suggested_camera) }, name)));
+  select.parentElement.hidden = !cameras.length;
   const fits = state.fits.slice(0, 6).map(({ bands, step }) => h("button", { type: "button", onclick: () => {
     Object.assign($("roles").elements.step, { value: step });
     Object.assign($("roles").elements.bands, { value: bands });
   } }, `${bands} bands, step ${step}`));
   $("fits").replaceChildren(...(fits.length ? [h("span", {}, "Cameras that fit:"), ...fits] : []));
+  drawCamera();
+}
+
+/** A camera file takes the place of some fields. */
+function drawCamera() {
+  const { elements } = $("roles");
+  const camera = elements.camera.value, { mask } = state.suggested;
+  if (Boolean(camera) !== elements.mask.disabled) elements.mask.value = camera || !mask ? "" : JSON.stringify({ file: mask.file, key: mask.key });
+  elements.mask.options[0].textContent = camera ? "in the camera file" : "in the file of the measurement";
+  for (const name of OF_A_CAMERA) elements[name].disabled = Boolean(camera);
+  $("fits").hidden = Boolean(camera);
 }
 
 /** A library that has come: its spectrum is drawn where it has only one. */
@@ -87,11 +112,14 @@ function showLibrary({ name, spectra }) {
 /** What the form says is to be opened. */
 function chosen() {
   const body = {};
+  const { elements } = $("roles");
   for (const role of ROLES) {
-    const { value } = $("roles").elements[role];
-    if (value) body[role] = JSON.parse(value);
+    const { value, disabled } = elements[role];
+    if (value && !disabled) body[role] = JSON.parse(value);
   }
-  for (const name of ["step", "bands", "bits", "dark", "white", "wavelengths"]) body[name] = $("roles").elements[name].value.trim();
+  for (const name of ["camera", "step", "bands", "bits", "dark", "white", "wavelengths"]) {
+    if (!elements[name].disabled) body[name] = elements[name].value.trim();
+  }
   return body;
 }
 
@@ -112,7 +140,9 @@ async function judgeTyped() {
   } catch (error) { $("typed").textContent = error.message; }
   $("typed").scrollIntoView({ block: "nearest" }); // it stands at the end of a long column
 }
-$("roles").oninput = () => {
+$("roles").oninput = ({ target }) => {
+  if (target.name === "camera") chosenCamera = target.value;
+  drawCamera();
   isTyped = true;
   clearTimeout(timer);
   timer = setTimeout(judgeTyped, TYPING_MS);

@@ -17,6 +17,10 @@ function settings() {
 function drawCamera() {
   const values = settings();
   const texts = { ...values, photons: values.photons || "no shot noise", step: `${values.step} pixels per band`, read_noise: values.read_noise || "none" };
+  const isCalibrated = Boolean(state.files.find((file) => file.name === values.mask)?.camera);
+  camera.step.disabled = isCalibrated;
+  camera.mask_seed.disabled = Boolean(values.mask);
+  if (isCalibrated) texts.step = "that of the camera";
   for (const name of ["mask_seed", "photons", "read_noise", "step", "shift_down", "shift_right"]) {
     camera[name].parentElement.querySelector("output").textContent = texts[name];
     camera[name].setAttribute("aria-valuetext", texts[name]);
@@ -43,7 +47,7 @@ function drawScenes() {
   const before = camera.scene.value;
   const open = layer(TRUTH) ? [{ name: "open", title: "what is open" }] : [];
   camera.scene.replaceChildren(...[...state.samples, ...open].map(({ name, title }) => h("option", { value: name, selected: name === before }, title)));
-  const masks = state.files.filter((file) => file.arrays.some((array) => array.looks_like === "mask"));
+  const masks = state.files.filter((file) => file.camera || file.arrays.some((array) => array.looks_like === "mask"));
   const mask = camera.mask.value;
   camera.mask.replaceChildren(h("option", { value: "" }, "random"),
     ...masks.map(({ name }) => h("option", { value: name, selected: name === mask }, name)));
