@@ -52,9 +52,10 @@ def atomic_file(path: str | Place, overwrite: bool = True, companion: str | None
     """
     if isinstance(path, Remote):
         check_file(path, overwrite)
+        name = path.name
         with scratch_folder() as folder:
-            yield folder / path.name
-            send(sorted(folder.iterdir(), key=lambda each: each.name == path.name), folder, path.parent)
+            yield folder / name
+            send(sorted(folder.iterdir(), key=lambda each: each.name == name), folder, path.parent)
         return
     path = Path(path)
     with atomic_files([path] if companion is None else [path.with_suffix(companion), path], overwrite) as parts:

@@ -680,11 +680,14 @@ def test_options_stay_what_they_are():
         "train": ["--help", "--json", "--show"],
         "evaluate": [
             "--calibrate", "--camera", "--cubes-only", "--device", "--effort", "--first", "--help", "--iterations",
-            "--json", "--mask", "--mask-key", "--mask-shift", "--minutes", "--on", "--out", "--overwrite", "--photons",
-            "--protocol", "--read-noise", "--seed", "--split", "--step", "--wavelengths", "--workers",
+            "--json", "--mask", "--mask-key", "--mask-shift", "--minutes", "--on", "--out", "--overwrite",
+            "--photons", "--protocol", "--read-noise", "--seed", "--split", "--step", "--wavelengths", "--workers",
         ],
         "compare": ["--help", "--json"],
-        "table": ["--help", "--json", "--on", "--rows", "--workers"],
+        "table": [
+            "--conditions", "--curves", "--differences", "--equal-time", "--help", "--json", "--on", "--rows",
+            "--workers",
+        ],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
             "--axes", "--bands", "--box", "--divisor", "--help", "--json", "--out", "--overwrite", "--pixel",

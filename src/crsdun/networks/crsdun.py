@@ -112,6 +112,7 @@ class Crsdun(Network):
         C, N = config.bands, config.classes
         self.initial: Any = conv(2 * C, C, bias=True) if config.start == "learnt" else None
         if self.initial is not None and config.quiet:
+            assert self.initial.bias is not None
             nn.init.dirac_(self.initial.weight)
             nn.init.zeros_(self.initial.bias)
         self.classify = PixelClassifier(C, N) if config.start_classes else None

@@ -248,7 +248,9 @@ class StackedCamera(CassiCamera):
         """Refused: each view has its own parts."""
         raise InputError("each of several cameras has optics of its own", "give them to each, and stack them anew")
 
-    counting = through
+    def counting(self, _: Tensor) -> NoReturn:
+        """Refused, as ``through``."""
+        self.through()
 
     def disperse(self, *_: Any, **__: Any) -> NoReturn:
         """Refused, as is ``gather``: there is more than one detector."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from crsdun import remote
 from crsdun.errors import InputError
@@ -68,16 +68,16 @@ def readable(folder: Place) -> list[Place]:
 
     Hidden ones are none.
     """
-    files = remote.listed(folder) if isinstance(folder, Remote) else filter(_is_file, folder.iterdir())
-    files = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    return sorted(files, key=natural_order)
+    files: Iterable[Place] = remote.listed(folder) if isinstance(folder, Remote) else files_in(folder.iterdir())
+    known = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(known, key=natural_order)
 
 
 def matching(pattern: Place) -> list[Place]:
     """The files that a pattern with * ? [ matches, in natural order."""
     if isinstance(pattern, Remote):
         return sorted(remote.listed(pattern), key=natural_order)
-    return sorted(filter(_is_file, map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
+    return sorted(files_in(map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
 
 
 def natural_order(path: Place) -> tuple[Any, ...]:
@@ -86,7 +86,8 @@ def natural_order(path: Place) -> tuple[Any, ...]:
     return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True)
+class Frame:
     """Which exposure of many, in words that can be sent to another machine.
 
     Attributes:
@@ -209,7 +210,7 @@ def find_truth(measurement: Place, truth: Path, stem: str | None = None) -> Path
         return truth
     stem = stem or measurement.stem
     folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
-    files = [file for file in (*readable(truth), *folders) if file.stem == stem]
+    files = [file for file in (*readable(truth), *folders) if isinstance(file, Path) and file.stem == stem]
     if isinstance(measurement, Path):
         files = [file for file in files if not file.samefile(measurement)]
     if not files and pictures_in(truth):
@@ -286,9 +287,9 @@ def _is_folder(path: Place) -> bool:
     return path.is_dir() and not is_zarr(path)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a path holds measurements itself, as a file or as a store of Zarr."""
-    return path.is_file() or is_zarr(path)
+def files_in(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those of the paths that hold measurements themselves, as files or as stores of Zarr."""
+    return (path for path in paths if path.is_file() or is_zarr(path))
 
 
 def _is_pattern(path: Place) -> bool:

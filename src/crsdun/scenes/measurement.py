@@ -106,7 +106,7 @@ class Measurement(Shown):
         if self.mask is not None:
             axes = ("scene_y", "scene_x", "wavelength")[: self.mask.ndim]
             variables["mask"] = (axes, self.mask if self.mask.ndim == 2 else np.moveaxis(self.mask, 0, -1))
-        attributes = {"name": self.name, "step": self.step, "provenance": self.provenance}
+        attributes: dict[str, Any] = {"name": self.name, "step": self.step, "provenance": self.provenance}
         if self.mask is None or self.mask.ndim == 2:
             attributes["wavelengths_nm"] = self.wavelengths
         return labelled(variables, self.wavelengths, attributes)

@@ -124,7 +124,7 @@ class LoopOfEqualSizes(LitLoop):
 
 def _like(first: tuple[int, str, Read], waiting: deque[Any], lit_api: DecodingApi, count: int) -> list[Any]:
     """Those that wait and may be decoded with the first, taken out of the queue; ``count`` are there already."""
-    found = []
+    found: list[Any] = []
     for each in list(waiting):
         count_now = count + len(found) + 1
         if count_now <= lit_api.max_batch_size and lit_api.decoder.together(first[2], each[2], count_now):

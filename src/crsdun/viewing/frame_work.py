@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.provenance import command
@@ -28,7 +28,8 @@ from crsdun.viewing.result_folder import FrameSheet, write_results
 Crowd = Callable[[Iterable[Frame]], Iterator[tuple[Frame, Any]]]
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """What became of a frame.
 
     Attributes:
@@ -61,7 +62,7 @@ class FrameWork:
     describe: Callable[[Reconstruction, Place, bool], Any]
     overwrite: bool = False
     made_by: list[str] = field(default_factory=command)
-    _held: tuple[Place, Item, Generator[Item, None, None]] | None = field(default=None, init=False)
+    _held: tuple[Place, Item, Iterator[Item]] | None = field(default=None, init=False)
 
     # -- the three steps -------------------------------------------------------------------------------------------
 
@@ -144,7 +145,7 @@ class FrameWork:
             self._held = None  # closes the file before, and its copy goes
             opened = self.batch.of(frame.stack or frame.name, frame.file)
             self._held = frame.file, next(opened), opened
-        _, first, _ = self._held
+        first = self._held[1]
         if frame.stack is not None:
             return Item(frame.name, frame.file, first.exposures, frame.index, frame.stack)
         return first

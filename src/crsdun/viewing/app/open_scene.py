@@ -183,9 +183,11 @@ def open_exposure(
     Raises:
         InputError: they do not fit together; the message says what would.
     """
-    settings = {name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")}
-    known_of_it = {"camera_file" if isinstance(mask, CameraFile) else "mask": mask}
-    prepared = runtime.Preparation(**known_of_it, **settings).prepare(measurement, truth)
+    settings: dict[str, Any] = {
+        name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")
+    }
+    settings["camera_file" if isinstance(mask, CameraFile) else "mask"] = mask
+    prepared = runtime.Preparation(**settings).prepare(measurement, truth)
     measurement, camera = prepared.measurement, prepared.camera
     if truth is not None:
         truth = runtime.match_bands(camera, truth)

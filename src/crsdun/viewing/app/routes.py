@@ -350,7 +350,7 @@ def downloads(request: Request) -> Response:
     """Names and sizes of the files of a result."""
     layer = request.query_params.get("layer", "")
     folder = _workspace(request).result_folder(layer, _version(request))
-    files = [path for path in sorted(folder.iterdir()) if path.isfile_answer()]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     return Json([{"name": path.name, "bytes": path.stat().st_size} for path in files])
 
 
@@ -361,6 +361,6 @@ def download(request: Request) -> Response:
     if name == "everything.zip":
         return file_answer(workspace.archive(layer, _version(request)), f"{plain_name(layer)}.zip")
     folder = workspace.result_folder(layer, _version(request))
-    if name not in os.listdir(folder) or not (folder / name).isfile_answer():
+    if name not in os.listdir(folder) or not (folder / name).is_file():
         raise InputError(f"there is no file {name!r} in this result")
     return file_answer(folder / name, name)
