@@ -26,7 +26,7 @@ from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.runtime.result_files import METRICS
 from crsdun.scenes import UNLABELLED, Exposures, Outline, Scene, Series, open_series
 from crsdun.scenes.series import SERIES
-from crsdun.storage import RECORD, refusal, write_json, write_text
+from crsdun.storage import RECORD, local_copy, refusal, write_json, write_text
 
 FRAMES = "frames.jsonl"
 
