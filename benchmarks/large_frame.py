@@ -73,7 +73,6 @@ def decode_frame(options: argparse.Namespace) -> dict[str, float]:
     """All of it, or as much as the options allow, as ``crsdun reconstruct --large`` does."""
     from crsdun.methods import RunOptions, Tiles, return_freed_memory
     from crsdun.runtime import LargeRun, Pipeline, Preparation, open_large
-    from crsdun.viewing.large_folder import write_pictures
 
     pipeline = Pipeline(opened(options), options=RunOptions(tiles=Tiles(options.tile, options.overlap)))
     frame = open_large(options.frame, Preparation())
@@ -86,6 +85,8 @@ def decode_frame(options: argparse.Namespace) -> dict[str, float]:
         peaks["after decoding"] = peak()
         run.finish()
         return_freed_memory()
+        from crsdun.viewing.large_folder import write_pictures  # whose libraries take memory, not before
+
         write_pictures(run, Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     return {"rows": done, "written_mb": size / 1e6, "residual": run.metrics["data_residual"], **peaks}

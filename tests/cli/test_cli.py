@@ -382,7 +382,7 @@ def test_tiles_and_precision_that_cannot_be_meant(weights, capsys):
     assert "set --overlap ROWS to 0 to 15" in refuse(capsys, *weights, "--tile", "16", "--overlap", "16")
     assert "at least 1 row" in refuse(capsys, *weights, "--tile", "0")
     assert "set --tile ROWS too" in refuse(capsys, *weights, "--overlap", "8")
-    assert "lr-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--tile", "16")
+    assert "gap-tv takes whole frames" in refuse(capsys, *RECONSTRUCT, "--method", "gap-tv", "--tile", "16")
     assert "lr-tv computes in float32" in refuse(capsys, *RECONSTRUCT, "--precision", "bfloat16")
 
 
@@ -658,10 +658,10 @@ def test_options_stay_what_they_are():
         "reconstruct": [
             "--axes", "--bands", "--bits", "--camera", "--checkpoint", "--classes", "--cold", "--coverage", "--dark",
             "--device", "--divisor", "--effort", "--engine", "--exposure", "--fps", "--frame", "--help",
-            "--iterations", "--json", "--key", "--mask", "--mask-key", "--method", "--minutes", "--offsets", "--on",
-            "--out", "--overlap", "--overwrite", "--precision", "--refine-camera", "--repeats", "--sequence",
-            "--series", "--smooth", "--step", "--tile", "--truth", "--truth-key", "--unlabelled", "--video",
-            "--wavelengths", "--weights", "--white", "--workers",
+            "--iterations", "--json", "--key", "--large", "--mask", "--mask-key", "--method", "--minutes",
+            "--offsets", "--on", "--out", "--overlap", "--overwrite", "--precision", "--refine-camera", "--repeat-mask",
+            "--repeats", "--sequence", "--series", "--smooth", "--step", "--tile", "--truth", "--truth-key",
+            "--unlabelled", "--video", "--wavelengths", "--weights", "--white", "--workers",
         ],
         "classes": [
             "--axes", "--divisor", "--help", "--json", "--key", "--kind", "--labels", "--labels-key",

@@ -78,7 +78,6 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
     from crsdun.provenance import command as command_line
     from crsdun.runtime import LargeRun
     from crsdun.storage import UNFINISHED, check_folder, lasting_folder
-    from crsdun.viewing.large_folder import write_pictures
 
     pipeline.classes = None if options.classes is None else load_classifier(options.classes)
     pipeline.refine = options.refine_camera
@@ -101,6 +100,8 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
                         progress(done, height)
             run.finish()
             return_freed_memory()
+            from crsdun.viewing.large_folder import write_pictures  # whose libraries take memory, not before
+
             factor = write_pictures(run, folder)
     except KeyboardInterrupt:
         left = options.out.with_name(f"{options.out.name}{UNFINISHED}")

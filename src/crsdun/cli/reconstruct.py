@@ -96,8 +96,8 @@ def add(commands: Commands) -> None:
         "--tile",
         type=int,
         metavar="ROWS",
-        help="cut the frame into tiles of this many rows for a network; a multiple of 32 needs no padding (default: "
-        "the whole frame, if there is enough memory)",
+        help="cut the frame into tiles of this many rows for a network or lr-tv; a multiple of 32 needs no padding "
+        "(default: the whole frame, if there is enough memory)",
     )
     reconstruct.add_argument(
         "--overlap",

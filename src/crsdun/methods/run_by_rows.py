@@ -130,7 +130,7 @@ def tiles_by_rows(method: Method, height: int, width: int, available: int | None
         InputError: the method takes whole frames.
     """
     if not method.tileable:
-        raise InputError(f"{method.name} takes whole frames, and this one is larger than memory", "use lr-tv")
+        raise InputError(f"{method.name} takes whole frames, and this one is decoded by rows", "use lr-tv")
     needed = method.peak_bytes(2 * OVERLAP, width)
     rows = USUAL_ROWS
     if needed is not None and available is not None:
