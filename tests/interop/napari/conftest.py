@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -43,9 +44,18 @@ def screen() -> Iterator[None]:
     server.stdout.close()
 
 
+def check_qt() -> None:
+    """Fail where Qt would abort all tests: PySide6 6.12.0 takes a reference to None with every call."""
+    import PySide6
+
+    if sys.version_info < (3, 12) and PySide6.__version__ == "6.12.0":
+        pytest.fail("PySide6 6.12.0 ends Python 3.11 by and by: install what the extra napari asks for")
+
+
 @pytest.fixture(scope="session")
 def window(screen: None) -> Iterator[Any]:
     """One viewer for all tests, with the plugins that are installed."""
+    check_qt()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # napari defines its own models as pydantic no longer likes it
         import napari
@@ -61,7 +71,10 @@ def window(screen: None) -> Iterator[Any]:
 @pytest.fixture
 def viewer(window: Any) -> Iterator[Any]:
     """The viewer, with nothing in it before and after."""
+    from qtpy.QtCore import QThreadPool
+
     yield window
+    QThreadPool.globalInstance().waitForDone()
     window.window.remove_dock_widget("all")
     window.layers.clear()
     window.dims.reset()
