@@ -75,12 +75,10 @@ NOT_RUN = {
     "crsdun serve crsdun_small": "listens until it is interrupted; tests/service/test_service.py talks to one",
     "crsdun serve crsdun_small --camera lab=camera.npz --camera roof=second.npz": "the same",
     "crsdun serve lr-tv --mask mask.png --wavelengths 450-650:28 --bits 12 --port 9000": "the same",
-    "crsdun table configs/table_main_small.yaml": "a quarter of an hour; tests/cli/test_table.py trains smaller rows",
-    "crsdun table configs/table_ablation_small.yaml": "the same",
     "crsdun table solvers": "half an hour; the page runs it on a scene of its own, below",
     "crsdun table solvers --rows lr-tv,gap-tv": "the same",
-    "napari result --plugin crsdun": "opens a window; tests/interop/napari does so",
-    "napari y.npz --plugin crsdun": "the same",
+    "napari result --plugin=crsdun": "opens a window; tests/interop/napari does so",
+    "napari y.npz --plugin=crsdun": "the same",
     "crsdun reconstruct captures/ --mask mask.npy --out results --on ray": (
         "starts Ray, half a minute; tests/cluster shares batches, evaluations and tables among two nodes"
     ),
