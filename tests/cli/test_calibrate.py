@@ -76,6 +76,10 @@ def test_from_frames_to_a_cube_as_good_as_with_the_true_camera(inside, capsys):
     assert found["psnr_db"] > true["psnr_db"] - 0.3
     assert found["psnr_db"] > 24
     assert read_scene("found/cube.npz").wavelengths == pytest.approx(inside.taken.wavelengths)
+    Path("points.csv").write_text("row,column,class\n5,5,background\n60,5,background\n30,30,thing\n40,40,thing\n")
+    classes = ["classes", "found", "--points", "points.csv", "--kind", "lda", "--out", "classes.safetensors"]
+    assert stored.mask.max() > 1.05, "some elements are brighter than open ones usually are"
+    assert main(classes) == 0, "the folder of results is read again"
     provenance = json.loads(Path("found/record.json").read_text())["measurement"]
     assert provenance["bad_pixels_filled"] == stored.bad_pixels
     with Image.open("calibrated/calibration.png") as picture:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics.masks import RandomMask
-from crsdun.scenes import parse_mask, read_mask, read_measurement
+from crsdun.scenes import Measurement, parse_mask, read_mask, read_measurement, write_measurement
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "tsa_real"
 PER_BAND = np.arange(90).reshape(6, 5, 3).astype(np.float32) / 90
@@ -89,3 +89,16 @@ def test_the_mask_of_the_real_camera():
     mask = read_mask(REAL / "mask.mat")
     assert mask.shape == (660, 660)
     assert 0 < mask.min() < mask.max() == 1
+
+
+def test_a_calibrated_mask_comes_back_as_it_was_written(tmp_path):
+    """Noise and vignetting take single elements above the level of open ones."""
+    mask = np.array([[0, 1.0, 1.3], [0.9, 0, 1.0]], np.float32)
+    write_measurement(Measurement(np.ones((2, 5)), mask=mask, step=2), tmp_path / "y.npz")
+    assert np.array_equal(read_measurement(tmp_path / "y.npz").mask, mask)
+    assert np.array_equal(read_mask(tmp_path / "y.npz"), mask)
+    write_measurement(Measurement(np.ones((2, 5)), mask=255 * np.round(mask), step=2), tmp_path / "counts.npz")
+    assert read_measurement(tmp_path / "counts.npz").mask.max() == 1, "whole numbers are still counts"
+    np.savez(tmp_path / "foreign.npz", mask=mask)
+    with pytest.raises(InputError, match=r"transmissions up to 1\.3, but 1 is open"):
+        read_mask(tmp_path / "foreign.npz")

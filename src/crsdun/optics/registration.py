@@ -120,7 +120,7 @@ def displacements(
         near = lags[band + (1 if band < middle else -1)]
         if expected is not None:
             near = np.subtract(expected[band], expected[middle])
-        lags[band] = places[band][int(np.hypot(*np.transpose(np.asarray(places[band]) - near)).argmin())]
+        lags[band] = places[band][np.hypot(*(places[band] - near).T).argmin()]
     found = np.array([_refined(details[middle], each, lag) for each, lag in zip(details, lags, strict=True)])
     common = np.mean([shift(d, -move, order=3, mode="constant") for d, move in zip(details, found, strict=True)], 0)
     found = np.array([_refined(common, detail, move) for detail, move in zip(details, found, strict=True)])

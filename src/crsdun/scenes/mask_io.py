@@ -70,8 +70,8 @@ def transmission(name: str, file: ArrayFile, wavelengths: Sequence[float] | None
     """The numbers that ``file`` stores for the mask ``name`` as transmissions, and what they were divided by.
 
     First the encoding that the file states is applied. Then the values decide, not their type: nothing above 1 is a
-    transmission already; two values, 0 and v, are closed and open; whole numbers fill the smallest range of 2, 4, 8,
-    10, 12, 14 or 16 bits that holds them.
+    transmission already, and so are fractions that crsdun itself wrote; two values, 0 and v, are closed and open;
+    whole numbers fill the smallest range of 2, 4, 8, 10, 12, 14 or 16 bits that holds them.
 
     Returns:
         (H,W) or (C,H,W) float32.
@@ -84,7 +84,9 @@ def transmission(name: str, file: ArrayFile, wavelengths: Sequence[float] | None
         stored = bands_first(stored, file, wavelengths)
     values = np.ascontiguousarray(file.encoding(name).decode(stored), dtype=np.float32)
     high = float(values.max())
-    if not high > ABOVE_ONE:  # NaN is for the camera to refuse
+    # A calibrated mask may have elements above the level of open ones, and what crsdun wrote was read before.
+    is_ours = "provenance" in file.metadata and bool((values != np.round(values)).any())
+    if is_ours or not high > ABOVE_ONE:  # NaN is for the camera to refuse
         return values, 1.0
     divisor = _open_value(
         file, high, two=bool(np.isin(values, (0, high)).all()), whole=bool((values == np.round(values)).all())
