@@ -52,10 +52,10 @@ def atomic_file(path: str | Place, overwrite: bool = True, companion: str | None
     """
     if isinstance(path, Remote):
         check_file(path, overwrite)
-        name = path.name
         with scratch_folder() as folder:
-            yield folder / name
-            send(sorted(folder.iterdir(), key=lambda each: each.name == name), folder, path.parent)
+            part = folder / path.name
+            yield part
+            send(sorted(folder.iterdir(), key=lambda each: each == part), folder, path.parent)
         return
     path = Path(path)
     with atomic_files([path] if companion is None else [path.with_suffix(companion), path], overwrite) as parts:

@@ -106,7 +106,7 @@ class Crew:
             raise InputError(
                 f"no machine of the cluster has {staff.threads} cores for a worker", "set <threads> to fewer"
             )
-        options: dict[str, float] = {"num_cpus": staff.threads, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {"num_cpus": staff.threads, "max_restarts": 0, "max_task_retries": 0}
         if gpus := self._gpus():
             options["num_gpus"] = 1 / ceil((staff.count or gpus) / gpus)
         self._hand = ray.remote(**options)(_Hand)

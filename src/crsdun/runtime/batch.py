@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -68,16 +68,16 @@ def readable(folder: Place) -> list[Place]:
 
     Hidden ones are none.
     """
-    files: Iterable[Place] = remote.listed(folder) if isinstance(folder, Remote) else files_in(folder.iterdir())
-    known = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    return sorted(known, key=natural_order)
+    files: list[Place] = [*(remote.listed(folder) if isinstance(folder, Remote) else _files(folder.iterdir()))]
+    files = [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    return sorted(files, key=natural_order)
 
 
 def matching(pattern: Place) -> list[Place]:
     """The files that a pattern with * ? [ matches, in natural order."""
     if isinstance(pattern, Remote):
         return sorted(remote.listed(pattern), key=natural_order)
-    return sorted(files_in(map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
+    return sorted(_files(map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
 
 
 def natural_order(path: Place) -> tuple[Any, ...]:
@@ -176,7 +176,7 @@ class Batch:
                     self.total += item.count - 1
                 yield item
 
-    def of(self, name: str, file: Place) -> Iterator[Item]:
+    def of(self, name: str, file: Place) -> Generator[Item, None, None]:
         """Those of one file; a file that cannot be opened counts as one."""
         with ExitStack() as opened:
             try:
@@ -210,7 +210,7 @@ def find_truth(measurement: Place, truth: Path, stem: str | None = None) -> Path
         return truth
     stem = stem or measurement.stem
     folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
-    files = [file for file in (*readable(truth), *folders) if isinstance(file, Path) and file.stem == stem]
+    files = [Path(file) for file in (*readable(truth), *folders) if file.stem == stem]
     if isinstance(measurement, Path):
         files = [file for file in files if not file.samefile(measurement)]
     if not files and pictures_in(truth):
@@ -287,8 +287,8 @@ def _is_folder(path: Place) -> bool:
     return path.is_dir() and not is_zarr(path)
 
 
-def files_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Those of the paths that hold measurements themselves, as files or as stores of Zarr."""
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those of the paths that are files, or stores of Zarr."""
     return (path for path in paths if path.is_file() or is_zarr(path))
 
 

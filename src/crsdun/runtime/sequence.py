@@ -65,8 +65,8 @@ def open_frames(batch: Batch) -> tuple[Batch, int]:
     """
     if len(batch.files) == 1:
         (file,) = batch.files.values()
-        with local_copy(file) as local:
-            count = len(batch.open(local))
+        with local_copy(file) as copy:
+            count = len(batch.open(copy))
         if count == 1:
             raise InputError(f"{file} holds one frame, which is no sequence", "omit <sequence>")
         return replace(batch, frame=None), count

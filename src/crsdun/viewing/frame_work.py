@@ -141,11 +141,12 @@ class FrameWork:
 
     def _item(self, frame: Frame) -> Item:
         """The exposure of a frame; the file of a stack stays open until another one is asked for."""
-        if self._held is None or self._held[0] != frame.file:
-            self._held = None  # closes the file before, and its copy goes
+        held = self._held
+        if held is None or held[0] != frame.file:
+            held = self._held = None  # closes the file before, and its copy goes
             opened = self.batch.of(frame.stack or frame.name, frame.file)
-            self._held = frame.file, next(opened), opened
-        first = self._held[1]
+            held = self._held = frame.file, next(opened), opened
+        first = held[1]
         if frame.stack is not None:
             return Item(frame.name, frame.file, first.exposures, frame.index, frame.stack)
         return first
