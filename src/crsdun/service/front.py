@@ -106,7 +106,6 @@ class Front:
     async def reconstruct(self, request: Request) -> Response:
         """Receive, have it decoded, send; the folder of the request lives as long as this."""
         arrived = time.monotonic()
-        response: Response | None = None
         try:
             response = await self._reconstruct(request, arrived)
         except Exception as error:
@@ -119,7 +118,7 @@ class Front:
     async def _reconstruct(self, request: Request, arrived: float) -> Response:
         with self.desk.place():
             announced = request.headers.get("content-length", "")
-            if announced.isdecimal() and int(announced) > self.config.limit:
+            if announced.isdecimal() and float(announced) > self.config.limit:  # however many digits
                 raise self._too_large()
             folder = self.folder / REQUESTS / uuid.uuid4().hex
             folder.mkdir()

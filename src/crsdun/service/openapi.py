@@ -131,10 +131,10 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { margin-top: 2.5rem; } h2 code { font-size: 1.1rem; }
-table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; width: 100%; margin-top: 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
 td:first-child { white-space: nowrap; }
-pre { background: #8882; padding: .8rem; overflow-x: auto; border-radius: .3rem; }
+pre { background: #8882; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: .3rem; }
 .get, .post { font-weight: 600; color: #087; } .post { color: #b50; }
 """
 
