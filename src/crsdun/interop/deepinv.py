@@ -71,7 +71,7 @@ class CameraPhysics(LinearPhysics):
     def __init__(self, camera: CassiCamera, noise_model: NoiseModel | None = None, **options: Any):
         size = camera.bands, camera.height, camera.width
         super().__init__(img_size=size, noise_model=noise_model, device=camera.mask.device, **options)
-        self._device_holder: Tensor = self._device_holder.to(camera.mask)
+        self.to(camera.mask)
         self.camera = camera
 
     def _apply(self, *args: Any, **kwargs: Any) -> CameraPhysics:

@@ -248,9 +248,9 @@ class StackedCamera(CassiCamera):
         """Refused: each view has its own parts."""
         raise InputError("each of several cameras has optics of its own", "give them to each, and stack them anew")
 
-    def counting(self, _: Tensor) -> NoReturn:
-        """Refused, as ``through``."""
-        self.through()
+    def counting(self, valid: Tensor) -> NoReturn:
+        """Refused for the same reason."""
+        self.through(valid)
 
     def disperse(self, *_: Any, **__: Any) -> NoReturn:
         """Refused, as is ``gather``: there is more than one detector."""
