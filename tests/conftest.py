@@ -7,8 +7,9 @@ import tempfile
 # Nothing is kept from one run to the next, left in the home of who runs the tests, or met by tests that run beside
 # these: each process of pytest has a place of its own for caches and what programs put away. What tests write
 # themselves stays where pytest keeps it.
-os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="crsdun-tests-")
+ROOT = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+# Side by side, not one in another: the sockets of Ray have names of up to 107 characters.
+tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="crsdun-", dir=ROOT)
 os.environ["CRSDUN_CACHE"] = os.path.join(tempfile.tempdir, "cache")
 atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
