@@ -136,7 +136,8 @@ class Network(nn.Module):
                 begun = self.begin(measurement, camera, report)
             estimate = super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
         found = estimate.camera if camera is told else camera
-        return replace(estimate, camera=found, wavelengths=camera.wavelengths)
+        wavelengths = None if camera is None else camera.wavelengths  # a segmenter is called without a camera
+        return replace(estimate, camera=found, wavelengths=wavelengths)
 
     def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:
         """The camera, its mask where the network finds it; itself for one that does not look for it."""
