@@ -23,7 +23,7 @@ INSTALLED = find_spec("deepinv") is not None
 
 def test_what_is_promised_holds_with_the_real_deepinv():
     if not INSTALLED and not FOLDER.is_dir():
-        pytest.fail(f"deepinv is not installed, so nothing of it was tested: make {FOLDER}/ready")
+        pytest.fail(f"there is no {FOLDER}, so nothing of deepinv was tested: make .venv/deepinv/ready")
     paths = [ROOT / "src", ROOT, *([] if INSTALLED else [FOLDER])]
     paths = [*map(str, paths), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     examination = Path(__file__).with_name("deepinv_examination.py")
