@@ -100,12 +100,11 @@ def main(count: int) -> None:
         folder = Path(name)
         for number in range(count):
             write_measurement(simulate(scenes[number], Exposure()), folder / f"frame_{number}.npz")
-        found = {"local": local(folder)}
         with connected(staff=Staff(1), notify=notify) as crew:
-            found["ray 1"] = shared(folder, crew)
+            found = {"local": local(folder), "ray 1": shared(folder, crew)}
             crew.dismiss()
-            with connected(staff=Staff(2), notify=notify) as crew:
-                found["ray 2"] = shared(folder, crew)
+            with connected(staff=Staff(2), notify=notify) as both:
+                found["ray 2"] = shared(folder, both)
         costs = steps(folder)
     print("| | first result after (s) | frames per second | of the local batch |\n|---|---|---|---|")
     for title, row in found.items():

@@ -63,10 +63,10 @@ def make_table(
     tasks = tasks_of(table, configs)
     so_far = TablesSoFar(table, list(configs))
     with join() as processes:
-        if table.jobs > 1 and (processes.count > 1 or crew is not None):
-            raise InputError(
-                "rows of several jobs have no other processes to share", "set jobs to 1, or omit torchrun and <on>"
-            )
+        if table.jobs > 1 and processes.count > 1:
+            raise InputError("rows of several jobs cannot share several processes", "set jobs to 1, or omit torchrun")
+        if table.jobs > 1 and crew is not None:
+            raise InputError("rows of several jobs are judged where they are trained", "set jobs to 1, or omit <on>")
         maker = RowMaker(table, sets, observer, processes, crew)
         in_turn = map(maker.made, announced(tasks, maker))
         for made in at_once(table, tasks, observer, sets) if table.jobs > 1 else in_turn:
