@@ -1,11 +1,11 @@
 """How many workers of a Ray cluster do how much: the tables of docs/cluster.md.
 
-python benchmarks/cluster.py [FRAMES]
+python benchmarks/cluster.py [FRAMES] [WORKERS ...]
 
 Exposures of Produce-23 (256×256, 28 bands) become folders of results by ``crsdun_tiny``, with one thread per process:
-by the local batch, and by one and two workers on this machine, in one run. Then what one frame costs, step by step:
-the processor seconds of reading, decoding and writing it, the bytes that are read and written; and how many calls per
-second one process hands to workers that do nothing.
+by the local batch, and by crews on this machine (1 and 2 workers), in one run, after each has loaded what it needs.
+Then what one frame costs, step by step: the processor seconds of reading (its file is open), decoding and writing it,
+the bytes that are read and written; and how many calls per second one process hands to workers that do nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from crsdun.optics import Exposure
 from crsdun.runtime import find_measurements, simulate
 from crsdun.scenes import write_measurement
 from crsdun.scenes.produce import ProduceSet
+from crsdun.viewing.frame_work import FrameWork
 
 WEIGHTS, CALLS = "crsdun_tiny", 4000
 
@@ -69,49 +70,59 @@ def steps(folder: Path) -> dict[str, float]:
     }
 
 
-def shared(folder: Path, crew: Crew) -> dict[str, float]:
-    """Frames per second of so many workers, from the first result on, and seconds until that."""
+def rate(frames: Iterable[Any], count: int) -> float:
+    """How many per second."""
+    start = time.perf_counter()
+    assert sum(not isinstance(outcome, Exception) for _, outcome in frames) == count
+    return count / (time.perf_counter() - start)
+
+
+def work(folder: Path, out: str, files: dict[str, Any]) -> tuple[argparse.Namespace, FrameWork]:
+    given = options(folder, out)
+    return given, work_of(given, pipeline_of(given), files)
+
+
+def local(folder: Path, files: dict[str, Any]) -> dict[str, float]:
+    """Frames per second of the local batch."""
+    first = dict(list(files.items())[:1])
+    rate(work(folder, "warm", first)[1].here(), 1)
+    return {"frames_per_s": rate(work(folder, "local", files)[1].here(), len(files))}
+
+
+def shared(folder: Path, files: dict[str, Any], crew: Crew) -> dict[str, float]:
+    """The same of a crew, and the calls that it takes per second."""
     workers = len(crew.workers)
-    given = options(folder, f"ray_{workers}")
-    work = work_of(given, pipeline_of(given), find_measurements([folder]) or {})
-    start = time.perf_counter()
-    times = [time.perf_counter() for _ in work.elsewhere(crew.work(partial(answering, given)).map)]
-    calls = time.perf_counter()
-    assert len(list(crew.work(Nothing()).map(range(CALLS)))) == CALLS
-    calls = time.perf_counter() - calls
-    # The first frame of each worker waits for its libraries.
-    rate = (len(times) - workers) / (times[-1] - times[workers - 1])
-    return {"start_s": times[0] - start, "frames_per_s": rate, "calls_per_s": CALLS / calls}
+    first = dict(list(files.items())[: 2 * workers])  # two at a time are handed to a worker
+    given, warm = work(folder, f"warm_{workers}", first)
+    rate(warm.elsewhere(crew.work(partial(answering, given)).map), len(first))
+    given, all_of_them = work(folder, f"ray_{workers}", files)
+    found = rate(all_of_them.elsewhere(crew.work(partial(answering, given)).map), len(files))
+    calls = rate(crew.work(Nothing()).map(range(CALLS)), CALLS)
+    return {"frames_per_s": found, "calls_per_s": calls}
 
 
-def local(folder: Path) -> dict[str, float]:
-    """The same of the local batch."""
-    given = options(folder, "local")
-    work = work_of(given, pipeline_of(given), find_measurements([folder]) or {})
-    start = time.perf_counter()
-    times = [time.perf_counter() for _ in work.here()]
-    return {"start_s": times[0] - start, "frames_per_s": (len(times) - 1) / (times[-1] - times[0])}
-
-
-def main(count: int) -> None:
+def main(count: int, crews: Sequence[int]) -> None:
     torch.set_num_threads(1)
     scenes = ProduceSet("test")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(count):
             write_measurement(simulate(scenes[number], Exposure()), folder / f"frame_{number}.npz")
-        with connected(staff=Staff(1), notify=notify) as crew:
-            found = {"local": local(folder), "ray 1": shared(folder, crew)}
-            crew.dismiss()
-            with connected(staff=Staff(2), notify=notify) as both:
-                found["ray 2"] = shared(folder, both)
+        files = find_measurements([folder]) or {}
+        with connected(staff=Staff(1), notify=notify) as first:  # Ray runs as long as this one lasts
+            first.dismiss()
+            found = {"local batch": local(folder, files)}
+            for workers in crews:
+                with connected(staff=Staff(workers), notify=notify) as crew:
+                    found[f"{workers} workers"] = shared(folder, files, crew)
         costs = steps(folder)
-    print("| | first result after (s) | frames per second | of the local batch |\n|---|---|---|---|")
+    print("| | frames per second | of the local batch |\n|---|---|---|")
     for title, row in found.items():
-        share = row["frames_per_s"] / found["local"]["frames_per_s"]
-        print(f"| {title} | {row['start_s']:.1f} | {row['frames_per_s']:.3f} | {share:.2f} |")
+        share = row["frames_per_s"] / found["local batch"]["frames_per_s"]
+        print(f"| {title} | {row['frames_per_s']:.3f} | {share:.2f} |")
     print(json.dumps({"frames": count, **costs, **found}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    count, *crews = [int(each) for each in sys.argv[1:]] or [8]
+    main(count, crews or [1, 2])
