@@ -9,7 +9,7 @@ import torch
 
 from crsdun.errors import InputError
 from crsdun.evaluation import evaluate_scene
-from crsdun.optics import Exposure, RandomMask, SensorNoise, moved_mask, random_mask
+from crsdun.optics import CassiCamera, Exposure, RandomMask, SensorNoise, Validity, moved_mask, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import Scene
 from crsdun.solvers import GapTv
@@ -45,6 +45,39 @@ def test_a_sized_exposure_shows_parts_of_one_mask():
     # Not what the random mask of the smaller size is.
     assert not np.array_equal(whole[:H, :W], random_mask(H, W, seed=3))
     assert exposure.sized(5, 5) is exposure
+
+
+def test_a_calibrated_camera_takes_the_place_of_mask_and_dispersion():
+    told = CassiCamera(random_mask(20, 30), wavelengths=(450, 550, 650), offsets=[(0, 0), (0.5, 2), (1, 5)])
+    seen = np.ones(told.measurement_shape, bool)
+    seen[2, 3] = seen[-1, -1] = False
+    exposure = Exposure(calibrated=told.through(Validity(seen)))
+    assert exposure.camera(scene(20, 30)) is exposure.calibrated
+    part = exposure.camera(scene())
+    assert torch.equal(part.mask, told.mask[:H, :W])
+    assert part.offsets == told.offsets
+    assert [tuple(each) for each in (part.parts[0].values == 0).nonzero().tolist()] == [(2, 3)]
+    assert torch.equal(exposure.whole_camera(BANDS).mask, told.mask)
+    assert exposure.sized(99, 99) is exposure
+    described = json.loads(json.dumps(exposure.described()))
+    assert described["offsets"][2] == [1, 5]
+    assert described["mask"].startswith("20×30, SHA-256")
+    assert described["parts"][0].startswith("validity 21×35, SHA-256")
+    without = Exposure(calibrated=CassiCamera(random_mask(20, 30), BANDS))
+    assert without.camera(scene()).wavelengths == (450, 550, 650), "one side knows them"
+    for camera, size, message in (
+        (told, (3, 21, 9), r"sees 20×30 pixels, and the scene has 21×9"),
+        (told, (4, 9, 9), "3 bands of its own, and the scene 4 others"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Exposure(calibrated=camera).camera(Scene(np.ones(size)))
+    with pytest.raises(InputError, match="others"):
+        Exposure(calibrated=told).camera(Scene(np.ones((3, 9, 9)), (450, 560, 650)))
+    for more in ({"mask": random_mask(20, 30)}, {"step": 3}, {"offsets": (0, 1, 2)}):
+        with pytest.raises(InputError, match="already has its mask and its dispersion"):
+            Exposure(calibrated=told, **more)
+    with pytest.raises(InputError, match="do not ascend"):
+        Exposure(calibrated=told.with_wavelengths((650, 550, 450)))
 
 
 def test_a_mask_of_its_own_size_is_cut_at_the_upper_left():

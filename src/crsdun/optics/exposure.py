@@ -57,7 +57,7 @@ class Exposure:
 
     def __post_init__(self) -> None:
         if self.calibrated is not None:
-            if (self.mask, self.step, self.offsets) != (RandomMask(), 2, None):
+            if not isinstance(self.mask, RandomMask) or self.step != 2 or self.offsets is not None:
                 raise InputError("a calibrated camera already has its mask and its dispersion", "omit these")
             if band_order(self.calibrated.wavelengths) is not None:
                 raise InputError(
