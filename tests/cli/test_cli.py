@@ -706,4 +706,18 @@ def test_options_stay_what_they_are():
         "app": ["--help", "--host", "--json", "--limit", "--no-browser", "--port"],
         "bench": ["--against", "--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
         "demo": ["--help", "--json", "--out", "--overwrite"],
+        "push": [
+            "--evaluation", "--help", "--json", "--license", "--overwrite", "--private", "--readme",
+            "--tag",
+        ],
+        "serve": [
+            "--bands", "--batch", "--bits", "--camera", "--dark", "--device", "--effort", "--exposure",
+            "--help", "--host", "--iterations", "--json", "--limit", "--mask", "--mask-key", "--minutes",
+            "--offsets", "--port", "--queue", "--step", "--timeout", "--token-file", "--wavelengths",
+            "--white", "--workers",
+        ],
+        "spectra": [
+            "--at", "--axes", "--box", "--divisor", "--help", "--json", "--key", "--out", "--overwrite",
+            "--wavelengths",
+        ],
     }  # fmt: skip

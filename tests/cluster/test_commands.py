@@ -29,7 +29,9 @@ WAIT_S = 300
 
 # What may differ between two runs: the command, the time, and how long it took.
 CHANGING = {"command", "when", "seconds"}
-IN_TEXT = r'20\d\d-\d\d-\d\dT[\d:+]+|<pre>crsdun .*?</pre>|\d+\.\d+ (<span class="unit">)?s\b'
+IN_TEXT = (
+    r'20\d\d-\d\d-\d\dT[\d:+]+|<pre>crsdun .*?</pre>|<td>\d+\.\d+</td>\s*</tr>|\d+\.\d+ (<span class="unit">)?s\b'
+)
 
 
 @pytest.fixture

@@ -245,7 +245,9 @@ def test_with_other_settings_or_scenes_it_is_evaluated_again(config, tmp_path, m
     (stored,) = tmp_path.glob("*/gap_tv/evaluation.json")
     evaluated = []
     evaluate_run = solver_table.evaluate_run
-    monkeypatch.setattr(solver_table, "evaluate_run", lambda run: (evaluated.append(run), evaluate_run(run))[1])
+    monkeypatch.setattr(
+        solver_table, "evaluate_run", lambda run, judges: (evaluated.append(run), evaluate_run(run, judges))[1]
+    )
     make(small, "gap-tv")
     assert len(evaluated) == 0
     assert '"iterations": 100' in stored.read_text()

@@ -71,7 +71,8 @@ class LearntTable:
         done = [steps for steps in self.table.stage_steps if self.all_have(first, steps)]
         if not done:
             raise InputError(
-                f"{self.table.out} has no stage that every row has done", "make the table first, or name some --rows"
+                f"{self.table.out} has no stage that every row has done",
+                "make the table first, or set <rows> to some that have learnt",
             )
         return max(done)
 
