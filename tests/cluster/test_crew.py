@@ -188,8 +188,9 @@ def test_an_item_that_workers_die_of_is_given_up_and_the_others_are_done(crew, l
     assert [outcome for place, outcome in enumerate(outcomes) if place != 2] == [20, 40, 60, 80]
     assert isinstance(outcomes[2], InputError)
     assert "3 workers died of it" in str(outcomes[2])
-    assert len(lines) == before + 3
-    assert "a worker was lost" in lines[-1]
+    told = lines[before:]
+    assert len(told) >= 3  # a process may also end by itself on a busy machine
+    assert all("a worker was lost" in line for line in told)
 
 
 # -- what cannot be ------------------------------------------------------------------------------------------------
