@@ -14,7 +14,7 @@ import pytest
 from crsdun.cluster import Staff, connected
 from crsdun.errors import InputError
 
-MOST_MEMORY = 40e6  # that 10 000 frames may leave behind in this process; together they have 164 MB
+MOST_MEMORY = 80e6  # half of what all frames take together
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_an_item_that_workers_die_of_is_given_up_and_the_others_are_done(crew, l
     assert isinstance(outcomes[2], InputError)
     assert "3 workers died of it" in str(outcomes[2])
     told = lines[before:]
-    assert len(told) >= 3  # a process may also end by itself on a busy machine
+    assert len(told) >= 3  # and one more where another item was with it at first
     assert all("a worker was lost" in line for line in told)
 
 

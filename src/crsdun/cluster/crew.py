@@ -69,11 +69,19 @@ class _Stream:
 
 @dataclass(eq=False)
 class _Task:
-    """An item, its stream and number in it, and how many workers have died of it."""
+    """An item of a stream.
+
+    Attributes:
+        stream, number, item: which one.
+        is_suspect: whether a worker was lost that had it. It is then done by a worker that has nothing else, since of
+            several items nobody knows which one a worker died of: what it had finished may be lost with it.
+        losses: how many workers have died that had nothing else.
+    """
 
     stream: _Stream
     number: int
     item: Any
+    is_suspect: bool = False
     losses: int = 0
 
 
@@ -86,7 +94,7 @@ class _Worker:
         greeting: the reference to what it says once it runs.
         is_there: whether it has said it.
         tasks: handed to it, in order.
-        culprit: what it worked on when it was lost.
+        culprit: what it had when it was lost, if that was one item alone.
     """
 
     actor: Any
@@ -166,16 +174,22 @@ class Crew:
         if worker.is_lost:
             return
         worker.is_lost = True
-        worker.culprit = worker.tasks[0] if worker.tasks else None
+        worker.culprit = worker.tasks[0] if len(worker.tasks) == 1 else None
         self.workers.remove(worker)
         with suppress(Exception):
             self.ray.kill(worker.actor)
         self.notify("a worker was lost; another one takes its place, and does again what it had not finished")
         self._hire(1)
 
-    def free(self) -> _Worker | None:
-        """The worker with the least to do, if it can take more."""
-        there = [worker for worker in self.workers if worker.is_there and len(worker.tasks) < HANDED]
+    def free(self, idle: bool) -> _Worker | None:
+        """The worker with the least to do, if it can take more; or one that has nothing to do."""
+        there = [
+            worker
+            for worker in self.workers
+            if worker.is_there
+            and len(worker.tasks) < (1 if idle else HANDED)
+            and not any(task.is_suspect for task in worker.tasks)
+        ]
         return min(there, key=lambda worker: len(worker.tasks), default=None)
 
     # -- what they do ----------------------------------------------------------------------------------------------
@@ -229,6 +243,7 @@ class Crew:
             outcome, is_fatal = self._outcome(reference)
         except _lost(self.ray):
             self._lose(worker)
+            task.is_suspect = True
             task.losses += task is worker.culprit
             if task.losses < LOSSES:
                 task.stream.again.append(task)
@@ -275,7 +290,7 @@ class Work:
         crew, stream, coming = self.crew, _Stream(), iter(items)
         first, taken, is_over = 0, 0, False
         while not (is_over and first == taken):
-            while (worker := crew.free()) is not None:
+            while (worker := crew.free(idle=bool(stream.again))) is not None:
                 if stream.again:
                     crew.hand(stream.again.popleft(), worker, self)
                     continue
