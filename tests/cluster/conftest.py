@@ -74,7 +74,8 @@ def nodes(bucket) -> Iterator[TwoNodes]:
 
     ray = connection.library()
     before = os.environ.get("OMP_NUM_THREADS")
-    with connection._on_loopback(ray, True):
+    # The connection of this process outlives that of a command, and Ray tells it of a killed node when it likes.
+    with connection._on_loopback(ray, True), connection._silent(ray):
         made = TwoNodes(ray)
         yield made
         ray.shutdown()

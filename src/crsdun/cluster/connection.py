@@ -39,7 +39,7 @@ def connected(
             f"{address} is no address of a cluster", "expected host:port, such as 10.0.0.1:6379, or auto"
         )
     ray = library()
-    with _joined(ray, address), _silent(ray):
+    with _silent(ray), _joined(ray, address):
         crew = Crew(ray, staff or Staff(), notify)
         try:
             yield crew
