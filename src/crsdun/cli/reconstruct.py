@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
     if large := large_frame(options, preparation, method, how, is_one=many is None and not options.sequence):
         pipeline = runtime.Pipeline(method, preparation, options.truth, how, options.engine, notify, option)
         return run_large(options, pipeline, large)
-    pipeline = pipeline_of(options, preparation, method, how)
+    pipeline = pipeline_with(options, preparation, method, how)
     if options.sequence:
         files = many or {file.stem: file for file in options.measurement}
         return run_sequence(options, pipeline, runtime.Batch(files, pipeline.preparation.open, options.frame))
@@ -190,10 +190,15 @@ def method_of(options: argparse.Namespace) -> tuple[Method | None, RunOptions]:
     return method, run_options
 
 
-def pipeline_of(
+def pipeline_of(options: argparse.Namespace) -> Pipeline:
+    """The pipeline that the options describe, with its method and its classifier."""
+    return pipeline_with(options, preparation_from(options), *method_of(options))
+
+
+def pipeline_with(
     options: argparse.Namespace, preparation: Preparation, method: Method | None, how: RunOptions
 ) -> Pipeline:
-    """The pipeline that the options describe, with its classifier."""
+    """The same from what the options have been asked for before."""
     from crsdun.classifiers import load_classifier
 
     pipeline = pipeline_from(options, method, how, options.engine, preparation)
@@ -214,7 +219,7 @@ def work_of(options: argparse.Namespace, pipeline: Pipeline, files: Mapping[str,
 
 def answering(options: argparse.Namespace) -> Callable[[Frame], Answer]:
     """What a worker on another machine does for each frame, made there from the same options."""
-    return work_of(options, pipeline_of(options, preparation_from(options), *method_of(options)), {}).answer
+    return work_of(options, pipeline_of(options), {}).answer
 
 
 def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[str, Any], str]:
