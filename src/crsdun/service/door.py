@@ -6,6 +6,7 @@ import hmac
 from typing import Any
 
 from crsdun.web.answers import Json
+from crsdun.web.guarding import Guarding
 from crsdun.web.origin import foreign
 
 # What everybody may see: whether it runs, and how it is used.
@@ -21,8 +22,8 @@ HEADERS = {
 }
 
 
-class Door:
-    """ASGI middleware that refuses requests, and sets headers of answers.
+class Door(Guarding):
+    """Refuses requests without the token, or those of other sites where there is none.
 
     Args:
         app: the application behind it.
@@ -30,21 +31,11 @@ class Door:
         host: the address that the server listens on.
     """
 
+    headers = HEADERS
+
     def __init__(self, app: Any, token: str | None, host: str):
-        self.app, self.token, self.host = app, token, host
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            await send(message)
-
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        await (self.refusal(scope["method"], scope["path"], headers) or self.app)(scope, receive, send_with_headers)
+        super().__init__(app)
+        self.token, self.host = token, host
 
     def refusal(self, method: str, path: str, headers: dict[str, str]) -> Json | None:
         """Why a request is refused; None where it is let in."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from crsdun.web.guarding import Guarding
 from crsdun.web.origin import foreign
 
 HEADERS = {
@@ -55,31 +56,24 @@ class OneTimeKey:
         self._announce(self._key)
 
 
-class Guard:
-    """ASGI middleware that refuses requests from elsewhere and sets the headers that isolate the page.
+class Guard(Guarding):
+    """Refuses requests from elsewhere and sets the headers that isolate the page.
 
     Args:
         app: the application behind it.
         host: the address that the server listens on.
     """
 
+    headers = HEADERS
+
     def __init__(self, app: Any, host: str):
-        self.app, self.host = app, host
+        super().__init__(app)
+        self.host = host
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)  # start-up and shutdown
-            return
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            await send(message)
-
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        reason = refusal(scope["method"], headers, self.host)
-        app = JSONResponse({"error": reason}, 403) if reason else self.app
-        await app(scope, receive, send_with_headers)
+    def refusal(self, method: str, path: str, headers: dict[str, str]) -> Any:
+        """403 with the reason; None where it is allowed."""
+        reason = refusal(method, headers, self.host)
+        return None if reason is None else JSONResponse({"error": reason}, 403)
 
 
 def refusal(method: str, headers: dict[str, str], listening: str) -> str | None:
