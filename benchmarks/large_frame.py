@@ -71,10 +71,11 @@ def decode_tile(options: argparse.Namespace) -> dict[str, float]:
 
 def decode_frame(options: argparse.Namespace) -> dict[str, float]:
     """All of it, or as much as the options allow, as ``crsdun reconstruct --large`` does."""
-    from crsdun.methods import RunOptions, Tiles, return_freed_memory
+    from crsdun.methods import SMALL_BLOCK, RunOptions, Tiles, keep_freed_memory, return_freed_memory
     from crsdun.runtime import LargeRun, Pipeline, Preparation, open_large
 
     pipeline = Pipeline(opened(options), options=RunOptions(tiles=Tiles(options.tile, options.overlap)))
+    keep_freed_memory(SMALL_BLOCK)
     frame = open_large(options.frame, Preparation())
     survey, done, peaks = frame.survey(), 0, {"after the survey": peak()}
     with tempfile.TemporaryDirectory(dir=options.frame.parent) as folder:
@@ -85,9 +86,9 @@ def decode_frame(options: argparse.Namespace) -> dict[str, float]:
         peaks["after decoding"] = peak()
         run.finish()
         return_freed_memory()
-        from crsdun.viewing.large_folder import write_pictures  # whose libraries take memory, not before
+        from crsdun.viewing.large_folder import draw_large  # whose libraries take memory, not before
 
-        write_pictures(run, Path(folder))
+        draw_large(run, Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     return {"rows": done, "written_mb": size / 1e6, "residual": run.metrics["data_residual"], **peaks}
 

@@ -42,8 +42,8 @@ def test_a_folder_with_the_cube_in_a_store_and_pictures(here, capsys):
     assert printed["method"] == "lr-tv"
     assert {"data_residual", "worst_residual", "worst_rows", "fit", "noise"} <= printed.keys()
     assert {each.name for each in (here / "out").iterdir()} == {
-        "bands.png", "cube.zarr", "metrics.json", "overview.png", "picture.png", "record.json", "rows.jsonl",
-        "spectra.png",
+        "bands.png", "cube.zarr", "metrics.json", "overview.png", "picture.png", "record.json", "report.html",
+        "rows.jsonl", "spectra.png",
     }  # fmt: skip
     scene = open_scene_rows(here / "out" / "cube.zarr").rows(0, H)
     assert (scene.cube.shape, scene.wavelengths) == ((4, H, W), WAVELENGTHS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from crsdun.classifiers import fit_classifier
+from crsdun.methods import Doubt
 from crsdun.optics import CassiCamera
 from crsdun.runtime import Reconstruction, classified
 from crsdun.runtime.classification import relabelled
@@ -41,9 +42,14 @@ def test_a_result_has_the_classes_of_the_classifier_and_their_figures(classifier
     scene = replace(painted(1), classes=np.zeros((SIDE, SIDE), int), class_names=("one", "of", "a network"))
     camera = CassiCamera(torch.ones(SIDE, SIDE), bands=scene.bands)
     metrics = {"data_residual": 0.1, "miou": 0.0, "class_note": "before"}
-    before = Reconstruction(Measurement(np.ones((SIDE, SIDE))), camera, scene, None, metrics, {"method": "x"})
+    metrics |= {"calibrated": True, "coverage": 0.95, "unknown": 1.0}
+    doubt = Doubt(np.full((SIDE, SIDE), 0.5), np.ones((SIDE, SIDE)))
+    frame = Measurement(np.ones((SIDE, SIDE)))
+    before = Reconstruction(frame, camera, scene, None, metrics, {"method": "x"}, doubt=doubt)
     after = classified(before, classifier)
     assert after.metrics == {"data_residual": 0.1}, "nothing is left of the classes before"
+    assert after.doubt is None
+    assert (after.classes != UNLABELLED).all()
     assert after.scene.class_names == NAMES
     assert after.record["classes"]["marked"]["leaf"]["pixels"] == 5
     np.testing.assert_array_equal(after.scene.cube, scene.cube)

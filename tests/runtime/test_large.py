@@ -3,6 +3,7 @@
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import crsdun
+from crsdun.classifiers import Marks, fit_classifier
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions, Tiles, available_memory, run_method
 from crsdun.methods.doubt import calibrated, doubt_of, seen
@@ -17,10 +19,12 @@ from crsdun.optics import CameraFile, CassiCamera, Estimate, ModelCard, random_m
 from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, open_large, read_results
 from crsdun.runtime.large_run import ROWS
 from crsdun.runtime.result_files import STORE
-from crsdun.scenes import open_mask, open_scene_rows, read_scene, write_arrays
+from crsdun.scenes import UNLABELLED, Scene, open_mask, open_scene_rows, read_scene, write_arrays
 from crsdun.scenes.formats import array_file
+from crsdun.scenes.scene_rows import CLASSES as CLASSES_MAP
 from crsdun.solvers import LrTv, Solver
 from crsdun.viewing import large_folder
+from tests.viewing.reports import check_self_contained, cubes_in
 
 BANDS, CLASSES, H, W = 4, 3, 96, 24
 WAVELENGTHS = (450.0, 520.0, 580.0, 650.0)
@@ -69,9 +73,11 @@ def calibrated_card(method, camera: CassiCamera, y: np.ndarray) -> ModelCard:
     return ModelCard(WAVELENGTHS, calibration=calibrated(*columns, truth.flatten()))
 
 
-def decoded(frame, method, folder: Path, tiles: Tiles | None = TILES, **options) -> LargeRun:
+def decoded(frame, how, folder: Path, tiles: Tiles | None = TILES, **options) -> LargeRun:
+    """By a method, or by a pipeline."""
     folder.mkdir(exist_ok=True)
-    run = LargeRun(Pipeline(method, options=RunOptions(tiles=tiles, **options)), frame, frame.survey(), folder)
+    pipeline = how if isinstance(how, Pipeline) else Pipeline(how, options=RunOptions(tiles=tiles, **options))
+    run = LargeRun(pipeline, frame, frame.survey(), folder)
     for _ in run.run():
         pass
     run.finish()
@@ -353,6 +359,32 @@ def test_an_interrupted_job_goes_on_and_becomes_the_same(tmp_path, camera, y, st
     assert [line["top"] for line in lines] == [0, 24, 48, 64]
 
 
+def test_the_classes_of_a_classifier_are_those_of_the_whole_cube(tmp_path, camera, y):
+    """Where neighbours are heard, those beyond a strip count too."""
+    cube = scene_cube().numpy()
+    truth = np.digitize(cube.mean(0), (0.4, 0.6))
+    labels = np.where(np.arange(H * W).reshape(H, W) % 7, UNLABELLED, truth)
+    marks = Marks.of_labels(labels, ("dark", "grey", "light"))
+    noise = 0.05 * np.random.default_rng(0).standard_normal(cube.shape).astype(np.float32)
+    classifier = fit_classifier(Scene(cube + noise, WAVELENGTHS), marks, "lda", normalisation="none")
+    classifier = replace(classifier, smoothing=4.0)
+    frame = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation())
+    pipeline = Pipeline(network(), options=RunOptions(tiles=TILES), classes=classifier)
+    run = decoded(frame, pipeline, tmp_path / "out")
+    scene = open_scene_rows(tmp_path / "out" / STORE).rows(0, H)
+    usual = classifier.contrast(run.store.rows(*rows) for rows in frame.sample_rows)
+    assert np.array_equal(scene.classes, classifier.classify(scene, usual).classes)
+    assert (scene.classes != replace(classifier, smoothing=0).classify(scene).classes).any()
+    assert scene.class_names == ("dark", "grey", "light")
+    assert run.store.maps == (CLASSES_MAP,)
+    assert run.record["classes"]["smoothing"] == 4.0
+    assert not {"calibrated", "unknown"} & run.metrics.keys()
+    large_folder.draw_large(run, tmp_path / "out")
+    assert not (tmp_path / "out" / "doubt.png").exists()
+    page = check_self_contained((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert {"dark", "grey", "light"} <= set(page.texts)
+
+
 # -- what needs the whole --------------------------------------------------------------------------------------
 
 
@@ -415,7 +447,7 @@ def test_pictures_are_drawn_at_a_reduced_size(tmp_path, monkeypatch, camera, y):
     frame, method = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation()), network()
     method.card = calibrated_card(method, camera, y)
     run = decoded(frame, method, tmp_path / "out")
-    assert large_folder.write_pictures(run, tmp_path / "out") == 3
+    assert large_folder.draw_large(run, tmp_path / "out") == 3
     with Image.open(tmp_path / "out" / "picture.png") as picture:
         assert picture.size == (math.ceil(W / 3), math.ceil(H / 3))
     for name in ("bands", "spectra", "overview", "classes", "doubt"):
@@ -425,14 +457,24 @@ def test_pictures_are_drawn_at_a_reduced_size(tmp_path, monkeypatch, camera, y):
     for row, column in record["spectra_at_row_column"]:
         assert 0 <= row < H
         assert 0 <= column < W
+    page = check_self_contained((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert (page.data["height"], page.data["width"], page.data["spectra"]["factor"]) == (H, W, 3)
+    assert f"{BANDS} bands of {H}×{W} pixels" in " ".join(page.texts)
+    whole = run.store.rows(0, H).cube
+    np.testing.assert_allclose(
+        cubes_in(page.data)["estimate"][:, 2, 4], whole[:, 6:9, 12:15].mean((1, 2)), atol=page.data["spectra"]["step"]
+    )
 
 
 def test_the_reduced_scene_is_the_mean_of_squares_and_the_class_in_their_middle(tmp_path, camera, y):
     frame = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation())
     run = decoded(frame, network(), tmp_path / "out")
-    scene, maps = large_folder._reduced(run, 8)
+    shown = large_folder.reduced(run, 8)
+    scene = shown.scene
     whole = run.store.rows(0, H)
     mean = whole.cube.reshape(BANDS, H // 8, 8, W // 8, 8).mean((2, 4))
     np.testing.assert_allclose(scene.cube, mean, rtol=1e-5)
     assert np.array_equal(scene.classes, whole.classes[4::8, 4::8])
-    assert maps["confidence"].shape == (H // 8, W // 8)
+    assert np.array_equal(shown.doubt.confidence, run.store.read("confidence", 0, H)[4::8, 4::8])
+    masks = camera.mask.numpy().reshape(H // 8, 8, W // 8, 8).mean((1, 3))
+    np.testing.assert_allclose(shown.camera.mask.numpy(), masks, rtol=1e-5)

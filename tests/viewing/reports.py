@@ -1,5 +1,6 @@
 """What the tests of pages and figures share: a small reconstruction with hostile names, readers of pages and PNGs."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -102,3 +103,16 @@ def check_self_contained(text: str) -> Page:
         if name in ("src", "href", "action", "data", "poster", "srcset"):
             assert value.startswith(("data:image/", "#")), (tag, name, value[:50])
     return page
+
+
+def cubes_in(data) -> dict[str, np.ndarray]:
+    """The embedded cubes, (C,h,w)."""
+    spectra = data["spectra"]
+    shape = spectra["height"], spectra["width"], -1
+    return {
+        name: (spectra["low"] + spectra["step"] * np.frombuffer(base64.b64decode(spectra[name]), "<u2"))
+        .reshape(shape)
+        .transpose(2, 0, 1)
+        for name in ("estimate", "truth")
+        if name in spectra
+    }

@@ -19,20 +19,7 @@ from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import UNLABELLED_COLOUR, class_picture
 from crsdun.viewing.result_folder import write_results
 from crsdun.viewing.result_page import result_page
-from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, small_reconstruction
-
-
-def cubes_in(data) -> dict[str, np.ndarray]:
-    """The embedded cubes, (C,h,w)."""
-    spectra = data["spectra"]
-    shape = spectra["height"], spectra["width"], -1
-    return {
-        name: (spectra["low"] + spectra["step"] * np.frombuffer(base64.b64decode(spectra[name]), "<u2"))
-        .reshape(shape)
-        .transpose(2, 0, 1)
-        for name in ("estimate", "truth")
-        if name in spectra
-    }
+from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, cubes_in, small_reconstruction
 
 
 def image(url: str) -> np.ndarray:

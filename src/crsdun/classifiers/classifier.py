@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.classifiers.kinds import KINDS, Arrays
 from crsdun.classifiers.normalisation import NORMALISATIONS
-from crsdun.classifiers.smoothing import smoothed, softmax
+from crsdun.classifiers.smoothing import smoothed, softmax, usual_difference
 from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, Scene
 
@@ -84,10 +85,29 @@ class SpectralClassifier:
             return scene
         return scene.resampled(self.wavelengths)
 
-    def probabilities(self, scene: Scene) -> np.ndarray:
+    def contrast(self, parts: Iterable[Scene]) -> float:
+        """How unlike neighbours usually are, of parts of a scene: what ``probabilities`` takes as ``usual``.
+
+        Raises:
+            InputError: as ``check_bands``.
+        """
+        cubes = (self.on_its_bands(part).cube for part in parts)
+        return usual_difference(np.concatenate([*self._features(cube)]).T.reshape(cube.shape) for cube in cubes)
+
+    def _features(self, cube: np.ndarray) -> Iterator[np.ndarray]:
+        """The normalised spectra of its pixels, (n,C) float64, so many at once."""
+        spectra = cube.reshape(self.bands, -1)
+        for start in range(0, spectra.shape[1], PIXELS_AT_ONCE):
+            part = spectra[:, start : start + PIXELS_AT_ONCE].T
+            yield NORMALISATIONS[self.normalisation](part.astype(np.float64), self.floor)
+
+    def probabilities(self, scene: Scene, usual: float | None = None) -> np.ndarray:
         """The share of each class, (N,H,W) float32; NaN where a band of the pixel holds no data.
 
         How sure the examples make it, which is no measured frequency: few examples make it too sure.
+
+        Args:
+            usual: of ``smoothed``, where the scene is a part of another.
 
         Raises:
             InputError: the bands are not those of the classifier and cannot be brought to them, or there is not
@@ -98,25 +118,24 @@ class SpectralClassifier:
         check_budget(
             4 * (self.bands + 3 * len(self.given) + 30) * size[0] * size[1], f"the classes of {scene.name!r}"
         )
-        spectra = cube.reshape(self.bands, -1)
-        normalised = np.empty_like(spectra)
-        shares = np.empty((len(self.given), spectra.shape[1]), np.float32)
-        for start in range(0, spectra.shape[1], PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            features = NORMALISATIONS[self.normalisation](spectra[:, part].T.astype(np.float64), self.floor)
+        normalised, shares = [], []
+        for features in self._features(cube):
             known = np.isfinite(features).all(1)
             answer = softmax(KINDS[self.kind].scores(self.arrays, np.where(known[:, None], features, 0)), axis=1)
-            shares[:, part] = np.where(known[:, None], answer, np.nan).T
-            normalised[:, part] = features.T
-        heard = smoothed(shares.reshape(-1, *size), normalised.reshape(-1, *size), self.smoothing)
+            shares.append(np.where(known[:, None], answer, np.nan).astype(np.float32))
+            normalised.append(features.astype(cube.dtype))
+        found, seen = (
+            np.ascontiguousarray(np.concatenate(each).T).reshape(-1, *size) for each in (shares, normalised)
+        )
+        heard = smoothed(found, seen, self.smoothing, usual)
         whole = np.zeros((len(self.class_names), *size), np.float32)
         whole[self.given] = heard
         whole[:, np.isnan(heard[0])] = np.nan
         return whole
 
-    def classify(self, scene: Scene) -> Scene:
-        """The same scene with the class map and the names of the classifier; raises as ``probabilities``."""
-        shares = self.probabilities(scene)
+    def classify(self, scene: Scene, usual: float | None = None) -> Scene:
+        """The same scene with the class map and the names of the classifier; arguments as ``probabilities``."""
+        shares = self.probabilities(scene, usual)
         known = np.isfinite(shares[0])
         classes = np.where(known, np.nan_to_num(shares).argmax(0), UNLABELLED)
         return replace(scene, classes=classes, class_names=self.class_names)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 RADIUS = 2  # pixels to each side that count as neighbours
-ROUNDS = 5  # in which what a pixel says reaches 2 × 5 pixels
+ROUNDS = 5
+REACH = RADIUS * ROUNDS  # pixels, how far what a pixel says is heard
 DISTANCE = 1.5  # pixels, standard deviation of the weight of a neighbour
 ALIKE = 4  # times the usual squared difference of neighbours, as much as counts for little
 
 
-def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.ndarray:
+def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float, usual: float | None = None) -> np.ndarray:
     """The share of each class (K,H,W) when neighbours are heard as well.
 
     Mean-field steps of a conditional random field of Potts (Krähenbühl and Koltun 2011, with a window in place of all
@@ -23,6 +26,7 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
         shares: float32; NaN where there is no data, which is heard by nobody.
         spectra: normalised, (C,H,W) float32.
         strength: log-odds that agreeing neighbours are worth; 0 changes nothing.
+        usual: δ²; None finds it here (``usual_difference``).
     """
     if strength == 0:
         return shares
@@ -37,10 +41,7 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
     pairs = [(_overlap(known.shape, *move), move) for move in moves]
     differences = [((spectra[:, here[0], here[1]] - spectra[:, there[0], there[1]]) ** 2).sum(0)
                    for (here, there), _ in pairs]  # fmt: skip
-    nearest = np.concatenate([each.ravel() for each, (_, move) in zip(differences, pairs, strict=True)
-                              if abs(move[0]) + abs(move[1]) == 1])  # fmt: skip
-    nearest = nearest[np.isfinite(nearest)]
-    usual = max(ALIKE * float(np.median(nearest)) if nearest.size else 0.0, float(np.finfo(np.float32).tiny))
+    usual = usual_difference([spectra]) if usual is None else usual
     weights = []
     for difference, ((here, there), (down, right)) in zip(differences, pairs, strict=True):
         near = np.exp(-(down**2 + right**2) / (2 * DISTANCE**2))
@@ -58,6 +59,14 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float) -> np.nda
             heard[:, there[0], there[1]] += weight * answer[:, here[0], here[1]]
         answer = softmax(evidence + strength * heard / np.maximum(total, 1e-6), axis=0) * known
     return np.where(known, answer, np.nan).astype(np.float32)
+
+
+def usual_difference(parts: Iterable[np.ndarray]) -> float:
+    """δ² of parts of a picture, normalised spectra (C,H,W): the usual squared difference of neighbours, widened."""
+    differences = [(np.diff(spectra, axis=axis) ** 2).sum(0).ravel() for spectra in parts for axis in (1, 2)]
+    nearest = np.concatenate(differences)
+    nearest = nearest[np.isfinite(nearest)]
+    return max(ALIKE * float(np.median(nearest)) if nearest.size else 0.0, float(np.finfo(np.float32).tiny))
 
 
 def softmax(scores: np.ndarray, axis: int) -> np.ndarray:

@@ -74,11 +74,12 @@ def large_frame(
 def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame) -> int:
     """Decode a large frame into the folder for the results."""
     from crsdun.classifiers import load_classifier
-    from crsdun.methods import return_freed_memory
+    from crsdun.methods import SMALL_BLOCK, keep_freed_memory, return_freed_memory
     from crsdun.provenance import command as command_line
     from crsdun.runtime import LargeRun
     from crsdun.storage import UNFINISHED, check_folder, lasting_folder
 
+    keep_freed_memory(SMALL_BLOCK)
     pipeline.classes = None if options.classes is None else load_classifier(options.classes)
     pipeline.refine = options.refine_camera
     check_folder(options.out, options.overwrite)
@@ -100,16 +101,16 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
                         progress(done, height)
             run.finish()
             return_freed_memory()
-            from crsdun.viewing.large_folder import write_pictures  # whose libraries take memory, not before
+            from crsdun.viewing.large_folder import draw_large  # whose libraries take memory, not before
 
-            factor = write_pictures(run, folder)
+            side = draw_large(run, folder)
     except KeyboardInterrupt:
         left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
         if not left.exists():
             raise
         notify(f"interrupted; the finished rows are in {left}, and the same command goes on with them")
         return 130
-    print_result(_summary(run, options.out), _line(run, options.out, factor), options.json)
+    print_result(_summary(run, options.out), _line(run, options.out, side), options.json)
     return 0
 
 
@@ -122,7 +123,7 @@ def _summary(run: LargeRun, out: Path) -> dict[str, Any]:
     return {"out": str(out), "method": run.method.name, "seconds": run.record["seconds"], **run.metrics}
 
 
-def _line(run: LargeRun, out: Path, factor: int) -> str:
+def _line(run: LargeRun, out: Path, side: int) -> str:
     from crsdun.methods.verdict import describe_fit, describe_move
 
     (bands, height, width), metrics = run.size, run.metrics
@@ -140,5 +141,5 @@ def _line(run: LargeRun, out: Path, factor: int) -> str:
         line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
     if run.warning is not None:
         line += f"\nWARNING: do not rely on this result: {run.warning}"
-    pictures = "" if factor == 1 else f", {factor}×{factor} pixels of the scene for one of the picture"
-    return f"{line}\ncube: {run.store.path.name} in {out}\nlook at {out / 'overview.png'}{pictures}"
+    pictures = "" if side == 1 else f", {side}×{side} pixels of the scene for one of its pictures"
+    return f"{line}\ncube: {run.store.path.name} in {out}\nlook at {out / 'report.html'}{pictures}"

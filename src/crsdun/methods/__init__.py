@@ -1,7 +1,7 @@
 """The one interface of everything that estimates, and the one way to run it."""
 
 from crsdun.methods.doubt import Doubt, doubt_of
-from crsdun.methods.memory import available_memory, keep_freed_memory, return_freed_memory
+from crsdun.methods.memory import SMALL_BLOCK, available_memory, keep_freed_memory, return_freed_memory
 from crsdun.methods.method import Method
 from crsdun.methods.precision import PRECISIONS
 from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_batch, run_method
@@ -11,6 +11,7 @@ from crsdun.optics import Progress
 
 __all__ = [
     "PRECISIONS",
+    "SMALL_BLOCK",
     "Before",
     "Doubt",
     "Method",

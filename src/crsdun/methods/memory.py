@@ -11,6 +11,8 @@ from crsdun import budget
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Bytes of the largest block that is worth keeping where memory matters more than a few page faults.
+SMALL_BLOCK = 4 << 20
 
 
 def available_memory(device: str | torch.device = "cpu") -> int | None:
@@ -23,18 +25,22 @@ def available_memory(device: str | torch.device = "cpu") -> int | None:
     return budget.available_memory()
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(largest: int = 1 << 30) -> None:
     """Make this process reuse freed memory instead of returning it to the system; does nothing without glibc.
 
     glibc returns every large block to the kernel when it is freed, and the next tensor of the same size faults all
     its pages in again (benchmarks/what_helped.py measures the cost). The price is that the process never shrinks, so
     this is for programs that compute, such as the command line, and is not done on import.
+
+    Args:
+        largest: bytes of a block that is kept. What lies between large kept blocks is lost where the next ones are of
+            other sizes, so a process that must stay small returns them (``SMALL_BLOCK``).
     """
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
     # Before version 2.35, glibc accepts at most 32 MB.
-    _ = mallopt(M_MMAP_THRESHOLD, 1 << 30) or mallopt(M_MMAP_THRESHOLD, 32 << 20)
+    _ = mallopt(M_MMAP_THRESHOLD, largest) or mallopt(M_MMAP_THRESHOLD, 32 << 20)
     mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 

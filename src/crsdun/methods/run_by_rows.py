@@ -107,7 +107,7 @@ def run_by_rows(
         camera, cube = strip.camera, strip.cube[0].float()
         unexplained, light = unexplained_norms(strip.measurement[0], cube, camera)
         order = band_order(camera.wavelengths)
-        yield EstimateRows(
+        rows = EstimateRows(
             strip.top,
             cube if order is None else cube[order],
             None if strip.logits is None else strip.logits[0].float(),
@@ -119,6 +119,9 @@ def run_by_rows(
             seconds,
         )
         seconds = 0.0
+        del strip, camera, cube  # or they would stay beside the next tile
+        yield rows
+        del rows
 
 
 def tiles_by_rows(method: Method, height: int, width: int, available: int | None) -> Tiles:

@@ -14,12 +14,16 @@ from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import UNLABELLED, Scene
 
 FIGURES = ("miou", "miou_present", "accuracy")
+# What a method says of its own classes.
+OF_THE_METHOD = (*FIGURES, "class_note", "calibrated", "coverage", "unknown")
 
 
 def classified(
     result: Reconstruction, classifier: SpectralClassifier, true_classes: Scene | None = None
 ) -> Reconstruction:
-    """A reconstruction with the class map that a classifier makes of its cube; what a method segmented is replaced.
+    """A reconstruction with the class map that a classifier makes of its cube.
+
+    What a method segmented goes, and how far that can be believed: it says nothing of other classes.
 
     Its record has ``classes``, where they come from. They are compared with those of the truth by their names.
 
@@ -30,7 +34,7 @@ def classified(
         InputError: as ``SpectralClassifier.classify``.
     """
     scene = classifier.classify(result.scene)
-    metrics = {name: value for name, value in result.metrics.items() if name not in (*FIGURES, "class_note")}
+    metrics = {name: value for name, value in result.metrics.items() if name not in OF_THE_METHOD}
     truth = result.truth
     if truth is not None:
         labels, note = relabelled(true_classes or truth, classifier)
@@ -38,7 +42,7 @@ def classified(
         metrics |= {} if note is None else {"class_note": note}
         metrics |= {} if labels is None else compared(scene, labels)
     record = {**result.record, "classes": classifier.summary()}
-    return replace(result, scene=scene, truth=truth, metrics=metrics, record=record)
+    return replace(result, scene=scene, truth=truth, metrics=metrics, record=record, doubt=None)
 
 
 def relabelled(truth: Scene, classifier: SpectralClassifier) -> tuple[np.ndarray | None, str | None]:

@@ -116,11 +116,16 @@ class LargeFrame:
         prepared = self.prepared(top, bottom)
         return torch.from_numpy(prepared.measurement.frame), prepared.camera
 
-    def sample(self) -> PreparedMeasurement:
-        """Rows from all over the frame that stand for it, as one measurement."""
+    @property
+    def sample_rows(self) -> list[tuple[int, int]]:
+        """The first row of each block of the sample, and the one after its last."""
         rows = min(ROWS, self.height)
         tops = np.unique(np.linspace(0, self.height - rows, BLOCKS).round().astype(int))
-        parts = [self.prepared(int(top), int(top) + rows) for top in tops]
+        return [(int(top), int(top) + rows) for top in tops]
+
+    def sample(self) -> PreparedMeasurement:
+        """Rows from all over the frame that stand for it, as one measurement."""
+        parts = [self.prepared(top, bottom) for top, bottom in self.sample_rows]
         first, cameras = parts[0], [part.camera for part in parts]
         camera = first.camera.with_mask(torch.cat([each.mask for each in cameras], -2))
         counted = [each.parts[-1].values for each in cameras if each.parts]  # light meets nothing else by rows

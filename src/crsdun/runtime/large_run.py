@@ -19,6 +19,8 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
+from crsdun.classifiers import SpectralClassifier
+from crsdun.classifiers.smoothing import REACH
 from crsdun.errors import InputError
 from crsdun.methods import Method, Tiles, return_freed_memory, run_method
 from crsdun.methods.doubt import DoubtByRows
@@ -99,8 +101,8 @@ class LargeRun:
     """One large frame on its way into a folder.
 
     Args:
-        pipeline: how it is decoded. Its settings for truth, classes by example, repeats and a refined camera need the
-            whole frame, and are refused.
+        pipeline: how it is decoded. Its settings for truth, repeats and a refined camera need the whole frame, and
+            are refused.
         frame: that is decoded.
         survey: of the frame.
         folder: for the results; what an interrupted run has left there is gone on with.
@@ -130,6 +132,8 @@ class LargeRun:
         self.camera = self.method.fit(self.sample.camera)
         self.tiles = self._tiles_of(self.method)
         pipeline.options.check(self.method)
+        if pipeline.classes is not None:
+            pipeline.classes.check_bands(self.size[0], self._ascending, self.name)
         self.lines: list[StripLine] = self._earlier()
         self.kept = self.lines[-1]["bottom"] if self.lines else 0
         self.store = SceneRows(folder / STORE, "r+") if self.lines else self._new_store()
@@ -140,6 +144,11 @@ class LargeRun:
     def name(self) -> str:
         """Of the measurement."""
         return self.frame.name
+
+    @property
+    def segments(self) -> bool:
+        """Whether the class map is that of the method."""
+        return self.method.class_count > 0 and self.pipeline.classes is None
 
     @property
     def warning(self) -> str | None:
@@ -162,7 +171,7 @@ class LargeRun:
         for strip in run_by_rows(self.method, self.frame.rows, height, self.tiles, options, start):
             rows = {CUBE: strip.cube.cpu().numpy()}
             try:
-                if strip.logits is not None:
+                if self.segments and strip.logits is not None:
                     rows[CLASSES] = strip.logits.argmax(0).cpu().numpy()
                     self._write_doubt(doubts, strip)
                 self.store.write(strip.top, rows)
@@ -189,12 +198,16 @@ class LargeRun:
             self.store.write(top, {name: each for name, each in maps.items() if each is not None})
 
     def finish(self) -> None:
-        """Judge the whole, and write ``metrics.json`` and ``record.json``."""
+        """Judge the whole, and write ``metrics.json`` and ``record.json``, and the classes of a classifier."""
+        classifier = self.pipeline.classes
+        if classifier is not None:
+            self._classify(classifier)
         self.metrics = self._figures()
         ran = _Ran(self.camera, sum(line["seconds"] for line in self.lines), self.tiles)
         record = record_of(ran, self.method, self.sample, self.pipeline.options)
         record["camera"]["mask"] = list(self.frame.mask_shape)
         record["camera"]["mask_moved_pixels"] = tuple(self.metrics.get("mask_moved", (0.0, 0.0)))
+        record |= {} if classifier is None else {"classes": classifier.summary()}
         self.record = {**record, "by_rows": {"store": STORE, "strips": len(self.lines), "rows_resumed": self.kept}}
         write_json(self.folder / METRICS, self.metrics)
         write_json(self.folder / RECORD, self.record)
@@ -226,16 +239,18 @@ class LargeRun:
 
     def _new_store(self) -> SceneRows:
         """An empty store, cut so that every strip fills whole chunks."""
-        card, height = self.method.card, self.size[1]
+        card, height, classifier = self.method.card, self.size[1], self.pipeline.classes
         maps: tuple[str, ...] = ()
-        if self.method.class_count:
+        names: tuple[str, ...] | None = None
+        if classifier is not None:
+            maps, names = (CLASSES,), classifier.class_names
+        elif self.segments:
             maps = (CLASSES, "confidence", *(("doubt",) if card.calibration is not None else ()))
+            names = card.class_names
         rows = min(self.tiles.rows, height)
         stride = rows if rows == height else rows - (self.tiles.overlap or 0)
         made = {"method": self.method.name, "measurement": self.sample.measurement.name}
-        outline = SceneOutline(
-            self.size, self._ascending, maps, card.class_names if maps else None, self.name, made, stride
-        )
+        outline = SceneOutline(self.size, self._ascending, maps, names, self.name, made, stride)
         try:
             (self.folder / ROWS).unlink(missing_ok=True)
             return SceneRows.create(self.folder / STORE, outline)
@@ -259,7 +274,7 @@ class LargeRun:
 
     def _resumed(self) -> int:
         """The row to go on from: the top of a strip, so much above what is missing that its doubt can be told."""
-        if self.kept < self.size[1] and self.method.class_count:
+        if self.kept < self.size[1] and self.segments:
             while self.lines and self.lines[-1]["top"] > self.kept - 2 * DoubtByRows.CONTEXT:
                 self.lines.pop()
             if self.lines:  # which is decoded again
@@ -269,6 +284,22 @@ class LargeRun:
         return self.lines[-1]["bottom"] if self.lines else 0
 
     # -- after -----------------------------------------------------------------------------------------------------
+
+    def _classify(self, classifier: SpectralClassifier) -> None:
+        """Write the class map of a classifier, with the rows around each part that its smoothing hears.
+
+        How unlike neighbours usually are comes from the rows of the sample.
+        """
+        height, store = self.size[1], self.store
+        usual = classifier.contrast(store.rows(*rows) for rows in self.frame.sample_rows)
+        for top, bottom in self.frame.blocks(store.chunk_rows):
+            first, last = max(top - REACH, 0), min(bottom + REACH, height)
+            classes = classifier.classify(store.rows(first, last), usual).classes
+            assert classes is not None
+            try:
+                store.write(top, {CLASSES: classes[top - first : bottom - first]})
+            except (OSError, RuntimeError) as error:
+                raise refusal(store.path, error) from error
 
     def _figures(self) -> dict[str, Any]:
         lines, options = self.lines, self.pipeline.options
@@ -294,7 +325,7 @@ class LargeRun:
             "worst_rows": [worst["top"], worst["bottom"]], "fit": verdict.fit, "held_out_residual": verdict.held_out,
             "noise": verdict.noise, "warning": warning, "mask_moved": list(moved) if any(moved) else None,
         }  # fmt: skip
-        if self.method.class_count:
+        if self.segments:
             figures["calibrated"] = self.method.card.calibration is not None
         if figures.get("calibrated"):
             figures |= {"coverage": options.coverage, "unknown": self._unknown_share(options.coverage)}
@@ -342,7 +373,6 @@ def _check(pipeline: Pipeline) -> None:
     """Raise an InputError if settings need the whole frame."""
     given = {
         "truth": pipeline.truth is not None,
-        "classes": pipeline.classes is not None,
         "repeats": bool(pipeline.options.repeats),
         "refine_camera": pipeline.refine,
     }

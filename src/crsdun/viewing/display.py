@@ -17,9 +17,13 @@ GAMMA = 1.6  # of single bands, which would be too dark on a linear scale
 HIGH_PERCENTILE = 99.8  # so that a few extreme pixels do not decide on the scale
 
 
-def size_of(scene: Scene) -> str:
-    """How many bands and pixels a scene has, and its wavelengths where they are known, in words."""
-    bands, height, width = scene.cube.shape
+def size_of(scene: Scene, height: int | None = None, width: int | None = None) -> str:
+    """How many bands and pixels a scene has, and its wavelengths where they are known, in words.
+
+    Args:
+        height, width: of the whole, where the scene is only what is shown of it.
+    """
+    bands, height, width = scene.bands, height or scene.cube.shape[1], width or scene.cube.shape[2]
     nm = scene.wavelengths
     span = "" if nm is None else f", {nm[0]:.0f}–{nm[-1]:.0f} nm"
     return f"{bands} band{'s' if bands > 1 else ''} of {height}×{width} pixels{span}"

@@ -77,8 +77,9 @@ def band_sheet(
     )
     # One picture of all tiles: axes for each would take most of the time.
     tiles = np.full((sheet.height, sheet.width, 3), ImageColor.getrgb(STYLE.dark_paper), dtype=np.uint8)
-    white = upper_limit(cube[bands])
-    black = min(float(np.nanpercentile(cube[bands], 0.5)), white / 4)  # an evenly bright cube stays bright
+    values = with_data(cube if len(bands) == len(cube) else cube[bands])
+    white = upper_limit(values)
+    black = min(float(np.percentile(values, 0.5)) if values.size else 0.0, white / 4)  # a bright cube stays bright
     for place, band in enumerate(bands):
         row, column = divmod(place, columns)
         left, top = margin + column * (width + gap), margin + row * (height + header + gap)

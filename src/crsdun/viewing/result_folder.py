@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -30,27 +33,30 @@ def write_results(result: Reconstruction, out: str | Place, overwrite: bool = Fa
     Raises:
         InputError: the folder exists already, or the disk refuses.
     """
-    scene, truth = result.scene, result.truth
     with atomic_folder(out, overwrite) as folder:
-        if result.classes is not None:
-            class_map(result.classes, scene.class_names, folder / "classes.png", "unknown")
-        if result.doubt is not None:
-            comparison(doubt_panels(result), folder / "doubt.png")
-        if result.error is not None:
-            comparison(error_panels(result), folder / "error.png")
-        image, description = picture(scene)
-        save_png(image, folder / "picture.png")
-        band_sheet(scene.cube, scene.wavelengths, folder / "bands.png")
-        cubes = {result.record["method"]: scene.cube}
-        if truth is not None:
-            cubes = {"truth": truth.cube, **cubes}
-        points = select_pixels(scene.cube if truth is None else truth.cube)
-        spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
-        comparison(overview(result), folder / "overview.png")
-
-        places = [list(map(int, point)) for point in points]
-        write_data(result, folder, picture=description, spectra_at_row_column=places)
+        write_data(result, folder, **write_pictures(result, folder))
         write_text(folder / PAGE, result_page(result))
+
+
+def write_pictures(result: Reconstruction, folder: Path) -> dict[str, Any]:
+    """Write the pictures of ``write_results`` into a folder that exists, and return what its record says of them."""
+    scene, truth = result.scene, result.truth
+    if result.classes is not None:
+        class_map(result.classes, scene.class_names, folder / "classes.png", "unknown")
+    if result.doubt is not None:
+        comparison(doubt_panels(result), folder / "doubt.png")
+    if result.error is not None:
+        comparison(error_panels(result), folder / "error.png")
+    image, description = picture(scene)
+    save_png(image, folder / "picture.png")
+    band_sheet(scene.cube, scene.wavelengths, folder / "bands.png")
+    cubes = {result.record["method"]: scene.cube}
+    if truth is not None:
+        cubes = {"truth": truth.cube, **cubes}
+    points = select_pixels(scene.cube if truth is None else truth.cube)
+    spectra(cubes, scene.wavelengths, points, folder / "spectra.png", image)
+    comparison(overview(result), folder / "overview.png")
+    return {"picture": description, "spectra_at_row_column": [list(map(int, point)) for point in points]}
 
 
 class FrameSheet:

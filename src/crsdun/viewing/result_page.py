@@ -52,25 +52,40 @@ class MapPicture(NamedTuple):
     text: str
 
 
-def result_page(result: Reconstruction) -> str:
+class Whole(NamedTuple):
+    """A scene of which a result shows one pixel for each square: its rows and columns, and the side of a square."""
+
+    height: int
+    width: int
+    side: int
+
+
+def result_page(result: Reconstruction, whole: Whole | None = None) -> str:
     """The page ``report.html`` of a reconstruction, a whole HTML file of less than 5 MB.
 
     The pictures of bands and the spectra are as fine as fits; the page says how many pixels were averaged.
+
+    Args:
+        whole: where ``result`` only shows it, at a reduced size.
     """
     scene, truth, frame = result.scene, result.truth, result.measurement.frame
+    whole = whole or Whole(scene.cube.shape[1], scene.cube.shape[2], 1)
     scenes = {"estimate": scene} if truth is None else {"estimate": scene, "truth": truth}
     classes = _class_rows(result)
     error = None if truth is None else _map_picture(error_map(scene.cube, truth.cube), "RMSE over bands")
     data: dict[str, Any] = {
         "name": scene.name,
-        "height": scene.cube.shape[1],
-        "width": scene.cube.shape[2],
+        "height": whole.height,
+        "width": whole.width,
         "wavelengths": scene.wavelengths,
         "light": _light(scene),
         "gamma": GAMMA,
         "pictures": {name: _pictures(each, like=truth) for name, each in scenes.items()},
         "classes": [{"name": row.name, "colour": row.colour} for row in classes],
-        "points": select_pixels(scene.cube if truth is None else truth.cube, 3),
+        "points": [
+            [int(part) * whole.side for part in point]
+            for point in select_pixels(scene.cube if truth is None else truth.cube, 3)
+        ],
         "error": error and error.picture,
         "bands": _bands(scenes),
         "spectra": None,
@@ -83,7 +98,8 @@ def result_page(result: Reconstruction) -> str:
         render,
         "result",
         data,
-        summary=size_of(scene),
+        summary=size_of(scene, whole.height, whole.width),
+        whole=whole,
         description=picture(scene)[1],
         record=result.record,
         command=command_line(result.record["command"]),
@@ -102,13 +118,14 @@ def result_page(result: Reconstruction) -> str:
         error=error,
         frame=picture_url(measurement_picture(frame)),
         frame_range=(float(frame.min()), float(frame.max())),
-        frame_size=frame.shape,
+        frame_size=(whole.height, whole.width + result.camera.span) if whole.side > 1 else frame.shape,
         incomplete=result.measurement.incomplete,
         mask=picture_url(_mask_picture(result)),
         camera=result.camera,
         truth=truth,
     )
     data["spectra"] = _spectra(scenes, MAX_BYTES - len(page(averaged=1).encode()))
+    data["spectra"]["factor"] *= whole.side
     return page(averaged=data["spectra"]["factor"])
 
 
