@@ -2,7 +2,7 @@
 
 python benchmarks/cluster.py [FRAMES] [WORKERS ...]
 
-Exposures of Produce-23 (256×256, 28 bands) become folders of results by ``crsdun_tiny``, with one thread per process:
+Exposures of Produce-23 (256×256, 28 bands) become folders of results by ``crsdun_tiny_1``, with a thread per process:
 by the local batch, and by crews on this machine (1 and 2 workers), in one run, after each has loaded what it needs.
 Then what one frame costs, step by step: the processor seconds of reading (its file is open), decoding and writing it,
 the bytes that are read and written; and how many calls per second one process hands to workers that do nothing.
@@ -32,7 +32,7 @@ from crsdun.scenes import write_measurement
 from crsdun.scenes.produce import ProduceSet
 from crsdun.viewing.frame_work import FrameWork
 
-WEIGHTS, CALLS = "crsdun_tiny", 4000
+WEIGHTS, CALLS = "crsdun_tiny_1", 4000
 
 
 class Nothing:

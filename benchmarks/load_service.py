@@ -59,7 +59,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=120)
-    parser.add_argument("--method", default="crsdun_tiny")
+    parser.add_argument("--method", default="crsdun_tiny_1")
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--batch", type=int, default=1)

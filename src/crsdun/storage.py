@@ -239,7 +239,7 @@ def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False
         if left and not _is_of(job, part / JOB):
             if not (overwrite and (part / JOB).is_file()):
                 raise InputError(
-                    f"{part} holds the unfinished results of another command",
+                    f"{part} holds the unfinished results of another command, or of other files",
                     "run that one again, delete the folder, or choose another <out>",
                 )
             for name in left:

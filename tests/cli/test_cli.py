@@ -121,10 +121,10 @@ def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (["--wavelengths", "380-700:28"], "but the camera has 380 to 700 nm"),
+        (["--wavelengths", "380-700:28"], "but the camera has one at 391.852 nm"),
         ([], "the wavelengths of the bands are not known"),
         (["--step", "1"], "28 bands but the camera has 55"),
-        (["--step", "-2", "--bands", "28", "--wavelengths", "800-900:28"], "dispersion of 2 pixels per band, not -2"),
+        (["--step", "-2", "--bands", "28", "--wavelengths", "800-900:28"], "but the camera has one at 900 nm"),
     ],
 )
 def test_where_they_do_not_fit_it_is_said_and_lr_tv_decodes(produce, capsys, given, why):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from crsdun.classifiers import Marks, fit_classifier, save_classifier
 from crsdun.cli import main
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import LargeRun
-from crsdun.scenes import open_scene_rows
+from crsdun.scenes import Scene, open_scene_rows
 
 H, W, WAVELENGTHS = 48, 20, (450.0, 520.0, 580.0, 650.0)
 WAVES = "450,520,580,650"
@@ -72,6 +73,27 @@ def test_an_interrupted_job_is_no_result_and_goes_on(here, capsys, monkeypatch):
     assert main(command(*LARGE)) == 0
     assert "12 rows of them finished before" in capsys.readouterr().out
     assert not (here / "out.unfinished").exists()
+
+
+def test_an_interrupted_job_does_not_go_on_with_a_classifier_that_was_made_again(here, capsys, monkeypatch):
+    """Its map would have the names of the one before."""
+    cube = np.random.default_rng(0).random((4, 8, 8), np.float32)
+    for names in (("dark", "light"), ("leaf", "fruit")):
+        marks = Marks.of_labels(np.arange(64).reshape(8, 8) % 2, names)
+        save_classifier(fit_classifier(Scene(cube, WAVELENGTHS), marks, "lda"), "c.safetensors", overwrite=True)
+        if names[0] == "dark":
+            with monkeypatch.context() as patch:
+                patch.setattr(LargeRun, "finish", interrupt)
+                assert main(command(*LARGE, "--classes", "c.safetensors")) == 130
+            capsys.readouterr()
+    assert main(command(*LARGE, "--classes", "c.safetensors")) == 2
+    assert "of another command, or of other files" in capsys.readouterr().err
+    assert main(command(*LARGE, "--classes", "c.safetensors", "--overwrite")) == 0
+    assert open_scene_rows(here / "out" / "cube.zarr").class_names == ("leaf", "fruit")
+
+
+def interrupt(run: LargeRun) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_frame_that_memory_would_not_suffice_for_is_large_by_itself(here, capsys, monkeypatch):

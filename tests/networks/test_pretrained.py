@@ -7,7 +7,7 @@ import crsdun
 from crsdun.evaluation import evaluate_scene, multiply_adds
 from crsdun.evaluation.score import Score
 from crsdun.methods.doubt import COVERAGE
-from crsdun.networks import find_weights, pretrained_weights
+from crsdun.networks import earlier_weights, find_weights, pretrained_weights
 from crsdun.optics import CassiCamera, Exposure, random_mask
 from crsdun.scenes.indian_pines import IndianPinesSet
 from crsdun.scenes.produce import ProduceSet
@@ -32,13 +32,22 @@ def test_a_name_stands_for_the_file_unless_there_is_one(tmp_path, monkeypatch):
         crsdun.load("other")
 
 
+def test_earlier_versions_stay_loadable_and_are_never_chosen(network):
+    """The first ``crsdun_tiny`` learnt behind one camera."""
+    assert set(earlier_weights()) == {"crsdun_tiny_1"}
+    first = crsdun.load("crsdun_tiny_1")
+    assert (first.card.steps, first.class_count) == (None, network.class_count)
+    assert find_weights("crsdun_tiny_1").with_suffix(".md").read_text().startswith("# crsdun_tiny, version 1")
+    assert not set(earlier_weights()) & set(pretrained_weights())
+
+
 def test_each_has_its_card_and_its_log_and_is_small(network):
     for path in pretrained_weights().values():
         assert path.stat().st_size < 20 << 20
         assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}")
         assert path.with_suffix(".csv").read_text().startswith("step,")
     assert sum(each.numel() for each in network.parameters()) < 1_500_000
-    assert multiply_adds(network, 256, 256) <= 15e9
+    assert multiply_adds(network, 256, 256) <= 25e9
 
 
 def test_the_card_says_what_it_was_trained_for(network):

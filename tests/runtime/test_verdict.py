@@ -3,15 +3,19 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
-from crsdun.networks import pretrained_weights
-from crsdun.optics import Exposure, SensorNoise, moved_mask
+from crsdun.methods import RunOptions
+from crsdun.methods.verdict import Verdict, against_solver
+from crsdun.networks import earlier_weights, pretrained_weights
+from crsdun.optics import Exposure, ModelCard, SensorNoise, moved_mask
 from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
 from crsdun.scenes import Measurement, Scene, read_scene, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
@@ -28,8 +32,14 @@ def produce() -> Scene:
 @pytest.fixture
 def tiny_alone(monkeypatch):
     """Weights that learnt behind a single kind of camera are all there is."""
-    shipped = {"crsdun_tiny": pretrained_weights()["crsdun_tiny"]}
-    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", lambda: shipped)
+    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", earlier_weights)
+
+
+@pytest.fixture
+def tiny_beside(monkeypatch):
+    """They are there beside those that are shipped."""
+    both = {**pretrained_weights(), **earlier_weights()}
+    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", lambda: both)
 
 
 def waves() -> Scene:
@@ -54,7 +64,7 @@ def shifted(measurement: Measurement) -> Measurement:
 )
 def test_what_weights_were_not_trained_for(measurement, why, tiny_alone):
     prepared = Preparation().prepare(measurement)
-    asked = decode(prepared, open_method("crsdun_tiny"))
+    asked = decode(prepared, open_method("crsdun_tiny_1"))
     assert asked.warning == asked.metrics["warning"]
 
     lines = []
@@ -65,21 +75,21 @@ def test_what_weights_were_not_trained_for(measurement, why, tiny_alone):
         assert result.metrics["data_residual"] < asked.metrics["data_residual"] / 3
         assert (result.warning is None) == (measurement.name == "waves")
     fits, instead = lines
-    assert fits.startswith("crsdun_tiny fits this camera; it calls every pixel one of 23 classes, background to ")
+    assert fits.startswith("crsdun_tiny_1 fits this camera; it calls every pixel one of 23 classes, background to ")
     assert instead == f"{asked.warning}; lr-tv decodes instead"
-    assert re.fullmatch(f"crsdun_tiny {why}", asked.warning)
+    assert re.fullmatch(f"crsdun_tiny_1 {why}", asked.warning)
 
 
 def test_what_they_were_trained_for_is_not_doubted(tiny_alone):
     for exposure in (Exposure(), Exposure(noise=crsdun.optics.SensorNoise(photons=500))):
         prepared = Preparation().prepare(simulate(produce(), exposure))
-        assert Pipeline(notify=lambda line: None).decode(prepared).record["method"] == "crsdun_tiny"
+        assert Pipeline(notify=lambda line: None).decode(prepared).record["method"] == "crsdun_tiny_1"
 
 
 def test_the_warning_is_in_the_line_the_figures_and_the_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_measurement(shifted(simulate(produce(), Exposure())), "y.npz")
-    assert main(["reconstruct", "y.npz", "--weights", "crsdun_tiny", "--out", "out"]) == 0
+    assert main(["reconstruct", "y.npz", "--weights", "crsdun_tiny_1", "--out", "out"]) == 0
     line = capsys.readouterr().out
     warning = json.loads((tmp_path / "out/metrics.json").read_text())["warning"]
     assert f"\nWARNING: do not rely on this result: {warning}\n" in line
@@ -105,22 +115,24 @@ def grey() -> np.ndarray:
         ({"mask": grey()}, r"1\d% of the mask is almost closed"),
     ],
 )
+@pytest.mark.usefixtures("tiny_beside")
 def test_cameras_that_do_not_resemble_those_of_the_weights(change, why):
     measurement = simulate(produce(), Exposure())
     if "frame" in change:
         factor = change["frame"] or 0.8 / measurement.frame.max()
         change = {"frame": measurement.frame * np.float32(factor)}
     reasons = fit_of_weights(Preparation().prepare(replace(measurement, **change)))
-    assert re.search(why, reasons["crsdun_tiny"])
+    assert re.search(why, reasons["crsdun_tiny_1"])
     # Any exposure and any mask with a code is the same to weights that learnt behind random cameras.
     coded = "wavelengths" not in change and not (isinstance(change.get("mask"), np.ndarray) and change["mask"].all())
     assert (reasons["crsdun_small"] is None) == coded
 
 
 @pytest.mark.parametrize("exposure", [Exposure(step=-3), Exposure(step=1, noise=SensorNoise(photons=500))])
+@pytest.mark.usefixtures("tiny_beside")
 def test_weights_that_learnt_behind_random_cameras_take_others(exposure):
     prepared = Preparation().prepare(simulate(produce(), exposure))
-    assert "dispersion" in fit_of_weights(prepared)["crsdun_tiny"]
+    assert "dispersion" in fit_of_weights(prepared)["crsdun_tiny_1"]
     result = Pipeline(notify=lambda line: None).decode(prepared)
     assert (result.record["method"], result.warning) == ("crsdun_small", None)
 
@@ -187,7 +199,7 @@ def test_how_well_the_cube_fits_is_told(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("method", "scale", "fit"),
-    [("crsdun_tiny", 1.0, "fits"), ("crsdun_tiny", 0.2, "not"), ("gap-tv", 1.0, "fits")],
+    [("crsdun_tiny_1", 1.0, "fits"), ("crsdun_tiny_1", 0.2, "not"), ("gap-tv", 1.0, "fits")],
 )
 def test_the_verdict_on_other_methods(method, scale, fit):
     measurement = simulate(produce(), Exposure())
@@ -197,13 +209,32 @@ def test_the_verdict_on_other_methods(method, scale, fit):
     assert decode(Preparation().prepare(dark), open_method(method)).metrics["fit"] == fit
 
 
+def test_what_has_learnt_is_doubted_at_any_scale_where_it_does_not_explain():
+    """A solver that was stopped early is not, and neither is what leaves little more than a solver."""
+    prepared = Preparation().prepare(simulate(waves(), Exposure()))
+    y = torch.from_numpy(prepared.measurement.frame)
+
+    def verdict(residual: float, card: ModelCard):
+        method = SimpleNamespace(name="some weights", needs_scale=False, card=card)
+        return against_solver(method, residual, y, prepared.camera, RunOptions())
+
+    learnt = ModelCard(prepared.camera.wavelengths)
+    found = verdict(0.19, learnt)
+    assert found.fit == "not"
+    assert re.fullmatch(
+        r"some weights leaves 19\.0% of the measurement unexplained, where .* leave 0\.\d%", found.doubt
+    )
+    assert verdict(0.19, ModelCard()) == Verdict("partly")
+    assert verdict(0.009, learnt) == Verdict("partly")
+
+
 def test_an_evaluation_marks_the_scenes_that_should_not_be_believed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenes").mkdir()
     crsdun.scenes.write_scene(waves(), "scenes/waves.npz")
     crsdun.scenes.write_scene(produce(), "scenes/produce.npz")
     (tmp_path / "data.yaml").write_text('cubes: "scenes/{name}.npz"\nsplits: {test: [waves, produce]}\n')
-    assert main(["evaluate", "crsdun_tiny", "data.yaml", "--cubes-only", "--out", "out"]) == 0
+    assert main(["evaluate", "crsdun_tiny_1", "data.yaml", "--cubes-only", "--out", "out"]) == 0
     evaluation = json.loads((tmp_path / "out/evaluation.json").read_text())
     warnings = {row["name"]: row.get("warning") for row in evaluation["scenes"]}
     assert warnings["produce"] is None
@@ -245,7 +276,7 @@ def test_solvers_take_counts_and_networks_ask_for_their_scale():
     result = decode(prepared, open_method("lr-tv"))
     scaled = decode(Preparation().prepare(measurement), open_method("lr-tv"))
     np.testing.assert_allclose(result.scene.cube / 100, scaled.scene.cube, atol=0.05)
-    with pytest.raises(InputError, match="crsdun_tiny needs the scale of its camera; normalise them: set bits"):
-        decode(prepared, open_method("crsdun_tiny"))
+    with pytest.raises(InputError, match="crsdun_tiny_1 needs the scale of its camera; normalise them: set bits"):
+        decode(prepared, open_method("crsdun_tiny_1"))
     with pytest.raises(InputError, match="a true scene has another; normalise them"):
         decode(replace(prepared, truth=produce()), open_method("lr-tv"))

@@ -284,7 +284,7 @@ def test_a_result_that_should_not_be_believed_says_so(page, tmp_path):
     scene = ProduceSet("test")[0].cropped(96, 96, 48, 48)
     measurement = simulate(scene, Exposure(random_mask(48, 48)))
     prepared = Preparation(mask=np.roll(measurement.mask, 1, axis=1)).prepare(measurement)
-    result = runtime_decode(prepared, open_method("crsdun_tiny"))
+    result = runtime_decode(prepared, open_method("crsdun_tiny_1"))
     write_results(result, tmp_path / "off")
     with running([tmp_path / "off"]) as link:
         come(page, link)

@@ -378,8 +378,8 @@ def test_the_list_of_methods_follows_the_wavelengths_that_are_typed(page, tmp_pa
             "crsdun_small does not fit: the wavelengths of the bands are not known. "
             "crsdun_tiny does not fit: the wavelengths of the bands are not known."
         )
-        page.fill("[name=wavelengths]", "450-700:28")
-        waits(page, "document.querySelector('#typed').textContent.includes('nm apart')")
+        page.fill("[name=wavelengths]", "350-700:28")
+        waits(page, "document.querySelector('#typed').textContent.includes('the camera has one at 388.889 nm')")
         page.fill("[name=wavelengths]", "nbk")
         waits(page, "document.querySelector('#typed').textContent.includes('cannot read the wavelengths')")
         page.fill("[name=wavelengths]", "nbk7")

@@ -134,7 +134,8 @@ def test_shipped_weights_fit_where_the_wavelengths_that_are_typed_do(visitor):
     assert set(before["fits_of_weights"].values()) == {"these weights are for 28 bands but the camera has 6"}
     for typed, words in (
         ({}, "the wavelengths of the bands are not known"),
-        ({"wavelengths": "kaist"}, "for bands from 400 to 730 nm, but the camera has 453.5 to 648"),
+        ({"wavelengths": "350-700:28"}, "for any bands from 400 to 730 nm, but the camera has one at 388.889 nm"),
+        ({"wavelengths": "kaist"}, None),
         ({"wavelengths": "nbk7"}, None),
         ({"wavelengths": "nbk7", "step": "1", "bands": "28"}, "refused"),
         ({"wavelengths": "nbk"}, "refused"),

@@ -18,7 +18,7 @@ from crsdun.viewing import result_page as pages
 from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import UNLABELLED_COLOUR, class_picture
 from crsdun.viewing.result_folder import write_results
-from crsdun.viewing.result_page import result_page
+from crsdun.viewing.result_page import Whole, result_page
 from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, cubes_in, small_reconstruction
 
 
@@ -222,6 +222,27 @@ def test_a_click_shows_the_spectrum_there(open_page, result, text):
     assert estimate[:4] == ["'=a leaf", "17", "13", "estimate"]
     np.testing.assert_allclose(np.array(estimate[4:], float), result.scene.cube[:, 17, 13], atol=2e-5)
     np.testing.assert_allclose(np.array(truth[4:], float), result.truth.cube[:, 17, 13], atol=2e-5)
+
+
+def test_where_squares_are_shown_class_and_spectrum_are_those_of_the_square(open_page, result):
+    """A pixel of the result for each square of 3 pixels, of which the last ones are cut."""
+    page = open_page(result_page(result, Whole(70, 58, 3)))
+    assert page.locator(".lead").inner_text().startswith("6 bands of 70×58 pixels")
+    page.click("#clear")
+    picture = page.locator(".picture").first
+    box = picture.bounding_box()
+    places = [(5, 5), (34, 29), (35, 30), (36, 31), (37, 38), (44, 39), (50, 44), (62, 47), (69, 57)]
+    for row, column in places:
+        picture.click(position={"x": (column + 0.5) / 58 * box["width"], "y": (row + 0.5) / 70 * box["height"]})
+    rows = [cells.locator("td").all_inner_texts() for cells in page.locator("#points tr").all()]
+    names = [result.scene.class_names[result.scene.classes[row // 3, column // 3]] for row, column in places]
+    assert [cells[:2] for cells in rows] == [
+        [f"{row}, {column}", name] for (row, column), name in zip(places, names, strict=True)
+    ]
+    assert len(set(names)) > 1
+    _, *spectra = [line for line in spectra_as_csv(page) if line[3] in ("cube", "estimate")]
+    for line, (row, column) in zip(spectra, places, strict=True):
+        np.testing.assert_allclose(np.array(line[4:], float), result.scene.cube[:, row // 3, column // 3], atol=2e-5)
 
 
 def test_views_bands_and_errors(open_page, text):

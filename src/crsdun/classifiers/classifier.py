@@ -85,7 +85,7 @@ class SpectralClassifier:
             return scene
         return scene.resampled(self.wavelengths)
 
-    def contrast(self, parts: Iterable[Scene]) -> float:
+    def usual_difference(self, parts: Iterable[Scene]) -> float:
         """How unlike neighbours usually are, of parts of a scene: what ``probabilities`` takes as ``usual``.
 
         Raises:
@@ -118,16 +118,17 @@ class SpectralClassifier:
         check_budget(
             4 * (self.bands + 3 * len(self.given) + 30) * size[0] * size[1], f"the classes of {scene.name!r}"
         )
-        normalised, shares = [], []
+        pixels = size[0] * size[1]
+        shares, spectra = np.empty((len(self.given), pixels), np.float32), np.empty((self.bands, pixels), cube.dtype)
+        start = 0
         for features in self._features(cube):
+            part = slice(start, start + len(features))
             known = np.isfinite(features).all(1)
             answer = softmax(KINDS[self.kind].scores(self.arrays, np.where(known[:, None], features, 0)), axis=1)
-            shares.append(np.where(known[:, None], answer, np.nan).astype(np.float32))
-            normalised.append(features.astype(cube.dtype))
-        found, seen = (
-            np.ascontiguousarray(np.concatenate(each).T).reshape(-1, *size) for each in (shares, normalised)
-        )
-        heard = smoothed(found, seen, self.smoothing, usual)
+            shares[:, part] = np.where(known[:, None], answer, np.nan).T
+            spectra[:, part] = features.T
+            start = part.stop
+        heard = smoothed(shares.reshape(-1, *size), spectra.reshape(-1, *size), self.smoothing, usual)
         whole = np.zeros((len(self.class_names), *size), np.float32)
         whole[self.given] = heard
         whole[:, np.isnan(heard[0])] = np.nan

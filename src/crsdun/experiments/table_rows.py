@@ -97,14 +97,15 @@ class RowMaker:
         """Train as far as the task goes, unless that is done, and judge what came out."""
         weights, row = str(self.table.rows[task.name].weights), self.row(task)
         try:
-            folder = task.folder(self.table)
-            if task.config is not None:
-                trained = self.trained(task, task.config, folder)
+            folder, config = task.folder(self.table), task.config
+            if config is not None:
+                config = replace(config, steps=task.steps)
+                trained = self.trained(task, config, folder)
                 if not isinstance(trained, Path):
                     return Made(task, row, stopped=trained)
                 weights = str(trained)
             evaluation = self.evaluate(task.name, weights, folder / evaluation_name(self.table, task.steps))
-            return Made(task, filled(row, weights, task.config, evaluation), evaluation)
+            return Made(task, filled(row, weights, config, evaluation), evaluation)
         except Exception as failure:  # whatever it is, the other rows are not affected
             row = replace(row, failure=in_one_line(failure))
             self.notify(f"{task.name} failed: {row.failure}")
@@ -122,7 +123,7 @@ class RowMaker:
             return kept
         left = None if self.table.minutes is None else max((self.deadline - time.monotonic()) / 60, 1e-9)
         seed = config.seed if task.seed is None else task.seed
-        config = replace(config, seed=seed, steps=task.steps, out=str(folder), minutes=left)
+        config = replace(config, seed=seed, out=str(folder), minutes=left)
         result = train(config, self.sets and self.sets[:2], self.observer)
         if result.weights is None:
             return result.stopped

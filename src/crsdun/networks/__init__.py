@@ -5,7 +5,13 @@ from crsdun.networks.checkpoint_adapters import from_published
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
 from crsdun.networks.network import Network, NetworkConfig, ReconstructionConfig
-from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained_weights, record_of_weights
+from crsdun.networks.pretrained import (
+    earlier_weights,
+    find_weights,
+    name_of_weights,
+    pretrained_weights,
+    record_of_weights,
+)
 from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
@@ -31,6 +37,7 @@ __all__ = [
     "TwoStageConfig",
     "TwoStageNetwork",
     "create",
+    "earlier_weights",
     "find_weights",
     "from_published",
     "join",

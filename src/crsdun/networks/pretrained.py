@@ -1,6 +1,7 @@
 """Weights by what a person writes: a file, the name of shipped weights, or an address on the Hugging Face Hub.
 
-Shipped weights lie in the package, each with its card (.md) and its training log (.csv).
+Shipped weights lie in the package, each with its card (.md) and its training log (.csv). Those that others of the
+same name have replaced stay loadable under their version, such as ``crsdun_tiny_1``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,21 @@ from crsdun.networks.hub import HubAddress, fetch, is_hub_address, pinned
 from crsdun.provenance import sha256_of
 
 FOLDER = Path(__file__).with_name("weights")
+EARLIER = FOLDER / "earlier"
 
 
 def pretrained_weights() -> dict[str, Path]:
     """Names and files of the shipped weights."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+    return _weights_in(FOLDER)
+
+
+def earlier_weights() -> dict[str, Path]:
+    """Names and files of shipped weights that have been replaced, each with its version; they are never chosen."""
+    return _weights_in(EARLIER)
+
+
+def _weights_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def find_weights(given: str | os.PathLike) -> Path:
@@ -30,7 +41,7 @@ def find_weights(given: str | os.PathLike) -> Path:
     if is_hub_address(given):
         return fetch(HubAddress.parse(given))
     path = Path(given)
-    return path if path.exists() else pretrained_weights().get(str(given), path)
+    return path if path.exists() else {**earlier_weights(), **pretrained_weights()}.get(str(given), path)
 
 
 def name_of_weights(given: str | os.PathLike) -> str:

@@ -50,6 +50,8 @@ from crsdun.typed import parse_json
 ROWS = "rows.jsonl"
 # Rows whose doubt is found at once.
 DOUBT_ROWS = 16
+# Rows that a classifier sees at once, besides those around them.
+CLASSIFIED_ROWS = 64
 # A trial has at least so many rows.
 FEWEST_ROWS = 16
 # Strips with less than this part of the light of an average one say nothing of how well a frame is explained.
@@ -290,9 +292,10 @@ class LargeRun:
 
         How unlike neighbours usually are comes from the rows of the sample.
         """
-        height, store = self.size[1], self.store
-        usual = classifier.contrast(store.rows(*rows) for rows in self.frame.sample_rows)
-        for top, bottom in self.frame.blocks(store.chunk_rows):
+        height, store, usual = self.size[1], self.store, None
+        if classifier.smoothing:
+            usual = classifier.usual_difference(store.rows(*rows) for rows in self.frame.sample_rows)
+        for top, bottom in self.frame.blocks(store.chunk_rows * max(1, round(CLASSIFIED_ROWS / store.chunk_rows))):
             first, last = max(top - REACH, 0), min(bottom + REACH, height)
             classes = classifier.classify(store.rows(first, last), usual).classes
             assert classes is not None

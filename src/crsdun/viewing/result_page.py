@@ -77,6 +77,7 @@ def result_page(result: Reconstruction, whole: Whole | None = None) -> str:
         "name": scene.name,
         "height": whole.height,
         "width": whole.width,
+        "side": whole.side,
         "wavelengths": scene.wavelengths,
         "light": _light(scene),
         "gamma": GAMMA,

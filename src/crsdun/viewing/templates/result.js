@@ -2,7 +2,7 @@
 
 const $ = id => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const {height, width, wavelengths, spectra} = data;
+const {height, width, side, wavelengths, spectra} = data;  // pictures have a pixel for each square of this side
 const C = data.bands.estimate.length;
 const names = Object.keys(data.pictures);  // estimate, and truth where it is known
 const axis = wavelengths || Array.from({length: C}, (_, band) => band + 1);
@@ -138,7 +138,8 @@ function classReader(url) {
   };
   image.src = url;
   return (row, column) => {
-    const x = Math.floor(column / width * canvas.width), y = Math.floor(row / height * canvas.height);
+    const place = (at, length, pixels) => Math.floor(Math.floor(at / side) / Math.ceil(length / side) * pixels);
+    const x = place(column, width, canvas.width), y = place(row, height, canvas.height);
     const pixel = drawing.getImageData(x, y, 1, 1).data;
     const colour = "#" + Array.from(pixel.slice(0, 3), part => part.toString(16).padStart(2, "0")).join("");
     const match = data.classes.find(each => each.colour === colour);
