@@ -82,8 +82,8 @@ def test_it_knows_what_it_does_not_know(network):
             logits = result.run.estimate.logits[-1][0] / network.card.calibration.temperature
             figures.update(result.run.estimate.cube[0], cube, logits, classes, torch.from_numpy(found.doubt))
     values, _ = figures.compute()
-    assert values["calibration_error"] < 0.03
+    assert values["calibration_error"] < 0.04
     assert values["doubt_auroc"] > 0.8
     assert values["accuracy_known"] > values["accuracy"]
     assert unknown["produce"] < 0.15
-    assert unknown["landscape"] > 0.6
+    assert unknown["landscape"] > 0.9
