@@ -16,7 +16,14 @@ from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, par
 from crsdun.experiments import table_rows, tables
 from crsdun.experiments.table_config import Condition, folder_name, load_table
 from crsdun.experiments.table_files import cells
-from crsdun.experiments.table_judgements import curves, differences, equal_time, judge_conditions, step_seconds
+from crsdun.experiments.table_judgements import (
+    curves,
+    differences,
+    equal_time,
+    judge_conditions,
+    pictures,
+    step_seconds,
+)
 from crsdun.experiments.tables import make_table
 from crsdun.networks import create, load, save
 from crsdun.training import RunObserver
@@ -503,6 +510,16 @@ def test_curves_show_every_validation(staged):
     assert all(row["seeds"] == 2 and row["psnr_db"] > 0 for row in rows)
     with Image.open(Path(table.out) / "curves.png") as picture:
         assert picture.size == (1400, 1000)
+
+
+def test_pictures_show_scenes_spread_over_the_split(staged):
+    table, configs, _, _ = staged
+    names, count = SETS[2].names, len(SETS[2])
+    middle, all_of_them = (pictures(table, configs, number, SETS, QUIET) for number in (1, count))
+    assert middle == [Path(table.out) / "pictures" / f"{folder_name(names[count // 2])}.png"]
+    assert [path.stem for path in all_of_them] == [folder_name(name) for name in names]
+    with pytest.raises(InputError, match=f"{count + 1} pictures of {count} scenes"):
+        pictures(table, configs, count + 1, SETS, QUIET)
 
 
 def test_a_row_may_be_a_bound_behind_a_camera_of_its_own(tmp_path):

@@ -46,6 +46,7 @@ def add(commands: Commands) -> None:
         "--equal-time", action="store_true", help="judge the rows with the weights they had after equal time"
     )
     more.add_argument("--curves", action="store_true", help="draw how the rows got better while they learnt")
+    more.add_argument("--pictures", type=int, metavar="N", help="draw N scenes as every row sees them")
     cluster_options(table)
 
 
@@ -66,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
         table, configs = table_config.load_table(Path(options.config), options.change)
         out = table.out
         selected = {name: configs[name] for name in table_config.chosen(configs, options.rows)}
-        if options.conditions or options.differences or options.equal_time or options.curves:
+        questions = options.conditions, options.differences, options.equal_time, options.curves
+        if any(questions) or options.pictures is not None:
             judge(options, table, selected)
             return 0
         with joined(options) as crew, observing(table.title) as observer:
@@ -100,6 +102,9 @@ def judge(options: argparse.Namespace, table: Any, configs: dict[str, Any]) -> N
         elif options.equal_time:
             rows = judgements.equal_time(table, configs, observer=observer).plain()["rows"]
             text = (out / "equal_time" / "table.md").read_text()
+        elif options.pictures is not None:
+            rows = [str(path) for path in judgements.pictures(table, configs, options.pictures, observer=observer)]
+            text = f"look at {' and '.join(rows)}"
         else:
             rows = judgements.curves(table, configs)
             text = f"look at {out / 'curves.png'}"

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
-from crsdun.evaluation.evaluator import JudgedScene, Judges, by_psnr, figure_of, judge_scene
+from crsdun.evaluation.evaluator import JudgedScene, Judges, SceneResult, by_psnr, figure_of, judge_scene
 from crsdun.methods import Method, Progress
 from crsdun.networks import record_of_weights
 from crsdun.optics import Exposure
+from crsdun.scenes import Scene
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import RECORD, atomic_folder, write_json, write_text
 from crsdun.viewing.evaluation_figures import ContactSheetRow, confusion_picture, contact_sheet
@@ -59,14 +60,17 @@ class EvaluationRun:
             write_text(folder / PAGE, evaluation_page([folder], [out.name]))
 
     def sheet_row(self, title: str, index: int, evaluation: Evaluation) -> ContactSheetRow:
-        """A row of the contact sheet; its scene is estimated again, since all estimates would not fit into memory."""
+        """A row of the contact sheet."""
         row = evaluation.scenes[index]
         figures = "   ".join(figure.text(figure_of(row, name)) for name, figure in FIGURES.items() if name in row)
+        result, estimate = self.seen(index, evaluation)
+        return ContactSheetRow(f"{title}: {result.name}", figures, result.scene, result.frame.numpy(), estimate)
+
+    def seen(self, index: int, evaluation: Evaluation) -> tuple[SceneResult, Scene]:
+        """A scene and its estimate as the evaluation judged it; made again, since not all would fit into memory."""
         result = evaluate_scene(self.method, self.scenes, index, self.exposure, self.options.device)
         estimate = result.run.scene(result.name, self.method.card)
-        if not evaluation.confusion:
-            estimate = replace(estimate, classes=None)
-        return ContactSheetRow(f"{title}: {result.name}", figures, result.scene, result.frame.numpy(), estimate)
+        return result, estimate if evaluation.confusion else replace(estimate, classes=None)
 
 
 def worst_median_best(evaluation: Evaluation) -> dict[str, int]:

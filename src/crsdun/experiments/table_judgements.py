@@ -1,4 +1,4 @@
-"""More questions to the rows of a table that have learnt: other cameras, equal time, differences, curves."""
+"""More questions to rows that have learnt: other cameras, equal time, differences, curves, pictures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, Comparison, Evaluation, compare
+from crsdun.evaluation.evaluator import figure_of
 from crsdun.evaluation.tables import latex, markdown
 from crsdun.experiments.table_config import TableConfig, folder_name
 from crsdun.experiments.table_files import Table, filled, notes, over_seeds, write, write_files
-from crsdun.experiments.table_rows import RowMaker, Sets, Task, evaluation_name
+from crsdun.experiments.table_rows import RowMaker, Sets, Task, evaluation_name, evaluation_of_row
 from crsdun.machine import processor
 from crsdun.provenance import threads
 from crsdun.storage import write_json
@@ -322,3 +323,43 @@ def curves(table: TableConfig, configs: Configs, sets: Sets | None = None) -> li
     write_csv(Path(table.out) / "curves.csv", rows)
     draw_curves(rows, Path(table.out) / "curves.png")
     return rows
+
+
+# -- pictures --------------------------------------------------------------------------------------------------
+
+
+def pictures(
+    table: TableConfig, configs: Configs, count: int, sets: Sets | None = None, observer: RunObserver | None = None
+) -> list[Path]:
+    """Scenes of the split as every row sees them, with the first seed; written to ``pictures/``.
+
+    Args:
+        count: of scenes, evenly spread over the split.
+
+    Raises:
+        InputError: the table has not been made, or the split does not have so many scenes.
+    """
+    from crsdun.viewing.system_sheet import SystemCell, system_sheet
+
+    learnt = LearntTable(table, configs, sets, observer)
+    scenes, device = learnt.maker.scenes, learnt.maker.processes.device
+    judged = min(table.scenes or len(scenes), len(scenes))
+    if not 1 <= count <= judged:
+        raise InputError(f"{count} pictures of {judged} scenes cannot be drawn", f"ask for 1 to {judged}")
+    paths, exposure = [], table.camera.exposure()
+    for index in ((2 * place + 1) * judged // (2 * count) for place in range(count)):
+        cells = []
+        for name in configs:
+            evaluation, weights = learnt.evaluations(name)[0], learnt.learnt(name)[0].weights
+            run = evaluation_of_row(table, name, weights, None, scenes, device)
+            _, estimate = run.seen(index, evaluation)
+            row = evaluation.scenes[index]
+            words = [f"{FIGURES['psnr_db'].number(row['psnr_db'])} dB"]
+            if "accuracy" in row:
+                words.append(f"{FIGURES['accuracy'].number(figure_of(row, 'accuracy'))} % of pixels right")
+            cells.append(SystemCell(name, ", ".join(words), estimate))
+        scene, name = scenes[index], scenes.names[index]
+        frame = exposure.measure(scene.cube, exposure.camera(scene), seed=name)
+        paths.append(Path(table.out) / "pictures" / f"{folder_name(name)}.png")
+        system_sheet(scene, frame.numpy(), cells, paths[-1])
+    return paths

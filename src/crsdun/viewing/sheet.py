@@ -86,14 +86,15 @@ class Sheet:
         height: int,
         shape: tuple[int, int] | None = None,
         limits: tuple[float, float] = (0, 1),
+        bar: bool = True,
     ) -> Axes:
-        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats with its colour bar on the right,
-        grey where it is NaN.
+        """A picture, (H,W) or (H,W,3) uint8, or a map (H,W) of floats, grey where it is NaN.
 
         Args:
             shape: (rows, columns) that the axes count from 0 at the upper left corner; None counts the image's own
                 pixels, so that the centre of its first one is (0.5, 0.5).
             limits: the values of the first and the last colour of a map.
+            bar: draw the colour bar of a map on its right.
         """
         rows, columns = image.shape[:2] if shape is None else shape
         low, high = limits if is_map(image) else (0, 255)
@@ -108,7 +109,7 @@ class Sheet:
             extent=(0, columns, rows, 0),
         )
         axes.set_axis_off()
-        if is_map(image):
+        if bar and is_map(image):
             self.colour_bar(left + width + 10, top, height, limits)
         return axes
 
