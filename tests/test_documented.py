@@ -70,7 +70,14 @@ NOT_RUN = {
     "crsdun app result/ other-result/": "the same",
     **{
         f"crsdun table configs/table_main_small.yaml {more}": "hours; tests/experiments/test_tables.py has small rows"
-        for more in ("jobs=2", "--differences CRSDUN-3stg", "--equal-time", "--conditions", "--curves", "--pictures 3")
+        for more in (
+            "jobs=2",
+            "--differences CRSDUN-3stg",
+            "--equal-time",
+            "--conditions",
+            "--curves",
+            "--pictures 3",
+        )
     },
     "crsdun serve crsdun_small": "listens until it is interrupted; tests/service/test_service.py talks to one",
     "crsdun serve crsdun_small --camera lab=camera.npz --camera roof=second.npz": "the same",
