@@ -212,6 +212,12 @@ def test_gradient_reaches_the_mask(camera):
 
 
 @every_camera
+def test_the_exposure_is_the_same_with_and_without_a_gradient(camera):
+    cube = random_like(2, *cube_for(camera).shape)
+    torch.testing.assert_close(camera.forward(cube), camera.forward(cube.clone().requires_grad_()).detach())
+
+
+@every_camera
 def test_batches_equal_singles(camera):
     x = cube_for(camera, 2, 3)
     y = camera.forward(x)

@@ -17,6 +17,8 @@ from crsdun.native.functions import (
     associate,
     branch,
     channel_moments,
+    mix_planes,
+    total_variation,
     usable,
 )
 
@@ -37,5 +39,7 @@ __all__ = [
     "branch",
     "channel_moments",
     "library",
+    "mix_planes",
+    "total_variation",
     "usable",
 ]

@@ -416,3 +416,30 @@ def spread_tokens(tokens: Tensor, q: Tensor, weights: Tensor | None, cell: int) 
     out = torch.empty(B, d, H, W, memory_format=torch.channels_last)
     call("spread_tokens", [last(tokens), q, weights, out], [B, H, W, d, cell])
     return out
+
+
+# ---- Planes of pixels, without gradient
+
+
+def mix_planes(matrix: Tensor, planes: Tensor, out: Tensor) -> None:
+    """out (B,n,P) = matrix (B,n,k) · planes (B,k,P), all contiguous."""
+    (B, n, k), P = matrix.shape, planes.shape[-1]
+    check(planes.shape == (B, k, P) and out.shape == (B, n, P), matrix, planes, out)
+    call("mix_planes", [matrix, planes, out], [B, n, k, P])
+
+
+def total_variation(
+    f: Tensor, p: Tensor, q: Tensor, radius: Tensor, local: Tensor | None, steps: int, out: Tensor
+) -> None:
+    """The dual steps of ``solvers.total_variation`` in place, then u in ``out``.
+
+    Args:
+        f, p, q, out: contiguous, (..., H,W).
+        radius: of the disc, as many as there are images.
+        local: its factor at each pixel, contiguous (H,W).
+    """
+    H, W = f.shape[-2:]
+    n = f.numel() // (H * W)
+    check(p.shape == q.shape == out.shape == f.shape and radius.numel() == n, f, p, q, out, radius)
+    check(local is None or local.shape == (H, W), f)
+    call("total_variation", [f, p, q, radius, local, out], [n, H, W, steps])

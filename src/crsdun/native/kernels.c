@@ -15,3 +15,4 @@
 #include "channel_norm.h"
 #include "spatial_gate.h"
 #include "branches.h"
+#include "total_variation.h"

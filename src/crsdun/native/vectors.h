@@ -69,6 +69,14 @@ INLINE vec lower(vec a, vec b) { return choose(a < b, a, b); }
 INLINE vec higher(vec a, vec b) { return choose(a > b, a, b); }
 #endif
 
+INLINE vec root(vec x)
+{
+    float v[LANES];
+    *(loose *)v = x;
+    for (int i = 0; i < LANES; i++) v[i] = __builtin_sqrtf(v[i]);
+    return *(loose *)v;
+}
+
 INLINE vec clamp(vec x, float top) { return lower(higher(x, all(-top)), all(top)); }
 
 /* e^x by 2^n e^r, |r| <= ln 2 / 2. */

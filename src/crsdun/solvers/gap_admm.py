@@ -184,10 +184,10 @@ class AdmmTv(_TvSolver):
         dual = torch.zeros_like(x)  # b
         for weight, fall in self._weights():
             variation.rescale(fall)
-            z = dual.mul_(-fall).add_(x)  # z = x − b
+            z = torch.add(x, dual, alpha=-fall, out=dual)  # z = x − b
             residual = y - camera.forward(z)
             # v = z + Aᵀ((A Aᵀ + ε)⁻¹ residual); what is smoothed is α v + (1−α) x + b, with b = x − z.
-            x.mul_(2 - alpha).add_(z, alpha=alpha - 1).add_(camera.adjoint(solve(residual)), alpha=alpha)
+            x.lerp_(z, alpha - 1).add_(camera.adjoint(solve(residual)), alpha=alpha)
             new = variation.step(x, weight, self.inner, out=z).clamp_(min=0)
             x, dual = new, x.sub_(new)  # b = what was smoothed − x
             yield x

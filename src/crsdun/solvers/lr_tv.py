@@ -170,12 +170,12 @@ class LrTv(Solver):
                     used = valid
             if k >= FIRST:
                 epsilon = LEAST_EPSILON * mean + strength.value / weight * pixels.variance
-            z = dual.mul_(-fall).add_(x)  # z = x − b
+            z = torch.add(x, dual, alpha=-fall, out=dual)  # z = x − b
             residual = y - camera.forward(z)
             # As in AdmmTv: what is smoothed is α v + (1−α) x + b, with v = z + Aᵀ((A Aᵀ + ε)⁻¹ residual), b = x − z.
             divided = partial(_divided, by=D + epsilon, used=used)
             update = camera.adjoint(solved(camera, residual, epsilon, divided))
-            x.mul_(2 - self.relaxation).add_(z, alpha=self.relaxation - 1).add_(update, alpha=self.relaxation)
+            x.lerp_(z, self.relaxation - 1).add_(update, alpha=self.relaxation)
             new = variation.step(x, weight, self.inner, out=z).clamp_(min=0)
             x, dual = new, x.sub_(new)  # b = what was smoothed − x
             k += 1

@@ -18,6 +18,8 @@ import scipy.fft
 import torch
 from torch import Tensor
 
+from crsdun import native
+
 
 class TotalVariation:
     """argmin_u ½‖u − x‖² + weight · R(u), approximately, by projected gradient on the dual.
@@ -66,7 +68,7 @@ class TotalVariation:
 
     def coefficients(self, cube: Tensor) -> Tensor:
         """T x, (B,r,H,W), of a contiguous cube (B,C,H,W); valid until the next call."""
-        torch.bmm(self.transform, self._rows(cube), out=self._rows(self._frequencies))
+        self._mix(self.transform, cube, self._frequencies)
         return self._frequencies
 
     def rescale(self, factor: float) -> None:
@@ -79,20 +81,37 @@ class TotalVariation:
 
         Both are contiguous and may be the same tensor.
         """
-        limit = weight * self.omega if self.local is None else weight * self.omega * self.local
         self.coefficients(cube)
-        for _ in range(inner):
-            u = self._primal()
-            # Dual step of length 1/8, the bound for two differences: p ← p + ∇u/8 ...
-            self.p[..., :-1].add_(u[..., 1:], alpha=0.125).sub_(u[..., :-1], alpha=0.125)
-            self.q[..., :-1, :].add_(u[..., 1:, :], alpha=0.125).sub_(u[..., :-1, :], alpha=0.125)
-            # ... and back into the disc |(p, q)| ≤ limit. u is no longer needed.
-            length = torch.hypot(self.p, self.q, out=u)
-            shrink = torch.div(limit, torch.maximum(length, limit, out=length), out=length)
-            self.p *= shrink
-            self.q *= shrink
-        torch.bmm(self.transform.mT, self._rows(self._primal()), out=self._rows(out))
+        limit = weight * self.omega
+        if native.usable(self._frequencies):
+            radius = limit.flatten().repeat(len(cube))
+            native.total_variation(self._frequencies, self.p, self.q, radius, self.local, inner, self._work)
+        else:
+            limit = limit if self.local is None else limit * self.local
+            for _ in range(inner):
+                self._dual_step(limit)
+            self._primal()
+        self._mix(self.transform.mT, self._work, out)
         return out
+
+    def _dual_step(self, limit: Tensor) -> None:
+        """One of length 1/8, the bound for two differences."""
+        u = self._primal()
+        # p ← p + ∇u/8 ...
+        self.p[..., :-1].add_(u[..., 1:], alpha=0.125).sub_(u[..., :-1], alpha=0.125)
+        self.q[..., :-1, :].add_(u[..., 1:, :], alpha=0.125).sub_(u[..., :-1, :], alpha=0.125)
+        # ... and back into the disc |(p, q)| ≤ limit. u is no longer needed.
+        length = torch.hypot(self.p, self.q, out=u)
+        shrink = torch.div(limit, torch.maximum(length, limit, out=length), out=length)
+        self.p *= shrink
+        self.q *= shrink
+
+    def _mix(self, matrix: Tensor, cube: Tensor, out: Tensor) -> None:
+        """Each spectrum of a cube times a matrix (B,·,·)."""
+        if native.usable(cube):
+            native.mix_planes(matrix.contiguous(), self._rows(cube), self._rows(out))
+        else:
+            torch.bmm(matrix, self._rows(cube), out=self._rows(out))
 
     @staticmethod
     def _rows(cube: Tensor) -> Tensor:
