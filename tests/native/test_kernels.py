@@ -9,13 +9,35 @@ import torch
 import torch.nn.functional as F
 
 from crsdun import native
+from crsdun.machine import cpuinfo
 from crsdun.native import build, functions
 from crsdun.networks import blocks, create
 from crsdun.networks.super_tokens import SuperTokenAttention
 from crsdun.optics import CassiCamera, random_mask
+from crsdun.solvers.total_variation import TotalVariation
+
+# What the kernels are compiled for: this processor, and older ones of its kind, which have shorter vectors.
+OLDER = {"x86-64-v3": "avx2", "x86-64-v2": "sse4_2"}
+PROCESSORS = ["native", *(name for name, feature in OLDER.items() if feature in cpuinfo().get("flags", "").split())]
 
 needs_kernels = pytest.mark.skipif(native.library() is None, reason="there is no C compiler")
 WIDTHS = [2, 5, 12, 16, 28, 33, 56]
+
+
+@pytest.fixture(scope="module", params=PROCESSORS)
+def processor(request, tmp_path_factory):
+    """Kernels that were compiled for a processor."""
+    if request.param == "native":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        flags = [f"-march={request.param}" if flag == "-march=native" else flag for flag in build.FLAGS]
+        patch.setattr(build, "FLAGS", flags)
+        patch.setenv("CRSDUN_CACHE", str(tmp_path_factory.mktemp(request.param)))
+        library = build.library.__wrapped__()
+        assert library is not None
+        patch.setattr(functions, "library", lambda: library)
+        yield
 
 
 def features(*shape: int) -> torch.Tensor:
@@ -114,7 +136,7 @@ CASES = {
 @needs_kernels
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_gradients_are_those_of_float64(case, width):
+def test_values_and_gradients_are_those_of_float64(case, width, processor):
     torch.manual_seed(0)
     kernel, reference, make = CASES[case]
     given = [tensor.requires_grad_() for tensor in make(width)]
@@ -130,7 +152,7 @@ def test_values_and_gradients_are_those_of_float64(case, width):
 @needs_kernels
 @pytest.mark.parametrize("token", [4, 8])
 @pytest.mark.parametrize("width", [5, 28])
-def test_super_tokens_are_those_of_float64(token, width):
+def test_super_tokens_are_those_of_float64(token, width, processor):
     torch.manual_seed(0)
     layer = SuperTokenAttention(width, 1, token, affinity_gradient=False)
     x, seeds = features(2, width, 32, 24).requires_grad_(), features(2, width, 32 // token, 24 // token)
@@ -143,6 +165,34 @@ def test_super_tokens_are_those_of_float64(token, width):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
     for gradient, other in zip(gradients, wanted, strict=True):
         assert (gradient.double() - other).norm() <= 1e-5 * other.norm()
+
+
+@needs_kernels
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("size", [(8, 9), (40, 33), (17, 128), (1, 20), (20, 1), (1, 1)])
+def test_total_variation_is_that_of_float64(size, local, processor):
+    """Steps with other components and weights in between; any number of threads gives the same bits."""
+    torch.manual_seed(0)
+    cube, other = torch.rand(2, 5, *size), torch.linalg.qr(torch.rand(2, 5, 5))[0].mT[:, :3].contiguous()
+    factors = 0.5 + torch.rand(size) if local else None
+
+    def stepped(cube: torch.Tensor) -> torch.Tensor:
+        variation = TotalVariation(cube.shape, cube, 0.7)
+        variation.step(cube, 0.1, 3, torch.empty_like(cube))
+        variation.turn(other.to(cube.dtype))
+        variation.local = None if factors is None else factors.to(cube.dtype)
+        return variation.step(cube, 0.05, 4, torch.empty_like(cube))
+
+    expected, before = stepped(cube.double()), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(stepped(cube))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0].double(), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(*found)
 
 
 @needs_kernels
@@ -191,7 +241,7 @@ def test_elsewhere_pytorch_computes(where, monkeypatch):
 @needs_kernels
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("bands", "classes"), [(6, 4), (1, 1)])
-def test_the_whole_network_is_the_same_without_kernels(bands, classes, training, monkeypatch):
+def test_the_whole_network_is_the_same_without_kernels(bands, classes, training, monkeypatch, processor):
     torch.manual_seed(0)
     network = create("crsdun_3stg", bands, classes)
     network.train(training)

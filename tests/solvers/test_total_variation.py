@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import optimize
 
-from crsdun import native
 from crsdun.solvers.total_variation import TotalVariation
 
 
@@ -93,31 +92,3 @@ def test_in_place_equals_out_of_place(cube):
     own = cube.clone()
     TotalVariation(own.shape, own).step(own, 0.2, 5, out=own)
     torch.testing.assert_close(own, expected)
-
-
-@pytest.mark.skipif(native.library() is None, reason="there is no C compiler")
-@pytest.mark.parametrize("local", [False, True])
-@pytest.mark.parametrize("size", [(8, 9), (40, 33), (17, 128), (1, 20), (20, 1), (1, 1)])
-def test_the_kernels_give_what_float64_gives(size, local):
-    """Steps with other components and weights in between; any number of threads gives the same bits."""
-    torch.manual_seed(0)
-    cube, other = torch.rand(2, 5, *size), torch.linalg.qr(torch.rand(2, 5, 5))[0].mT[:, :3].contiguous()
-    factors = 0.5 + torch.rand(size) if local else None
-
-    def stepped(cube: torch.Tensor) -> torch.Tensor:
-        variation = TotalVariation(cube.shape, cube, 0.7)
-        variation.step(cube, 0.1, 3, torch.empty_like(cube))
-        variation.turn(other.to(cube.dtype))
-        variation.local = None if factors is None else factors.to(cube.dtype)
-        return variation.step(cube, 0.05, 4, torch.empty_like(cube))
-
-    expected, before = stepped(cube.double()), torch.get_num_threads()
-    try:
-        found = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found.append(stepped(cube))
-    finally:
-        torch.set_num_threads(before)
-    torch.testing.assert_close(found[0].double(), expected, rtol=1e-5, atol=1e-6)
-    assert torch.equal(*found)

@@ -14,7 +14,7 @@ enum after {
 
 typedef struct { const float *in, *weight, *bias; float *out, *other; long B, H, W, d; } Depthwise;
 
-/* Row y between margins of zeros, channels filled up to `groups` vectors: [column][group][16]. */
+/* Row y between margins of zeros, channels filled up to `groups` vectors: [column][group][LANES]. */
 INLINE void take_row(float *row, const Depthwise *c, long image, long y, long groups, int r)
 {
     long W = c->W, d = c->d, pixel = groups * LANES;
@@ -42,7 +42,7 @@ INLINE void finish(const Depthwise *c, long pixel, long first, long n, vec a, ve
     store(out, a, n);
 }
 
-/* T neighbouring pixels of a row, one group of channels, from the k rows above and below; weights [tap][16]. */
+/* T neighbouring pixels of a row, one group of channels, from the k rows above and below; weights [tap][LANES]. */
 INLINE void row_part(const int k, const int T, const Depthwise *c, float *const *rows, const float *weights, long x,
                      long pixel, long first, long groups, vec bias, enum after after)
 {
@@ -77,7 +77,7 @@ INLINE void row_range(const int k, const Depthwise *c, float *const *rows, const
         }
 }
 
-/* Weights (d,k,k) as [group][tap][16]. */
+/* Weights (d,k,k) as [group][tap][LANES]. */
 static void take_taps(const float *weight, float *taps, long d, long count)
 {
     memset(taps, 0, round_up(d) * count * sizeof(float));
@@ -135,7 +135,7 @@ void depthwise(const float *in, const float *weight, const float *bias, float *o
     }
 }
 
-/* Sums over a row of gradient times input, at the shifts (i, 0 .. k - 1), added to `total` [shift][16]. */
+/* Sums over a row of gradient times input, at the shifts (i, 0 .. k - 1), added to `total` [shift][LANES]. */
 INLINE void shifts(const int k, const int rows, float *const *in, const float *gradient, long W, long pixel, vec *total)
 {
     vec a[rows * k];
@@ -168,7 +168,7 @@ INLINE void gradient_part(const int k, const Depthwise *c, const float *gradient
         for (long first = 0; first < d; first += LANES) {
             vec *sums = (vec *)(total + first * k * k);
             for (int i = 0; i < k; i++) rows[i] = ring + (y - 2 * r + i + k) % k * length + first;
-            if (k < 6) shifts(k, k, rows, line + first, W, pixel, sums);
+            if (k * k < REGISTERS) shifts(k, k, rows, line + first, W, pixel, sums);
             else for (int i = 0; i < k; i++) shifts(k, 1, rows + i, line + first, W, pixel, sums + i * k);
         }
     }

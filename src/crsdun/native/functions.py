@@ -21,7 +21,7 @@ KERNEL_SIZES = (3, 5, 11)
 # Rows of the parts of an image that sum up the gradient of a depthwise convolution.
 ROWS_OF_A_PART = 32
 WINDOW = 8
-# Values of a vector.
+# Values of the longest vector.
 LANES = 16
 
 

@@ -1,7 +1,7 @@
 /* Layers that PyTorch computes slowly on the CPU, for features in channels-last memory, float32.
 
-   B images, H rows, W columns, d channels; a pixel's channels lie side by side. Vectors hold 16 channels, or 16 queries
-   of an attention; a compiler for a processor with shorter registers splits them. Every parallel loop runs over parts
+   B images, H rows, W columns, d channels; a pixel's channels lie side by side. Vectors hold so many channels, or
+   queries of an attention, as a register of the processor. Every parallel loop runs over parts
    of the result, so that results do not depend on the number of threads; gradients of weights are summed in a fixed
    order. */
 

@@ -37,18 +37,21 @@ INLINE void columns(const int m, const int n, long M, long K, Matrix a, const fl
     for (; i < M; i++) tile(1, n, K, below(a, i), b, ldb, start ? start + i * lds : 0, lds, c + i * ldc, ldc);
 }
 
-/* c (M,N) = start + a (M,K) b (K,N); N a multiple of 16, rows of b and c aligned. `start` is a bias (lds = 0), c itself
+/* c (M,N) = start + a (M,K) b (K,N); N a multiple of LANES, rows of b and c aligned. `start` is a bias (lds = 0), c itself
    (lds = ldc) or nothing. */
 static void add_product(long M, long N, long K, Matrix a, const float *b, long ldb, const float *start, long lds, float *c,
                         long ldc)
 {
     long j = 0;
+    /* As many sums at once as there are registers for, less those for a row of b and a value of a. */
+#if REGISTERS == 32
     for (; j + 4 * LANES <= N; j += 4 * LANES) columns(6, 4, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
-    switch ((N - j) / LANES) {
-    case 3: columns(8, 3, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
-    case 2: columns(12, 2, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
-    case 1: columns(12, 1, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc); break;
-    }
+    if (N - j == 3 * LANES) columns(8, 3, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
+    if (N - j == 2 * LANES) columns(12, 2, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
+#else
+    for (; j + 2 * LANES <= N; j += 2 * LANES) columns(6, 2, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
+#endif
+    if (N - j == LANES) columns(12, 1, M, K, a, b + j, ldb, start ? start + j : 0, lds, c + j, ldc);
 }
 
 INLINE void multiply(long M, long N, long K, Matrix a, const float *b, long ldb, float *c, long ldc)
@@ -66,7 +69,7 @@ INLINE void transpose(const float *a, long lda, float *b, long ldb, long M, long
         for (long j = 0; j < N; j++) b[j * ldb + i] = a[i * lda + j];
 }
 
-/* Each column of s (M,N) becomes its softmax; N a multiple of 16. */
+/* Each column of s (M,N) becomes its softmax; N a multiple of LANES. */
 INLINE void softmax_of_columns(float *s, long M, long N, float scale, const float *bias)
 {
     for (long j = 0; j < N; j += LANES) {

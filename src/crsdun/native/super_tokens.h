@@ -2,6 +2,7 @@
 
 /* Cells of h x h pixels, one token each; a pixel belongs to the 3 x 3 tokens around it. Tokens are (B,H/h,W/h,d). */
 #define AROUND 9
+#define AROUND_WIDE ((AROUND + LANES - 1) / LANES * LANES)
 
 typedef struct { long B, H, W, d, h; } Cells;
 
@@ -36,33 +37,42 @@ INLINE long neighbour(const Cells *c, long i, long k)
     return i + (k / 3 - 1) * across + k % 3 - 1;
 }
 
+/* The first 9 values of a row become their softmax; what is behind them is lost. */
+INLINE void softmax_around(float *row, float scale)
+{
+    for (long j = 0; j < AROUND_WIDE; j += LANES) *(vec *)(row + j) *= scale;
+    float top = row[0];
+    for (int k = 1; k < AROUND; k++) top = row[k] > top ? row[k] : top;
+    vec total = {};
+    for (long j = 0; j < AROUND_WIDE; j += LANES) {
+        *(vec *)(row + j) = exponential(*(vec *)(row + j) - top);
+        total += load(row + j, AROUND - j);
+    }
+    float whole = sum(total);
+    for (long j = 0; j < AROUND_WIDE; j += LANES) *(vec *)(row + j) /= whole;
+}
+
 /* How much each pixel belongs to each token around it, (B,H,W,9): the softmax of the products of in and tokens. */
 void associate(const float *in, const float *tokens, float *q, long B, long H, long W, long d, long h, float scale)
 {
     Cells c = {B, H, W, d, h};
     long width = round_up(d), pixels = h * h, cells = B * (H / h) * (W / h);
-    mask lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, inside = lane < AROUND;
 #pragma omp parallel
     {
-        float *x = room(pixels * (width + LANES) + d * LANES), *around = x + pixels * width, *s = around + d * LANES;
+        float *x = room(pixels * (width + AROUND_WIDE) + d * AROUND_WIDE), *around = x + pixels * width,
+              *s = around + d * AROUND_WIDE;
 #pragma omp for schedule(dynamic, 8)
         for (long i = 0; i < cells; i++) {
             take_cell(&c, in + cell_start(&c, i) * d, d, x, width);
-            memset(around, 0, d * LANES * sizeof(float));
+            memset(around, 0, d * AROUND_WIDE * sizeof(float));
             for (long k = 0; k < AROUND; k++) {
                 long token = neighbour(&c, i, k);
                 if (token >= 0)
-                    for (long j = 0; j < d; j++) around[j * LANES + k] = tokens[token * d + j];
+                    for (long j = 0; j < d; j++) around[j * AROUND_WIDE + k] = tokens[token * d + j];
             }
-            multiply(pixels, LANES, d, rows_of(x, width), around, LANES, s, LANES);
-            for (long p = 0; p < pixels; p++) {
-                vec v = choose(inside, *(vec *)(s + p * LANES) * scale, all(-3e38f));
-                float top = v[0];
-                for (int k = 1; k < AROUND; k++) top = v[k] > top ? v[k] : top;
-                v = choose(inside, exponential(v - top), (vec){});
-                *(vec *)(s + p * LANES) = v / sum(v);
-            }
-            put_cell(&c, s, LANES, q + cell_start(&c, i) * AROUND, AROUND);
+            multiply(pixels, AROUND_WIDE, d, rows_of(x, width), around, AROUND_WIDE, s, AROUND_WIDE);
+            for (long p = 0; p < pixels; p++) softmax_around(s + p * AROUND_WIDE, scale);
+            put_cell(&c, s, AROUND_WIDE, q + cell_start(&c, i) * AROUND, AROUND);
         }
         free(x);
     }
@@ -70,7 +80,7 @@ void associate(const float *in, const float *tokens, float *q, long B, long H, l
 
 /* Tokens: sums of q in over the pixels around, divided by `weights`, those of q, where they are wanted.
 
-   parts (cells,9,d rounded up + 16) is room to work in. */
+   parts (cells,9,d rounded up to 16 and 16 more) is room to work in. */
 void gather_tokens(const float *in, const float *q, float *parts, float *tokens, float *weights, long B, long H, long W,
                    long d, long h)
 {
@@ -78,13 +88,13 @@ void gather_tokens(const float *in, const float *q, float *parts, float *tokens,
     long width = round_up(d), whole = width + LANES, pixels = h * h, cells = B * (H / h) * (W / h);
 #pragma omp parallel
     {
-        float *x = room(pixels * (whole + LANES)), *s = x + pixels * whole;
+        float *x = room(pixels * (whole + AROUND_WIDE)), *s = x + pixels * whole;
 #pragma omp for schedule(dynamic, 8)
         for (long i = 0; i < cells; i++) {
             take_cell(&c, in + cell_start(&c, i) * d, d, x, whole);
             for (long p = 0; p < pixels; p++) x[p * whole + width] = 1;
-            take_cell(&c, q + cell_start(&c, i) * AROUND, AROUND, s, LANES);
-            multiply(AROUND, whole, pixels, columns_of(s, LANES), x, whole, parts + i * AROUND * whole, whole);
+            take_cell(&c, q + cell_start(&c, i) * AROUND, AROUND, s, AROUND_WIDE);
+            multiply(AROUND, whole, pixels, columns_of(s, AROUND_WIDE), x, whole, parts + i * AROUND * whole, whole);
         }
         free(x);
 #pragma omp for schedule(dynamic, 64)
@@ -116,7 +126,7 @@ void spread_tokens(const float *tokens, const float *q, const float *weights, fl
     long width = round_up(d), pixels = h * h, cells = B * (H / h) * (W / h);
 #pragma omp parallel
     {
-        float *x = room(pixels * (width + LANES) + AROUND * width), *around = x + pixels * width,
+        float *x = room(pixels * (width + AROUND_WIDE) + AROUND * width), *around = x + pixels * width,
               *s = around + AROUND * width;
 #pragma omp for schedule(dynamic, 8)
         for (long i = 0; i < cells; i++) {
@@ -128,8 +138,8 @@ void spread_tokens(const float *tokens, const float *q, const float *weights, fl
                     *(vec *)(around + k * width + j) = weights && token >= 0 ? v / weights[token] : v;
                 }
             }
-            take_cell(&c, q + cell_start(&c, i) * AROUND, AROUND, s, LANES);
-            multiply(pixels, width, AROUND, rows_of(s, LANES), around, width, x, width);
+            take_cell(&c, q + cell_start(&c, i) * AROUND, AROUND, s, AROUND_WIDE);
+            multiply(pixels, width, AROUND, rows_of(s, AROUND_WIDE), around, width, x, width);
             put_cell(&c, x, width, out + cell_start(&c, i) * d, d);
         }
         free(x);

@@ -1,23 +1,23 @@
 /* Planes of pixels: mixtures of them, and total variation. */
 
-#define CHUNK 256 /* pixels of all planes that stay in the cache */
+#define PIECE 256 /* pixels of all planes that stay in the cache */
 
 /* out (n,P) = m (n,k) in (k,P), of each of B images. */
 void mix_planes(const float *m, const float *in, float *out, long B, long n, long k, long P)
 {
-    long chunks = (P + CHUNK - 1) / CHUNK;
+    long chunks = (P + PIECE - 1) / PIECE;
 #pragma omp parallel
     {
-        float *from = room(k * CHUNK), *to = room(n * CHUNK);
-        memset(from, 0, k * CHUNK * sizeof(float));
+        float *from = room(k * PIECE), *to = room(n * PIECE);
+        memset(from, 0, k * PIECE * sizeof(float));
 #pragma omp for schedule(static)
         for (long part = 0; part < B * chunks; part++) {
-            long image = part / chunks, at = part % chunks * CHUNK, count = least(CHUNK, P - at);
+            long image = part / chunks, at = part % chunks * PIECE, count = least(PIECE, P - at);
             for (long t = 0; t < k; t++)
-                memcpy(from + t * CHUNK, in + (image * k + t) * P + at, count * sizeof(float));
-            multiply(n, round_up(count), k, rows_of(m + image * n * k, k), from, CHUNK, to, CHUNK);
+                memcpy(from + t * PIECE, in + (image * k + t) * P + at, count * sizeof(float));
+            multiply(n, round_up(count), k, rows_of(m + image * n * k, k), from, PIECE, to, PIECE);
             for (long j = 0; j < n; j++)
-                memcpy(out + (image * n + j) * P + at, to + j * CHUNK, count * sizeof(float));
+                memcpy(out + (image * n + j) * P + at, to + j * PIECE, count * sizeof(float));
         }
         free(from);
         free(to);

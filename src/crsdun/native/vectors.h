@@ -1,36 +1,62 @@
-/* Vectors of 16 floats and what a network computes of them. */
+/* Vectors as long as the processor's registers, and what a network computes of them. */
 
 #include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
+/* Values of a vector: longer ones would lie in memory. */
+#if defined(__AVX512F__)
 #define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+/* Vectors that fit into the registers. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define REGISTERS 32
+#else
+#define REGISTERS 16
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
-typedef float vec __attribute__((vector_size(64)));
-typedef float loose __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t mask __attribute__((vector_size(64)));
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(4 * LANES)));
 
 INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE long most(long a, long b) { return a > b ? a : b; }
 INLINE long round_up(long n) { return (n + LANES - 1) / LANES * LANES; }
 
-static float *room(long floats) { return aligned_alloc(64, (round_up(floats) + LANES) * sizeof(float)); }
+static float *room(long floats) { return aligned_alloc(64, (floats + LANES + 15) / 16 * 64); }
 
 INLINE vec all(float value) { return (vec){} + value; }
 
-/* The first n of 16 values, zeros behind them. */
+#if LANES == 8
+/* Of the first n of 8 values. */
+INLINE __m256i first(long n)
+{
+    static const int32_t marks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(marks + 8 - n));
+}
+#endif
+
+/* The first n values, zeros behind them. */
 INLINE vec load(const float *p, long n)
 {
     if (n >= LANES) return *(const loose *)p;
     if (n <= 0) return (vec){};
-#ifdef __AVX512F__
+#if LANES == 16
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif LANES == 8
+    return (vec)_mm256_maskload_ps(p, first(n));
 #else
     vec v = {};
     for (long i = 0; i < n; i++) v[i] = p[i];
@@ -41,8 +67,10 @@ INLINE vec load(const float *p, long n)
 INLINE void store(float *p, vec v, long n)
 {
     if (n >= LANES) { *(loose *)p = v; return; }
-#ifdef __AVX512F__
+#if LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif LANES == 8
+    if (n > 0) _mm256_maskstore_ps(p, first(n), (__m256)v);
 #else
     for (long i = 0; i < n; i++) p[i] = v[i];
 #endif
@@ -50,7 +78,7 @@ INLINE void store(float *p, vec v, long n)
 
 INLINE float sum(vec v)
 {
-#ifdef __AVX512F__
+#if LANES == 16
     return _mm512_reduce_add_ps((__m512)v);
 #else
     float s = 0;
@@ -61,9 +89,12 @@ INLINE float sum(vec v)
 
 INLINE vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }
 
-#ifdef __AVX512F__
+#if LANES == 16
 INLINE vec lower(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE vec higher(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+#elif LANES == 8
+INLINE vec lower(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE vec higher(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
 INLINE vec lower(vec a, vec b) { return choose(a < b, a, b); }
 INLINE vec higher(vec a, vec b) { return choose(a > b, a, b); }
