@@ -113,7 +113,7 @@ Validation on {recipe["validation"]["scenes"]} scenes while it learnt (the whole
 
 ## Test
 
-`crsdun evaluate {name} produce --out small` judges them anew, `crsdun evaluate {
+`crsdun evaluate {name} produce --out judged` judges them anew, `crsdun evaluate {
         theirs[0].method
     } produce --out yardstick` the
 yardstick.
@@ -131,12 +131,19 @@ those for which that is right too (guessing gives about 50 %).
 
 ## Other cameras, noise and scenes
 
-With `--mask`, `--step`, `--wavelengths`, `--photons` and `--mask-shift`, and how {
+With `--mask`, `--step`, `--wavelengths`, `--photons` and `--mask-shift` (other classes: `--cubes-only`), and how {
         theirs[0].method
     } does there. A mask
 moved by half a pixel has less contrast, whoever decodes.
 
 {camera_table(ours, theirs)}
+
+## Limits
+
+- It has learnt from rendered scenes. On real frames its cubes are no cleaner than those of `lr-tv` (docs/limits.md).
+- Its classes are those of Produce-23. On anything else they mean nothing, and the pixels are called unknown.
+- It takes 28 bands from 400 to 730 nm, 1 to 3 pixels apart along the rows; fewer wavelengths tell classes less well.
+- It was trained for a few hours, and its curve was still rising.
 """
 
 

@@ -185,6 +185,7 @@ def write_measurements() -> None:
     rows = [f"{row},{column},{name}" for name, column in (("leaf", 9), ("fruit", 30)) for row in (5, 15, 25, 35)]
     Path("points.csv").write_text("\n".join(["row,column,class", *rows]))
     write_arrays("meas.mat", {"meas_real": measurement.frame}, {})
+    np.save("large.npy", measurement.frame)
     np.save("video.npy", np.stack([measurement.frame] * 3))
     counts = 64 + measurement.frame / BANDS * 4000
     for name, frame in (("frame", counts), ("dark", 0 * counts + 64), ("flat", 0 * counts + 4064)):
