@@ -296,8 +296,8 @@ def curves(table: TableConfig, configs: Configs, sets: Sets | None = None) -> li
     """PSNR and mIoU of every row at each of its validations so far, against samples and seconds, means over seeds.
 
     Returns:
-        Rows with ``system``, ``step``, ``samples``, ``seconds`` (of one core, as ``step_seconds``), ``psnr_db`` and
-        ``miou``; also written to ``curves.csv``, and drawn in ``curves.png``.
+        Rows with ``system``, ``step``, ``samples``, ``seconds`` (of one core, as ``step_seconds``), ``psnr_db`` where
+        the cube is learnt, and ``miou``; also written to ``curves.csv``, and drawn in ``curves.png``.
     """
     from crsdun.evaluation.tables import write_csv
     from crsdun.viewing.table_curves import draw_curves
@@ -316,7 +316,8 @@ def curves(table: TableConfig, configs: Configs, sets: Sets | None = None) -> li
         for step, lines in sorted(found.items()):
             row = {"system": name, "step": step, "samples": step * table.sampling.batch}
             row |= {"seconds": step * seconds[name], "seeds": len(lines)}
-            row |= {key: mean(float(line[key]) for line in lines) for key in ("psnr_db", "miou") if lines[0].get(key)}
+            figures = ("miou",) if config.loss.cube == "none" else ("psnr_db", "miou")  # what it learns
+            row |= {key: mean(float(line[key]) for line in lines) for key in figures if lines[0].get(key)}
             rows.append(row)
     if not rows:
         raise InputError(f"no row of {table.out} has been validated yet", "make the table first")
@@ -356,7 +357,7 @@ def pictures(
             row = evaluation.scenes[index]
             words = [f"{FIGURES['psnr_db'].number(row['psnr_db'])} dB"]
             if "accuracy" in row:
-                words.append(f"{FIGURES['accuracy'].number(figure_of(row, 'accuracy'))} % of pixels right")
+                words.append(f"{FIGURES['accuracy'].number(figure_of(row, 'accuracy'))} % right")
             cells.append(SystemCell(name, ", ".join(words), estimate))
         scene, name = scenes[index], scenes.names[index]
         frame = exposure.measure(scene.cube, exposure.camera(scene), seed=name)

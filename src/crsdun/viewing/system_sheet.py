@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ from crsdun.viewing.sheet import STYLE, Legend, Sheet, fit_box, is_map, shorten
 
 COLUMNS = 7
 CELL = 210, 280  # px that a picture is wide and high at most
-HEADER = 40  # px for the name of a system and its figures
+HEADER = 38  # px for the name of a system and its figures
 SEAM = 4  # px between the pictures of a system
+ROOM = 1.5  # by which the largest errors of a system may exceed those of most before they lose their colour
 BAR_ROOM = 80  # px right of the last column for the scale of the errors
 
 
@@ -39,7 +41,8 @@ class SystemCell(NamedTuple):
 def system_sheet(truth: Scene, frame: np.ndarray, cells: Sequence[SystemCell], path: str | Path) -> None:
     """Draw the scene and its estimates: in colour, the error (RMSE over bands), and the classes.
 
-    All have the exposure of the truth and one scale of errors. The measurement takes the place of the truth's error.
+    All have the exposure of the truth and one scale of errors, that of most systems. The measurement takes the place
+    of the truth's error.
 
     Args:
         truth: the scene.
@@ -57,7 +60,8 @@ def system_sheet(truth: Scene, frame: np.ndarray, cells: Sequence[SystemCell], p
     for cell in cells:
         error = error_map(cell.estimate.cube, truth.cube)
         columns.append((cell.name, cell.figures, _stack(cell.estimate, truth, error)))
-    limits = 0.0, max(upper_limit(image) for _, _, images in columns for image in images if is_map(image))
+    largest = [upper_limit(image) for _, _, images in columns for image in images if is_map(image)]
+    limits = 0.0, ROOM * median(largest)  # one system that fails shall not make all others look alike
 
     width, height = fit_box(truth.cube.shape[2], truth.cube.shape[1], *CELL)
     deep = max(len(images) for _, _, images in columns)
@@ -72,8 +76,8 @@ def system_sheet(truth: Scene, frame: np.ndarray, cells: Sequence[SystemCell], p
     for place, (name, figures, images) in enumerate(columns):
         row, column = divmod(place, COLUMNS)
         left, top = STYLE.margin + column * (width + STYLE.gap), STYLE.margin + row * pitch
-        sheet.write(left, top + 8, shorten(name, STYLE.text, width), STYLE.text, weight="bold")
-        sheet.write(left, top + 27, figures, STYLE.small, STYLE.faint)
+        sheet.write(left, top + 8, shorten(name, STYLE.small, width), STYLE.small, weight="bold")
+        sheet.write(left, top + 26, figures, STYLE.small, STYLE.faint)
         top += HEADER
         for image in images:
             # The measurement is wider than the scene.
