@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.remote import Place
 from crsdun.typed import finite
 
@@ -94,7 +94,7 @@ def one_line_each() -> Iterator[None]:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
     """Those of crsdun itself as a line; those of libraries are for their developers."""
     if Path(filename).is_relative_to(PACKAGE):
-        notify(str(message))
+        notify(message.worded(option) if isinstance(message, InputWarning) else str(message))
 
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:
