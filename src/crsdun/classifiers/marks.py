@@ -84,8 +84,14 @@ class Marks:
         labels = np.asarray(labels, np.int64)
         if class_names is None:
             labels = np.where(labels > 0, labels, UNLABELLED)
+            if labels.max() > MOST_CLASSES:
+                raise InputError(
+                    f"the labels go up to {labels.max()}, and there are at most {MOST_CLASSES} classes",
+                    f"set <unlabelled> to {labels.max()}, if that marks pixels without a class; else number the "
+                    "classes from 1",
+                )
             _check_count(len(np.unique(labels[labels >= 0])))
-            class_names = (BACKGROUND, *(f"class {number}" for number in range(1, min(labels.max(), 10**6) + 1)))
+            class_names = (BACKGROUND, *(f"class {number}" for number in range(1, labels.max() + 1)))
         if labels.max() >= min(len(class_names), MOST_CLASSES + 1) or labels.min() < UNLABELLED:
             raise InputError(
                 f"the labels go from {labels.min()} to {labels.max()}, but {len(class_names)} classes have names",
@@ -136,7 +142,7 @@ def read_points(path: str | Path, height: int, width: int) -> Marks:
         InputError: it is no such table, or as ``Marks.of``; the message names the line.
     """
     path = Path(path)
-    rows, decimal = read_cells(path, WRITE_POINTS)
+    rows, decimal, lines = read_cells(path, WRITE_POINTS)
     header = [cell.lower() for cell in rows[0]]
     columns = next((names for names in (("row", "column"), ("y", "x")) if {*names, "class"} <= set(header)), None)
     if columns is None:
@@ -147,7 +153,7 @@ def read_points(path: str | Path, height: int, width: int) -> Marks:
     if len(rows) == 1:
         raise InputError(f"{path} holds no points", WRITE_POINTS)
     places = []
-    for number, cells in enumerate(rows[1:], 2):
+    for number, cells in zip(lines[1:], rows[1:], strict=True):
         values = [_number(cells[header.index(name)], name, decimal, f"line {number} of {path}") for name in columns]
         name = cells[header.index("class")]
         if not name:

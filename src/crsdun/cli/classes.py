@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command, overwrite_option, scene_options, scenes_from
 from crsdun.cli.printing import console, notify, print_json
-from crsdun.errors import InputError
+from crsdun.errors import InputError, renamed
 
 if TYPE_CHECKING:
     from crsdun.classifiers import Marks, SpectralClassifier
@@ -91,7 +91,8 @@ def marks_from(options: argparse.Namespace, scene: Scene) -> Marks:
     if options.points is not None:
         return read_points(options.points, *size)
     if options.labels is not None:
-        return Marks.of_labels(*read_class_map(options.labels, options.labels_key, options.unlabelled))
+        with renamed("key", "labels_key"):
+            return Marks.of_labels(*read_class_map(options.labels, options.labels_key, options.unlabelled))
     from crsdun.viewing.app.region_files import read_regions
     from crsdun.viewing.app.regions import marks_of
 

@@ -107,9 +107,9 @@ def scenes_from(options: argparse.Namespace) -> tuple[Scene, Scene | None]:
     """The scene of ``scene_options``, and the true one: of a folder of results, or itself where it has classes."""
     from crsdun.runtime import read_results
     from crsdun.scenes import read_scene
-    from crsdun.scenes.formats.pictures import is_scene_folder
+    from crsdun.scenes.formats import is_stored_scene
 
-    if options.scene.is_dir() and not is_scene_folder(options.scene):
+    if options.scene.is_dir() and not is_stored_scene(options.scene):
         result = read_results(options.scene)
         return result.scene, result.truth
     given = {"key": options.key, "wavelengths": options.wavelengths, "axes": options.axes, "divisor": options.divisor}
@@ -263,8 +263,8 @@ def exposure_from(
     }
     if camera is not None:
         return Exposure(calibrated=camera, **detector)
-    mask = parse_mask("random:0" if options.mask is None else options.mask, options.mask_key)
-    return Exposure(mask, step=2 if step is None else step, **detector)
+    mask, bands = parse_mask("random:0" if options.mask is None else options.mask, options.mask_key)
+    return Exposure(mask, step=2 if step is None else step, mask_wavelengths=bands, **detector)
 
 
 def pipeline_from(
@@ -312,13 +312,13 @@ def scaled_as(options: argparse.Namespace, **more: Any) -> Preparation:
 
 def with_mask(preparation: Preparation, options: argparse.Namespace) -> Preparation:
     """The same with the mask of the ``camera_and_scale_options``, if there is one."""
-    from crsdun.scenes import read_mask_and_scale
+    from crsdun.scenes import read_stored_mask
 
     if options.mask is None:
         return preparation
     with local_copy(options.mask) as file:
-        mask, divisor = read_mask_and_scale(file, options.mask_key, mask_axes(options))
-    return replace(preparation, mask=mask, mask_divisor=divisor)
+        mask = read_stored_mask(file, options.mask_key, mask_axes(options))
+    return replace(preparation, **mask._asdict())
 
 
 def mask_axes(options: argparse.Namespace) -> str | None:

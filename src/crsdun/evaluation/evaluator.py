@@ -94,6 +94,7 @@ class _DescribedMask(TypedDict):
 class DescribedCamera(_DescribedMask, total=False):
     step: float
     offsets: list[list[float]] | list[float]
+    mask_wavelengths: list[float]
     moved: list[float]
     parts: list[str]
 

@@ -221,7 +221,9 @@ def make_solver_table(
 
 def trials(config: SolverTableConfig, device: str) -> list[Trial]:
     """Every set of scenes under every noise."""
-    exposures = [Exposure(parse_mask(config.mask), config.step, noise=noise) for noise in config.noise]
+    mask, wavelengths = parse_mask(config.mask)
+    exposure = Exposure(mask, config.step, mask_wavelengths=wavelengths)
+    exposures = [replace(exposure, noise=noise) for noise in config.noise]
     options = EvaluationOptions(config.protocol, device, config.first, cubes_only=True)
     sets: dict[str, SceneSet] = {}
     for source in config.data:

@@ -13,7 +13,7 @@ from torch import Tensor
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
-from crsdun.optics.masks import RandomMask, moved_mask
+from crsdun.optics.masks import RandomMask, for_bands, moved_mask
 from crsdun.optics.noise import SensorNoise
 from crsdun.optics.wavelengths import band_order
 
@@ -37,6 +37,8 @@ class Exposure:
     Attributes:
         mask: coded aperture, (H,W) or (C,H,W), whose upper left part is used if it is larger than a scene; or a
             random one of the size of each scene.
+        mask_wavelengths: of the bands of a (C,H,W) mask in nm, in its order, which need not be that of scenes; None
+            where unknown.
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         calibrated: a camera that was measured, in place of mask, step and offsets, whose upper left part is used if
@@ -54,6 +56,7 @@ class Exposure:
     seed: int = 0
     moved: tuple[float, float] = (0.0, 0.0)
     calibrated: CassiCamera | None = None
+    mask_wavelengths: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.calibrated is not None:
@@ -80,8 +83,8 @@ class Exposure:
         """The camera for scenes of height × width pixels.
 
         Raises:
-            InputError: the mask is smaller, or calibrated for another number of bands; or a calibrated camera has
-                other wavelengths.
+            InputError: the mask is smaller, or calibrated for another number of bands, or others; or a calibrated
+                camera has other wavelengths.
         """
         if self.calibrated is not None:
             return self._part_of(self.calibrated, height, width, bands, wavelengths)
@@ -91,7 +94,8 @@ class Exposure:
                 f"the mask ({mask.shape[-2]}×{mask.shape[-1]}) is smaller than the scene ({height}×{width})",
                 "crop the scene, or set <mask> to a larger one or to random:SEED",
             )
-        return CassiCamera(mask[..., :height, :width], bands, wavelengths, self.step, self.offsets)
+        mask = for_bands(mask[..., :height, :width], self.mask_wavelengths, wavelengths)
+        return CassiCamera(mask, bands, wavelengths, self.step, self.offsets)
 
     def _part_of(
         self, camera: CassiCamera, height: int, width: int, bands: int, wavelengths: tuple[float, ...] | None
@@ -117,7 +121,8 @@ class Exposure:
         if self.calibrated is not None:
             return self.camera_of_size(self.calibrated.height, self.calibrated.width, bands, wavelengths)
         assert not isinstance(self.mask, RandomMask)
-        return CassiCamera(self.mask, bands, wavelengths, self.step, self.offsets)
+        mask = for_bands(self.mask, self.mask_wavelengths, wavelengths)
+        return CassiCamera(mask, bands, wavelengths, self.step, self.offsets)
 
     def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
         """The exposure of a cube (C,H,W): (Hm,Wm), on the CPU. Voxels without data (NaN) send no light.
@@ -174,12 +179,13 @@ class Exposure:
         else:
             mask = str(self.mask) if isinstance(self.mask, RandomMask) else _hashed(self.mask)
             dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
+        known = {} if self.mask_wavelengths is None else {"mask_wavelengths": list(self.mask_wavelengths)}
         parts = [f"{part.name} {_hashed(part.values.cpu().numpy())}" for part in camera.parts] if camera else []
         silent = asdict(SensorNoise())
         noise = {name: value for name, value in asdict(self.noise).items() if value != silent[name]}
         noise |= {"seed": self.seed} if noise else {}
         moved = {"moved": list(self.moved)} if any(self.moved) else {}
-        return {"mask": mask, **moved, **dispersion, **({"parts": parts} if parts else {}), "noise": noise}
+        return {"mask": mask, **known, **moved, **dispersion, **({"parts": parts} if parts else {}), "noise": noise}
 
 
 def _hashed(values: np.ndarray) -> str:

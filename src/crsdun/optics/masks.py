@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from crsdun.errors import InputError
+
+# By how much the wavelength of a band in a mask's calibration may differ from the camera's.
+FURTHEST_NM = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,32 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
             "expected sizes of at least 1 and a transmission in 0..1",
         )
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
+
+
+def for_bands(mask: np.ndarray, known: Sequence[float] | None, wavelengths: Sequence[float] | None) -> np.ndarray:
+    """A mask with its bands in the order of a camera's; itself where it has none, or one side is not known.
+
+    Args:
+        mask: (H,W), or (C,H,W) with the wavelengths ``known`` in nm.
+        wavelengths: of the camera's bands in nm. Each may differ from the mask's by half of the distance to the next
+            band, and by ``FURTHEST_NM``.
+
+    Raises:
+        InputError: they differ by more.
+    """
+    if mask.ndim == 2 or known is None or wavelengths is None or len(known) != len(wavelengths):
+        return mask  # numbers of bands are compared by the camera
+    theirs, wanted = np.asarray(known, float), np.asarray(wavelengths, float)
+    order, ranks = np.argsort(theirs), np.argsort(np.argsort(wanted))
+    allowed = min([FURTHEST_NM, *(np.diff(np.sort(wanted)) / 2)])
+    furthest = np.abs(theirs[order][ranks] - wanted).max()
+    if furthest > allowed:
+        raise InputError(
+            f"the mask was calibrated for bands of {theirs.min():g}–{theirs.max():g} nm, and the camera has "
+            f"{wanted.min():g}–{wanted.max():g} nm: they differ by up to {furthest:.3g} nm",
+            "set <mask> to that of these bands, or correct the wavelengths of one of them",
+        )
+    return mask[order[ranks]]
 
 
 def moved_mask(

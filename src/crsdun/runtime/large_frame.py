@@ -21,7 +21,7 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, Validity, check_height
 from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
-from crsdun.scenes import Exposures, MaskRows, open_exposures
+from crsdun.scenes import Exposures, MaskRows, StoredMask, open_exposures
 
 # Rows that are read at once in a pass over all of them.
 BLOCK = 64
@@ -100,7 +100,8 @@ class LargeFrame:
         top, bottom = top - above, bottom + below
         preparation = self.preparation.of_rows(top, bottom)
         if self.mask is not None:
-            preparation = replace(preparation, mask=self.mask.rows(top, bottom), mask_divisor=self.mask.divisor)
+            mask = StoredMask(self.mask.rows(top, bottom), self.mask.divisor, self.mask.wavelengths)
+            preparation = replace(preparation, **mask._asdict())
         measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
         found = preparation.prepare(measurement, whole=False)
         if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:

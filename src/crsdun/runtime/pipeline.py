@@ -20,7 +20,7 @@ from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_mask_and_scale
+from crsdun.scenes import Measurement, Scene, read_stored_mask
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement, refine_camera
 
@@ -55,11 +55,10 @@ def reconstruct(
     if unknown:
         raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
-    if isinstance(mask, str | Path):
-        mask, settings["mask_divisor"] = read_mask_and_scale(mask)
+    settings |= read_stored_mask(mask)._asdict() if isinstance(mask, str | Path) else {"mask": mask}
     if isinstance(settings.get("camera_file"), str | Path):
         settings["camera_file"] = read_camera(settings["camera_file"])
-    preparation = Preparation(mask=mask, **settings)
+    preparation = Preparation(**settings)
     if isinstance(measurement, str | Path):
         measurement = preparation.open(measurement).one(preparation.frame)
     elif not isinstance(measurement, Measurement):

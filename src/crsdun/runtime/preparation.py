@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, renamed
 from crsdun.methods import Method
 from crsdun.optics import (
     CameraFile,
@@ -21,6 +21,7 @@ from crsdun.optics import (
     normalise_frame,
     subtract_dark,
 )
+from crsdun.optics.masks import for_bands
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
@@ -106,6 +107,7 @@ class Preparation:
             is around them.
         mask: (H,W) or (C,H,W).
         mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
+        mask_wavelengths: of the bands of a (C,H,W) mask in nm, in its order, which need not be that of the camera.
         bands: C.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band.
@@ -127,6 +129,7 @@ class Preparation:
     camera_file: CameraFile | None = None
     mask: np.ndarray | None = None
     mask_divisor: float = 1.0
+    mask_wavelengths: tuple[float, ...] | None = None
     bands: int | None = None
     wavelengths: tuple[float, ...] | None = None
     step: float | None = None
@@ -181,7 +184,8 @@ class Preparation:
     def read_truth(self, file: str | Path) -> Scene:
         """The true scene; errors as in ``read_scene``."""
         axes = None if are_of_exposures(self.axes) else self.axes
-        return read_scene(file, self.truth_key, axes=axes, divisor=self.divisor, unlabelled=self.unlabelled)
+        with renamed("key", "truth_key"):
+            return read_scene(file, self.truth_key, axes=axes, divisor=self.divisor, unlabelled=self.unlabelled)
 
     def of_rows(self, top: int, bottom: int) -> Preparation:
         """What is known of these rows of the detector alone."""
@@ -224,7 +228,8 @@ class Preparation:
         widths.
 
         Raises:
-            InputError: there is no mask, or the widths do not fit such a camera (the message says which would).
+            InputError: there is no mask, or one of other bands, or the widths do not fit such a camera (the message
+                says which would).
         """
         if self.camera_file is not None:
             camera = CassiCamera.load(replace(self.camera_file, valid=None))  # which is for ``valid_pixels``
@@ -246,6 +251,9 @@ class Preparation:
         bands = self.bands
         if bands is None and wavelengths is None and self.offsets is None and mask.ndim == 2:
             bands = bands_from_widths(measurement.frame.shape[1], mask.shape[1], step)
+        if self.mask is not None and mask.ndim == 3:
+            wavelengths = wavelengths or self.mask_wavelengths
+            mask = for_bands(mask, self.mask_wavelengths, wavelengths)
         camera = CassiCamera(mask, bands=bands, wavelengths=wavelengths, step=step, offsets=self.offsets)
         camera.check(measurement.frame)
         return camera

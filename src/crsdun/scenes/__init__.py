@@ -5,7 +5,7 @@ from crsdun.scenes.catalog import open_set, register_dataset
 from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
 from crsdun.scenes.inspection import ArrayDescription, FileDescription, WeightsDescription, describe
-from crsdun.scenes.mask_io import MaskRows, open_mask, parse_mask, read_mask, read_mask_and_scale
+from crsdun.scenes.mask_io import MaskRows, StoredMask, open_mask, parse_mask, read_mask, read_stored_mask
 from crsdun.scenes.measurement import Exposures, Measurement, open_exposures, read_measurement, write_measurement
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_io import read_class_map, read_scene, write_scene
@@ -34,6 +34,7 @@ __all__ = [
     "Series",
     "SpectralLibrary",
     "Spectrum",
+    "StoredMask",
     "WeightsDescription",
     "describe",
     "indian_pines",
@@ -49,10 +50,10 @@ __all__ = [
     "read_class_map",
     "read_frame",
     "read_mask",
-    "read_mask_and_scale",
     "read_measurement",
     "read_scene",
     "read_spectral_library",
+    "read_stored_mask",
     "register_dataset",
     "spectra_csv",
     "spectra_in",

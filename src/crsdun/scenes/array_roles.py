@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.formats.array_file import LazyArray
@@ -32,6 +35,10 @@ AXES = ("HWC", "CHW", "HCW", "WHC", "CWH", "WCH")
 STACK_AXES = ("THW", "HWT")  # of exposures, one after the other
 CLEARLY_SHORTER = 1.5
 LARGEST_NO_DATA = -900.0
+# If more of the light exceeds 1, white is hardly 1 on its scale (of FVgNET 3.4 % do).
+MOST_ABOVE_WHITE = 0.5
+# What white is on other scales, and below which none of these is meant.
+WHITES, LEAST_WHITE = (100, 255, 1023, 4095, 10_000, 65_535), 10
 HINTS = {
     ("measurement", 3): "it looks like a cube: crsdun simulate makes a measurement of it",
     ("mask", 3): "it looks like a cube or a shifted mask, but the camera does the shifting: give the mask itself",
@@ -42,7 +49,8 @@ HINTS = {
 def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str, np.ndarray]:
     """Name and array of a role (``ROLES``): the one called ``key``, one with a known name, or the only candidate.
 
-    Leading and trailing axes of length 1 are removed where there are too many axes.
+    Leading and trailing axes of length 1 are removed where there are too many axes. What else the file holds may
+    belong to another array (``around``).
 
     Raises:
         InputError: there is no such array, its shape does not suit the role, or there are several.
@@ -53,7 +61,7 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
     if len(candidates) == 1:
         return next(iter(candidates.items()))
     if candidates:
-        raise InputError(f"{file.path} holds several arrays: {file.contents}", f"choose the {role} with <key>")
+        raise _several(file, role, candidates)
     first = next(iter(arrays.values()))
     choose = "choose one of these with <key>" if len(arrays) > 1 else ""
     raise InputError(
@@ -74,7 +82,88 @@ def find_exposures(file: ArrayFile, key: str | None = None) -> tuple[str, np.nda
         stacks = _candidates(arrays, "measurement", (3,), key)
         if len(stacks) == 1:
             return next(iter(stacks.items()))
+        if any(map(is_called_measurement, stacks)):
+            raise _several(file, "measurement", stacks)
     return find_array(file, "measurement", key)
+
+
+def find_beside(file: ArrayFile, role: str, name: str) -> str | None:
+    """The array with a known name of a role in the group of the array ``name``, or the next one around it; or None.
+
+    Args:
+        file: as ``around`` this array.
+
+    Raises:
+        InputError: there are several.
+    """
+    found = {n: a for n, a in file.arrays.items() if n != name and role_by_name(n, a) == role}
+    found = {n: found[n] for n in _first_names(nearest(name, found), role)}
+    if len(found) > 1:
+        raise _several(file, role, found)
+    return next(iter(found), None)
+
+
+# -- groups --------------------------------------------------------------------------------------------------------
+
+
+def around(file: ArrayFile, name: str) -> ArrayFile:
+    """What a file says of one of its arrays: without the arrays and the wavelengths that belong to another.
+
+    Names such as ``cam1/mask`` have groups. What lies in the group of an array, or around it, belongs to it; so does
+    what lies elsewhere, unless another array of its kind is nearer. Of several lists of wavelengths the nearest
+    counts, of a cube one with a wavelength for each band.
+    """
+    array = file.arrays[name]
+    role = role_by_name(name, array)
+
+    def is_rival(other: str) -> bool:
+        its_role = role_by_name(other, file.arrays[other])
+        if its_role is not None and role is not None:
+            return its_role == role
+        return _last_part(other) == _last_part(name) or (
+            its_role is None and file.arrays[other].ndim == array.ndim == 3
+        )
+
+    rivals = [other for other in file.arrays if other != name and is_rival(other)]
+
+    def belongs(other: str) -> bool:
+        return all(_shared(rival, other) <= _shared(name, other) for rival in rivals)
+
+    arrays = {n: a for n, a in file.arrays.items() if n == name or (n not in rivals and belongs(n))}
+    if not file.grids:
+        return replace(file, arrays=arrays)
+    grids = {n: file.grids[n] for n in nearest(name, filter(belongs, file.grids))}
+    if len(grids) > 1 and array.ndim > 2:
+        grids = {n: grid for n, grid in grids.items() if len(grid.values) in array.shape} or grids
+    metadata = {n: each for n, each in file.metadata.items() if n not in ("wavelengths", "wavelength_units")}
+    if len(grids) == 1:
+        metadata |= next(iter(grids.values())).metadata
+    return replace(file, arrays=arrays, grids=grids, metadata=metadata)
+
+
+def _groups(name: str) -> list[str]:
+    return name.split("/")[:-1]
+
+
+def _shared(one: str, other: str) -> int:
+    """How many groups two arrays have in common, from the outermost on."""
+    pairs = zip(_groups(one), _groups(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def nearest(name: str, others: Iterable[str]) -> list[str]:
+    """Those that share most groups with the array ``name``, and among these lie in the fewest others."""
+    places = {other: (_shared(name, other), -len(_groups(other))) for other in others}
+    return [other for other, place in places.items() if place == max(places.values())]
+
+
+def _several(file: ArrayFile, role: str, candidates: Iterable[str]) -> InputError:
+    listed = ", ".join(f"{name} {file.arrays[name].shape}" for name in candidates)
+    remedy = "set <mask> to this file, and <mask_key> to one of these" if role == "mask" else ""
+    return InputError(f"{file.path} holds several arrays: {listed}", remedy or f"choose the {role} with <key>")
+
+
+# -- roles ---------------------------------------------------------------------------------------------------------
 
 
 def _squeezed_arrays(file: ArrayFile, dimensions: tuple[int, ...], key: str | None) -> dict[str, np.ndarray]:
@@ -86,14 +175,19 @@ def _squeezed_arrays(file: ArrayFile, dimensions: tuple[int, ...], key: str | No
 def _candidates(
     arrays: dict[str, np.ndarray], role: str, dimensions: tuple[int, ...], key: str | None
 ) -> dict[str, np.ndarray]:
-    """The arrays that may have a role: the one with the first of its names, or those whose name says nothing else."""
+    """The arrays that may have a role: those with the first of its names, or those whose name says nothing else."""
     candidates = {name: array for name, array in arrays.items() if array.ndim in dimensions}
     if key is not None:
         return candidates
-    names = ROLES[role][2]
     candidates = {n: array for n, array in candidates.items() if role_by_name(n, array) in (role, None)}
-    known = sorted((n for n in candidates if _last_part(n) in names), key=lambda n: names.index(_last_part(n)))
-    return {name: candidates[name] for name in known[:1]} or candidates
+    return {name: candidates[name] for name in _first_names(candidates, role)} or candidates
+
+
+def _first_names(arrays: Iterable[str], role: str) -> list[str]:
+    """Those that have the first of the names of a role that any of them has; they differ by their groups."""
+    names = ROLES[role][2]
+    ranks = {name: names.index(_last_part(name)) for name in arrays if _last_part(name) in names}
+    return [name for name, rank in ranks.items() if rank == min(ranks.values())]
 
 
 def role_by_name(name: str, array: np.ndarray) -> str | None:
@@ -242,13 +336,30 @@ def unit_range(
     return (values, 1.0) if scale == 1 else (values / np.float32(scale), scale)
 
 
-def doubts(
-    array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] | slice = slice(None)
-) -> tuple[str, str] | None:
-    """Why a whole stored cube can hardly be read without being told more, and what to do; None where all is well.
+class Doubt(NamedTuple):
+    """Why a stored cube can hardly be meant as it is read, and what to do.
+
+    Attributes:
+        refused: whether it is not read before more is told.
+    """
+
+    message: str
+    remedy: str
+    refused: bool = True
+
+    def tell(self) -> None:
+        """Raise an ``InputError``, or give an ``InputWarning``."""
+        if self.refused:
+            raise InputError(self.message, self.remedy)
+        warnings.warn(InputWarning(self.message, self.remedy), stacklevel=2)
+
+
+def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] | slice = slice(None)) -> Doubt | None:
+    """The doubt about a whole stored cube that is read without a divisor; None where all is well.
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
-    in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Only ``bands`` count.
+    in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Where most of the
+    light exceeds 1, it is in percent, in 255ths or the like. Only ``bands`` count.
     """
     encoding = file.encoding(name)
     values = encoding.decode(array)[bands]
@@ -258,14 +369,33 @@ def doubts(
     low, high = float(finite.min()), float(finite.max())
     if low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
-        return f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
-    if array.dtype.kind in "iu" and array.itemsize == 2 and not encoding.has_scale and 255 < high < 2**14:
-        return (
-            f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
-            f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
-            f"{12 if high < 2**12 else 14} bits, {np.iinfo(array.dtype).max} for a dark cube over the full range",
+        return Doubt(
+            f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
+        )
+    if array.dtype.kind in "iu" and not encoding.has_scale:
+        if array.itemsize == 2 and 255 < high < 2**14:
+            return Doubt(
+                f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
+                f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
+                f"{12 if high < 2**12 else 14} bits, {np.iinfo(array.dtype).max} for a dark cube over the full range",
+            )
+        return None
+    is_ours = "provenance" in file.metadata  # which was read before
+    if not is_ours and (share := above_white(finite)) > MOST_ABOVE_WHITE:
+        usual = next((white for white in WHITES if high <= white), None)
+        example = "" if usual is None or high < LEAST_WHITE else f", such as {usual}"
+        return Doubt(
+            f"in {file.path} {share:.0%} of the values above 0 exceed 1, which counts as white, up to {high:g}",
+            f"set <divisor> to the value of white{example}",
+            refused=False,
         )
     return None
+
+
+def above_white(values: np.ndarray) -> float:
+    """The share of those values above 0 that exceed 1."""
+    light = int((values > 0).sum())
+    return int((values > 1).sum()) / light if light else 0.0
 
 
 def ascending_bands(

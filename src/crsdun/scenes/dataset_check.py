@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import doubts, find_array
+from crsdun.scenes.array_roles import MOST_ABOVE_WHITE
 from crsdun.scenes.catalog import dataset_index, open_set
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
@@ -22,8 +22,6 @@ from crsdun.storage import write_text
 
 Progress = Callable[[int, int], None]
 
-# If a larger share of the values exceeds 1, white is hardly 1 on their scale (FVgNET has 3.4 %).
-MOST_ABOVE_ONE = 0.5
 # A larger share of 16-bit values at the end of their range has lost its light.
 MOST_SATURATED = 0.001
 # A larger share of scenes in other orientations than the rest says more about the pictures than about the files.
@@ -41,7 +39,7 @@ class SplitStatistics:
         scenes, files: how many.
         shapes, types, orientations: of the cubes, with the count of each; shapes are (C,H,W).
         low, high: smallest and largest finite value.
-        values, above_one, missing: how many values there are, exceed 1, and hold no data.
+        values, light, above_one, missing: how many values there are, exceed 0, exceed 1, and hold no data.
         with_gaps: names of the scenes that lack data.
         labels: state of the label maps, with the count of each.
         pixels: of each class, by name.
@@ -57,6 +55,7 @@ class SplitStatistics:
     low: float = np.inf
     high: float = -np.inf
     values: int = 0
+    light: int = 0
     above_one: int = 0
     missing: int = 0
     with_gaps: list[str] = field(default_factory=list)
@@ -72,6 +71,7 @@ class SplitStatistics:
         if missing := int(np.isnan(cube).sum()):
             self.missing += missing
             self.with_gaps.append(name)
+        self.light += int((finite > 0).sum())
         self.above_one += int((finite > 1).sum())
         if finite.size:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
@@ -211,9 +211,9 @@ def _check_scene(
         schema.check_wavelengths(file)
     except InputError as error:
         problems.append(str(error))
-    doubt = None if schema.divisor else doubts(numbers, file, find_array(file, "cube", schema.cube_key)[0])
-    if doubt is not None:
-        problems.append(str(InputError(*doubt)))
+    doubt = schema.doubt(numbers, file)
+    if doubt is not None and doubt.refused:  # of the others all scenes together decide
+        problems.append(f"{doubt.message}; {doubt.remedy}")
     saturated = float((numbers == np.iinfo(numbers.dtype).max).mean()) if numbers.dtype.kind in "iu" else 0.0
     if numbers.itemsize == 2 and saturated > MOST_SATURATED:
         problems.append(f"{scene.cube}: {saturated:.1%} of the values are saturated; expose for less, or crop them")
@@ -265,10 +265,11 @@ def _completed(check: Check) -> Check:
     problems, notes = check.problems, check.notes
     values = sum(statistics.values for statistics in check.splits.values())
     above_one = sum(statistics.above_one for statistics in check.splits.values())
-    if values and above_one / values > MOST_ABOVE_ONE:
+    light = sum(statistics.light for statistics in check.splits.values())
+    if light and above_one / light > MOST_ABOVE_WHITE:
         problems += (
-            f"{above_one / values:.0%} of the values exceed 1, but metrics take 1 for white; set a divisor in a "
-            ".yaml of the data set",
+            f"{above_one / light:.0%} of the values above 0 exceed 1, but metrics take 1 for white; set a divisor in "
+            "a .yaml of the data set",
         )
     missing = sum(statistics.missing for statistics in check.splits.values())
     if missing:

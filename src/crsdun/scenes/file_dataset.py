@@ -14,9 +14,18 @@ import numpy as np
 
 from crsdun.errors import InputError, UnitError
 from crsdun.provenance import sha256_of
-from crsdun.scenes.array_roles import ascending_bands, bands_first, find_array, unit_range, with_axes
+from crsdun.scenes.array_roles import (
+    Doubt,
+    around,
+    ascending_bands,
+    bands_first,
+    doubts,
+    find_array,
+    unit_range,
+    with_axes,
+)
 from crsdun.scenes.formats import ArrayFile, open_arrays
-from crsdun.scenes.formats.pictures import pictures_in
+from crsdun.scenes.formats.pictures import pictures_in, without_palette
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
 from crsdun.scenes.scene import Scene, window
@@ -73,8 +82,9 @@ class FileSchema:
         Raises:
             InputError: the file cannot be read, or has another number of bands.
         """
-        file = with_axes(open_arrays(path), self.axes)
+        file = with_axes(without_palette(open_arrays(path)), self.axes)
         name, stored = find_array(file, "cube", self.cube_key)
+        file = around(file, name)
         if not all(file.encoding(name).good_bands):
             raise InputError(f"{path} marks bands as bad", "take them out of the file, or delete the mark")
         cube = bands_first(stored, file, range(self.bands))
@@ -88,6 +98,14 @@ class FileSchema:
         """Stored numbers (C,h,w) of a file as float32, scaled so that white is 1; NaN where there is no data."""
         name, _ = find_array(file, "cube", self.cube_key)
         return np.ascontiguousarray(unit_range(stored, file, name, self.divisor)[0], dtype=np.float32)
+
+    def doubt(self, numbers: np.ndarray, file: ArrayFile) -> Doubt | None:
+        """The doubt about the scale of a whole stored cube (C,H,W); None where there is none, or a ``divisor``."""
+        if self.divisor:
+            return None
+        doubt = doubts(numbers, file, find_array(file, "cube", self.cube_key)[0])
+        where = "divisor in a .yaml of the data set"
+        return doubt and doubt._replace(remedy=doubt.remedy.replace("<divisor>", where))
 
     def check_wavelengths(self, file: ArrayFile) -> None:
         """Raise an InputError if the file gives its bands other wavelengths, or in another order."""
@@ -193,7 +211,7 @@ class FileDataset(SceneSet):
         self.wavelengths = schema.resample or ascending
         self.class_names, self.colours = schema.class_names, schema.colours
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._warn_of_orientation()
+        self._look_at_some()
 
     @property
     def bands(self) -> int:
@@ -226,9 +244,13 @@ class FileDataset(SceneSet):
         )
         return scene.resampled(schema.resample) if schema.resample else scene
 
-    def _warn_of_orientation(self) -> None:
-        """Compare the first, middle and last scene: labels in another orientation would teach nonsense, silently."""
-        sample = {self.scenes[index] for index in (0, len(self) // 2, -1)}
+    def _look_at_some(self) -> None:
+        """Look at the first, middle and last scene: a wrong scale, or labels in another orientation than the cubes,
+        would teach nonsense, silently."""
+        sample = dict.fromkeys(self.scenes[index] for index in (0, len(self) // 2, -1))
+        found = [self._doubt(scene) for scene in sample]
+        if (doubt := found[0]) is not None and None not in found:  # a single scene may well be dark, or bright
+            doubt._replace(refused=False).tell()
         best = best_orientation([self.index.edge_contrasts(scene) for scene in sample])
         if best not in (None, AS_THE_LABELS):
             warnings.warn(
@@ -236,6 +258,13 @@ class FileDataset(SceneSet):
                 "(true or false) in a .yaml of the data set swaps rows and columns",
                 stacklevel=3,
             )
+
+    def _doubt(self, scene: SceneFiles) -> Doubt | None:
+        try:
+            stored, file = self.index.schema.open_cube(scene.cube)
+            return self.index.schema.doubt(np.asarray(stored[:, :, :]), file)
+        except InputError:  # which is raised when the scene is read
+            return None
 
     def hashes(self) -> dict[str, str]:
         return self.index.hashes((*self.index.lists, *self.index.files(self.split)))

@@ -15,7 +15,7 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics import dark_floor
 from crsdun.optics.geometry import fitting_cameras
-from crsdun.scenes.array_roles import role_by_values
+from crsdun.scenes.array_roles import nearest, role_by_values
 from crsdun.scenes.formats import ArrayFile, read_arrays
 from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.labels import read_legend
@@ -75,8 +75,9 @@ class FileDescription:
         return next((array for array in self.arrays if array.looks_like == role), None)
 
     def fitting_cameras(self, measurement: ArrayDescription) -> list[tuple[int, int]]:
-        """Cameras, (bands, step), that fit one of the arrays and the first mask of the file."""
-        mask = self.first("mask")
+        """Cameras, (bands, step), that fit one of the arrays and the mask nearest to it in the file."""
+        masks = {array.key: array for array in self.arrays if array.looks_like == "mask"}
+        mask = next((masks[key] for key in nearest(measurement.key, masks)), None)
         return cameras_that_fit(measurement.shape, None if mask is None else mask.shape)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
     try:
         wavelengths = file.wavelengths
     except UnitError as error:
-        problem = str(error)
+        problem = error.message  # its remedy names settings, and nothing is set here
     metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
     arrays = tuple(_describe_array(name, array, file.encoding(name)) for name, array in file.arrays.items())
     return FileDescription(path, file.format, arrays, wavelengths, problem, metadata, _label_notes(file, arrays))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.labelled import labelled
+from crsdun.optics.masks import for_bands
 from crsdun.scenes.array_roles import (
     STACK_AXES,
+    around,
+    find_beside,
     find_exposures,
     frames_first,
     is_called_measurement,
-    role_by_name,
     with_axes,
 )
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_arrays
@@ -198,11 +201,14 @@ class Exposures:
             step=self.step,
             name=name if bottom - top == self.frames.shape[1] else f"{name} from row {top} on",
             provenance=provenance,
-            valid=next((each[rows, :] for name, each in file.arrays.items() if self._is_validity(name, each)), None),
+            valid=None if self._valid is None else self._valid[rows, :],
         )
 
-    def _is_validity(self, name: str, array: Any) -> bool:
-        return role_by_name(name, array) == "valid pixels" and array.shape == self.frames.shape[1:]
+    @cached_property
+    def _valid(self) -> Any:
+        name = find_beside(self.file, "valid pixels", self.array)
+        valid = None if name is None else self.file.arrays[name]
+        return valid if valid is not None and valid.shape == self.frames.shape[1:] else None
 
     def name_of(self, index: int, name: str) -> str:
         """As ``name_of_exposure``."""
@@ -264,24 +270,30 @@ def open_exposures(
     Raises:
         InputError: the file cannot be read, does not reveal which array is the frame, is a cube or a colour picture.
     """
-    file = grey(open_arrays(path))
+    opened = grey(open_arrays(path))
     stored: Any
-    name, stored = find_exposures(file, key)
-    wavelengths = file.wavelengths if wavelengths is None else tuple(wavelengths)
+    name, stored = find_exposures(opened, key)
+    file = around(opened, name)
+    told = file.wavelengths if wavelengths is None else tuple(wavelengths)
     mask, mask_rows, divisor = None, None, 1.0
-    masks = [other for other, array in file.arrays.items() if other != name and role_by_name(other, array) == "mask"]
-    if masks and by_rows:
-        mask_rows = MaskRows.of(masks[0], file, wavelengths)
-        mask_size = mask_size or mask_rows.shape
-    elif masks:
-        mask, divisor = transmission(masks[0], in_memory(file, masks[:1]), wavelengths)
-        mask_size = mask_size or mask.shape[-2:]
+    beside = find_beside(file, "mask", name)
+    if beside is not None:
+        own = around(opened, beside)
+        # A list of its own tells which bands a mask has; otherwise these are those of the exposures.
+        same = None if own.grids and own.grids != file.grids else told
+        if by_rows:
+            mask_rows = MaskRows.of(beside, own, same)
+            mask_size = mask_size or mask_rows.shape
+        else:
+            mask, divisor, known = transmission(beside, in_memory(own, [beside]), same)
+            mask = for_bands(mask, known, told)
+            mask_size = mask_size or mask.shape[-2:]
     doubtful = stored.ndim == 3 and axes is None and not is_called_measurement(name)
     if stored.ndim == 3:
         stored = frames_first(stored, with_axes(file, axes, STACK_AXES), mask_size)
     else:
         stored = _Alone(stored) if isinstance(stored, LazyArray) else stored[None]
-    return Exposures(file, name, stored, wavelengths, mask, divisor, doubtful, mask_rows)
+    return Exposures(file, name, stored, told, mask, divisor, doubtful, mask_rows)
 
 
 def read_measurement(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
+from crsdun.scenes.array_roles import around, ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, read_arrays, write_arrays
+from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.labels import Legend, read_legend
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.series import Series, is_series
@@ -47,11 +48,12 @@ def read_scene(
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
             its scale; or too much of the cube holds no data (``Scene.check_data``).
     """
-    opened = open_arrays(path)
+    opened = without_palette(open_arrays(path))
     if is_series(opened):
         raise InputError(f"{path} holds a series of {len(Series(opened, None))} scenes", "read it with open_series")
     file = with_axes(in_memory(opened, list(opened.arrays)), axes)
     name, stored = find_array(file, "cube", key)
+    file = around(file, name)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
     encoding = file.encoding(name)
     stored = bands_first(stored, file, known)
@@ -67,7 +69,7 @@ def read_scene(
         cube, bands = cube[kept], kept
     doubt = None if divisor else doubts(stored, file, name, bands)
     if doubt is not None:
-        raise InputError(*doubt)
+        doubt.tell()
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
         stored_order = known
         cube, known = ascending_bands(cube, known)

@@ -87,7 +87,7 @@ def _read_envi(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
     if stored.ndim != 3 or stored.shape[2] != 1 or len(names) != len(stored):
         raise InputError(f"{path} names {len(names)} spectra but holds {len(stored)}", "correct its header")
     if stored.dtype.kind in "iu" and (doubt := doubts(stored.transpose(1, 0, 2), file, name)):
-        raise InputError(doubt[0], "state it in the header (reflectance scale factor)")
+        raise InputError(doubt.message, "state it in the header (reflectance scale factor)")
     values, _ = unit_range(stored.transpose(1, 0, 2), file, name)
     good = file.encodings[name].good_bands if name in file.encodings else ()
     if len(good) == len(values):
@@ -99,7 +99,7 @@ def _read_envi(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
 
 
 def _read_table(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
-    rows, decimal = read_cells(path, WRITE_TABLE)
+    rows, decimal, _ = read_cells(path, WRITE_TABLE)
     header = rows[0]
     if set(OWN_COLUMNS) <= set(header):
         return _own_table(path, rows)

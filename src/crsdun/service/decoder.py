@@ -20,7 +20,7 @@ from crsdun.machine import cores
 from crsdun.methods import Method, RunOptions, available_memory, keep_freed_memory
 from crsdun.methods.tiles import USABLE
 from crsdun.runtime import Pipeline, Preparation, PreparedMeasurement, Reconstruction, decode_batch, open_method
-from crsdun.scenes import Measurement, read_mask_and_scale
+from crsdun.scenes import Measurement, read_stored_mask
 from crsdun.service.config import AUTO, ServiceConfig
 from crsdun.service.results import check_classes, figures_of, write_answer
 from crsdun.service.settings import KINDS, RAW_TYPES, Settings
@@ -158,8 +158,7 @@ class Decoder:
                 raise InputError(f"camera {chosen!r} has a mask", "leave out the camera, or the part mask")
             return cameras[chosen]
         if mask is not None:
-            values, divisor = read_mask_and_scale(mask)
-            return replace(self.config.preparation, mask=values, mask_divisor=divisor)
+            return replace(self.config.preparation, **read_stored_mask(mask)._asdict())
         return next(iter(cameras.values())) if len(cameras) == 1 else self.config.preparation
 
     # -- decoding ---------------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class CameraConfig:
 
     def exposure(self) -> Exposure:
         """How scenes are measured; errors as ``parse_mask``."""
-        return Exposure(parse_mask(self.mask), self.step, noise=self.noise)
+        mask, wavelengths = parse_mask(self.mask)
+        return Exposure(mask, self.step, noise=self.noise, mask_wavelengths=wavelengths)
 
 
 @dataclass(frozen=True)

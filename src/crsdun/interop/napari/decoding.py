@@ -18,7 +18,7 @@ from crsdun.methods import Progress
 from crsdun.networks import pretrained_weights
 from crsdun.optics import read_camera
 from crsdun.runtime import Pipeline, Preparation, Reconstruction, open_method
-from crsdun.scenes import Exposures, Measurement, read_mask_and_scale
+from crsdun.scenes import Exposures, Measurement, read_stored_mask
 from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.requests import DecodeRequest, OpenRequest, Values
 
@@ -104,7 +104,7 @@ class Decoding:
         names = ("bands", "wavelengths", "step", "bits", "dark", "white")
         settings: dict[str, Any] = {name: getattr(told, name) for name in names}
         if self.mask is not None:
-            settings["mask"], settings["mask_divisor"] = read_mask_and_scale(self.mask)
+            settings |= read_stored_mask(self.mask)._asdict()
         if self.camera is not None:
             settings["camera_file"] = read_camera(self.camera)
         return Preparation(**settings)

@@ -1,6 +1,23 @@
 """Named arrays in the file formats of the field: what a file holds, without asking yet what it means."""
 
 from crsdun.scenes.formats.array_file import ArrayFile
-from crsdun.scenes.formats.table import FORMATS, SUFFIXES, in_memory, open_arrays, read_arrays, write_arrays
+from crsdun.scenes.formats.table import (
+    FORMATS,
+    SUFFIXES,
+    in_memory,
+    is_stored_scene,
+    open_arrays,
+    read_arrays,
+    write_arrays,
+)
 
-__all__ = ["FORMATS", "SUFFIXES", "ArrayFile", "in_memory", "open_arrays", "read_arrays", "write_arrays"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "ArrayFile",
+    "in_memory",
+    "is_stored_scene",
+    "open_arrays",
+    "read_arrays",
+    "write_arrays",
+]

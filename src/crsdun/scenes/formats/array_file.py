@@ -7,7 +7,7 @@ import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ Arrays = dict[str, Any]  # of NumPy arrays, or of ``LazyArray`` in a file that w
 Metadata = dict[str, Any]
 # Where the readers put the encodings of their arrays, by name; no key of a file is a tuple.
 ENCODINGS: Any = ("encodings",)
+# And the lists of wavelengths that they found, by name.
+GRIDS: Any = ("grids",)
 # Pictures of more bytes than this stay in their file where their format lets them, as cubes do.
 LARGE_PICTURE = 32 << 20
 
@@ -27,6 +29,20 @@ def stays_in_file(shape: tuple[int, ...], itemsize: int) -> bool:
     """Whether an array is left in its file, until it is indexed, by the formats that read parts: cubes, series of
     them, and large pictures."""
     return len(shape) in (3, 4) or (len(shape) == 2 and math.prod(shape) * itemsize > LARGE_PICTURE)
+
+
+class Grid(NamedTuple):
+    """A list of wavelengths as it is stored."""
+
+    values: tuple[float, ...]
+    unit: str
+
+    @property
+    def metadata(self) -> Metadata:
+        """As entries of the metadata of its file."""
+        return {"wavelengths": list(self.values)} | (
+            {} if self.unit == "unknown" else {"wavelength_units": self.unit}
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,8 @@ class ArrayFile:
         metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
             of 3-D arrays; "colour" and "palette" of pictures; and what our own writers put there.
         encodings: what the file states about the numbers of an array, by its name.
+        grids: where lists of wavelengths are arrays, all of them by name; "wavelengths" are those that count, if the
+            file leaves no choice or it was made (``array_roles.around``).
     """
 
     path: Path
@@ -47,6 +65,7 @@ class ArrayFile:
     arrays: Arrays
     metadata: Metadata = field(default_factory=dict)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
@@ -55,9 +74,14 @@ class ArrayFile:
         Without a unit, 100..20000 are taken as nm and 0.1..20 as µm.
 
         Raises:
-            UnitError: the unit is unknown, or there is none and the values are neither.
+            UnitError: the unit is unknown, or there is none and the values are neither; or there are several lists.
         """
         values = self.metadata.get("wavelengths")
+        if values is None and len(self.grids) > 1:
+            raise UnitError(
+                f"{self.path} holds several lists of wavelengths: {', '.join(self.grids)}",
+                "choose the array with <key>, or give the wavelengths in nm with <wavelengths>",
+            )
         unit = str(self.metadata.get("wavelength_units", "unknown")).strip().lower()
         if not values or unit == "index":
             return None

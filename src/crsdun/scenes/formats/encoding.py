@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from crsdun.errors import InputError
+from crsdun.scenes.formats.attributes import numbers_in, text_in
+
+# Attributes of CF and netCDF, in HDF5 as in Zarr.
+CF = {
+    "gain": ("scale_factor",),
+    "offset": ("add_offset",),
+    "no_data": ("_FillValue", "missing_value"),
+    "valid_range": ("valid_range",),
+    "valid_min": ("valid_min",),
+    "valid_max": ("valid_max",),
+}
+STORED = ("no_data", "valid_range", "valid_min", "valid_max")  # numbers as they are stored
 
 PerBand = tuple[float, ...]  # one number, or one for each band of the file
 
@@ -38,10 +50,10 @@ class Encoding:
         """Whether the file states what its numbers mean; otherwise their type has to."""
         return bool(self.gain or self.offset) or self.divisor != 1
 
-    def decode(self, stored: np.ndarray) -> np.ndarray:
+    def decode(self, stored: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
         """Stored numbers, (C,H,W) or (H,W), as values: NaN where there is no data, everything else scaled.
 
-        Arrays that need neither are returned as they are, in their own type; others become float32.
+        Arrays that need neither are returned as they are, in their own type; others become ``dtype``.
 
         Raises:
             InputError: there is not one gain or offset for each band.
@@ -55,7 +67,7 @@ class Encoding:
             missing |= (stored < low) | (stored > high)
         if not self.has_scale and not missing.any():
             return stored
-        values = stored.astype(np.float64 if stored.itemsize > 2 else np.float32)
+        values = stored.astype(np.float64 if stored.itemsize > 2 else dtype)
         if self.gain:
             values *= _along_bands(self.gain, values)
         if self.offset:
@@ -63,7 +75,7 @@ class Encoding:
         if self.divisor != 1:
             values /= self.divisor
         values[missing] = np.nan
-        return values.astype(np.float32)
+        return values.astype(dtype)
 
     def summary(self) -> dict[str, Any]:
         """What the file states, as plain JSON values, for a provenance."""
@@ -81,19 +93,54 @@ class Encoding:
         return values
 
 
+def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding, np.dtype]:
+    """What the attributes of an array state of its numbers (CF), and the type that these have.
+
+    netCDF-3 has no unsigned integers: ``_Unsigned`` says that the signed ones stored are meant so.
+
+    Args:
+        dtype: of the stored numbers.
+        where: the array and its file, for messages.
+
+    Raises:
+        InputError: as ``encoding_from``.
+    """
+    said = text_in(attributes.get("_Unsigned", "")).lower()
+    kind = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, said))
+    if kind is None:
+        return encoding_from(attributes, CF, where), dtype
+    meant = np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
+    return encoding_from(attributes, CF, where, np.iinfo(meant)), meant
+
+
 def encoding_from(
-    fields: Any, names: Mapping[str, tuple[str, ...]], parse: Callable[[Any], Iterable[float]]
+    fields: Any, names: Mapping[str, tuple[str, ...]], where: str, limits: np.iinfo | None = None
 ) -> Encoding:
     """An ``Encoding`` from the fields of a header, or the attributes of a data set.
 
     Args:
         names: for each attribute of ``Encoding``, the fields that may hold it.
-        parse: a field's value → its numbers.
+        where: what they belong to, for messages.
+        limits: of the type into which stored numbers are to be turned; None where they stay as they are.
+
+    Raises:
+        InputError: a field holds no numbers, or gains and offsets that leave nothing of an array.
     """
-    numbers = {
-        attribute: tuple(float(number) for field in fields_of if field in fields for number in parse(fields[field]))
-        for attribute, fields_of in names.items()
-    }
+    numbers: dict[str, PerBand] = {}
+    for attribute, fields_of in names.items():
+        for field in (field for field in fields_of if field in fields):
+            try:
+                found = numbers_in(fields[field])
+            except (TypeError, ValueError) as error:
+                raise _not_understood(where, field, text_in(fields[field])) from error
+            if attribute in ("gain", "offset") and not np.isfinite(found).all():
+                raise _not_understood(where, field, text_in(fields[field]))
+            if attribute == "gain" and found and not any(found):
+                raise _not_understood(where, field, "0")
+            if limits is not None and attribute in STORED:
+                size = int(limits.max) - int(limits.min) + 1
+                found = tuple((number - int(limits.min)) % size + int(limits.min) for number in found)
+            numbers[attribute] = numbers.get(attribute, ()) + found
     low = numbers.get("valid_min", ()) or numbers.get("valid_range", ())[:1] or (-math.inf,)
     high = numbers.get("valid_max", ()) or numbers.get("valid_range", ())[1:2] or (math.inf,)
     gain, offset = numbers.get("gain", ()), numbers.get("offset", ())
@@ -106,6 +153,12 @@ def encoding_from(
         no_data=tuple(dict.fromkeys(numbers.get("no_data", ()))),
         valid_range=(low[0], high[0]),
         good_bands=tuple(number != 0 for number in numbers.get("good_bands", ())),
+    )
+
+
+def _not_understood(where: str, field: str, value: str) -> InputError:
+    return InputError(
+        f"{where} states {field} {value[:40]!r}, which is not understood", "correct or delete it in the file"
     )
 
 

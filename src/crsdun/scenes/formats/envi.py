@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata
 from crsdun.scenes.formats.encoding import encoding_from
 from crsdun.scenes.formats.metadata import JSON_KEY, bands_last, json_object, to_json
@@ -39,7 +41,11 @@ def find_header(data: Path) -> Path | None:
 
 
 def open_envi(path: Path) -> tuple[Arrays, Metadata]:
-    """Memory-mapped; ``path`` is the header or the data file."""
+    """Memory-mapped; ``path`` is the header or the data file.
+
+    Raises:
+        InputError: the data file is larger than the header says, or it is not clear which it is.
+    """
     header = find_header(path) or path
     fields = read_header(header)
     metadata = json_object(unquote(fields.get(JSON_KEY, "")))
@@ -56,16 +62,23 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
         metadata["spectra_names"] = [name.strip() for name in fields["spectra names"].split(",")]
     if "class names" in fields:
         metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
-    metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, _numbers)}
-    data: np.ndarray = np.memmap(
-        _data_file(header) if header == path else path,
-        dtype=np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])]),
-        mode="r",
-        offset=int(fields.get("header offset", 0)),
-        shape=tuple(int(fields[LENGTHS[axis]]) for axis in INTERLEAVES[fields["interleave"].lower()]),
-    )
-    order = [INTERLEAVES[fields["interleave"].lower()].index(axis) for axis in "HWC"]
-    return {"image": data.transpose(order)}, metadata
+    metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, str(header))}
+    axes = INTERLEAVES[fields["interleave"].lower()]
+    shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
+    dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
+    offset = int(fields.get("header offset", 0))
+    size = offset + math.prod(shape) * dtype.itemsize
+    file = _data_file(header, size) if header == path else path
+    surplus = file.stat().st_size - size
+    if surplus > 0:
+        raise InputError(
+            f"{file} has {surplus} bytes more than {header} says (header offset {offset}, then "
+            f"{'×'.join(map(str, shape))} numbers of {dtype.itemsize} byte{'s' if dtype.itemsize > 1 else ''})",
+            f"correct the header: header offset = {offset + surplus}, if they lie in front of the numbers; if they "
+            "lie behind them, cut them off",
+        )
+    data: np.ndarray = np.memmap(file, dtype, "r", offset, shape)
+    return {"image": data.transpose([axes.index(axis) for axis in "HWC"])}, metadata
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -79,18 +92,30 @@ def read_header(path: Path) -> dict[str, str]:
     return {name.lower(): " ".join(value.strip().strip("{}").split()) for name, value in fields}
 
 
-def _data_file(header: Path) -> Path:
+def _data_file(header: Path, size: int) -> Path:
+    """The data file beside a header: the only one, or of several the only one of this size in bytes.
+
+    Raises:
+        ValueError: there is none.
+        InputError: there are several.
+    """
     stems = (header.with_suffix(""), header)
-    candidates = [stem.with_name(stem.name + end) for stem in stems for end in DATA_SUFFIXES]
-    candidates += [candidate.with_suffix(candidate.suffix.upper()) for candidate in candidates if candidate.suffix]
-    data = next((each for each in candidates if each != header and each.is_file()), None)
-    if data is None:
+    names = [stem.with_name(stem.name + end) for stem in stems for end in DATA_SUFFIXES]
+    names += [name.with_suffix(name.suffix.upper()) for name in names if name.suffix]
+    files: list[Path] = []
+    for name in names:
+        known = [header, *files]  # on some systems img and IMG are one
+        if name.is_file() and not any(name.samefile(each) for each in known):
+            files.append(name)
+    if not files:
         raise ValueError("its data file is missing")
-    return data
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in text.split(",") if number.strip())
+    fitting = [file for file in files if file.stat().st_size == size]
+    if len(files) > 1 and len(fitting) != 1:
+        raise InputError(
+            f"several files may hold the numbers of {header}: {', '.join(file.name for file in files)}",
+            "name the one that does, in place of the header",
+        )
+    return fitting[0] if len(files) > 1 else files[0]
 
 
 def write_envi(path: Path, arrays: Arrays, metadata: Metadata) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from crsdun.budget import check_budget, memory_budget
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import stays_in_file
+from crsdun.scenes.formats.tiff import is_plain
 from crsdun.scenes.formats.zarr_store import check_zarr
 
 MOST_LEVELS = 32  # of groups within groups, or cells within cells
@@ -329,7 +330,7 @@ def _check_tiff(path: Path, budget: float) -> Iterator[int]:
         page: Any
         for page in file.pages:
             pages += page.nbytes
-            if not (len(file.pages) == 1 and page.is_memmappable and stays_in_file(page.shape, page.dtype.itemsize)):
+            if not (len(file.pages) == 1 and is_plain(page)):
                 yield page.nbytes
             if page.compression in DECOMPRESSORS and may_be_large:
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):

@@ -7,21 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
-from crsdun.scenes.formats.encoding import Encoding, encoding_from
+from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
+from crsdun.scenes.formats.attributes import text_in
+from crsdun.scenes.formats.encoding import Encoding, cf_encoding
 from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
 from crsdun.storage import make_room
 
 HDF5_OVERHEAD = 8192  # bytes for each data set, and for the file
-# Of CF and netCDF.
-ATTRIBUTES = {
-    "gain": ("scale_factor",),
-    "offset": ("add_offset",),
-    "no_data": ("_FillValue", "missing_value"),
-    "valid_range": ("valid_range",),
-    "valid_min": ("valid_min",),
-    "valid_max": ("valid_max",),
-}
 
 
 def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
@@ -38,34 +30,35 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
     def take(name: str, node: Any) -> None:
         if not isinstance(node, h5py.Dataset) or name.startswith("#") or "MATLAB_empty" in node.attrs:
             return
-        matlab = node.attrs.get("MATLAB_class", b"").decode()
+        matlab = text_in(node.attrs.get("MATLAB_class", ""))
         if h5py.check_string_dtype(node.dtype) and node.shape == ():
             values[name] = node.asstr()[()]
         elif matlab == "char":
             values[name] = node[()].T.astype("<u2").tobytes().decode("utf-16-le")
         elif node.dtype.kind in "biuf" and node.shape is not None:
-            dtype = np.dtype(bool) if matlab == "logical" else node.dtype
+            encodings[name], dtype = cf_encoding(node.attrs, node.dtype, f"{name} in {path}")
+            dtype = np.dtype(bool) if matlab == "logical" else dtype
             # MATLAB stores columns first, so its arrays are transposed in the file.
             if stays_in_file(node.shape, dtype.itemsize):
                 order = tuple(reversed(range(node.ndim))) if matlab else ()
                 values[name] = LazyArray(path, name, node.shape, dtype, read_part, order)
             else:
                 values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
-            encodings[name] = encoding_from(node.attrs, ATTRIBUTES, np.ravel)
-            units[name] = str(node.attrs.get("units", "unknown"))
+            units[name] = text_in(node.attrs.get("units", "unknown"))
 
     with h5py.File(path, "r") as file:
         file.visititems(take)
         # Some sensors keep the wavelengths as an attribute of the file, such as List_Cw_Vnir of PRISMA.
         lengths = {length for value in values.values() if np.ndim(value) == 3 for length in value.shape}
-        for name, value in file.attrs.items():
-            centres = "_cw_" in name.lower() or name.lower() in WAVELENGTH_KEYS
-            if centres and isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size in lengths:
-                values.setdefault("wavelengths", value)
-    arrays, metadata = separated(values)
-    if "wavelengths" in metadata and "wavelength_units" not in metadata:
-        metadata["wavelength_units"] = next((units[name] for name in units if name not in arrays), "unknown")
-    return arrays, metadata | {ENCODINGS: encodings}
+        attributes = {
+            name: value
+            for name, value in file.attrs.items()
+            if ("_cw_" in name.lower() or name.lower() in WAVELENGTH_KEYS)
+            and isinstance(value, np.ndarray)
+            and value.dtype.kind == "f"
+            and value.size in lengths
+        }
+    return separated(values, encodings, units, attributes)
 
 
 def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:

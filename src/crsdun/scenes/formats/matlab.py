@@ -19,7 +19,8 @@ DEEPEST = 8  # levels of structs in structs
 
 
 def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
-    """Also v4. Arrays in structs and cells are called "struct/field"; sparse ones are filled."""
+    """Also v4. Arrays in structs and cells are called "struct/field", in one of several "struct/2/field"; sparse ones
+    are filled."""
     from scipy.io import loadmat
 
     # MATLAB stores doubles that are whole numbers as bytes; ``mat_dtype`` gives them back as doubles.
@@ -44,14 +45,19 @@ def _leaves(path: Path, name: str, value: Any, depth: int = 0) -> Iterator[tuple
     if not isinstance(value, np.ndarray) or depth > DEEPEST:
         return
     if value.dtype.names:
-        for field in value.dtype.names:
-            for content in value[field].flat:
-                yield from _leaves(path, f"{name}/{field}", content, depth + 1)
+        for place, struct in enumerate(value.flat):
+            for field in value.dtype.names:
+                yield from _leaves(path, f"{_element(name, place, value.size)}/{field}", struct[field], depth + 1)
     elif value.dtype == object:
         for place, content in enumerate(value.flat):
-            yield from _leaves(path, name if value.size == 1 else f"{name}/{place + 1}", content, depth + 1)
+            yield from _leaves(path, _element(name, place, value.size), content, depth + 1)
     elif depth == 0 or value.size > 1:
         yield name, value
+
+
+def _element(name: str, place: int, size: int) -> str:
+    """What to call one of ``size`` elements: as all of them, or by its number from 1."""
+    return name if size == 1 else f"{name}/{place + 1}"
 
 
 def write_mat5(path: Path, arrays: Arrays, metadata: Metadata) -> None:

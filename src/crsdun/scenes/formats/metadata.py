@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import Arrays, LazyArray, Metadata
+from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, Arrays, Grid, LazyArray, Metadata
+from crsdun.scenes.formats.encoding import Encoding
 from crsdun.typed import typed
 
 # The text in which our own files keep their metadata, as JSON.
@@ -30,28 +32,59 @@ class Notes(TypedDict, total=False):
     frames_per_second: float
 
 
-def separated(values: dict[str, Any]) -> tuple[Arrays, Metadata]:
-    """Arrays of numbers on one side; on the other our metadata, and the wavelengths stored beside the arrays."""
+def separated(
+    values: dict[str, Any],
+    encodings: Mapping[str, Encoding] | None = None,
+    units: Mapping[str, str] | None = None,
+    attributes: Mapping[str, np.ndarray] | None = None,
+) -> tuple[Arrays, Metadata]:
+    """Arrays of numbers on one side; on the other our metadata, and the wavelengths stored beside the arrays.
+
+    Args:
+        encodings, units: what the file states about the numbers of an array, by its name.
+        attributes: lists of wavelengths that are no arrays; they count where no array is one.
+    """
     arrays = {
         name: value
         for name, value in values.items()
         if isinstance(value, (np.ndarray, LazyArray)) and value.dtype.kind in "biufc" and value.size
     }
     metadata = json_object(str(np.ravel(values.get(JSON_KEY, ""))[0]))
-    names = {name.rpartition("/")[-1].lower(): name for name in reversed(arrays)}
-    for key in (key for key in WAVELENGTH_KEYS if key in names):
-        name = names[key]
-        value = arrays[name]
-        # A single number called lambda is seldom a wavelength, except in a file of ours.
-        if isinstance(value, LazyArray) or value.size != max(value.shape, default=1):
-            continue
-        # "bands" may number them as well.
-        if value.size > (0 if metadata else 1) and (key != "bands" or np.all((value > 100) & (value < 20000))):
-            metadata["wavelengths"] = arrays.pop(name)
-            if key.endswith("_nm"):
-                metadata["wavelength_units"] = "nm"
-            break
-    return arrays, metadata
+    encodings, units = encodings or {}, units or {}
+    grids: dict[str, Grid] = {}
+    for name in _lists_of_wavelengths(arrays, single=bool(metadata)):
+        numbers: Any = arrays.pop(name)
+        stored = encodings.get(name, Encoding()).decode(numbers.ravel(), np.float64)
+        unit = "nm" if name.lower().endswith("_nm") else units.get(name, "unknown")
+        grids[name] = Grid(tuple(stored.astype(np.float64).tolist()), str(metadata.get("wavelength_units", unit)))
+    if not grids:
+        grids = {name: Grid(tuple(value.tolist()), "unknown") for name, value in (attributes or {}).items()}
+    if len(grids) == 1:
+        (grid,) = grids.values()
+        metadata |= grid.metadata
+    return arrays, metadata | {
+        GRIDS: grids,
+        ENCODINGS: {name: encodings[name] for name in arrays if name in encodings},
+    }
+
+
+def _lists_of_wavelengths(arrays: Arrays, single: bool) -> list[str]:
+    """The arrays that are one, at most one in each group.
+
+    Args:
+        single: whether a single number may be one; called lambda it seldom is, except in a file of ours.
+    """
+    found: dict[str, str] = {}
+    for key in WAVELENGTH_KEYS:
+        for name, value in arrays.items():
+            group, _, last = name.rpartition("/")
+            if last.lower() != key or group in found or isinstance(value, LazyArray) or value.dtype.kind == "c":
+                continue
+            if value.size != max(value.shape, default=1) or not value.size > (0 if single else 1):
+                continue
+            if key != "bands" or np.all((value > 100) & (value < 20000)):  # which may number them as well
+                found[group] = name
+    return list(found.values())
 
 
 def joined(arrays: Arrays, metadata: Metadata, axes: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,32 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ArrayFile, Metadata
 
 PICTURES = (".png", ".tif", ".tiff")
+MOST_COLOURS = 4  # channels of a picture; more are bands
 # A stem: what all have in common, and the number of the band or its wavelength.
 NUMBERED = re.compile(r"(.*?)(?:(\d+(?:\.\d+)?) *nm|(\d+))", re.IGNORECASE)
+
+
+def picture(
+    samples: np.ndarray, transparency: Sequence[int] = (), palette: np.ndarray | None = None
+) -> tuple[np.ndarray, Metadata]:
+    """What the channels of a picture mean, in any format: its array, and what there is to say of it.
+
+    Transparency is not light and left out; a single channel has no axis of its own.
+
+    Args:
+        samples: (H,W), or (...,H,W,K) with K channels.
+        transparency: which of the channels are.
+        palette: (N,3) uint8 colours, where the samples are indices of these.
+    """
+    metadata: Metadata = {} if palette is None else {"palette": palette.tolist()}
+    if samples.ndim == 2:
+        return samples, metadata
+    kept = [channel for channel in range(samples.shape[-1]) if channel not in transparency]
+    if len(kept) == 1:
+        return samples[..., kept[0]], metadata
+    if len(kept) < samples.shape[-1]:
+        samples = samples[..., kept]
+    return samples, metadata | {"axes": "HWC"} | ({"colour": True} if len(kept) <= MOST_COLOURS else {})
 
 
 def grey(file: ArrayFile) -> ArrayFile:
@@ -26,14 +50,25 @@ def grey(file: ArrayFile) -> ArrayFile:
         InputError: the picture has colours.
     """
     if "palette" in file.metadata:
-        picture = np.asarray(file.metadata["palette"], dtype=np.uint8)[file.arrays["image"]]
+        palette, indices = np.asarray(file.metadata["palette"], dtype=np.uint8), file.arrays["image"]
+        if indices.max() >= len(palette):
+            raise InputError(
+                f"{file.path} uses colour {indices.max()} but its palette has {len(palette)}", "save it again"
+            )
+        colours = palette[indices]
     elif file.metadata.get("colour"):
-        picture = file.arrays["image"]
+        colours = file.arrays["image"]
     else:
         return file
-    if (picture != picture[..., :1]).any():
+    if (colours != colours[..., :1]).any():
         raise InputError(f"{file.path} is a colour picture", "save it in shades of grey")
-    return replace(file, arrays={"image": picture[..., 0]})
+    metadata = {name: value for name, value in file.metadata.items() if name not in ("palette", "colour", "axes")}
+    return replace(file, arrays={"image": colours[..., 0]}, metadata=metadata)
+
+
+def without_palette(file: ArrayFile) -> ArrayFile:
+    """Shades of grey in place of the indices of a palette; any other file as it is. Errors as ``grey``."""
+    return grey(file) if "palette" in file.metadata else file
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import Arrays, Format, Metadata
 from crsdun.scenes.formats.metadata import JSON_KEY, json_object, to_json
+from crsdun.scenes.formats.pictures import picture
 
 
 def open_png(path: Path) -> tuple[Arrays, Metadata]:
@@ -23,18 +24,13 @@ def open_png(path: Path) -> tuple[Arrays, Metadata]:
     with Image.open(path) as image:
         image.load()
         metadata = json_object(image.info.get(JSON_KEY, ""))
-        palette = image.getpalette()
-        if image.mode == "P" and palette is not None:
-            metadata["palette"] = np.reshape(palette, (-1, 3)).tolist()
-        elif image.mode in ("LA", "RGBA"):  # transparency is not light
-            image = image.convert(image.mode.removesuffix("A"))
-        if image.mode == "RGB":
-            metadata.update(colour=True, axes="HWC")
-        array = np.asarray(image)
+        colours = image.getpalette() if image.mode == "P" else None
+        palette = None if colours is None else np.reshape(colours, (-1, 3))
+        array, said = picture(np.asarray(image), [len(image.mode) - 1] if image.mode.endswith("A") else [], palette)
         if image.mode == "L" and depth < 8:  # Pillow spreads the 2 or 4 bits over 8
             array = array // np.uint8(255 // (2**depth - 1))
     # Older releases of Pillow widen 16-bit counts to 32.
-    return {"image": array.astype(np.uint16) if array.dtype == np.int32 else array}, metadata
+    return {"image": array.astype(np.uint16) if array.dtype == np.int32 else array}, metadata | said
 
 
 def write_png(path: Path, arrays: Arrays, metadata: Metadata) -> None:

@@ -12,16 +12,16 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import ENCODINGS, ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
 from crsdun.scenes.formats.envi import ENVI, find_header
 from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
-from crsdun.scenes.formats.pictures import open_folder
+from crsdun.scenes.formats.pictures import is_scene_folder, open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
-from crsdun.scenes.formats.zarr_store import ZARR, is_zarr
+from crsdun.scenes.formats.zarr_store import ZARR, is_old_zarr, is_zarr
 from crsdun.storage import atomic_file, atomic_folder
 
 # Where several have the same suffix, the first that can hold the arrays is written.
@@ -64,6 +64,11 @@ def open_arrays(path: str | Path) -> ArrayFile:
         InputError: as ``read_arrays``.
     """
     path = Path(path)
+    if is_old_zarr(path):
+        raise InputError(
+            f"{path} is a Zarr store of version 2, and crsdun reads version 3",
+            "save it again with zarr_format=3, as xarray's to_zarr and the package zarr take it",
+        )
     if path.is_dir() and not is_zarr(path):
         return open_folder(path, open_arrays, SUFFIXES)
     format = ZARR if path.is_dir() else _recognised(path)
@@ -72,7 +77,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
             check_contents(path, format.name)
             arrays, metadata = format.open(path)
-            encodings = metadata.pop(ENCODINGS, {})
+            encodings, grids = metadata.pop(ENCODINGS, {}), metadata.pop(GRIDS, {})
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
     except InputError as error:
@@ -95,7 +100,12 @@ def open_arrays(path: str | Path) -> ArrayFile:
             else "save the cube as a plain array"
         )
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", remedy)
-    return ArrayFile(path, format.name, real, metadata, encodings)
+    return ArrayFile(path, format.name, real, metadata, encodings, grids)
+
+
+def is_stored_scene(folder: Path) -> bool:
+    """Whether a folder is probably one that ``open_arrays`` opens, or refuses with a reason."""
+    return is_zarr(folder) or is_old_zarr(folder) or is_scene_folder(folder)
 
 
 def write_arrays(

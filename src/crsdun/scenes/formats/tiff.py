@@ -12,6 +12,15 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata, stays_in_file
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
 from crsdun.scenes.formats.metadata import json_object, to_json
+from crsdun.scenes.formats.pictures import picture
+
+TRANSPARENCY = (1, 2)  # among extra samples
+# Where the first row and the first column of a file are seen: steps down and to the right, after rows and columns
+# were swapped (TIFF 6.0, Orientation).
+ORIENTATIONS = {
+    1: (1, 1, False), 2: (1, -1, False), 3: (-1, -1, False), 4: (-1, 1, False),
+    5: (1, 1, True), 6: (1, -1, True), 7: (-1, -1, True), 8: (-1, 1, True),
+}  # fmt: skip
 
 
 def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
@@ -33,15 +42,17 @@ def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
 
 def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Metadata]:
     """What other programs write: series of pages, samples or single pages that belong together."""
+    first = file.pages.first
+    encodings = {ENCODINGS: {"image": _gdal_encoding(first.tags, path)}}
     mapped = _mapped(path, file, 0) if len(file.pages) == 1 else None
     if mapped is not None:
-        return {"image": mapped}, metadata | {ENCODINGS: {"image": _gdal_encoding(file.pages.first.tags)}}
+        return {"image": mapped}, metadata | encodings
     try:
-        series = [(each.asarray(), each.axes) for each in file.series]
+        series = [(_upright(each.asarray(), each.axes, first), each.axes) for each in file.series]
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        compression = file.pages.first.compression.name
+        compression = first.compression.name
         raise InputError(
             f"{path} is compressed as {compression}", "install crsdun[tiff], or save the file without compression"
         ) from error
@@ -49,38 +60,77 @@ def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Me
     if len(series) > 1 and len({(each.shape, each.dtype) for each, _ in series}) == 1 and array.ndim == 2:
         series = [(array := np.stack([each for each, _ in series]), axes := "QYX")]
     if "S" in axes:
-        array = np.moveaxis(array, axes.index("S"), -1)
-        metadata |= {"axes": "HWC"} | ({"colour": True} if array.shape[-1] <= 4 else {})
+        extra = [channel for channel, kind in enumerate(_kinds(first)) if kind in TRANSPARENCY]
+        array, said = picture(np.moveaxis(array, axes.index("S"), -1), extra)
+        metadata |= said
     elif not (file.is_shaped and len(file.pages) == array.shape[0]) or len(file.series) > 1:
         metadata["pages"] = True
     # Otherwise an array was stored as it was: its first axis became the pages, whatever it means.
+    if first.photometric.name == "PALETTE" and first.colormap is not None:
+        colours = np.asarray(first.colormap).T  # of 16 bits, or of 8 by writers that did not know
+        metadata |= picture(array, palette=(colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))[1]
     arrays = {"image": array} | {f"image {place + 1}": each for place, (each, _) in enumerate(series) if place}
-    return arrays, metadata | {ENCODINGS: {"image": _gdal_encoding(file.pages.first.tags)}}
+    return arrays, metadata | encodings
+
+
+def _kinds(page: Any) -> list[int]:
+    """What each sample of a pixel is: 0 for light, and what the page says of extra ones."""
+    extra = [int(kind) for kind in page.extrasamples]
+    return [0] * (page.samplesperpixel - len(extra)) + extra
+
+
+def _upright(array: np.ndarray, axes: str, page: Any) -> np.ndarray:
+    """Stored samples as they are meant to be seen: 0 is black, and the first row is above."""
+    if page.photometric.name == "MINISWHITE":
+        if array.dtype.kind not in "bu":
+            raise InputError(
+                f"{page.parent.filehandle.path} stores white as 0 in {array.dtype} numbers", "save it with black as 0"
+            )
+        array = ~array if array.dtype.kind == "b" else array.dtype.type(2**page.bitspersample - 1) - array
+    tag = page.tags.get("Orientation")
+    if tag is None or "Y" not in axes or "X" not in axes:
+        return array
+    turned = np.moveaxis(array, (axes.index("Y"), axes.index("X")), (0, 1))
+    down, right, swapped = ORIENTATIONS.get(int(tag.value), ORIENTATIONS[1])
+    turned = turned.swapaxes(0, 1) if swapped else turned
+    turned = turned[::down, ::right]
+    return np.ascontiguousarray(np.moveaxis(turned, (0, 1), (axes.index("Y"), axes.index("X"))))
+
+
+def is_plain(page: Any) -> bool:
+    """Whether a large grey page lies in its file as it is in memory, and stays there."""
+    return bool(
+        page.is_memmappable
+        and len(page.shape) == 2
+        and page.photometric.name == "MINISBLACK"
+        and ("Orientation" not in page.tags or page.tags["Orientation"].value == 1)
+        and stays_in_file(page.shape, page.dtype.itemsize)
+    )
 
 
 def _mapped(path: Path, file: Any, page: int) -> np.ndarray | None:
     """A large grey page as a memory map; None where it is small, or does not lie in the file as it is in memory."""
     import tifffile
 
-    stored = file.pages[page]
-    if not (stored.is_memmappable and len(stored.shape) == 2 and stays_in_file(stored.shape, stored.dtype.itemsize)):
+    if not is_plain(file.pages[page]):
         return None
     mapped: np.ndarray = tifffile.memmap(path, page=page, mode="r")
     return mapped
 
 
-def _gdal_encoding(tags: Any) -> Encoding:
+def _gdal_encoding(tags: Any, path: Path) -> Encoding:
     """The encoding that GDAL keeps in tags of its own."""
-    fields = {}
+    fields: dict[str, Any] = {}
     if "GDAL_NODATA" in tags:
-        fields["no_data"] = [float(str(tags["GDAL_NODATA"].value).strip("\0 "))]
+        fields["GDAL_NODATA"] = tags["GDAL_NODATA"].value
     text = str(tags["GDAL_METADATA"].value) if "GDAL_METADATA" in tags else ""
     for role in ("scale", "offset"):
         items = re.findall(rf'<Item([^>]*role="{role}"[^>]*)>([^<]*)<', text)
-        numbers = [(int((re.findall(r'sample="(\d+)"', tag) or ["0"])[0]), float(number)) for tag, number in items]
+        numbers = [(int((re.findall(r'sample="(\d+)"', tag) or ["0"])[0]), number) for tag, number in items]
         if numbers:
             fields[role] = [number for _, number in sorted(numbers)]
-    return encoding_from(fields, {"no_data": ("no_data",), "gain": ("scale",), "offset": ("offset",)}, tuple)
+    names = {"no_data": ("GDAL_NODATA",), "gain": ("scale",), "offset": ("offset",)}
+    return encoding_from(fields, names, str(path))
 
 
 def write_tiff(path: Path, arrays: Arrays, metadata: Metadata) -> None:

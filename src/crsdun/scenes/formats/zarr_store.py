@@ -12,6 +12,8 @@ import numpy as np
 
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
+from crsdun.scenes.formats.attributes import text_in
+from crsdun.scenes.formats.encoding import Encoding, cf_encoding
 from crsdun.scenes.formats.metadata import JSON_KEY, joined, json_object, separated
 
 MARK = "zarr.json"  # in the folder of each group and each array
@@ -27,6 +29,11 @@ AXES = {4: ("t", "c", "y", "x"), 3: ("c", "y", "x"), 2: ("y", "x")}
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr store of version 3."""
     return (path / MARK).is_file()
+
+
+def is_old_zarr(path: Path) -> bool:
+    """Whether a folder is one of version 2, which is not read."""
+    return any((path / mark).is_file() for mark in (".zgroup", ".zarray", ".zmetadata")) and not is_zarr(path)
 
 
 def zarr_library() -> Any:
@@ -64,18 +71,23 @@ def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
     if hasattr(node, "members"):  # a group, whose arrays come in any order
         members = dict(sorted(node.members(max_depth=None), key=lambda member: member[0]))
     values: dict[str, Any] = {}
+    encodings: dict[str, Encoding] = {}
+    units: dict[str, str] = {}
     for name, array in members.items():
         if not hasattr(array, "dtype") or np.dtype(array.dtype).kind not in "biufc":
             continue
-        if stays_in_file(array.shape, np.dtype(array.dtype).itemsize):
+        attributes = dict(array.attrs)
+        encodings[name], dtype = cf_encoding(attributes, np.dtype(array.dtype), f"{name} in {path}")
+        units[name] = text_in(attributes.get("units", "unknown"))
+        if stays_in_file(array.shape, dtype.itemsize):
             own = name if members.get(name) is not node else ""
-            values[name] = LazyArray(path, own, array.shape, np.dtype(array.dtype), read_part)
+            values[name] = LazyArray(path, own, array.shape, dtype, read_part)
         else:
-            values[name] = np.asarray(array[...])
+            values[name] = np.asarray(array[...]).astype(dtype, copy=False)
     notes = node.attrs.get(JSON_KEY)
     if isinstance(notes, dict):
         values[JSON_KEY] = json.dumps(notes)
-    arrays, metadata = separated(values)
+    arrays, metadata = separated(values, encodings, units)
     named = (getattr(members[name].metadata, "dimension_names", None) for name in arrays if arrays[name].ndim == 3)
     letters = {"".join(LETTERS.get(str(axis), "?") for axis in axes) for axes in named if axes}
     if letters in ({"CHW"}, {"HWC"}):

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from crsdun import runtime
@@ -26,7 +25,7 @@ from crsdun.optics import CassiCamera, Exposure, SensorNoise, random_mask
 from crsdun.runtime import Preparation, PreparedMeasurement
 from crsdun.runtime.explanation import CrossAggregationRecord, recording
 from crsdun.runtime.simulation import scene_for
-from crsdun.scenes import Scene
+from crsdun.scenes import Scene, StoredMask
 from crsdun.solvers import SOLVERS, refine_camera
 from crsdun.viewing.app.open_scene import Layer, OpenScene, layer_of, missing_note
 from crsdun.viewing.app.requests import DecodeRequest, SimulatedCamera
@@ -231,7 +230,7 @@ def refine(scene: OpenScene, job: Job) -> OpenScene:
 # -- simulate ---------------------------------------------------------------------------------------------------
 
 
-def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | CassiCamera | None = None) -> OpenScene:
+def simulate(scene: Scene, settings: SimulatedCamera, mask: StoredMask | CassiCamera | None = None) -> OpenScene:
     """A labelled scene through a simulated camera, whose mask may lie a little off from where decoding assumes it.
 
     Args:
@@ -259,11 +258,11 @@ def simulate(scene: Scene, settings: SimulatedCamera, mask: np.ndarray | CassiCa
         measurement, camera = runtime.simulate(scene, exposure), exposure.camera(scene)
     else:
         if mask is None:
-            mask = random_mask(height, width, settings.transmission, settings.mask_seed)
-        mask = mask[..., :height, :width]
-        measurement = runtime.simulate(scene, Exposure(mask, step, **detector))
+            mask = StoredMask(random_mask(height, width, settings.transmission, settings.mask_seed))
+        exposure = Exposure(mask.mask, step, mask_wavelengths=mask.mask_wavelengths, **detector)
+        measurement = runtime.simulate(scene, exposure)
         # A scene without wavelengths still fixes the number of bands.
-        camera = Preparation(mask=mask, bands=scene.bands, step=step).camera_for(measurement)
+        camera = Preparation(bands=scene.bands, step=step).camera_for(measurement)
     simulated = OpenScene(scene.name, scene.wavelengths, measurement, camera, scene, notes=missing_note(scene))
     if down or right:
         simulated.notes.append(f"the mask lies {down:+g} rows, {right:+g} columns off from where decoding assumes it")

@@ -16,7 +16,7 @@ from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError
 from crsdun.optics import CameraFile, CassiCamera
 from crsdun.runtime.explanation import CrossAggregationRecord
-from crsdun.scenes import Measurement, Scene
+from crsdun.scenes import Measurement, Scene, StoredMask
 from crsdun.viewing.app.requests import OpenRequest
 
 TRUTH = "truth"
@@ -173,7 +173,7 @@ def display_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def open_exposure(
-    measurement: Measurement, mask: np.ndarray | CameraFile | None, truth: Scene | None, request: OpenRequest
+    measurement: Measurement, mask: StoredMask | CameraFile | None, truth: Scene | None, request: OpenRequest
 ) -> OpenScene:
     """A measurement with its camera, which ``request`` describes where the files do not.
 
@@ -186,7 +186,8 @@ def open_exposure(
     settings: dict[str, Any] = {
         name: getattr(request, name) for name in ("bands", "wavelengths", "step", "bits", "dark", "white")
     }
-    settings["camera_file" if isinstance(mask, CameraFile) else "mask"] = mask
+    if mask is not None:
+        settings |= {"camera_file": mask} if isinstance(mask, CameraFile) else mask._asdict()
     prepared = runtime.Preparation(**settings).prepare(measurement, truth)
     measurement, camera = prepared.measurement, prepared.camera
     if truth is not None:

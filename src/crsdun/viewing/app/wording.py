@@ -14,6 +14,8 @@ CONTROLS = {
     "frame": "the frame of crsdun reconstruct",
     "mask_key": "the choice of arrays",
     "key": "the choice of arrays",
+    "truth_key": "the choice of arrays",
+    "unlabelled": "the unlabelled of crsdun classes",
     "bits": "the bit depth",
     "checkpoint": "the checkpoint of crsdun reconstruct",
     "step": "the step",

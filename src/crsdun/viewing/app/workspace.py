@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from crsdun.classifiers import load_classifier
 from crsdun.classifiers.files import to_bytes
 from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.optics import CameraFile, CassiCamera, read_camera
-from crsdun.scenes import Scene, read_mask, read_measurement, read_scene
-from crsdun.scenes.formats.pictures import is_scene_folder
+from crsdun.scenes import Scene, StoredMask, read_measurement, read_scene, read_stored_mask
+from crsdun.scenes.formats import is_stored_scene
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
 from crsdun.viewing.app.classes import classify
@@ -124,7 +122,7 @@ class Workspace:
     def start(self) -> None:
         """Open what was named on the command line, or else a sample."""
         self.weights |= pretrained_weights()
-        result_folders = [path for path in self.paths if path.is_dir() and not is_scene_folder(path)]
+        result_folders = [path for path in self.paths if path.is_dir() and not is_stored_scene(path)]
         for path in self.paths:
             if path not in result_folders:
                 self.add_file(path)
@@ -237,17 +235,17 @@ class Workspace:
             return open_cube(scene)
         raise InputError("choose which array is the measurement, or which is a cube to look at")
 
-    def _mask_or_camera(self, mask: ArrayChoice | None, camera: str | None) -> np.ndarray | CameraFile | None:
+    def _mask_or_camera(self, mask: ArrayChoice | None, camera: str | None) -> StoredMask | CameraFile | None:
         if mask is not None and camera is not None:
             raise InputError("a camera file already says the mask", "choose no mask, or no camera")
         if camera is not None:
             return read_camera(self._path(ArrayChoice(camera)))
-        return None if mask is None else read_mask(self._path(mask), mask.key)
+        return None if mask is None else read_stored_mask(self._path(mask), mask.key)
 
-    def _mask_of(self, choice: ArrayChoice) -> np.ndarray | CassiCamera:
+    def _mask_of(self, choice: ArrayChoice) -> StoredMask | CassiCamera:
         """The mask in a file, or the camera in a camera file."""
         path = self._path(choice)
-        return read_mask(path) if self.summaries[choice.file].camera is None else CassiCamera.load(path)
+        return read_stored_mask(path) if self.summaries[choice.file].camera is None else CassiCamera.load(path)
 
     def current(self, version: int | None) -> OpenScene:
         """What is open, for a request that speaks of this version of it.
