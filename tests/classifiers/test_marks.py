@@ -39,7 +39,7 @@ def test_without_background_class_0_is_empty(tmp_path):
         ("3,7,leaf\n4,8,fruit\n", "the first line .* is '3,7,leaf'; expected a line with the names of the columns"),
         ("row,column\n3,7\n", "first line"),
         ("row,column,class\n", "holds no points"),
-        ("row,column,class\n3,7\n", "3 columns in its first line and 2 in line 2"),
+        ("row,column,class\n3,7\n", "3 columns in line 1 and 2 in line 2"),
         ("row,column,class\n3.5,7,leaf\n", "line 2 .* has the row '3.5' where a whole number is expected"),
         ("row,column,class\n3,seven,leaf\n", "line 2 .* has the column 'seven'"),
         ("x,y,class\nnan,7,leaf\n", "line 2 .* has the x 'nan' where a number is expected"),
@@ -52,11 +52,25 @@ def test_without_background_class_0_is_empty(tmp_path):
         (f"row,column,class\n3,7,leaf\n4,7,{'x' * 99}\n", "is no name of a class"),
         ("row,row,column,class\n3,7,7,leaf\n", "the column 'row' twice"),
         ("row,column,class\n\0,7,leaf\n", "is no text"),
+        ("# one\n\nrow,column,class\n# two\n3,7,leaf\n\n3,x,fruit\n", "line 7 .* has the column 'x'"),
+        ("# one\n\nrow column class\n3 7\n", "3 columns in line 3 and 2 in line 4"),
+        ('row,column,class\n3,7,"le\naf"\n3,x,fruit\n', "line 4 .* has the column 'x'"),
     ],
 )
 def test_malformed_tables_are_refused_in_plain_words(tmp_path, text, told):
     with pytest.raises(InputError, match=told):
         points(tmp_path, text)
+
+
+def test_a_label_for_void_is_named_with_its_remedy():
+    labels = np.zeros((H, W), int)
+    labels[2, 3], labels[4, 5], labels[6:] = 1, 2, 255
+    words = (
+        "labels go up to 255, and there are at most 250 classes; set unlabelled to 255, if that marks pixels without"
+    )
+    with pytest.raises(InputError, match=words):
+        Marks.of_labels(labels)
+    assert Marks.of_labels(np.where(labels == 255, UNLABELLED, labels)).marked.sum() == 2
 
 
 def test_a_missing_table_is_named(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -105,3 +106,15 @@ def test_what_is_no_place_is_refused(arguments, message, capsys):
     assert code == 2
     assert told.out == ""
     assert message in told.err
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Zarr 3 takes Python 3.11")
+def test_a_store_of_zarr_is_a_scene(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cube = np.random.default_rng(0).random((3, 8, 9), dtype=np.float32)
+    write_scene(Scene(cube, wavelengths=(450, 500, 550)), "cube.zarr")
+    assert main(["spectra", "cube.zarr", "--at", "2,1"]) == 0
+    table = np.loadtxt(capsys.readouterr().out.splitlines()[1:], delimiter=",")
+    np.testing.assert_allclose(table, np.stack([(450, 500, 550), cube[:, 1, 2]], 1), rtol=1e-6)
+    (tmp_path / "points.csv").write_text("row,column,class\n1,2,a\n3,4,b\n")
+    assert main(["classes", "cube.zarr", "--points", "points.csv", "--out", "c.safetensors"]) == 0

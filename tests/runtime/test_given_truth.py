@@ -166,7 +166,7 @@ def test_the_divisor_that_the_message_names_works_wherever_it_is_said(files, whi
 
     Path("d.yaml").write_text("cubes: 'count{name}.npy'\nbands: 5\nsplits: {test: [s]}\n")
     assert main(["data", "check", "d.yaml"]) == 1
-    assert "set divisor: 10000" in capsys.readouterr().out
+    assert "set divisor in a .yaml of the data set: 10000" in capsys.readouterr().out
     Path("d.yaml").write_text(f"cubes: 'count{{name}}.npy'\nbands: 5\nsplits: {{test: [s]}}\ndivisor: {divisor}\n")
     assert main(["data", "check", "d.yaml"]) == 0
 

@@ -213,7 +213,7 @@ def test_a_mask_by_rows_means_what_a_whole_one_does(tmp_path, scale):
     values = (random_mask(H, W, seed=2) * scale).astype(np.uint8)
     values[:40] = 0
     np.save(tmp_path / "mask.npy", values)
-    whole, divisor = crsdun.scenes.read_mask_and_scale(tmp_path / "mask.npy")
+    whole, divisor, _ = crsdun.scenes.read_stored_mask(tmp_path / "mask.npy")
     mask = open_mask(tmp_path / "mask.npy")
     assert mask.divisor == divisor
     assert np.array_equal(mask.rows(20, 70), whole[20:70])

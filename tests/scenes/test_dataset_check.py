@@ -171,7 +171,9 @@ def test_your_own_folder(tmp_path):
     assert "orchard.yaml" in check.hashes
     for path in tmp_path.glob("cubes/*.npy"):
         np.save(path, np.load(path) * 100)
-    assert "of the values exceed 1, but metrics take 1 for white" in check_set(write_yaml(tmp_path)).problems[0]
+    assert (
+        "of the values above 0 exceed 1, but metrics take 1 for white" in check_set(write_yaml(tmp_path)).problems[0]
+    )
 
 
 def test_files_that_contradict_the_wavelengths(tmp_path):

@@ -1,6 +1,7 @@
 """What a file states about its numbers holds for every array in it: cube, exposure and mask."""
 
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import tifffile
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.runtime import Pipeline, Preparation
-from crsdun.scenes import describe, read_mask, read_mask_and_scale, read_measurement, read_scene
+from crsdun.scenes import describe, read_mask, read_measurement, read_scene, read_stored_mask
 from crsdun.solvers import GapTv
 
 H, W, C = 6, 8, 4
@@ -134,7 +135,7 @@ def test_the_scale_of_a_mask_is_said_wherever_it_lies(tmp_path):
     np.save(tmp_path / "mask.npy", (MASK > 0.5) * 255.0)
     np.save(tmp_path / "y.npy", FRAME)
     np.savez(tmp_path / "both.npz", meas=FRAME, mask=(MASK > 0.5) * 255.0)
-    mask, divisor = read_mask_and_scale(tmp_path / "mask.npy")
+    mask, divisor, _ = read_stored_mask(tmp_path / "mask.npy")
     results = []
     for name, given in (("y.npy", {"mask": mask, "mask_divisor": divisor}), ("both.npz", {})):
         lines = []
@@ -172,3 +173,115 @@ def test_info_of_numbers_that_json_does_not_have(tmp_path, capsys):
     assert found["large"]["mean"] is None
     assert described["metadata"]["provenance"] == {"a": "NaN", "b": "1e400"}
     assert describe(tmp_path / "odd.npz").arrays[0].dtype == str(np.dtype(np.longdouble))
+
+
+# -- attributes however they were written ----------------------------------------------------------------------
+
+CUBE = np.random.default_rng(2).random((C, H, W))
+WAVELENGTHS = np.array([450.0, 500, 550, 650])
+
+
+def test_unsigned_numbers_in_signed_integers(tmp_path):
+    """netCDF's ``_Unsigned``: read with and without their own no-data value, in memory and left in the file."""
+    stored = np.round(CUBE * 60000).astype(np.uint16)
+    stored[0, 0, 0] = 65535
+    for name, array in (("cube", stored), ("meas", stored[0])):
+        path = write_hdf5(
+            tmp_path / f"{name}.h5", array.view(np.int16), name,
+            _Unsigned="true", scale_factor=1 / 60000, _FillValue=np.int16(-1),
+        )  # fmt: skip
+        if name == "cube":
+            scene = read_scene(path)
+            assert np.isnan(scene.cube[0, 0, 0])
+            np.testing.assert_allclose(scene.cube[1:], CUBE[1:], atol=2e-5)
+        else:
+            with pytest.raises(InputError, match="holds 1 NaN"):
+                read_measurement(path)
+    plain = write_hdf5(tmp_path / "plain.h5", stored[0].view(np.int16), "meas", _Unsigned="true")
+    frame = read_measurement(plain).frame
+    assert frame.dtype == np.uint16
+    np.testing.assert_array_equal(frame, stored[0])
+
+
+def test_wavelengths_have_an_encoding_too(tmp_path):
+    path = write_hdf5(tmp_path / "a.h5", CUBE, "cube")
+    with h5py.File(path, "r+") as file:
+        file["wavelength"] = (WAVELENGTHS * 10).astype(np.int16)
+        file["wavelength"].attrs.update({"scale_factor": 0.1, "units": "nm"})
+    assert read_scene(path).wavelengths == pytest.approx(WAVELENGTHS, abs=1e-9)
+
+
+@pytest.mark.parametrize("unit", ["um", np.bytes_("um"), np.array(["um"], dtype=object), np.array([b"um"])])
+def test_units_however_they_were_stored(tmp_path, unit):
+    path = write_hdf5(tmp_path / "a.h5", CUBE, "cube")
+    with h5py.File(path, "r+") as file:
+        file["wavelength"] = WAVELENGTHS / 1000
+        file["wavelength"].attrs["units"] = unit
+    assert read_scene(path).wavelengths == pytest.approx(WAVELENGTHS)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"valid_range": "0, 10000"},
+        {"valid_range": np.bytes_("0 10000")},
+        {"_FillValue": "none"},
+        {"missing_value": ""},
+        {"scale_factor": "0.0001"},
+        {"scale_factor": np.bytes_("1e-4")},
+    ],
+)
+def test_odd_attributes_are_understood(tmp_path, attributes):
+    stored = np.round(CUBE * 10000).astype(np.int16)
+    path = write_hdf5(tmp_path / "a.h5", stored, "cube", **{"scale_factor": 1e-4, **attributes})
+    np.testing.assert_allclose(read_scene(path).cube, CUBE, atol=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("_FillValue", "void"), ("valid_min", "low"), ("scale_factor", 0.0), ("add_offset", np.nan)]
+)
+def test_an_attribute_that_says_nothing_is_named(tmp_path, name, value):
+    path = write_hdf5(tmp_path / "a.h5", np.ones((C, H, W), np.int16), "cube", **{name: value})
+    with pytest.raises(InputError, match=rf"cube in .*a\.h5 states {name} .*not understood; correct or") as refused:
+        read_scene(path)
+    assert "damaged" not in str(refused.value)
+
+
+def test_gdal_says_no_data_in_words(tmp_path):
+    stored = np.round(MASK * 10000).astype(np.uint16)
+    for word in ("none", "nan"):
+        np.testing.assert_allclose(read_mask(write_tiff(tmp_path / "a.tif", stored, 1e-4, word)), MASK, atol=6e-5)
+    with pytest.raises(InputError, match=r"a\.tif states GDAL_NODATA 'empty', which is not understood"):
+        read_mask(write_tiff(tmp_path / "a.tif", stored, 1e-4, "empty"))
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Zarr 3 takes Python 3.11")
+def test_zarr_as_xarray_writes_it(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    cube, frame = CUBE.astype(np.float32), FRAME.copy()
+    cube[0, 0, 0] = np.nan
+    scene = xarray.Dataset(
+        {"cube": (("wavelength", "y", "x"), cube), "meas": (("y", "u"), frame)},
+        coords={"wavelength": ("wavelength", WAVELENGTHS / 1000, {"units": "um"})},
+    )
+    scene["cube"].encoding = {"dtype": "int16", "scale_factor": 1e-4, "add_offset": 0.5, "_FillValue": -32768}
+    scene["wavelength"].encoding = {"dtype": "int32", "scale_factor": 1e-6, "_FillValue": -1}
+    scene.to_zarr(tmp_path / "a.zarr", zarr_format=3)
+    read = read_scene(tmp_path / "a.zarr")
+    np.testing.assert_allclose(read.cube, cube, atol=6e-5)
+    assert np.isnan(read.cube[0, 0, 0])
+    assert read.wavelengths == pytest.approx(WAVELENGTHS)
+    assert read.provenance["gain"] == [1e-4]
+    # xarray states the NaN of floating-point numbers as base64.
+    np.testing.assert_allclose(read_measurement(tmp_path / "a.zarr").frame, FRAME, rtol=1e-6)
+
+
+def test_zarr_of_version_2_is_called_so(tmp_path, capsys):
+    (tmp_path / "old.zarr").mkdir()
+    (tmp_path / "old.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    words = r"old\.zarr is a Zarr store of version 2, and crsdun reads version 3; save it again with zarr_format=3"
+    with pytest.raises(InputError, match=words):
+        read_scene(tmp_path / "old.zarr")
+    assert main(["spectra", str(tmp_path / "old.zarr"), "--at", "1,1"]) == 2
+    assert "Zarr store of version 2" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import scipy.io
 import yaml
 from PIL import Image
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.scenes import UNLABELLED, Scene, open_arrays, open_set, read_arrays, write_scene
 from crsdun.scenes.file_dataset import FileDataset
 from crsdun.scenes.folder_dataset import index_folder
@@ -188,7 +188,8 @@ def test_counts_are_divided(tmp_path):
         counts = np.round(scene(index)[0].clip(0) * 10_000).astype(np.uint16)
         np.save(tmp_path / "cubes" / f"tree_{index}.npy", np.moveaxis(counts, 0, -1))
     assert_scenes_are_right(open_set(write_yaml(tmp_path, divisor=10_000), "train"), tolerance=6e-5)
-    full = open_set(write_yaml(tmp_path), "train")[0]
+    with pytest.warns(InputWarning, match=r"without their scale; set divisor in a \.yaml of the data set: 10000 for"):
+        full = open_set(write_yaml(tmp_path), "train")[0]
     np.testing.assert_allclose(full.cube * 65535, np.round(full.cube * 65535), atol=2e-3)
 
 

@@ -256,7 +256,7 @@ def test_other_things_in_a_mat_are_left_alone(tmp_path):
 
 
 def write_envi(folder, wavelengths=None, units=None, more="", dtype=np.float32, code=4):
-    cube = np.arange(5 * 4 * 3).reshape(5, 4, 3).astype(dtype)  # lines, samples, bands
+    cube = (np.arange(5 * 4 * 3) / (64 if code == 4 else 1)).reshape(5, 4, 3).astype(dtype)  # lines, samples, bands
     np.moveaxis(cube, -1, 0).tofile(folder / "flight.img")
     lines = ["ENVI", "samples = 4", "lines = 5", "bands = 3", "header offset = 0", f"data type = {code}"]
     lines += ["interleave = bsq", "byte order = 0", more]

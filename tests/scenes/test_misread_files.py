@@ -10,7 +10,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
-from crsdun.scenes import open_set, read_arrays, read_mask, read_measurement, read_scene
+from crsdun.scenes import open_mask, open_set, read_arrays, read_mask, read_measurement, read_scene
 from crsdun.scenes.dataset_check import check_set
 
 CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
@@ -67,13 +67,17 @@ def write_envi(folder, cube, code, *more, name="e.hdr", encoding="utf-8", byte_o
 
 def test_envi_gain_offset_and_bad_bands(tmp_path):
     counts = np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16)
-    more = ["data gain values = {1, 2, 3, 4}", "data offset values = {0, 0, 1, 1}", "bbl = {1, 0, 1, 1}"]
+    more = [
+        "data gain values = {1e-4, 2e-4, 3e-4, 4e-4}",
+        "data offset values = {0, 0, 0.1, 0.1}",
+        "bbl = {1, 0, 1, 1}",
+    ]
     scene = read_scene(write_envi(tmp_path, counts, 2, *more, "wavelength = {400, 500, 600, 700}"))
-    expected = counts * np.reshape([1.0, 2, 3, 4], (4, 1, 1)) + np.reshape([0.0, 0, 1, 1], (4, 1, 1))
-    np.testing.assert_allclose(scene.cube, expected[[0, 2, 3]])
+    expected = counts * np.reshape([1e-4, 2e-4, 3e-4, 4e-4], (4, 1, 1)) + np.reshape([0.0, 0, 0.1, 0.1], (4, 1, 1))
+    np.testing.assert_allclose(scene.cube, expected[[0, 2, 3]], rtol=1e-6)
     assert scene.wavelengths == (400, 600, 700)
     assert scene.provenance["bad_bands"] == [1]
-    assert scene.provenance["gain"] == [1, 2, 3, 4]
+    assert scene.provenance["gain"] == [1e-4, 2e-4, 3e-4, 4e-4]
 
 
 @pytest.mark.parametrize("stated", [True, False])
@@ -96,8 +100,8 @@ def test_hdf5_attributes(tmp_path):
     stored = np.round(CUBE * 10000).astype(np.int16)
     with h5py.File(tmp_path / "cube.h5", "w") as file:
         file["cube"] = stored
-        file["cube"].attrs.update({"scale_factor": 2e-4, "add_offset": 0.5, "_FillValue": np.int16(-1)})
-    np.testing.assert_allclose(read_scene(tmp_path / "cube.h5").cube, 2 * CUBE + 0.5, atol=2e-4)
+        file["cube"].attrs.update({"scale_factor": 2e-4, "add_offset": -0.5, "_FillValue": np.int16(-1)})
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.h5").cube, 2 * CUBE - 0.5, atol=2e-4)
     with h5py.File(tmp_path / "cube.h5", "r+") as file:
         file["cube"][0, 0, 0] = -1
     assert np.argwhere(np.isnan(read_scene(tmp_path / "cube.h5").cube)).tolist() == [[0, 0, 0]]
@@ -246,3 +250,45 @@ def test_matlab_structs_sparse_arrays_and_v4(tmp_path):
 def test_an_object_beside_the_cube_of_an_npz(tmp_path):
     np.savez(tmp_path / "cube.npz", cube=CUBE, about=np.array({"a": 1}, dtype=object))
     assert list(read_arrays(tmp_path / "cube.npz").arrays) == ["cube"]
+
+
+# -- the data file of ENVI -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("front", "end"), [(512, 0), (0, 512)])
+def test_a_data_file_that_is_larger_than_its_header_says(tmp_path, front, end):
+    path = write_envi(tmp_path, CUBE, 4)
+    data = (tmp_path / "e.img").read_bytes()
+    (tmp_path / "e.img").write_bytes(b"\1" * front + data + b"\1" * end)
+    for name in ("e.hdr", "e.img"):
+        with pytest.raises(InputError, match=r"e\.img has 512 bytes more than .*e\.hdr .* offset = 512, if"):
+            read_scene(tmp_path / name)
+    path.write_text(path.read_text() + "\nheader offset = 512")
+    if front:
+        np.testing.assert_array_equal(read_scene(path).cube, CUBE)
+
+
+def test_two_data_files_beside_a_header(tmp_path):
+    path = write_envi(tmp_path, CUBE, 4)
+    (tmp_path / "e.dat").write_text("notes")
+    np.testing.assert_array_equal(read_scene(path).cube, CUBE)  # the size tells
+    (CUBE / 2).tofile(tmp_path / "e.raw")
+    with pytest.raises(InputError, match=r"of .*e\.hdr: e\.img, e\.dat, e\.raw; name the one that does"):
+        read_scene(path)
+    np.testing.assert_array_equal(read_scene(tmp_path / "e.img").cube, CUBE)
+    np.testing.assert_array_equal(read_scene(tmp_path / "e.raw").cube, CUBE / 2)
+
+
+# -- the scale of a mask ---------------------------------------------------------------------------------------
+
+
+def test_a_mask_of_two_values_of_which_none_is_0(tmp_path):
+    for low, high in ((1, 2), (10, 245)):
+        np.save(tmp_path / "mask.npy", np.where(CODE > 0, high, low).astype(np.uint8))
+        for read in (read_mask, lambda path: open_mask(path).rows(0, 6)):
+            with pytest.raises(InputError, match=f"two values, {low} and {high}, neither of them 0; save it with 0"):
+                read(tmp_path / "mask.npy")
+    np.save(tmp_path / "mask.npy", np.full((6, 8), 255, np.uint8))
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.npy"), 1)  # all open
+    np.save(tmp_path / "mask.npy", np.where(CODE > 0, 0.9, 0.1))
+    np.testing.assert_allclose(read_mask(tmp_path / "mask.npy"), np.where(CODE > 0, 0.9, 0.1), rtol=1e-6)

@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.runtime import Preparation
 from crsdun.runtime.batch import check_truth_folder, find_truth
-from crsdun.scenes import describe, open_set, read_mask, read_scene
+from crsdun.scenes import describe, open_arrays, open_set, read_mask, read_measurement, read_scene
 from crsdun.scenes.dataset_check import check_set
 from tests.viewing.explorer import Client, running
 
@@ -195,3 +195,84 @@ def test_the_explorer_opens_it(tmp_path):
 def test_its_description(tmp_path):
     file = describe(write_bands(tmp_path / "cave"))
     assert [(array.shape, array.dtype, array.looks_like) for array in file.arrays] == [((C, H, W), "uint16", "cube")]
+
+
+# -- what the channels of a picture mean -----------------------------------------------------------------------
+
+SHADES = np.random.default_rng(3).integers(0, 256, (6, 8)).astype(np.uint8)
+SHADES[0, :2] = 0, 255
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_a_picture_means_the_same_in_each_format(tmp_path, suffix, mode):
+    Image.fromarray(SHADES).convert(mode).save(tmp_path / f"grey{suffix}")
+    np.testing.assert_array_equal(read_measurement(tmp_path / f"grey{suffix}").frame, SHADES)
+    np.testing.assert_allclose(read_mask(tmp_path / f"grey{suffix}"), SHADES / np.float32(255))
+
+
+def reversed_palette(path, indices):
+    """A picture whose index 255 is black."""
+    picture = Image.fromarray(indices).convert("P")
+    picture.putpalette([255 - index // 3 for index in range(768)])
+    picture.save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_the_indices_of_a_palette_are_no_light(tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    reversed_palette(path, 255 - SHADES)
+    np.testing.assert_array_equal(read_measurement(path).frame, SHADES)
+    picture = Image.fromarray(SHADES).convert("P")
+    picture.putpalette([255, 0, 0] + [0, 0, 255] * 255)
+    picture.save(path)
+    with pytest.raises(InputError, match="colour picture; save it in shades of grey"):
+        read_mask(path)
+
+
+def test_pages_of_a_palette_are_a_cube_of_light(tmp_path):
+    ramp = np.arange(256, dtype=np.uint16)[::-1] * 257
+    with tifffile.TiffWriter(tmp_path / "cube.tif") as file:
+        for page in CUBE[:3] >> 8:
+            file.write(255 - page.astype(np.uint8), photometric="palette", colormap=np.stack([ramp] * 3))
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.tif").cube, (CUBE[:3] >> 8) / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+def test_white_may_be_stored_as_0(tmp_path, dtype):
+    stored = SHADES <= 127 if dtype is bool else (SHADES <= 127).astype(dtype) * np.iinfo(dtype).max
+    tifffile.imwrite(tmp_path / "white.tif", stored, photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask(tmp_path / "white.tif"), SHADES > 127)
+    tifffile.imwrite(tmp_path / "white.tif", stored.astype(np.float32), photometric="miniswhite")
+    with pytest.raises(InputError, match="stores white as 0 in float32 numbers; save it with black as 0"):
+        read_mask(tmp_path / "white.tif")
+
+
+def test_a_large_picture_with_white_as_0_is_not_left_in_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("crsdun.scenes.formats.array_file.LARGE_PICTURE", 10)
+    tifffile.imwrite(tmp_path / "a.tif", SHADES, photometric="minisblack", metadata=None)
+    tifffile.imwrite(tmp_path / "b.tif", 255 - SHADES, photometric="miniswhite", metadata=None)
+    files = [open_arrays(tmp_path / name) for name in ("a.tif", "b.tif")]
+    assert [isinstance(file.arrays["image"], np.memmap) for file in files] == [True, False]
+    for file in files:
+        np.testing.assert_array_equal(file.arrays["image"], SHADES)
+
+
+def test_transparency_is_no_band_but_other_samples_are(tmp_path):
+    bands = np.moveaxis(CUBE[:4], 0, -1)
+    for kind, count in (("unassalpha", 3), ("assocalpha", 3), ("unspecified", 4)):
+        tifffile.imwrite(tmp_path / "rgb.tif", bands, photometric="rgb", extrasamples=[kind], metadata=None)
+        np.testing.assert_allclose(read_scene(tmp_path / "rgb.tif").cube, CUBE[:count] / 65535, rtol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_upright(tmp_path, orientation):
+    """As Pillow turns a PNG that states the same orientation."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(SHADES).save(tmp_path / "a.png", exif=exif)
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", SHADES, photometric="minisblack", metadata=None, extratags=tag)
+    with Image.open(tmp_path / "a.png") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    np.testing.assert_array_equal(read_measurement(tmp_path / "a.tif").frame, expected)

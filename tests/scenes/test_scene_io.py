@@ -1,10 +1,12 @@
 """Scenes: which array is taken, which axis holds the bands, on which scale."""
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
 
-from crsdun.errors import InputError
+from crsdun.cli import main
+from crsdun.errors import InputError, InputWarning
 from crsdun.scenes import Scene, read_scene, write_scene
 
 
@@ -69,7 +71,7 @@ def test_integers_are_scaled_by_their_type(tmp_path, dtype, largest):
 
 
 def test_floats_and_wide_integers(tmp_path):
-    np.save(tmp_path / "bright.npy", 8.8 * ramp(6, 5, 3))
+    np.save(tmp_path / "bright.npy", 8.8 * ramp(6, 5, 3) ** 4)
     assert read_scene(tmp_path / "bright.npy").cube.max() > 8  # kept as distributed
     np.save(tmp_path / "wide.npy", np.ones((6, 5, 3), np.int32))
     with pytest.raises(InputError, match="int32 numbers, whose scale is unknown"):
@@ -134,3 +136,55 @@ def test_classes_that_are_none(tmp_path):
     np.save(tmp_path / "turned.npy", np.zeros((3, 2), int))
     with pytest.raises(InputError, match="transposed"):
         read_scene(tmp_path / "scene.npz", classes=tmp_path / "turned.npy")
+
+
+# -- the scale of floating-point numbers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("white", [100, 255, 10_000])
+def test_light_far_above_1_is_doubted(tmp_path, white):
+    dark = ramp(6, 5, 3) > 0.3  # most of the scene may be black
+    np.save(tmp_path / "cube.npy", white * ramp(6, 5, 3) * dark)
+    with pytest.warns(InputWarning, match=rf"cube\.npy .*% of the values .* exceed 1.*to .* white, such as {white}$"):
+        scene = read_scene(tmp_path / "cube.npy")
+    assert scene.cube.max() > 0.9 * white
+    assert read_scene(tmp_path / "cube.npy", divisor=white).cube.max() < 1
+
+
+def test_a_few_bright_voxels_are_not(tmp_path):
+    cube = ramp(6, 5, 3)
+    cube[2:4, 2] = 300
+    np.save(tmp_path / "cube.npy", cube)
+    assert read_scene(tmp_path / "cube.npy").cube.max() == 300
+
+
+def test_a_scale_that_the_file_states_is_doubted_too_but_not_what_crsdun_wrote(tmp_path):
+    with h5py.File(tmp_path / "cube.h5", "w") as file:
+        file["cube"] = np.full((3, 6, 8), 5000, np.int16)
+        file["cube"].attrs["scale_factor"] = 0.01
+    with pytest.warns(InputWarning, match="exceed 1, which counts as white, up to 50;"):
+        scene = read_scene(tmp_path / "cube.h5")
+    write_scene(scene, tmp_path / "ours.npz")
+    assert read_scene(tmp_path / "ours.npz").cube.max() == 50
+
+
+@pytest.mark.filterwarnings("default::crsdun.errors.InputWarning")
+def test_every_command_doubts_the_scale_in_its_own_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cube = np.moveaxis(ramp(8, 10, 3), -1, 0) * 255
+    np.savez("cube.npz", cube=cube, wavelengths=np.array([450.0, 500, 550]))
+    np.savez("y.npz", meas=np.ones((8, 14)), mask=np.eye(8, 10), wavelengths=np.array([450.0, 500, 550]))
+    (tmp_path / "d.yaml").write_text("cubes: 'cub{name}.npz'\nwavelengths: 450-550:3\nsplits: {test: [e]}\n")
+    option, key = "set --divisor to the value of white, such as 255", "set divisor in a .yaml of the data set to the"
+    method = ["--iterations", "2", "--out", "o", "--overwrite"]
+    for words, command in (
+        (option, ["simulate", "cube.npz", "--out", "s.npz"]),
+        (option, ["reconstruct", "y.npz", "--method", "lr-tv", "--truth", "cube.npz", *method]),
+        (key, ["evaluate", "lr-tv", "d.yaml", *method]),
+    ):
+        assert main(command) == 0
+        lines = [line for line in capsys.readouterr().err.splitlines() if "exceed 1" in line]
+        assert len(lines) == 1
+        assert words in lines[0]
+    assert main(["data", "check", "d.yaml"]) == 1
+    assert "of the values above 0 exceed 1" in capsys.readouterr().out

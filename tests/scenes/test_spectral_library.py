@@ -64,7 +64,7 @@ def test_missing_values_are_gaps(tmp_path):
         (b"\x00\x01\x02", "is no text"),
         ("wavelength,a\n", "holds no spectrum"),
         ("450\n500\n", "holds no spectrum"),
-        ("nm,a\n450,0.1\n500\n", "2 columns in its first line and 1 in line 3"),
+        ("nm,a\n450,0.1\n500\n", "2 columns in line 1 and 1 in line 3"),
         ("nm,a\n450,x\n500,1\n", "holds 'x' where a number is expected"),
         ("nm,a\n,0.1\n500,1\n", "holds '' where a number is expected"),
         ("nm,a\n450,1_0\n500,1\n", "holds '1_0' where"),
