@@ -686,8 +686,8 @@ def test_options_stay_what_they_are():
         ],
         "compare": ["--help", "--json"],
         "table": [
-            "--conditions", "--curves", "--differences", "--equal-time", "--help", "--json", "--on", "--rows",
-            "--workers",
+            "--conditions", "--curves", "--differences", "--equal-time", "--help", "--json", "--on",
+            "--pictures", "--rows", "--workers",
         ],
         "report": ["--help", "--json", "--out", "--overwrite"],
         "figure": [
