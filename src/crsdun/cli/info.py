@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
-from crsdun.cli.printing import console, option, print_json
+from crsdun.cli.printing import console, option, print_json, result_line
 
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
@@ -19,16 +19,23 @@ MOST_LETTERS = 400  # of a text, such as an array that is packed into one
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    info = command(commands, "info", run, "Show what a file holds: arrays, ranges, wavelengths, fitting cameras.")
+    info = command(
+        commands,
+        "info",
+        run,
+        "Show what a file holds: arrays, ranges, wavelengths, fitting cameras; of weights what they are for.",
+    )
     info.add_argument(
         "file",
         type=Path,
-        help="a file, a folder with one picture for each band, or weights by name or as hf://owner/name",
+        help="a file, a folder with one picture for each band, a folder of crsdun reconstruct, or weights by name or "
+        "as hf://owner/name",
     )
 
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.scenes import WeightsDescription, describe
+    from crsdun.scenes.formats import is_result_folder
 
     file = options.file
     if not file.exists():  # PyTorch is slow to import
@@ -40,15 +47,56 @@ def run(options: argparse.Namespace) -> None:
         print_json(description.to_json())
         return
     out = console()
+    if is_result_folder(file):
+        print_result_folder(file)
     out.print(f"{description.path}: {description.format}", markup=False)
+    metadata = description.metadata
     if isinstance(description, WeightsDescription):
         out.print(f"weights: {description.parameters:,} values in {description.tensors} tensors")
+        from crsdun.networks.checkpoint import HEADER
+
+        if HEADER in metadata:
+            print_network(file, description.parameters)
+            metadata = {name: value for name, value in metadata.items() if name != HEADER}
     else:
         print_arrays(description)
-    if description.metadata.get("kind") == "camera":
+    if metadata.get("kind") == "camera":
         print_camera(file)
-    if description.metadata:
-        out.print(json.dumps(shortened(description.metadata), indent=2, ensure_ascii=False), markup=False)
+    if metadata:
+        out.print(json.dumps(shortened(metadata), indent=2, ensure_ascii=False), markup=False)
+
+
+def print_result_folder(folder: Path) -> None:
+    """What ``crsdun reconstruct`` said of its result."""
+    from crsdun.runtime import read_results
+    from crsdun.scenes.formats.table import STORE
+
+    if (folder / STORE).exists():
+        console().print(f"{folder}: a folder of crsdun reconstruct, whose frame was decoded by rows", markup=False)
+        return
+    console().print(f"{result_line(read_results(folder), folder)}\nlook at {folder / 'report.html'}", markup=False)
+
+
+def print_network(file: Path, count: int) -> None:
+    """What weights of a network say of themselves, and how good they were; ``count`` is that of their parameters."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from crsdun.evaluation import FIGURES
+    from crsdun.networks import read_header
+    from crsdun.runtime.sharing import facts, judgements
+
+    header = read_header(file)
+    rows = facts(header, count)
+    for each in judgements(header, (), file):
+        figures = ", ".join(FIGURES[name].text(value) for name, value in each.figures.items())
+        rows.append([each.data, f"{figures}: {each.how}"])
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, escape(value))
+    out = console()
+    out.print(table)
+    out.print(f"the recipe of its training, its versions and its calibration: {option('json')}")
 
 
 def print_camera(file: Path) -> None:

@@ -107,9 +107,9 @@ def scenes_from(options: argparse.Namespace) -> tuple[Scene, Scene | None]:
     """The scene of ``scene_options``, and the true one: of a folder of results, or itself where it has classes."""
     from crsdun.runtime import read_results
     from crsdun.scenes import read_scene
-    from crsdun.scenes.formats import is_stored_scene
+    from crsdun.scenes.formats import is_result_folder
 
-    if options.scene.is_dir() and not is_stored_scene(options.scene):
+    if is_result_folder(options.scene):
         result = read_results(options.scene)
         return result.scene, result.truth
     given = {"key": options.key, "wavelengths": options.wavelengths, "axes": options.axes, "divisor": options.divisor}

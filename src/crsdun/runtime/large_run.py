@@ -41,8 +41,9 @@ from crsdun.optics.wavelengths import band_order
 from crsdun.runtime.large_frame import LargeFrame, Survey
 from crsdun.runtime.pipeline import Pipeline
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, choose_weights, record_of
-from crsdun.runtime.result_files import METRICS, STORE
+from crsdun.runtime.result_files import METRICS
 from crsdun.scenes import SceneOutline, SceneRows
+from crsdun.scenes.formats.table import STORE
 from crsdun.scenes.scene_rows import CLASSES, CUBE
 from crsdun.storage import RECORD, refusal, write_json, write_text
 from crsdun.typed import parse_json

@@ -26,14 +26,13 @@ from crsdun.scenes import (
     write_measurement,
     write_scene,
 )
+from crsdun.scenes.formats.table import CUBE, STORE
 from crsdun.storage import RECORD, local_copy, write_json
 from crsdun.typed import read_json
 
 METRICS, OPTICS = "metrics.json", "optics.npz"
 # How far the classes can be believed, and the expected error of each voxel.
 DOUBT, ERROR = "doubt.npz", "error.npz"
-# The scene of a frame that was decoded by rows, in place of these files.
-STORE = "cube.zarr"
 
 
 class StoredCamera(TypedDict):
@@ -105,7 +104,7 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
             "write the cube alone with crsdun.scenes.write_scene",
         )
     write_scene(scene, folder / "cube.hdr")
-    write_scene(scene, folder / "cube.npz")
+    write_scene(scene, folder / CUBE)
     if scene.classes is not None:
         np.save(folder / "classes.npy", scene.classes)
     if result.doubt is not None:
@@ -175,7 +174,7 @@ def read_results(folder: str | Place) -> Reconstruction:
     return Reconstruction(
         measurement,
         camera,
-        read_scene(folder / "cube.npz"),
+        read_scene(folder / CUBE),
         read_scene(folder / "truth.npz") if (folder / "truth.npz").exists() else None,
         metrics,
         record,

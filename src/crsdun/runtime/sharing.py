@@ -16,6 +16,8 @@ from crsdun.evaluation.tables import caption, markdown, shown
 from crsdun.networks import Network, find_weights, load, read_header
 from crsdun.networks.checkpoint import WeightsHeader
 from crsdun.networks.hub import WEIGHTS, HubAddress, library, publish
+from crsdun.networks.network import learnt_steps
+from crsdun.optics import ModelCard
 from crsdun.provenance import sha256_of
 from crsdun.version import __version__
 
@@ -203,7 +205,7 @@ def told_by_weights(network: Network, header: WeightsHeader, address: HubAddress
         f"{segments}. `crsdun` reads them, from the file `{WEIGHTS}` alone.",
         f'```python\nimport crsdun\n\nnetwork = crsdun.load("{at}")\n```',
         f"```\ncrsdun reconstruct meas.mat --mask mask.mat --weights {at} --out result\n```",
-        markdown([["", ""], *facts(network, header)], "", words=2).strip(),
+        markdown([["", ""], *facts(header, parameters(network))], "", words=2).strip(),
     ]
     for each in judged:
         rows = [[FIGURES[name].label, FIGURES[name].number(value)] for name, value in each.figures.items()]
@@ -211,23 +213,48 @@ def told_by_weights(network: Network, header: WeightsHeader, address: HubAddress
     return "\n\n".join(parts)
 
 
-def facts(network: Network, header: WeightsHeader) -> list[list[str]]:
-    """Names and values of what is known."""
+def facts(header: WeightsHeader, count: int) -> list[list[str]]:
+    """Names and values of what weights say of themselves: what they are, which cameras they take, what they know.
+
+    Args:
+        count: of their parameters.
+    """
     card, settings = header.card, header.config
-    ranges = " or ".join(f"{low:g} to {high:g}" for low, high in card.steps or ())
-    step = ranges or ("" if card.step is None else f"{card.step:g}")
-    learnt = card.provenance.get("data")
+    learnt = learnt_steps(card)
+    data = card.provenance.get("data")
     known = {
         "network": f"{header.kind}, "
         + ", ".join(f"{key} {settings[key]}" for key in ("stages", "width") if key in settings),
-        "parameters": f"{parameters(network):,}",
-        "dispersion": step and f"{step} pixels per band",
-        "wavelengths": card.grids and f"any between {card.grids[0]:g} and {card.grids[1]:g} nm",
-        "classes": card.class_names and ", ".join(card.class_names),
+        "parameters": f"{count:,}",
+        "bands": f"{settings['bands']}{_spectrum(card)}" if "bands" in settings else None,
+        "dispersion": learnt and f"{learnt} pixels per band",
+        "masks": _masks(card),
+        "classes": card.class_names and f"{len(card.class_names)}: {', '.join(card.class_names)}",
         "class maps": card.calibration and f"calibrated, temperature {card.calibration.temperature:.3g}",
-        "data": learnt if isinstance(learnt, str) else ", ".join(learnt) if isinstance(learnt, Mapping) else None,
+        "data": data if isinstance(data, str) else ", ".join(data) if isinstance(data, Mapping) else None,
     }
     return [[name, value] for name, value in known.items() if value]
+
+
+def _spectrum(card: ModelCard) -> str:
+    """Which bands a card tells of, in words; empty where it tells of none."""
+    if card.grids:
+        return f", any between {card.grids[0]:g} and {card.grids[1]:g} nm"
+    return f", from {min(card.wavelengths):g} to {max(card.wavelengths):g} nm" if card.wavelengths else ""
+
+
+def _masks(card: ModelCard) -> str | None:
+    """Behind which masks weights were trained, as far as their recipe tells, which a file may have from anywhere."""
+    camera: Any = card.provenance
+    for name in ("recipe", "camera"):
+        camera = camera.get(name) if isinstance(camera, Mapping) else None
+    if not isinstance(camera, Mapping):
+        return None
+    random = camera.get("random")
+    share = random.get("open") if isinstance(random, Mapping) else None
+    if isinstance(share, Sequence) and len(share) == 2 and all(isinstance(each, (int, float)) for each in share):
+        return f"random, {share[0]:.0%} to {share[1]:.0%} open"
+    return str(camera["mask"]) if isinstance(camera.get("mask"), str) else None
 
 
 def _title(address: HubAddress) -> str:

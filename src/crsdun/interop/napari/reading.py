@@ -18,9 +18,8 @@ from crsdun.interop.napari.layers import (
 from crsdun.interop.napari.wording import READING, message
 from crsdun.scenes import open_arrays, open_exposures, open_series, read_class_map, read_mask, read_scene
 from crsdun.scenes.array_roles import role_by_name, role_by_values
-from crsdun.scenes.formats import ArrayFile, in_memory
+from crsdun.scenes.formats import ArrayFile, in_memory, is_result_folder
 from crsdun.scenes.series import is_series
-from crsdun.storage import RECORD
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
@@ -45,7 +44,7 @@ def read(path: str) -> list[LayerData]:
 
 
 def _read(path: Path) -> list[LayerData]:
-    if path.is_dir() and (path / RECORD).exists():
+    if is_result_folder(path):
         from crsdun.runtime import read_results  # PyTorch takes seconds to import
 
         return folder_layers(read_results(path))

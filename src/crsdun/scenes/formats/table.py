@@ -22,11 +22,13 @@ from crsdun.scenes.formats.pictures import is_scene_folder, open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
 from crsdun.scenes.formats.zarr_store import ZARR, is_old_zarr, is_zarr
-from crsdun.storage import atomic_file, atomic_folder
+from crsdun.storage import RECORD, atomic_file, atomic_folder
 
 # Where several have the same suffix, the first that can hold the arrays is written.
 FORMATS = (MAT5, MAT73, NPY, NPZ, HDF5, ENVI, TIFF, PNG, ZARR)
 SUFFIXES = tuple(dict.fromkeys(suffix for format in FORMATS for suffix in format.suffixes))
+# The scene in a folder of results: whole, or as it was decoded by rows.
+CUBE, STORE = "cube.npz", "cube.zarr"
 
 
 def read_arrays(path: str | Path) -> ArrayFile:
@@ -34,7 +36,8 @@ def read_arrays(path: str | Path) -> ArrayFile:
 
     MATLAB .mat v5 and v7.3 (in MATLAB's axis order), NumPy .npy and .npz, HDF5 (nested data sets as
     "group/name"), ENVI (the header, or the data file beside it), TIFF (pages are bands), PNG and Zarr v3 (a folder).
-    Pickled objects are never opened. A folder with one PNG or TIFF for each band is a cube.
+    Pickled objects are never opened. A folder with one PNG or TIFF for each band is a cube, and of a folder of
+    ``crsdun reconstruct`` its scene is read.
 
     Raises:
         InputError: the file is missing, empty, damaged, of another format, or holds no numbers.
@@ -69,7 +72,9 @@ def open_arrays(path: str | Path) -> ArrayFile:
             f"{path} is a Zarr store of version 2, and crsdun reads version 3",
             "save it again with zarr_format=3, as xarray's to_zarr and the package zarr take it",
         )
-    if path.is_dir() and not is_zarr(path):
+    if is_result_folder(path):
+        path = path / (CUBE if (path / CUBE).exists() else STORE)
+    elif path.is_dir() and not is_zarr(path):
         return open_folder(path, open_arrays, SUFFIXES)
     format = ZARR if path.is_dir() else _recognised(path)
     try:
@@ -106,6 +111,11 @@ def open_arrays(path: str | Path) -> ArrayFile:
 def is_stored_scene(folder: Path) -> bool:
     """Whether a folder is probably one that ``open_arrays`` opens, or refuses with a reason."""
     return is_zarr(folder) or is_old_zarr(folder) or is_scene_folder(folder)
+
+
+def is_result_folder(path: Path) -> bool:
+    """Whether ``crsdun reconstruct`` wrote this folder."""
+    return (path / RECORD).is_file() and any((path / name).exists() for name in (CUBE, STORE))
 
 
 def write_arrays(

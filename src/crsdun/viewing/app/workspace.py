@@ -17,7 +17,7 @@ from crsdun.errors import InputError
 from crsdun.networks import pretrained_weights
 from crsdun.optics import CameraFile, CassiCamera, read_camera
 from crsdun.scenes import Scene, StoredMask, read_measurement, read_scene, read_stored_mask
-from crsdun.scenes.formats import is_stored_scene
+from crsdun.scenes.formats import is_result_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
 from crsdun.storage import atomic_file
 from crsdun.viewing.app.classes import classify
@@ -122,7 +122,7 @@ class Workspace:
     def start(self) -> None:
         """Open what was named on the command line, or else a sample."""
         self.weights |= pretrained_weights()
-        result_folders = [path for path in self.paths if path.is_dir() and not is_stored_scene(path)]
+        result_folders = [path for path in self.paths if is_result_folder(path)]
         for path in self.paths:
             if path not in result_folders:
                 self.add_file(path)
