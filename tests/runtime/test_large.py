@@ -18,9 +18,9 @@ from crsdun.methods.doubt import calibrated, doubt_of, seen
 from crsdun.optics import CameraFile, CassiCamera, Estimate, ModelCard, random_mask
 from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, open_large, read_results
 from crsdun.runtime.large_run import ROWS
-from crsdun.scenes.formats.table import STORE
 from crsdun.scenes import UNLABELLED, Scene, open_mask, open_scene_rows, read_scene, write_arrays
 from crsdun.scenes.formats import array_file
+from crsdun.scenes.formats.table import STORE
 from crsdun.scenes.scene_rows import CLASSES as CLASSES_MAP
 from crsdun.solvers import LrTv, Solver
 from crsdun.viewing import large_folder

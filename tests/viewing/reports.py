@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from crsdun.evaluation import cube_metrics
 from crsdun.evaluation.metrics import class_figures, confusion_matrix
+from crsdun.methods.doubt import Doubt
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import Measurement, Scene
@@ -49,6 +51,18 @@ def small_reconstruction(height=24, width=20, bands=6, truth=True, classes=True,
     }  # fmt: skip
     measurement = Measurement(frame, name=scene.name)
     return Reconstruction(measurement, camera, scene, true if truth else None, metrics, record)
+
+
+def doubted(result, calibrated=True):
+    """The result with confidences, an upper half that is unknown, and expected errors."""
+    ramp = np.linspace(1, 0, result.scene.classes.size, dtype="float32").reshape(result.scene.classes.shape)
+    found = {"calibrated": calibrated} | ({"coverage": 0.5, "unknown": 0.5} if calibrated else {})
+    return replace(
+        result,
+        doubt=Doubt(1 - ramp, ramp if calibrated else None, 0.5),
+        error=0.01 + 0 * result.scene.cube,
+        metrics=result.metrics | found,
+    )
 
 
 def png_pixels(path) -> np.ndarray:

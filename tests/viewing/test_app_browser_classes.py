@@ -3,10 +3,12 @@
 import pytest
 
 from crsdun.classifiers import kinds, load_classifier
+from crsdun.runtime import write_data
 from crsdun.scenes import write_scene
 from tests.classifiers.scenes import SIDE, painted
 from tests.viewing.explorer import running
-from tests.viewing.test_app_browser import come, on_picture, shows
+from tests.viewing.reports import doubted, small_reconstruction
+from tests.viewing.test_app_browser import come, on_picture, shows, slide
 
 
 @pytest.fixture
@@ -49,3 +51,25 @@ def test_regions_become_classes_and_a_file(page, link):
     page.mouse.click(*on_picture(page, 0, 0.5, 0.5))
     page.wait_for_selector("#points li")
     assert page.locator("#points input").input_value() == "point 1"
+
+
+def test_pixels_of_unknown_class_are_grey_and_counted_as_in_the_report(page, tmp_path):
+    (tmp_path / "half").mkdir()
+    write_data(doubted(small_reconstruction()), tmp_path / "half")
+    with running([tmp_path / "half"]) as link:
+        come(page, link)
+        shows(page, 1, "layer=gap-tv")
+        rows = page.locator("#classes tbody tr").evaluate_all("rows => rows.map((row) => row.innerText.split('\\t'))")
+        assert [rows[0][0].strip(), rows[0][2]] == ["unknown", "50.0 %"]
+        slide(page, "#opacity", 70)
+        pixels = """(canvas) => {
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [[...data.slice(0, 4)], [...data.slice(-4)]];
+        }"""
+        page.wait_for_function(f"() => ({pixels})(document.querySelectorAll('.over')[1])[0][3] === 255", polling=100)
+        first, last = page.locator(".over").nth(1).evaluate(pixels)
+        assert first == [204, 204, 204, 255]
+        assert last != first
+        page.click("#classes tbody tr:first-child button")
+        page.wait_for_function(f"() => ({pixels})(document.querySelectorAll('.over')[1])[0][3] === 0", polling=100)

@@ -1,16 +1,23 @@
 """Classes by example in the explorer: from regions to a layer with classes, and its classifier as a file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from crsdun.classifiers import kinds, load_classifier
 from crsdun.errors import InputError
-from crsdun.scenes import write_scene
+from crsdun.optics import Estimate
+from crsdun.scenes import UNLABELLED, write_scene
 from crsdun.viewing.app.classes import YOURS
+from crsdun.viewing.app.open_scene import OpenScene, layer_of
+from crsdun.viewing.app.pictures import class_bytes
 from crsdun.viewing.app.regions import marks_of
 from crsdun.viewing.app.requests import Region
 from tests.classifiers.scenes import NAMES, painted
 from tests.viewing.explorer import Client, running
+from tests.viewing.reports import doubted, small_reconstruction
 
 REGIONS = [
     {"name": name, "top": top, "left": 8 * number + 3, "height": 2, "width": 2}
@@ -105,3 +112,15 @@ def test_what_cannot_be_learnt_is_refused_in_the_words_of_the_page(link):
         assert job["state"] == "failed"
         assert told in job["message"]
     assert len(client.state()["scene"]["layers"]) == 1
+
+
+def test_only_the_last_stage_knows_which_pixels_are_unknown():
+    base = doubted(small_reconstruction())
+    logits = [torch.nn.functional.one_hot(torch.from_numpy(base.scene.classes), 2).movedim(-1, 0)[None].float()] * 2
+    estimate = Estimate([torch.from_numpy(base.scene.cube)[None]] * 2, logits)
+    layer = layer_of(replace(base, stages=estimate, stage_metrics=[{}, {}]), "live")
+    np.testing.assert_array_equal(layer.class_maps[0], base.scene.classes)
+    np.testing.assert_array_equal(layer.class_maps[1], base.classes)
+    assert (layer.class_maps[1] == UNLABELLED).mean() == 0.5
+    scene = OpenScene("live", None, layers={"live": layer})
+    assert (class_bytes(scene, "live", None) == 255).mean() == 0.5

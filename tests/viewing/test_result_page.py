@@ -4,14 +4,12 @@ import base64
 import csv
 import io
 import shlex
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from crsdun.errors import InputError
-from crsdun.methods.doubt import Doubt
 from crsdun.runtime import read_results
 from crsdun.storage import write_text
 from crsdun.viewing import result_page as pages
@@ -19,7 +17,7 @@ from crsdun.viewing.pages import command_line, plain_text
 from crsdun.viewing.palette import UNLABELLED_COLOUR, class_picture
 from crsdun.viewing.result_folder import write_results
 from crsdun.viewing.result_page import Whole, result_page
-from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, cubes_in, small_reconstruction
+from tests.viewing.reports import HOSTILE, WAVELENGTHS, check_self_contained, cubes_in, doubted, small_reconstruction
 
 
 def image(url: str) -> np.ndarray:
@@ -35,18 +33,6 @@ def result():
 @pytest.fixture(scope="module")
 def text(result):
     return result_page(result)
-
-
-def doubted(result, calibrated=True):
-    """The result with confidences, an upper half that is unknown, and expected errors."""
-    ramp = np.linspace(1, 0, result.scene.classes.size, dtype="float32").reshape(result.scene.classes.shape)
-    found = {"calibrated": calibrated} | ({"coverage": 0.5, "unknown": 0.5} if calibrated else {})
-    return replace(
-        result,
-        doubt=Doubt(1 - ramp, ramp if calibrated else None, 0.5),
-        error=0.01 + 0 * result.scene.cube,
-        metrics=result.metrics | found,
-    )
 
 
 def test_unknown_pixels_are_grey_and_counted(result):

@@ -32,7 +32,7 @@ class Layer:
         name: unique among the layers of a scene.
         cubes: (C,H,W) of each stage, first to last.
         probabilities: (N,H,W) of each stage; None for stages that do not segment.
-        class_maps: (H,W) int64 of each stage, or None.
+        class_maps: (H,W) int64 of each stage, −1 where it is unknown, or None.
         metrics: of the last stage.
         stage_metrics: of each stage, as far as they are known.
         result: the reconstruction it came from; None for the truth.
@@ -234,14 +234,15 @@ def layer_of(result: runtime.Reconstruction, name: str, blocks: Sequence[CrossAg
     """The layer of a reconstruction, stage by stage; of one read from a folder the answer alone."""
     seconds = result.record["seconds"]
     if result.stages is None:
-        maps = [result.scene.classes]
+        maps = [result.classes]
         return Layer(name, [result.scene.cube], [None], maps, result.metrics, [result.metrics], seconds, result)
     stages = result.stages.stages
+    maps = [None if theta is None else theta[0].argmax(0).numpy() for _, theta in stages]
     return Layer(
         name,
         [x[0].numpy() for x, _ in stages],
         [None if theta is None else theta[0].softmax(0).numpy() for _, theta in stages],
-        [None if theta is None else theta[0].argmax(0).numpy() for _, theta in stages],
+        [*maps[:-1], result.classes],  # which pixels are unknown is only known of the last one
         result.metrics,
         [{key: value for key, value in row.items() if value is not None} for row in result.stage_metrics],
         seconds,

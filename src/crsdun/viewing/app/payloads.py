@@ -15,7 +15,7 @@ from crsdun.viewing.app.samples import SAMPLES
 from crsdun.viewing.app.uploads import FileSummary
 from crsdun.viewing.app.workspace import Trial, Workspace
 from crsdun.viewing.colour import css_colour, wavelength_to_rgb
-from crsdun.viewing.palette import class_colours
+from crsdun.viewing.palette import UNLABELLED_COLOUR, class_colours
 from crsdun.web.uploads import MEGABYTE
 
 
@@ -57,7 +57,7 @@ class ClassPayload:
 class ScenePayload:
     """What is open; ``lights`` are the colours of the bands' light, ``detector`` the shape of the measurement.
 
-    ``refined`` as in ``OpenScene``.
+    ``unknown`` is the colour of pixels whose class is unknown; ``refined`` as in ``OpenScene``.
     """
 
     name: str
@@ -71,6 +71,7 @@ class ScenePayload:
     has_truth: bool
     from_files: bool
     classes: list[ClassPayload]
+    unknown: str
     notes: list[str]
     refined: str
     layers: list[LayerPayload]
@@ -160,6 +161,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
             ClassPayload(name, css_colour(colour))
             for name, colour in zip(names[:count], class_colours(count), strict=True)
         ],
+        unknown=css_colour(UNLABELLED_COLOUR),
         notes=scene.notes,
         refined=scene.refined,
         layers=[_layer_payload(layer) for layer in scene.layers.values()],

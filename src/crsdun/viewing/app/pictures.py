@@ -193,7 +193,7 @@ def attention(scene: OpenScene, request: AttentionRequest) -> Picture:
 
 
 def class_bytes(scene: OpenScene, name: str, stage: int | None) -> np.ndarray:
-    """The class of each pixel as a byte (H,W); 255 where it is unlabelled, or 255 or more.
+    """The class of each pixel as a byte (H,W); 255 where it is unknown or unlabelled, or 255 or more.
 
     Raises:
         InputError: this layer has no classes.

@@ -1,7 +1,7 @@
 // Class probabilities of a region, and the classes of the picture with their pixels.
 import { fetched } from "./api.js";
 import { $, h } from "./dom.js";
-import { emit, layer, on, preferred, state, TRUTH, view } from "./state.js";
+import { emit, layer, on, preferred, state, TRUTH, UNKNOWN, view } from "./state.js";
 
 function drawProbabilities(spectra) {
   const shown = preferred().find((each) => each.probabilities.includes(true));
@@ -34,7 +34,9 @@ async function drawClasses() {
   if (!shown) return;
   const truth = layer(TRUTH)?.segments[0] && shown.name !== TRUTH ? await pixels(layer(TRUTH)) : null;
   const counts = await pixels(shown);
-  const rows = state.scene.classes.map((each, index) => [each, index, counts?.[index] ?? 0, truth?.[index] ?? 0])
+  const unknown = { name: shown.name === TRUTH ? "unlabelled" : "unknown", colour: state.scene.unknown };
+  const listed = [...state.scene.classes.map((each, index) => [each, index]), [unknown, UNKNOWN]];
+  const rows = listed.map(([each, index]) => [each, index, counts?.[index] ?? 0, truth?.[index] ?? 0])
     .filter(([, , count, trueCount]) => count || trueCount).sort((a, b) => b[2] - a[2]);
   const head = h("tr", {}, h("th", {}, "class"), h("th", {}, "pixels"), h("th", {}, "share"), truth ? h("th", {}, "in truth") : null);
   const whole = state.scene.height * state.scene.width;

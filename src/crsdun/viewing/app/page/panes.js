@@ -5,7 +5,7 @@ import { showMap } from "./cursor.js";
 import { $, fixed, h, isNumber } from "./dom.js";
 import { listen } from "./gestures.js";
 import { drawCross, drawRegions } from "./marks.js";
-import { emit, layer, on, state, TRUTH, view } from "./state.js";
+import { emit, layer, on, state, TRUTH, UNKNOWN, view } from "./state.js";
 
 const ON_DETECTOR = ["measurement", "residual"];
 
@@ -58,7 +58,7 @@ class Pane {
     this.nothing.hidden = true;
     this.size(image.width, image.height);
     this.canvas.getContext("2d").drawImage(image, 0, 0);
-    this.paint(classes, image.width, image.height);
+    this.paint(classes, image.width, image.height, shown.name !== TRUTH);
     this.legend = legend;
     const { psnr_db: psnr, miou_present: miou } = shown.stage_metrics[stage - 1] ?? {};
     const figures = [isNumber(psnr) && `${psnr.toFixed(2)} dB`, isNumber(miou) && `mIoU ${fixed(miou, 3)}`];
@@ -99,7 +99,8 @@ class Pane {
     this.arrange();
   }
 
-  paint(classes, width, height) {
+  /** `decides`: the classes are estimated, and grey where they are unknown; what nobody has labelled stays clear. */
+  paint(classes, width, height, decides = false) {
     const context = this.over.getContext("2d");
     context.clearRect(0, 0, width, height);
     this.over.style.opacity = view.opacity / 100;
@@ -107,11 +108,13 @@ class Pane {
     const pixels = context.createImageData(width, height);
     const painted = new Uint32Array(pixels.data.buffer);
     const colours = new Uint32Array(256);
-    state.scene.classes.forEach(({ colour }, index) => {
+    const give = (colour, index) => {
       const value = parseInt(colour.slice(1), 16);
       const [red, green, blue] = [value >> 16, (value >> 8) & 255, value & 255];
       if (!view.hidden.has(index)) colours[index] = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-    });
+    };
+    state.scene.classes.forEach(({ colour }, index) => give(colour, index));
+    if (decides) give(state.scene.unknown, UNKNOWN);
     for (let pixel = 0; pixel < classes.length; pixel++) painted[pixel] = colours[classes[pixel]];
     context.putImageData(pixels, 0, 0);
   }

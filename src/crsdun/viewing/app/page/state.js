@@ -1,6 +1,7 @@
 // What the server reported last, how it is looked at, and who wants to know when either changes.
 
 export const TRUTH = "truth";
+export const UNKNOWN = 255; // among the numbers of classes: a pixel that has none
 
 export let state = null; // as GET /api/state answered
 export const setState = (next) => { state = next; };
