@@ -7,7 +7,7 @@ are imported automatically, when a name is first looked up that is not in a tabl
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TypeVar
@@ -56,9 +56,7 @@ class Registry(Mapping[str, T]):
         """
         if name in self:
             return self._rows[name]
-        near = get_close_matches(name, self._rows, 1)
-        hint = f"did you mean {near[0]}? There are" if near else "there are"
-        raise InputError(f"there is no {self.what} called {name!r}", f"{hint} {', '.join(self)}")
+        raise unknown(self.what, name, tuple(self))
 
     def __contains__(self, name: object) -> bool:
         if name not in self._rows:
@@ -77,6 +75,13 @@ class Registry(Mapping[str, T]):
     def __len__(self) -> int:
         load_plugins()
         return len(self._rows)
+
+
+def unknown(what: str, name: str, names: Sequence[str]) -> InputError:
+    """The error that nothing of this kind is called so, with the nearest of the ``names`` there are."""
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    return InputError(f"there is no {what} called {name!r}", f"{hint} {', '.join(names)}")
 
 
 def load_plugins() -> None:

@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 import crsdun
-from crsdun.cli import main, parser
+from crsdun.cli import main, options, parser
 from crsdun.optics import random_mask
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, write_measurement, write_scene
+from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import ProduceSet
+from crsdun.solvers import SOLVERS
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -195,11 +197,44 @@ def test_info_tells_a_person_and_a_machine(files, capsys):
     described = json.loads(capsys.readouterr().out)
     assert {"bands": 6, "step": 2} in described["arrays"][0]["fitting_cameras"]
 
-    crsdun.save(crsdun.create("crsdun_1stg", bands=3, classes=2), "w.safetensors")
+    network = crsdun.create("crsdun_1stg", bands=3, classes=2)
+    crsdun.save(network, "w.safetensors", wavelengths=(450, 550, 650), class_names=("[b]", "leaf"))
     assert main(["info", "w.safetensors"]) == 0
     words = capsys.readouterr().out
-    assert "weights" in words
-    assert '"stages": 1' in words
+    assert "stages 1" in words
+    assert "3, from 450 to 650 nm" in words
+    assert "2: [b], leaf" in words
+    assert f"{sum(each.numel() for each in network.parameters()):,}" in words
+    assert main(["info", "w.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["crsdun"]["config"]["stages"] == 1
+
+
+def test_info_of_shipped_weights_is_a_few_lines(capsys):
+    assert main(["info", "crsdun_small"]) == 0
+    words = capsys.readouterr().out
+    assert len(words.splitlines()) < 20
+    told = (
+        "1,462,992",
+        "any between 400 and 730 nm",
+        "1 to 3 or -3 to -1",
+        "30% to 70% open",
+        "fake corn",
+        "PSNR 33.53 dB",
+    )
+    assert [each for each in told if each not in words] == []
+
+
+def test_a_folder_of_results_is_a_scene_to_every_command(files, capsys):
+    assert main([*RECONSTRUCT, "--out", "out"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert main(["info", "out"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == said[-2:], "what reconstruct said of it"
+    assert any("cube" in line for line in told[2:])
+    assert main(["simulate", "out", "--out", "again.npz"]) == 0
+    np.testing.assert_array_equal(read_scene("out").cube, read_scene("out/cube.npz").cube)
+    assert read_measurement("again.npz").frame.shape == read_measurement("y.npz").frame.shape
+    assert main(["spectra", "out", "--at", "3,4"]) == 0
 
 
 def test_the_demo_of_the_readme(tmp_path, monkeypatch, capsys):
@@ -541,6 +576,39 @@ def test_weights_for_other_classes(files, capsys):
 def test_truth_of_another_size(files, capsys):
     write_scene(smooth_scene().cropped(0, 0, 10, 10), "small.npz")
     assert "crop it" in refuse(capsys, *RECONSTRUCT, "--truth", "small.npz")
+
+
+def test_weights_are_a_method_too(files, capsys):
+    said = {
+        refuse(capsys, "reconstruct", "y.npz", way, "crsdun_small", "--out", "new")
+        for way in ("--method", "--weights")
+    }
+    assert len(said) == 1
+    assert "these weights are for 28 bands" in said.pop()
+    assert main([*RECONSTRUCT[:4], "--method", "auto", "--out", "auto"]) == 0
+    assert json.loads(Path("auto/record.json").read_text())["method"] == "lr-tv"
+
+
+@pytest.mark.parametrize("command", ["train", "table"])
+def test_settings_are_changed_before_and_after_options(command):
+    known = parser().parse_args(
+        [command, "x.yaml", "a.b=1", "--threads", "1", "steps=2", "data=[]", "--json", "c=d=e"]
+    )
+    assert known.change == ["a.b=1", "steps=2", "data=[]", "c=d=e"]
+    assert (known.config, known.threads, known.json) == (Path("x.yaml") if command == "train" else "x.yaml", 1, True)
+    for word in ("--bad", "--bad=1", "more"):
+        with pytest.raises(SystemExit):
+            parser().parse_args([command, "x.yaml", "--threads", "1", "steps=2", word])
+
+
+def test_help_names_all_that_is_registered(capsys):
+    for said, registry in ((options.SOLVER_NAMES, SOLVERS), (options.DATA_NAMES, DATASETS)):
+        ours = [name for name, row in registry.items() if row.__module__.startswith("crsdun.")]
+        assert said == ", ".join(ours), "others come from plugins"
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    told = "".join(capsys.readouterr().out.split())  # lines break after hyphens too
+    assert all(each.replace(" ", "") in told for each in (options.SOLVER_NAMES, options.DATA_NAMES))
 
 
 def test_unknown_methods_and_devices(files, capsys):

@@ -25,10 +25,11 @@ from crsdun.errors import SETTING
 from crsdun.optics import Exposure, RandomMask, moved_mask, random_mask
 from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
-from crsdun.viewing.app import uploads, workspace_store
+from crsdun.viewing.app import server, uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
 from crsdun.viewing.app.pictures import ValueMap
 from crsdun.viewing.app.wording import CONTROLS, page_message
+from crsdun.viewing.figures import save_png
 from tests.viewing.explorer import KEY, Client, running
 
 BANDS, H, W = 6, 24, 20
@@ -656,6 +657,16 @@ def test_what_the_command_line_refuses(tmp_path, monkeypatch, capsys):
         captured = capsys.readouterr()
         assert words in captured.err
         assert captured.err.count("\n") == 1
+
+
+def test_a_folder_with_a_picture_for_each_band_is_opened(tmp_path, monkeypatch):
+    for band in range(3):
+        save_png(np.full((6, 5, 3), 40 * band + 9, np.uint8), tmp_path / f"leaf_{band + 1}.png")
+    taken = []
+    monkeypatch.setattr(server, "_serve", lambda config: taken.append(config.paths))
+    assert main(["app", "--no-browser", str(tmp_path)]) == 0
+    with running(taken[0]) as link:
+        assert Client(link).state()["scene"]["bands"] == 3
 
 
 def test_a_shifted_mask():

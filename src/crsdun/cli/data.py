@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, command, overwrite_option
+from crsdun.cli.options import DATA_NAMES, Commands, command, overwrite_option
 from crsdun.cli.printing import console, print_json, progress_bar
 
 # Data sets without end, rendered as they are read, and what they are.
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     check.add_argument(
         "source",
         metavar="DATA",
-        help="produce, indian-pines, patchwork, produce-wild, the name of a plugin's data set, a folder of FVgNET or "
+        help=f"{DATA_NAMES}, the name of a plugin's data set, a folder of FVgNET or "
         "of data make produce, or a .yaml that describes a folder of your own",
     )
     check.add_argument(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.options import (
+    DATA_NAMES,
+    SOLVER_NAMES,
     Commands,
     camera_from,
     command,
@@ -41,10 +43,10 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "weights",
         help="a trained network (name of shipped weights, .safetensors, .onnx, .xml, hf://owner/name), or a method "
-        "without training: lr-tv, pnp, gap-tv, admm-tv, or one from a plugin",
+        f"without training: {SOLVER_NAMES}, or one from a plugin",
     )
     evaluate.add_argument(
-        "data", help="produce, indian-pines, a data set from a plugin, a folder, or a .yaml file that describes one"
+        "data", help=f"{DATA_NAMES}, a data set from a plugin, a folder, or a .yaml file that describes one"
     )
     evaluate.add_argument(
         "--split", help="train, validation or test (default: test; with --calibrate validation, which it must be)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,24 @@ Commands = Any  # what ``add_subparsers`` returns has no public type
 
 MOST_THREADS = 1024
 
+# What the registries hold under these names, which are not imported for a mere --help.
+SOLVER_NAMES = "lr-tv, pnp, deep-prior, gap-tv, admm-tv"
+DATA_NAMES = "produce, indian-pines, patchwork, produce-wild"
+
+
+CHANGE, CHANGED = "change", re.compile(r"[\w.]+=")
+
 
 class Parser(argparse.ArgumentParser):
-    """Reports a mistake in one line."""
+    """Reports a mistake in one line, and takes changes of settings (``change_option``) before and after options."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which takes only the words up to the next option for an argument with several words."""
+        found, rest = super().parse_known_args(args, namespace)
+        if hasattr(found, CHANGE):
+            more = [word for word in rest if CHANGED.match(word)]
+            found.change, rest = [*found.change, *more], [word for word in rest if word not in more]
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         if "expected one argument" in message:
@@ -53,6 +69,11 @@ def command(
         "--threads", type=thread_count, metavar="N", help="threads that compute (default: one for each core)"
     )
     return made
+
+
+def change_option(command: argparse.ArgumentParser, such_as: str) -> None:
+    """Settings of a file that are changed, wherever they stand."""
+    command.add_argument(CHANGE, nargs="*", metavar="key=value", help=f"change a setting, such as {such_as}")
 
 
 def camera_options(command: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crsdun.cli.cluster import check_cluster, cluster_options, joined
 from crsdun.cli.large import large_frame, large_options, run_large
 from crsdun.cli.options import (
+    SOLVER_NAMES,
     Commands,
     command,
     device_from,
@@ -56,18 +57,19 @@ def add(commands: Commands) -> None:
         help="file of the exposure (.mat .npy .npz .h5 .hdr .tif .png), or several: files, folders, patterns like "
         "'*.npz', also at addresses like s3://bucket/frames",
     )
-    method = reconstruct.add_mutually_exclusive_group()
-    method.add_argument(
+    how = reconstruct.add_mutually_exclusive_group()
+    how.add_argument(
         "--weights",
         type=Path,
         help="a trained network: name of shipped weights, .safetensors, hf://owner/name, or exported .onnx or .xml "
         "(default: shipped weights that fit the camera and explain the frame, or else lr-tv)",
     )
-    method.add_argument(
+    how.add_argument(
         "--method",
-        default=AUTO,
-        help="a method without training: lr-tv, pnp, deep-prior, gap-tv, admm-tv, or one from a plugin (default: "
-        "auto, which takes shipped weights that fit the camera and explain the frame, or else lr-tv)",
+        dest="weights",
+        type=method,
+        help=f"a method without training: {SOLVER_NAMES}, or one from a plugin; or weights, as for --weights; auto "
+        "chooses, as without either",
     )
     solver_options(reconstruct)
     reconstruct.add_argument(
@@ -134,6 +136,11 @@ def add(commands: Commands) -> None:
     sequence_options(reconstruct)
 
 
+def method(text: str) -> Path | None:
+    """A method by its name, or the file of its weights; None leaves the choice."""
+    return None if text == AUTO else Path(text)
+
+
 def run(options: argparse.Namespace) -> int:
     from crsdun import runtime
 
@@ -177,12 +184,9 @@ def method_of(options: argparse.Namespace) -> tuple[Method | None, RunOptions]:
     run_options = run_options_from(options)
     settings = solver_settings(options)
     method = None
-    chosen = None if options.method == AUTO else options.method
-    if chosen:
-        SOLVERS.find(chosen)  # raises an InputError that names those there are
-    if options.weights or chosen or settings:
-        name = options.weights or chosen or runtime.DEFAULT_SOLVER
-        first = runtime.first_use(name, options.engine, options.step) if options.weights else None
+    if options.weights or settings:
+        name = str(options.weights or runtime.DEFAULT_SOLVER)
+        first = None if name in SOLVERS else runtime.first_use(name, options.engine, options.step)
         if first:
             notify(first)
         with progress_bar("exporting") if first else nullcontext() as progress:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crsdun.cli.cluster import check_cluster, cluster_options, joined
-from crsdun.cli.options import Commands, command, device_from
+from crsdun.cli.options import Commands, change_option, command, device_from
 from crsdun.cli.printing import notify, print_json
 from crsdun.cli.train import is_first_process, observing
 
@@ -29,9 +29,7 @@ def add(commands: Commands) -> None:
         help="solvers (every method that needs no training, such as lr-tv and gap-tv, and the shipped weights), or a "
         ".yaml file such as configs/table_main_small.yaml",
     )
-    table.add_argument(
-        "change", nargs="*", metavar="key=value", help="change a setting, such as steps=200, scenes=5 or minutes=60"
-    )
+    change_option(table, "steps=200, scenes=5 or minutes=60")
     table.add_argument(
         "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; what is done is kept)"
     )

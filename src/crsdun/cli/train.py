@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, command
+from crsdun.cli.options import Commands, change_option, command
 from crsdun.cli.printing import notify, print_result, progress_bar
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ def add(commands: Commands) -> None:
     """The command and its options."""
     train = command(commands, "train", run, "Train a network, or resume a run that was interrupted.")
     train.add_argument("config", type=Path, help="a .yaml file such as those in configs/")
-    train.add_argument(
-        "change", nargs="*", metavar="key=value", help="change a setting, such as optimiser.rate=1e-3 or minutes=60"
-    )
+    change_option(train, "optimiser.rate=1e-3 or minutes=60")
     train.add_argument("--show", action="store_true", help="print the complete configuration and exit")
 
 

@@ -19,10 +19,12 @@ from crsdun.methods.doubt import Doubt
 from crsdun.methods.repeats import expected_error
 from crsdun.methods.run import check_scale
 from crsdun.methods.verdict import doubt_mask, judge_run
-from crsdun.networks import pretrained_weights, read_header
+from crsdun.networks import find_weights, pretrained_weights, read_header
+from crsdun.networks.hub import is_hub_address
 from crsdun.networks.network import fit_card
 from crsdun.networks.zoo import NAMES
 from crsdun.optics import CassiCamera, Estimate, ModelCard, StackedCamera
+from crsdun.registry import unknown
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import UNLABELLED, Measurement, Scene
@@ -103,6 +105,8 @@ def open_method(
         if engine is not None:
             raise InputError("an engine computes a network", "set <weights>, or omit <engine>")
         return create_solver(str(name), **settings)
+    if not Path(name).suffix and not is_hub_address(name) and not find_weights(name).exists():
+        raise unknown("method", str(name), [*SOLVERS, *pretrained_weights()])
     if settings:
         raise InputError(f"{', '.join(settings)} is a setting of the training-free methods, not of weights")
     return open_engine(name, engine, step, device, progress)

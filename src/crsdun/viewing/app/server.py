@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from crsdun.errors import InputError
 from crsdun.runtime import read_results
+from crsdun.scenes.formats import is_result_folder, open_arrays
 from crsdun.viewing.app import pictures
 from crsdun.viewing.app.guard import Guard, OneTimeKey
 from crsdun.viewing.app.jobs import simulate
@@ -99,13 +100,16 @@ def start(paths: Sequence[Path], host: str, port: int, limit_mb: int, announce: 
         announce: called with the link once the port is taken, and with another one whenever a link has been used.
 
     Raises:
-        InputError: a file does not exist, a folder holds no result, or the address or the port cannot be had.
+        InputError: a file does not exist, a folder holds neither a result nor a scene, or the address or the port
+            cannot be had.
     """
     for path in paths:
         if not path.exists():
             raise InputError(f"there is no file or folder {path}", "check the name")
-        if path.is_dir():
+        if is_result_folder(path):
             read_results(path)
+        elif path.is_dir():
+            open_arrays(path)
     if not 1 <= limit_mb <= LARGEST_LIMIT_MB:
         raise InputError(f"the limit is 1 to {LARGEST_LIMIT_MB:,} MB, not {limit_mb}", "set another <limit>")
     resolved = tuple(path.resolve() for path in paths)
