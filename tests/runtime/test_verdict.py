@@ -13,7 +13,7 @@ import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions
-from crsdun.methods.verdict import Verdict, against_solver
+from crsdun.methods.verdict import MASK_DOUBT, Verdict, against_solver
 from crsdun.networks import earlier_weights, pretrained_weights
 from crsdun.optics import Exposure, ModelCard, SensorNoise, moved_mask
 from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
@@ -174,7 +174,17 @@ def test_a_solver_behind_a_wrong_mask_is_doubted(method, wrong):
     for measurement, doubted in ((right, False), (replace(right, mask=wrong(right.mask).astype(np.float32)), True)):
         result = decode(Preparation().prepare(measurement), open_method(method))
         assert (result.warning is not None) == doubted
-    assert "its mask explains the measurement hardly better than another mask does" in result.warning
+    assert result.warning == MASK_DOUBT
+
+
+def test_a_mask_that_has_moved_is_sent_to_what_mends_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    right = simulate(produce(), Exposure())
+    write_measurement(replace(right, mask=np.roll(right.mask, 1, axis=0)), "y.npz")
+    for more, named in (((), True), (("--refine-camera",), False)):
+        out = f"out{len(more)}"
+        assert main(["reconstruct", "y.npz", "--method", "gap-tv", "--iterations", "20", "--out", out, *more]) == 0
+        assert ("if the mask has only moved, --refine-camera finds" in capsys.readouterr().out) == named
 
 
 def test_masks_that_another_cannot_replace_are_not_tried():

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
-from crsdun.errors import InputError, InputWarning
+
 from crsdun.remote import Place
 from crsdun.typed import finite
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crsdun.runtime import Reconstruction
+    from crsdun.runtime import LargeRun, Reconstruction
 
 # Settings whose value is worth naming in a remedy.
 VALUES = {
@@ -150,9 +150,18 @@ def result_line(result: Reconstruction, out: Place) -> str:
         line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
     if "class_note" in metrics:
         line += f"; {metrics['class_note']}"
-    if result.warning is not None:
-        line += f"\nWARNING: do not rely on this result: {result.warning}"
-    return line
+    return line + warning_line(result)
+
+
+def warning_line(result: Reconstruction | LargeRun) -> str:
+    """What follows the line of a result that should not be believed; empty where it may be."""
+    from crsdun.methods.verdict import remedy_of
+    from crsdun.runtime.preparation import REFINED
+
+    if result.warning is None:
+        return ""
+    remedy = "" if REFINED in result.record["measurement"] else worded(remedy_of(result.warning), option)
+    return "; ".join(filter(None, (f"\nWARNING: do not rely on this result: {result.warning}", remedy)))
 
 
 @contextmanager

@@ -38,6 +38,10 @@ TRIAL, TRIAL_ROWS, BETTER = 80, 128, 0.9
 TRIAL_PIXELS = 1 << 15
 # Masks that are more alike than this are the same for the trial.
 ALIKE = 0.5
+MASK_DOUBT = (
+    "the mask explains the measurement hardly better than another mask would, so mask, step or bands are probably not "
+    "those of this camera"
+)
 
 FITS = {
     "fits": "explains the measurement",
@@ -144,10 +148,12 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
     errors = [run_method(solver, y, each, how).estimate.fits[0].held_out for each in (camera, other)]
     if errors[0] <= BETTER * errors[1]:
         return None
-    return (
-        "its mask explains the measurement hardly better than another mask does, so that mask, step or bands are "
-        "probably not those of this camera"
-    )
+    return MASK_DOUBT
+
+
+def remedy_of(warning: str) -> str:
+    """What may mend what a result is doubted for, as the remedy of an ``InputError``; empty where nothing is known."""
+    return "if the mask has only moved, <refine_camera> finds by how much" if warning == MASK_DOUBT else ""
 
 
 def trial_rows(height: int, rows: int = TRIAL_ROWS) -> tuple[int, int]:

@@ -28,6 +28,7 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.geometry import dispersion_in_words, span
+from crsdun.showing import Outlined
 from crsdun.storage import atomic_file
 from crsdun.typed import parse_json
 from crsdun.version import __version__
@@ -59,8 +60,8 @@ class StoredHeader(FormatOnly):
     provenance: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class CameraFile:
+@dataclass(frozen=True, repr=False)
+class CameraFile(Outlined):
     """What a camera file holds.
 
     Attributes:
@@ -97,6 +98,9 @@ class CameraFile:
         sizes = {array.shape for array in (self.dark, self.white, self.valid) if array is not None}
         if len(sizes) > 1:
             raise InputError(f"its dark, white and map of valid pixels have the sizes {sorted(sizes)}")
+
+    def _outline(self) -> list[str]:
+        return [self.outline]
 
     @property
     def bad_pixels(self) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.labelled import labelled
-from crsdun.showing import Shown
+from crsdun.showing import Shown, size_in_words, spectrum_in_words
 
 if TYPE_CHECKING:
     import xarray
@@ -82,7 +82,7 @@ class Fit:
     rank: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate(Shown):
     """Cubes and class logits of the stages, first to last.
 
@@ -99,6 +99,13 @@ class Estimate(Shown):
     fits: list[Fit] = field(default_factory=list)
     camera: CassiCamera | None = None
     wavelengths: tuple[float, ...] | None = None
+
+    def _outline(self) -> list[str]:
+        count, *shape = self.cube.shape
+        frames = "" if count == 1 else f"{count} frames"
+        stages = "" if len(self.cubes) == 1 else f"{len(self.cubes)} stages"
+        classes = f"{self.logits[-1].shape[1]} classes" if self.logits else ""
+        return [frames, size_in_words(shape), spectrum_in_words(self.wavelengths), stages, classes]
 
     @property
     def cube(self) -> Tensor:

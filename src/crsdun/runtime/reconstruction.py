@@ -28,6 +28,7 @@ from crsdun.registry import unknown
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import UNLABELLED, Measurement, Scene
+from crsdun.showing import Outlined, size_in_words
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
@@ -37,8 +38,8 @@ DEFAULT_SOLVER = "lr-tv"
 OPEN, ALMOST_CLOSED, DIM = (0.3, 0.7), 0.05, 0.06
 
 
-@dataclass(frozen=True)
-class Reconstruction:
+@dataclass(frozen=True, repr=False)
+class Reconstruction(Outlined):
     """The result of decoding one measurement, and its inputs.
 
     Attributes:
@@ -70,6 +71,11 @@ class Reconstruction:
     stage_metrics: list[dict[str, Any]] = field(default_factory=list)
     doubt: Doubt | None = None
     error: np.ndarray | None = None
+
+    def _outline(self) -> list[str]:
+        scene, residual = self.scene, f"data residual {self.metrics['data_residual']:.2%}"
+        made = f"{size_in_words(scene.cube.shape)} by {self.record['method']}"
+        return [repr(scene.name), made, residual, "" if self.warning is None else "do not rely on it"]
 
     @property
     def classes(self) -> np.ndarray | None:

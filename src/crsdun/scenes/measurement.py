@@ -27,7 +27,7 @@ from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_array
 from crsdun.scenes.formats.array_file import LazyArray, let_go
 from crsdun.scenes.formats.pictures import grey
 from crsdun.scenes.mask_io import MaskRows, transmission
-from crsdun.showing import Shown
+from crsdun.showing import Shown, spectrum_in_words
 
 if TYPE_CHECKING:
     import xarray
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MASK_DIVISOR = "mask_divided_by"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement(Shown):
     """One exposure of a CASSI camera.
 
@@ -88,6 +88,16 @@ class Measurement(Shown):
                     "give both the same size",
                 )
             object.__setattr__(self, "valid", np.ascontiguousarray(self.valid, dtype=bool))
+
+    def _outline(self) -> list[str]:
+        height, width = self.frame.shape
+        bands = "" if self.wavelengths is None else f"{len(self.wavelengths)} bands"
+        step = "" if self.step is None else f"step {self.step:g}"
+        mask = "" if self.mask is None else "with its mask"
+        return [
+            repr(self.name), f"{height}×{width} {self.frame.dtype}", bands, spectrum_in_words(self.wavelengths), step,
+            mask,
+        ]  # fmt: skip
 
     @property
     def incomplete(self) -> int:

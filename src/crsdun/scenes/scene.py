@@ -11,7 +11,7 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.labelled import labelled
-from crsdun.showing import Shown
+from crsdun.showing import Shown, size_in_words, spectrum_in_words
 
 if TYPE_CHECKING:
     import xarray
@@ -36,7 +36,7 @@ def window(name: str, size: tuple[int, int], top: int, left: int, height: int, w
     return slice(top, top + height), slice(left, left + width)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene(Shown):
     """What every loader returns and every writer takes.
 
@@ -60,7 +60,7 @@ class Scene(Shown):
     class_names: tuple[str, ...] | None = None
     name: str = "scene"
     provenance: dict[str, Any] = field(default_factory=dict)
-    valid: np.ndarray | None = field(init=False, repr=False, compare=False)
+    valid: np.ndarray | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.cube.ndim != 3 or 0 in self.cube.shape:
@@ -96,6 +96,14 @@ class Scene(Shown):
             if self.valid is not None:
                 empty = ~self.valid.any(axis=0)
                 object.__setattr__(self, "classes", np.where(empty, UNLABELLED, self.classes.astype(np.int64)))
+
+    def _outline(self) -> list[str]:
+        count = len(self.class_names or ())
+        classes = "" if self.classes is None else f"{count} classes" if count else "classes"
+        missing = f"{self.missing} voxels without data" if self.missing else ""
+        return [
+            repr(self.name), size_in_words(self.cube.shape), spectrum_in_words(self.wavelengths), classes, missing
+        ]  # fmt: skip
 
     @property
     def missing(self) -> int:
