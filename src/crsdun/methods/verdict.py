@@ -39,8 +39,8 @@ TRIAL_PIXELS = 1 << 15
 # Masks that are more alike than this are the same for the trial.
 ALIKE = 0.5
 MASK_DOUBT = (
-    "the mask explains the measurement hardly better than another mask would, so mask, step or bands are probably not "
-    "those of this camera"
+    "the mask explains the measurement hardly better than another mask would, so mask, step or bands are probably "
+    "not those of this camera"
 )
 
 FITS = {
@@ -152,7 +152,7 @@ def doubt_mask(measurement: Tensor, camera: CassiCamera, options: RunOptions) ->
 
 
 def remedy_of(warning: str) -> str:
-    """What may mend what a result is doubted for, as the remedy of an ``InputError``; empty where nothing is known."""
+    """What may mend what a result is doubted for, as the remedy of an ``InputError``; empty where nothing is."""
     return "if the mask has only moved, <refine_camera> finds by how much" if warning == MASK_DOUBT else ""
 
 
