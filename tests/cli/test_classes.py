@@ -51,7 +51,7 @@ def test_from_a_result_to_the_class_maps_of_a_folder(capsys):
     made = ("--points", "points.csv", "--kind", "lda", "--picture", "map.png", "--out", "c.safetensors")
     assert run("classes", "first", *made) == 0
     told = capsys.readouterr().out
-    assert "right on marked places that were left out: lda" in told
+    assert "cross-validated accuracy: lda" in told
     assert "c.safetensors: lda for 3 classes on 9 bands; against the truth mIoU" in told
     assert "look at map.png" in told
 

@@ -110,7 +110,9 @@ def produce(tmp_path, monkeypatch):
 def test_the_shipped_weights_decode_where_they_fit(produce, capsys):
     assert main(["reconstruct", "y.npz", "--truth", "scene.npz", "--out", "out"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("crsdun: crsdun_small fits this camera; it calls every pixel one of 23 classes")
+    assert captured.err.startswith(
+        "crsdun: crsdun_small fits this camera; it knows 23 classes, background to fake corn, and calls"
+    )
     assert "by crsdun_small in" in captured.out
     assert json.loads(Path("out/metrics.json").read_text())["accuracy"] > 0.8
     assert json.loads(Path("out/record.json").read_text())["method"] == "crsdun_small"

@@ -51,6 +51,17 @@ def test_every_setting_that_a_remedy_names_is_an_option(file):
     assert {name.replace("_", "-") for name in named - ELSEWHERE.get(file, set())} <= options()
 
 
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if re.search(r"(Input|Unit)Error\(", (ROOT / file).read_text())]
+)
+def test_only_remedies_name_settings(file):
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "UnitError"):
+            message, *remedy = ("".join(texts(each)) for each in node.args)
+            assert not re.search(r"<[\w-]+>", message), node.lineno
+            assert all(SETTING.fullmatch(each) for each in re.findall(r"<[\w-]+>", "".join(remedy))), node.lineno
+
+
 def test_no_remedy_outside_the_command_line_speaks_of_options():
     """Whole commands to type, as in ``crsdun data make produce --out``, are the exception."""
     for file in FILES:

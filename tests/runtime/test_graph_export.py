@@ -192,7 +192,7 @@ def test_what_cannot_be_exported_is_refused_at_once(network, tmp_path):
 
 def test_a_method_that_iterates_is_not_exported(tmp_path):
     system = crsdun.create("gap_tv+seg", bands=4, classes=3, segmenter={"stages": 1, "width": 4})
-    with pytest.raises(InputError, match=r"gap_tv\+seg looks at its values.*engine to torch"):
+    with pytest.raises(InputError, match=r"gap_tv\+seg starts with gap-tv, which cannot.*engine torch"):
         export(system, tmp_path / "a.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []
 

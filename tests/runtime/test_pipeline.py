@@ -65,7 +65,7 @@ def test_what_is_decided_automatically_is_said_once(files):
     assert result.truth is not None
     assert len(result.stage_metrics) == len(result.stages.cubes) == 1
     assert len(lines) == 1
-    assert lines[0].startswith("no shipped weights fit (crsdun_small: these weights are for 28 bands")
+    assert lines[0].startswith("no shipped weights fit (these weights are for 28 bands")
     assert "crsdun_tiny: these weights are for 28 bands" in lines[0]
     with pytest.raises(InputError, match="an engine computes a network; set weights, or omit engine"):
         Pipeline(engine="openvino", notify=lines.append).decode(pipeline.read(files / "y.npz"))

@@ -148,7 +148,7 @@ def test_they_find_a_mask_that_has_moved(tmp_path, monkeypatch, capsys):
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["mask_moved"] == pytest.approx([-1, 0], abs=0.1)
     down, right = metrics["mask_moved"]
-    found = f"ts mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told"
+    found = f"ts mask was found {down:+.2f} rows and {right:+.2f} columns off its given position"
     assert f"; i{found}" in line
     assert f"I{found}." in (tmp_path / "out/report.html").read_text()
     assert "warning" not in metrics
@@ -263,14 +263,14 @@ def test_a_dark_level_is_found_said_and_subtracted(tmp_path, monkeypatch, capsys
     common = ["reconstruct", "y.npz", "--method", "gap-tv", "--iterations", "20", "--out"]
     assert main([*common, "veiled"]) == 0
     line = capsys.readouterr().err
-    assert "where no light arrives, the frame still has about 0.6, " in line
-    assert "for truer colours set --dark" in line
+    assert "unlit pixels read about 0.6, " in line
+    assert "set --dark to " in line
     assert main([*common, "clear", "--dark", "0.6"]) == 0
-    assert "where no light arrives" not in capsys.readouterr().err
+    assert "unlit" not in capsys.readouterr().err
     stored = crsdun.scenes.read_measurement(tmp_path / "clear/measurement.npz").frame
     np.testing.assert_allclose(stored, measurement.frame, atol=1e-5)
     assert main(["info", "y.npz"]) == 0
-    assert "where no light arrives, measurement still has about 0.6" in " ".join(capsys.readouterr().out.split())
+    assert "unlit pixels of measurement read about 0.6" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_frame_without_a_dark_level_is_not_commented():

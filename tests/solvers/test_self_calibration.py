@@ -49,7 +49,7 @@ def test_a_camera_that_is_as_told_stays_itself(cubes, scene, photons):
     assert found.camera is told
     assert (found.deviation, found.dark, found.significant) == (Deviation(), 0, False)
     assert found.before == found.after
-    assert str(found).startswith("the camera is as told")
+    assert str(found).startswith("no deviation from the given camera found")
 
 
 @pytest.mark.parametrize(

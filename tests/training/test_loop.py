@@ -378,7 +378,7 @@ def test_a_run_begins_with_the_weights_of_another(finished, tmp_path):
     after = load_file(tmp_path / "again" / "weights.safetensors")
     learnt = [name for name in before if "running" not in name and "batches_tracked" not in name]
     assert all(torch.allclose(after[name], before[name], atol=1e-6) for name in learnt)
-    assert said[0] == f"begins with {network['weights']}; 0 tensors are fresh"
+    assert said[0] == f"begins with {network['weights']}; all of its tensors fit"
     origin = load(tmp_path / "again" / "weights.safetensors").card.provenance["from"]
     assert (origin["file"], origin["fresh"]) == ("weights.safetensors", [])
 

@@ -54,7 +54,7 @@ def test_regions_make_a_map_and_a_classifier(link, tmp_path):
     job = client.wait()
     assert job["state"] == "done", job
     assert "3 classes by" in job["message"]
-    assert "right on marked places that were left out" in job["message"]
+    assert "cross-validated accuracy" in job["message"]
     scene = client.state()["scene"]
     layer = scene["layers"][-1]
     assert layer["name"] == f"truth · {YOURS}"

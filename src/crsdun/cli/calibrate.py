@@ -26,31 +26,33 @@ def add(commands: Commands) -> None:
         "frames",
         type=Path,
         nargs="+",
-        help="the mask in light of one wavelength after the other: a folder, a stack in one file, or a file for each "
-        "with a name such as mask_450nm.tif; or one picture of the mask, with --step or --offsets",
+        help="the mask seen in one wavelength after another: a folder, a stack in one file, or one file for each, "
+        "named like mask_450nm.tif; or a single picture of the mask, with --step or --offsets",
     )
     calibrate.add_argument("--key", help="name of the frames in their file, if it holds several arrays")
     calibrate.add_argument(
-        "--wavelengths", type=wavelengths, help="of the bands in nm, where names and files do not tell: 450,460,…"
+        "--wavelengths", type=wavelengths, help="band wavelengths in nm, if file names do not give them: 450,460,…"
     )
     calibrate.add_argument(
         "--dark", type=frame_or_level, help="dark frame, a stack of them, or a dark level, in counts"
     )
     calibrate.add_argument(
-        "--white", type=Path, help="evenly lit frame without the mask, or a stack of them: evens out the detector"
+        "--white",
+        type=Path,
+        help="evenly lit frame without the mask, or a stack of them: corrects for uneven detector response",
     )
     calibrate.add_argument(
         "--band-whites",
         type=Path,
         nargs="+",
         metavar="FRAMES",
-        help="frames without the mask, one for each band: how much light each band had",
+        help="frames without the mask, one for each band: correct for how bright each band was lit",
     )
-    calibrate.add_argument("--step", type=float, help="dispersion in pixels per band, where it is known")
+    calibrate.add_argument("--step", type=float, help="dispersion in pixels per band, if it is known")
     calibrate.add_argument(
         "--offsets",
         type=numbers,
-        help="displacement of each band in pixels, by ascending wavelength, where it is known",
+        help="displacement of each band in pixels, in order of wavelength, if it is known",
     )
     calibrate.add_argument("--bands", type=int, help="number of bands, for one picture of the mask with --step")
     calibrate.add_argument(
@@ -138,17 +140,17 @@ def values(found: Calibration, out: Path) -> dict[str, Any]:
 
 def lines(found: Calibration, out: Path) -> str:
     """The same for a person."""
-    stored = found.file
+    stored, bad = found.file, found.file.measured["bad_pixels"]
     text = [f"{out / CAMERA}: {stored.outline}"]
     if found.curve is not None and found.curve.degree is not None:
         text.append(
-            f"frames lie {found.curve.rms:.3f} pixels off the curve of the dispersion, a polynomial of degree "
-            f"{found.curve.degree} in {found.curve.of}; one that was left out, {found.curve.held_out:.3f} pixels"
+            f"dispersion: a polynomial of degree {found.curve.degree} in {found.curve.of}; RMS deviation from the "
+            f"curve {found.curve.rms:.3f} px ({found.curve.held_out:.3f} px held out)"
         )
     if len(found.frames) > 1:
         text.append(
-            f"the camera explains its frames to {np.median(found.residuals):.1%}, the worst to "
-            f"{found.residuals.max():.1%}; {stored.measured['bad_pixels']} detector pixels cannot be used"
+            f"frames reproduced with {np.median(found.residuals):.1%} residual, the worst with "
+            f"{found.residuals.max():.1%}; {bad} detector pixel{'' if bad == 1 else 's'} cannot be used"
         )
     text.append(f"look at {out / PICTURE}; decode with crsdun reconstruct FILE --camera {out / CAMERA} --out result")
     return "\n".join(text)

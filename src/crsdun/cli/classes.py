@@ -124,10 +124,11 @@ def print_classifier(classifier: SpectralClassifier, figures: dict[str, Any], ou
     known = {trial["kind"]: trial["accuracy"] for trial in made["trials"] if trial["accuracy"] is not None}
     if known:
         listed = ", ".join(f"{kind} {accuracy:.1%}" for kind, accuracy in known.items())
-        printed.print(f"right on marked places that were left out: {listed}", markup=False)
+        printed.print(f"cross-validated accuracy: {listed}", markup=False)
     else:
         printed.print(
-            "no class is marked in two places, so the kinds could not be compared: mark second places", markup=False
+            "no class is marked in two places, so nothing could be cross-validated: mark a second place of each",
+            markup=False,
         )
     line = f"{out}: {classifier.kind} for {len(classifier.given)} classes on {classifier.bands} bands"
     if "miou_present" in figures:

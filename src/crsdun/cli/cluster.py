@@ -21,7 +21,7 @@ def cluster_options(command: argparse.ArgumentParser) -> None:
         "--on",
         metavar="ray[:ADDRESS]",
         help="share the work among processes of this machine (ray), or among the machines of the Ray cluster at an "
-        "address (ray:10.0.0.1:6379, or ray:auto for the one that runs here); --threads then is of each",
+        "address (ray:10.0.0.1:6379, or ray:auto for the one that runs here); --threads applies per process",
     )
     command.add_argument(
         "--workers",
@@ -35,11 +35,11 @@ def check_cluster(options: argparse.Namespace) -> None:
     """Raise an InputError if the options ask for something else than Ray, or for workers without it."""
     if options.on is None:
         if options.workers is not None:
-            raise InputError("workers share what <on> shares", "set <on> to ray too, or omit <workers>")
+            raise InputError("there are workers only where work is shared", "set <on> to ray too, or omit <workers>")
         return
     engine, colon, address = options.on.partition(":")
     if engine != RAY or (colon and not address):
-        raise InputError(f"nothing is shared on {options.on!r}", "set <on> to ray, or to ray:ADDRESS")
+        raise InputError(f"work cannot be shared on {options.on!r}", "set <on> to ray, or to ray:ADDRESS")
     if options.workers is not None and options.workers < 1:
         raise InputError(f"there can be no {options.workers} workers", "set <workers> to 1 or more")
 

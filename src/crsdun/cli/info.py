@@ -145,11 +145,8 @@ def print_arrays(file: FileDescription) -> None:
         out.print(note, markup=False)
     for array in file.arrays:
         if array.floor is not None:
-            level = f"{array.floor:.3g}"
-            out.print(
-                f"where no light arrives, {array.key} still has about {level}: reconstruct it with {option('dark')}",
-                markup=False,
-            )
+            told = f"unlit pixels of {array.key} read about {array.floor:.3g}: subtract that with {option('dark')}"
+            out.print(told, markup=False)
     if file.wavelength_problem:
         out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
     elif file.wavelengths:

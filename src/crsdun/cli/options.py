@@ -95,7 +95,7 @@ def solver_options(command: argparse.ArgumentParser) -> None:
         help="high takes more time for a better cube, where a method without weights has such settings (default: "
         "normal)",
     )
-    command.add_argument("--minutes", type=float, help="time that deep-prior may take for each exposure")
+    command.add_argument("--minutes", type=float, help="time limit per exposure, for deep-prior")
 
 
 def solver_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def exposure_from(
 
     moved = options.mask_shift or (0.0, 0.0)
     if len(moved) != 2:
-        raise InputError(f"<mask-shift> takes two numbers of pixels, down and right, not {len(moved)}")
+        raise InputError(f"--mask-shift takes two numbers of pixels, down and right, not {len(moved)}")
     detector: dict[str, Any] = {
         "noise": SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
         "seed": options.seed,

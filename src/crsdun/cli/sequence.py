@@ -32,13 +32,13 @@ def sequence_options(command: argparse.ArgumentParser) -> None:
         "--smooth",
         type=float,
         metavar="PART",
-        help="part of what has not changed that is taken from the frame before: 0.5 against noise (default: 0)",
+        help="weight of the previous frame in unchanged areas, 0 to 1: 0.5 reduces noise (default: 0)",
     )
     command.add_argument(
         "--cold",
         action="store_true",
         default=None,
-        help="begin each frame of a sequence anew, where gap-tv and admm-tv begin with the cube before",
+        help="no warm start of gap-tv and admm-tv from the previous cube",
     )
 
 

@@ -63,10 +63,10 @@ def add(commands: Commands) -> None:
         help="most measurements of one size and camera that are decoded at once (default: 8 on a GPU, 1 elsewhere)",
     )
     serve.add_argument(
-        "--queue", type=int, default=32, help="most requests that wait; others are sent away (default: 32)"
+        "--queue", type=int, default=32, help="maximum queue length; further requests are rejected (default: 32)"
     )
     serve.add_argument(
-        "--timeout", type=float, default=120, metavar="SECONDS", help="that a request may take (default: 120)"
+        "--timeout", type=float, default=120, metavar="SECONDS", help="time limit per request (default: 120)"
     )
     serve.add_argument("--limit", type=int, default=256, metavar="MB", help="largest request (default: 256)")
 

@@ -62,7 +62,7 @@ def describe_move(metrics: Mapping[str, Any]) -> str:
     if "mask_moved" not in metrics:
         return ""
     down, right = metrics["mask_moved"]
-    return f"its mask was found {down:+.2f} rows and {right:+.2f} columns from where it was told"
+    return f"its mask was found {down:+.2f} rows and {right:+.2f} columns off its given position"
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ class Crsdun(Network):
         self.stages = nn.ModuleList(CrsdunStage(config, first=k == 0) for k in range(config.stages))
 
         self.needs_scale = not config.own_scale
-        self.exportable = config.start == "learnt"  # a solver that decides when to stop is no graph
+        self.solver = "" if config.start == "learnt" else config.start
+        self.exportable = not self.solver  # one that decides when to stop is no graph
         self.batches = not config.align  # which finds one place of the mask for all frames that are given together
 
     def aligned(self, measurement: Tensor, camera: CassiCamera) -> CassiCamera:

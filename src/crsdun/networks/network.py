@@ -82,6 +82,7 @@ class Network(nn.Module):
         takes_start: a cube to begin with may be given; not to networks.
         inspectable: what its layers compute can be recorded.
         exportable: it can be exported as a graph for other engines.
+        solver: name of the solver whose cube it starts with, which no graph can hold; empty if it starts by itself.
         batches: frames that are given together are estimated as each alone, and no slower.
     """
 
@@ -92,6 +93,7 @@ class Network(nn.Module):
     takes_start = False
     inspectable = True
     exportable = True
+    solver = ""
     batches = True
 
     def __init__(self, config: Any):

@@ -70,6 +70,7 @@ class TwoStageNetwork(Network):
         super().__init__(config)
         self.reconstruction, self.segmenter = reconstruction, segmenter
         self.exportable = reconstruction.exportable
+        self.solver = reconstruction.solver if isinstance(reconstruction, Network) else reconstruction.name
         self.batches = reconstruction.batches
 
     @property

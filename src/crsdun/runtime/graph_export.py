@@ -78,9 +78,11 @@ def export(
     if path.suffix.lower() != suffix:
         raise InputError(f"the {format} format is written to a file {path.stem}{suffix}, not {path.name}")
     if not network.exportable:
+        if not network.solver:
+            raise InputError(f"{network.name} is exported already", "export the weights (.safetensors)")
         raise InputError(
-            f"{network.name} looks at its values while it iterates, which no exported graph can do",
-            "use the weights (.safetensors) and set <engine> to torch",
+            f"{network.name} starts with {network.solver}, which cannot be exported",
+            "export weights that start by themselves, such as crsdun_tiny, or decode with <engine> torch",
         )
     step = _step_of(network, step)
     for name in libraries:

@@ -162,8 +162,8 @@ class Pipeline:
             share = floor / float(prepared.measurement.frame.mean())
             level = f"{floor:.3g}" if "normalised" not in prepared.measurement.provenance else "its dark level"
             self.note(
-                f"where no light arrives, the frame still has about {floor:.3g}, {share:.0%} of its mean; for truer "
-                f"colours set <dark> to {level}, or to a frame with the shutter closed"
+                f"unlit pixels read about {floor:.3g}, {share:.0%} of the mean: set <dark> to {level}, or to a frame "
+                "with the shutter closed, to subtract it"
             )
 
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:

@@ -131,11 +131,26 @@ def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:
     reasons = fit_of_weights(prepared)
     for name, reason in reasons.items():
         if reason is None:
-            names = _card_of(name)[0].class_names or ()
-            knows = f"; it calls every pixel one of {len(names)} classes, {names[0]} to {names[-1]}" if names else ""
-            return name, f"{name} fits this camera{knows}"
-    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            return name, f"{name} fits this camera{_knows(_card_of(name)[0])}"
+    alike: dict[str | None, list[str]] = {}
+    for name, reason in reasons.items():
+        alike.setdefault(reason, []).append(name)
+    several = len(alike) > 1
+    listed = "; ".join(
+        f"{' and '.join(names)}: {reason}" if several else f"{reason}" for reason, names in alike.items()
+    )
     return None, f"no shipped weights fit ({listed}); {DEFAULT_SOLVER}, which needs none, decodes"
+
+
+def _knows(card: ModelCard) -> str:
+    """What weights make of any pixel, to go on with; empty where they have no classes."""
+    names = card.class_names
+    if not names:
+        return ""
+    listed = f"{len(names)} classes, {names[0]} to {names[-1]}"
+    if card.calibration is None:
+        return f"; it calls every pixel one of {listed}"
+    return f"; it knows {listed}, and calls pixels unlike them unknown"
 
 
 def fit_of_weights(prepared: PreparedMeasurement) -> dict[str, str | None]:
@@ -164,7 +179,9 @@ def check_resemblance(prepared: PreparedMeasurement, card: ModelCard) -> None:
         raise InputError("the wavelengths of the bands are not known", "set <wavelengths>")
     openness = float((camera.mask > camera.mask.max() / 2).float().mean())
     if not OPEN[0] <= openness <= OPEN[1]:
-        raise InputError(f"{openness:.0%} of the mask is open, where they have only seen about half")
+        raise InputError(
+            f"{openness:.0%} of the mask is open, but they have only seen {OPEN[0]:.0%} to {OPEN[1]:.0%}"
+        )
     if card.steps is not None:  # they learnt behind random cameras: grey masks, one for each band, any exposure
         return
     if prepared.counts:
@@ -174,7 +191,7 @@ def check_resemblance(prepared: PreparedMeasurement, card: ModelCard) -> None:
         raise InputError("they have only seen masks that are the same for all bands")
     grey = float(((camera.mask > 0) & (camera.mask < ALMOST_CLOSED)).float().mean())
     if grey > 0.01:
-        raise InputError(f"{grey:.0%} of the mask is almost closed, where they have only seen open and closed")
+        raise InputError(f"{grey:.0%} of the mask is almost closed, but they have only seen open and closed")
     check_brightness(frame, camera)
 
 

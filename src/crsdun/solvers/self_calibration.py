@@ -109,7 +109,7 @@ class Deviation:
     def __str__(self) -> str:
         parts = []
         if self.down or self.right:
-            parts.append(f"mask {self.down:+.2f} rows and {self.right:+.2f} columns away")
+            parts.append(f"mask moved by {self.down:+.2f} rows and {self.right:+.2f} columns")
         if self.degrees:
             parts.append(f"turned by {self.degrees:+.3f}°")
         if self.scale != 1:
@@ -190,14 +190,9 @@ class Refinement:
 
     def __str__(self) -> str:
         if not self.significant:
-            return (
-                f"the camera is as told: detector pixels held out differ by {self.before:.1%} from what it predicts"
-            )
+            return f"no deviation from the given camera found (held-out error {self.before:.1%})"
         dark = f", dark level {self.dark:.3g}" if self.dark else ""
-        return (
-            f"camera refined: {self.deviation}{dark}; detector pixels held out differ from what it predicts by "
-            f"{self.after:.1%} instead of {self.before:.1%}"
-        )
+        return f"camera refined: {self.deviation}{dark}; held-out error {self.after:.1%} instead of {self.before:.1%}"
 
 
 def on_detector(picture: Tensor, camera: CassiCamera, other: CassiCamera) -> Tensor:

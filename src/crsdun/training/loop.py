@@ -450,12 +450,17 @@ def weights_at(step: int) -> str:
 
 def described(taken: Transfer) -> str:
     """What a network has of another's weights, in words."""
-    names = ", ".join(taken.fresh[:3]) + (" …" if len(taken.fresh) > 3 else "")
-    words = f"; {len(taken.fresh)} tensors are fresh" + (f": {names}" if names else "")
+    new = ", ".join(taken.new_classes)
+    words = "" if taken.fresh or taken.partly else "; all of its tensors fit"
+    if taken.fresh:
+        words += f"; {len(taken.fresh)} tensors are fresh: {', '.join(taken.fresh[:3])}"
+        words += " …" if len(taken.fresh) > 3 else ""
+    if taken.partly:
+        words += f"; {len(taken.partly)} tensors are fresh in what belongs to new classes: {new}"
+    elif new:
+        words += f"; new classes: {new}"
     if taken.resampled:
-        words += f"; {len(taken.resampled)} were interpolated to other bands"
-    if taken.new_classes:
-        words += f"; new classes: {', '.join(taken.new_classes)}"
+        words += f"; {len(taken.resampled)} tensors were interpolated to other bands"
     return words
 
 

@@ -100,15 +100,15 @@ def _plots(sheet: Sheet, calibration: Calibration, top: float, across: float) ->
     stored, margin, header = calibration.file, STYLE.margin, STYLE.title + 14
     known = stored.wavelengths is not None
     axis = np.array(stored.wavelengths if known else range(1, len(stored.offsets) + 1), dtype=float)
-    wanted = ["displacement (px)", "off the curve (px)", "light (counts)", "unexplained (%)"]
+    wanted = ["shift (px)", "deviation (px)", "light (counts)", "unexplained (%)"]
     width = (across - len(wanted) * AXIS) / len(wanted)
     for place, title in enumerate(wanted):
         left = margin + AXIS + place * (width + AXIS)
         sheet.write(left, top + 8, shorten(title, STYLE.text, width), STYLE.text, weight="bold")
         axes = sheet.axes(left, top + header, width, PLOT)
-        if title.startswith("displacement"):
+        if title.startswith("shift"):
             _draw_displacement(axes, axis, calibration)
-        elif title.startswith("off"):
+        elif title.startswith("deviation"):
             _draw_points(axes, axis, off_the_curve(calibration))
         elif title.startswith("light"):
             _draw_points(axes, axis, calibration.levels)

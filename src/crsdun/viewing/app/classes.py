@@ -86,5 +86,5 @@ def summary(layer: Layer) -> str:
         return f"{text}, from {layer.name.removeprefix(f'{layer.classified} · ')}{figures}"
     accuracy = {trial["kind"]: trial["accuracy"] for trial in classifier.provenance["trials"]}.get(classifier.kind)
     if accuracy is None:
-        return f"{text}; mark second places of the classes to see how well they are told apart"
-    return f"{text}, {accuracy:.0%} right on marked places that were left out{figures}"
+        return f"{text}; mark a second place of each class to see how well they are told apart"
+    return f"{text}, cross-validated accuracy {accuracy:.0%}{figures}"
