@@ -188,6 +188,14 @@ def test_simulation_on_other_bands(files):
     assert read_measurement("y4.npz").frame.shape == (H, W + 6)
 
 
+def test_simulation_of_a_scene_of_a_data_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", "produce:3", "--out", "y.npz"]) == 0
+    assert "28 bands of test_003" in capsys.readouterr().out
+    for name in ("produce", "produce:50", "produce:-1", "produce:x"):
+        assert "name one, produce:0 to produce:49" in refuse(capsys, "simulate", name, "--out", "new.npz")
+
+
 def test_info_tells_a_person_and_a_machine(files, capsys):
     capsys.readouterr()
     assert main(["info", "y.npz"]) == 0

@@ -15,12 +15,14 @@ from crsdun.classifiers import Marks, fit_classifier
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions, Tiles, available_memory, run_method
 from crsdun.methods.doubt import calibrated, doubt_of, seen
-from crsdun.optics import CameraFile, CassiCamera, Estimate, ModelCard, random_mask
+from crsdun.optics import CameraFile, CassiCamera, Estimate, Exposure, ModelCard, random_mask
 from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, open_large, read_results
 from crsdun.runtime.large_run import ROWS
+from crsdun.runtime.simulation import simulate
 from crsdun.scenes import UNLABELLED, Scene, open_mask, open_scene_rows, read_scene, write_arrays
 from crsdun.scenes.formats import array_file
 from crsdun.scenes.formats.table import STORE
+from crsdun.scenes.produce import ProduceSet
 from crsdun.scenes.scene_rows import CLASSES as CLASSES_MAP
 from crsdun.solvers import LrTv, Solver
 from crsdun.viewing import large_folder
@@ -425,6 +427,18 @@ def test_without_a_method_what_fits_a_sample_is_taken(tmp_path, camera, y):
     run = LargeRun(Pipeline(notify=notes.append, options=RunOptions(tiles=TILES)), frame, frame.survey(), tmp_path)
     assert run.method.name == "lr-tv"
     assert "lr-tv, which needs none, decodes" in notes[0]
+
+
+def test_counts_are_decoded_by_chosen_weights_that_need_no_scale(tmp_path):
+    scene = ProduceSet("test")[0].cropped(0, 0, 64, 64)
+    measurement = simulate(scene, Exposure())
+    np.save(tmp_path / "mask.npy", measurement.mask)
+    np.save(tmp_path / "y.npy", np.rint(600 * measurement.frame).astype(np.uint16))
+    preparation = Preparation(wavelengths=scene.wavelengths)
+    frame = open_large(tmp_path / "y.npy", preparation, open_mask(tmp_path / "mask.npy"))
+    run = LargeRun(Pipeline(notify=lambda line: None), frame, frame.survey(), tmp_path)
+    assert run.method.name == "crsdun_small"
+    assert frame.sample().counts
 
 
 def test_the_sample_stands_for_the_frame(tmp_path, camera, y):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import mask_axes
-from crsdun.cli.printing import notify, print_result, progress_bar, warning_line
+from crsdun.cli.printing import notify, print_result, progress_bar
 from crsdun.errors import InputError
 from crsdun.remote import Remote
 
@@ -147,6 +147,7 @@ def _line(run: LargeRun, out: Path, side: int) -> str:
         line += f"; {move}"
     if "unknown" in metrics:
         line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
-    line += warning_line(run)
+    if run.warning is not None:
+        line += f"\nWARNING: do not rely on this result: {run.warning}"
     pictures = "" if side == 1 else f", {side}×{side} pixels of the scene for one of its pictures"
     return f"{line}\ncube: {run.store.path.name} in {out}\nlook at {out / 'report.html'}{pictures}"

@@ -21,7 +21,7 @@ from crsdun.typed import finite
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crsdun.runtime import LargeRun, Reconstruction
+    from crsdun.runtime import Reconstruction
 
 # Settings whose value is worth naming in a remedy.
 VALUES = {
@@ -153,7 +153,7 @@ def result_line(result: Reconstruction, out: Place) -> str:
     return line + warning_line(result)
 
 
-def warning_line(result: Reconstruction | LargeRun) -> str:
+def warning_line(result: Reconstruction) -> str:
     """What follows the line of a result that should not be believed; empty where it may be."""
     from crsdun.methods.verdict import remedy_of
     from crsdun.runtime.preparation import REFINED

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +34,8 @@ def add(commands: Commands) -> None:
     simulate = command(commands, "simulate", run, "Measure a known scene with a simulated camera.")
     simulate.add_argument(
         "scene",
-        help="file of the scene, folder with one PNG or TIFF for each band (CAVE), or indian-pines (28 bands, nbk7)",
+        help="file of the scene, folder with one PNG or TIFF for each band (CAVE), folder of crsdun reconstruct, "
+        "indian-pines (28 bands, nbk7), or a scene of a data set's test split, such as produce:0",
     )
     simulate.add_argument("--key", help="name of the cube in its file")
     array_options(simulate, "the cube")
@@ -108,11 +111,17 @@ def scene_from(options: argparse.Namespace, camera: CassiCamera | None = None) -
         camera: a calibrated one, whose bands are other than those of the scene.
     """
     from crsdun.scenes import indian_pines, read_scene
+    from crsdun.scenes.catalog import DATASETS
 
     wavelengths: tuple[float, ...] | None = options.wavelengths
     if options.scene == "indian-pines":
         return indian_pines(wavelengths or (camera and camera.wavelengths) or nbk7_wavelengths())
-    read = partial(read_scene, options.scene, options.key, axes=options.axes, divisor=options.divisor)
+    name, _, number = options.scene.partition(":")
+    read: Callable[..., Scene] = partial(
+        read_scene, options.scene, options.key, axes=options.axes, divisor=options.divisor
+    )
+    if name in DATASETS:
+        read = partial(scene_of_set, name, number)
     if wavelengths is None:
         return read()
     try:
@@ -124,3 +133,16 @@ def scene_from(options: argparse.Namespace, camera: CassiCamera | None = None) -
     if camera is not None:
         raise InputError(f"{scene.name!r} states its wavelengths, and the camera has its own", "omit <wavelengths>")
     return scene.resampled(wavelengths)
+
+
+def scene_of_set(name: str, number: str, wavelengths: tuple[float, ...] | None = None) -> Scene:
+    """A scene of the test split of a data set, counted from 0; ``wavelengths`` where the set states none."""
+    from crsdun.scenes import open_set
+
+    scenes = open_set(name, "test")
+    if number not in map(str, range(len(scenes))):
+        raise InputError(
+            f"{name} is a data set with {len(scenes)} test scenes", f"name one, {name}:0 to {name}:{len(scenes) - 1}"
+        )
+    scene = scenes[int(number)]
+    return scene if wavelengths is None else replace(scene, wavelengths=wavelengths)

@@ -229,7 +229,8 @@ class LargeRun:
         method = self.pipeline.open(name, self.pipeline.engine, self.sample.camera.step)
         if name is None:
             return method
-        check_level(self.survey.high, self.survey.white)
+        if method.needs_scale:
+            check_level(self.survey.high, self.survey.white)
         verdict = self._trial(method)
         if verdict.doubt is None:
             return method
