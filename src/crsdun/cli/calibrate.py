@@ -21,7 +21,7 @@ CAMERA, PICTURE = "camera.npz", "calibration.png"
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    calibrate = command(commands, "calibrate", run, "Measure a camera from frames of its mask.")
+    calibrate = command(commands, "calibrate", run, "Calibrate a camera from frames of its mask.")
     calibrate.add_argument(
         "frames",
         type=Path,

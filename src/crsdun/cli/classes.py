@@ -20,16 +20,18 @@ KINDS, NORMALISATIONS = ("auto", "lda", "logistic", "trees", "angle"), ("snv", "
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    classes = command(commands, "classes", run, "Make a classifier of spectra from a few marked pixels of a scene.")
+    classes = command(commands, "classes", run, "Train a classifier of spectra on a few marked pixels of a scene.")
     scene_options(classes)
     marks = classes.add_mutually_exclusive_group(required=True)
     marks.add_argument(
         "--points", type=Path, metavar="CSV", help="table of points: row,column,class or x,y,class, counted from 0"
     )
     marks.add_argument(
-        "--regions", type=Path, help="regions that are called like their class: GeoJSON, or ENVI's text of ROIs"
+        "--regions", type=Path, help="regions named after their classes: GeoJSON, or an ENVI ROI text file"
     )
-    marks.add_argument("--labels", type=Path, help="sparse label map (without names, 0 is not marked)")
+    marks.add_argument(
+        "--labels", type=Path, help="sparse label map (0 means not marked, unless the file names its labels)"
+    )
     classes.add_argument("--labels-key", help="name of the label map in its file")
     classes.add_argument("--unlabelled", type=int, metavar="LABEL", help="label of pixels that are not marked")
     classes.add_argument(
@@ -39,12 +41,12 @@ def add(commands: Commands) -> None:
         "--normalisation",
         choices=NORMALISATIONS,
         default=NORMALISATIONS[0],
-        help="what is taken out of each spectrum: snv its mean and contrast, none nothing (default: snv)",
+        help="normalisation of spectra: snv removes mean and contrast, none nothing (default: snv)",
     )
     classes.add_argument(
         "--smoothing",
         type=float,
-        help="strength with which neighbours of like spectra agree, 0 for none (default: 8)",
+        help="how strongly similar neighbours are drawn to one class, 0 for not at all (default: 8)",
     )
     classes.add_argument("--picture", type=Path, metavar="PNG", help="also draw the class map of this scene")
     classes.add_argument("--out", type=Path, required=True, help="file of the classifier (.safetensors)")

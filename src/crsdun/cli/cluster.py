@@ -20,14 +20,14 @@ def cluster_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--on",
         metavar="ray[:ADDRESS]",
-        help="share the work among processes of this machine (ray), or among the machines of the Ray cluster at an "
-        "address (ray:10.0.0.1:6379, or ray:auto for the one that runs here); --threads applies per process",
+        help="share the work among processes on this machine (ray), or among the machines of a Ray cluster "
+        "(ray:10.0.0.1:6379, or ray:auto for the one running here); --threads applies per process",
     )
     command.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="processes that share it (default: one for each GPU, or without any for each core)",
+        help="number of worker processes (default: one per GPU, or per core if there is no GPU)",
     )
 
 

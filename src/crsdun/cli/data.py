@@ -25,7 +25,9 @@ def add(commands: Commands) -> None:
     """The commands and their options."""
     data = commands.add_parser("data", help="Check a data set, or make one.", description="Check or make a data set.")
     verbs = data.add_subparsers(required=True, metavar="check|make")
-    check = command(verbs, "check", run_check, "Examine every file of a data set and report all that is wrong.")
+    check = command(
+        verbs, "check", run_check, "Examine every file of a data set and report everything that is wrong."
+    )
     check.add_argument(
         "source",
         metavar="DATA",

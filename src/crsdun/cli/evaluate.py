@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         "data", help=f"{DATA_NAMES}, a data set from a plugin, a folder, or a .yaml file that describes one"
     )
     evaluate.add_argument(
-        "--split", help="train, validation or test (default: test; with --calibrate validation, which it must be)"
+        "--split", help="train, validation or test (default: test; --calibrate requires validation)"
     )
     evaluate.add_argument(
         "--protocol",
@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--wavelengths",
         type=wavelengths,
-        help="put the scenes on these bands first: a list in nm, a range with its count (400-700:31), nbk7 or kaist",
+        help="resample the scenes to these bands first: a list in nm, a range with its count (400-700:31), nbk7 or kaist",
     )
     exposure_options(evaluate)
     solver_options(evaluate)
@@ -74,8 +74,8 @@ def add(commands: Commands) -> None:
         "--calibrate",
         type=Path,
         metavar="FILE",
-        help="first calibrate the confidences of the class map on these scenes, and write the weights with what was "
-        "found to this file (.safetensors), which may be the weights themselves with --overwrite",
+        help="first calibrate the confidences of the class map on these scenes, and write the calibrated weights to "
+        "this file (.safetensors), which with --overwrite may be that of the weights themselves",
     )
     evaluate.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
     overwrite_option(evaluate)

@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         commands,
         "info",
         run,
-        "Show what a file holds: arrays, ranges, wavelengths, fitting cameras; of weights what they are for.",
+        "Show what a file holds: arrays, ranges, wavelengths, fitting cameras; for weights, what they take and know.",
     )
     info.add_argument(
         "file",

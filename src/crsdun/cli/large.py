@@ -24,13 +24,13 @@ def large_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--large",
         action="store_true",
-        help="decode one frame tile by tile in the memory of a tile, and write the cube (Zarr) as it goes (default: "
-        "where a single frame would not fit into memory)",
+        help="decode one frame tile by tile, in the memory of one tile, writing the cube (Zarr) as it goes (default: "
+        "if a single frame would not fit into memory)",
     )
     command.add_argument(
         "--repeat-mask",
         action="store_true",
-        help="the mask of a large frame is smaller than the scene and fills it by repeating",
+        help="repeat the mask of a large frame, which is smaller than the scene, until it fills it",
     )
 
 

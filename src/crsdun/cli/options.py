@@ -63,11 +63,9 @@ def command(
         "--memory",
         type=gigabytes,
         metavar="GB",
-        help="memory that one file or setting may need (default: a quarter of what is available)",
+        help="memory limit for any one file or setting (default: a quarter of what is available)",
     )
-    made.add_argument(
-        "--threads", type=thread_count, metavar="N", help="threads that compute (default: one for each core)"
-    )
+    made.add_argument("--threads", type=thread_count, metavar="N", help="number of threads (default: one per core)")
     return made
 
 
@@ -92,8 +90,7 @@ def solver_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--effort",
         choices=("normal", "high"),
-        help="high takes more time for a better cube, where a method without weights has such settings (default: "
-        "normal)",
+        help="high: a better cube in more time, for methods without weights that offer it (default: normal)",
     )
     command.add_argument("--minutes", type=float, help="time limit per exposure, for deep-prior")
 
@@ -109,16 +106,16 @@ def array_options(command: argparse.ArgumentParser, array: str, more: str = "") 
     """How a stored cube is read where its file leaves that open."""
     command.add_argument(
         "--axes",
-        help=f"axes of {array} in its file, where they are unclear: hwc (height, width, bands), chw or hcw{more}",
+        help=f"axes of {array} in its file, if they are ambiguous: hwc (height, width, bands), chw or hcw{more}",
     )
     command.add_argument(
-        "--divisor", type=float, help=f"what the stored numbers of {array} are divided by, such as 10000 or 4095"
+        "--divisor", type=float, help=f"divide the stored numbers of {array} by this, such as 10000 or 4095"
     )
 
 
 def scene_options(command: argparse.ArgumentParser) -> None:
     """A scene that exists, estimated or stored; ``scenes_from`` reads it."""
-    command.add_argument("scene", type=Path, help="a folder of crsdun reconstruct, or a file of a cube")
+    command.add_argument("scene", type=Path, help="a folder of crsdun reconstruct, or a file with a cube")
     command.add_argument("--key", help="name of the cube in its file")
     command.add_argument("--wavelengths", type=wavelengths, help="wavelengths of the cube's bands, as in reconstruct")
     array_options(command, "the cube")
@@ -142,23 +139,23 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
     """How a measurement is read: its camera, its scale, its truth."""
     command.add_argument("--key", help="name of the exposure in its file, if the file holds several arrays")
     command.add_argument(
-        "--frame", type=int, help="number of the exposure, from 1, in a file that holds several (default: all)"
+        "--frame", type=int, help="which exposure of a file that holds several, counted from 1 (default: all)"
     )
     command.add_argument(
         "--camera",
         type=place,
         metavar="FILE",
-        help="camera file of crsdun calibrate (.npz), in place of --mask, --bands, --wavelengths, --step and "
+        help="camera file of crsdun calibrate (.npz), instead of --mask, --bands, --wavelengths, --step and "
         "--offsets; its dark and white are applied to raw counts",
     )
     camera_and_scale_options(command)
     command.add_argument(
-        "--truth", type=Path, help="file of the true scene, for metrics; a folder for many measurements"
+        "--truth", type=Path, help="file of the true scene, to compute metrics; for several measurements, a folder"
     )
     command.add_argument("--truth-key", help="name of the true cube in its file")
-    array_options(command, "the true cube", "; or thw or hwt of a stack of exposures")
+    array_options(command, "the true cube", "; thw or hwt for a stack of exposures")
     command.add_argument(
-        "--unlabelled", type=int, metavar="LABEL", help="label of the truth's pixels whose class is unknown, often 0"
+        "--unlabelled", type=int, metavar="LABEL", help="label that marks unlabelled pixels of the truth, often 0"
     )
     device_option(command)
 
@@ -188,8 +185,8 @@ def exposure_options(command: argparse.ArgumentParser) -> None:
         "--camera",
         type=Path,
         metavar="FILE",
-        help="camera file of crsdun calibrate (.npz), in place of --mask and --step; scenes are put on its "
-        "wavelengths, and those that are smaller fall on its upper left part",
+        help="camera file of crsdun calibrate (.npz), instead of --mask and --step; scenes are resampled to its "
+        "wavelengths, and smaller ones fall on its upper left part",
     )
     command.add_argument(
         "--mask-shift",

@@ -11,11 +11,9 @@ from crsdun.cli.printing import notify, option, print_result
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    push = command(
-        commands, "push", run, "Publish weights on the Hugging Face Hub, with a card that tells what they are."
-    )
+    push = command(commands, "push", run, "Publish weights on the Hugging Face Hub, with a card that describes them.")
     push.add_argument("weights", help="a trained network (.safetensors), or the name of shipped weights")
-    push.add_argument("address", help="hf://owner/name, or hf://owner/name@branch; made where it is missing")
+    push.add_argument("address", help="hf://owner/name, or hf://owner/name@branch; created if missing")
     push.add_argument("--license", metavar="ID", help="licence, as the hub writes it, such as apache-2.0")
     push.add_argument(
         "--evaluation",
@@ -26,12 +24,12 @@ def add(commands: Commands) -> None:
         help="folder of crsdun evaluate with figures of these weights, for the card; may be repeated",
     )
     push.add_argument(
-        "--tag", action="append", default=[], metavar="WORD", help="a word to find them by; may be repeated"
+        "--tag", action="append", default=[], metavar="WORD", help="a tag to find them by; may be repeated"
     )
     push.add_argument(
         "--readme", type=Path, metavar="FILE", help="Markdown for the card, in place of what follows from the weights"
     )
-    push.add_argument("--private", action="store_true", default=None, help="make a new repository a private one")
+    push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     overwrite_option(push)
 
 

@@ -67,20 +67,21 @@ def add(commands: Commands) -> None:
     how.add_argument(
         "--method",
         dest="weights",
+        metavar="METHOD",
         type=method,
         help=f"a method without training: {SOLVER_NAMES}, or one from a plugin; or weights, as for --weights; auto "
         "chooses, as without either",
     )
     solver_options(reconstruct)
     reconstruct.add_argument(
-        "--checkpoint", help="file (.safetensors) in which deep-prior keeps its state, to go on from it another time"
+        "--checkpoint", help="file (.safetensors) in which deep-prior keeps its state, so that it can be resumed"
     )
     measurement_options(reconstruct)
     reconstruct.add_argument(
         "--refine-camera",
         action="store_true",
-        help="first find from the exposure how mask, dispersion and dark level deviate from what is told; of several "
-        "exposures, from the first one",
+        help="first estimate from the exposure itself (of several, the first) how far mask, dispersion and dark level "
+        "are off, and correct them",
     )
     reconstruct.add_argument(
         "--engine",
@@ -91,8 +92,8 @@ def add(commands: Commands) -> None:
         "--precision",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="number format of a network's products (default: float32; the others are faster only on processors that "
-        "support them)",
+        help="number format of the network's arithmetic (default: float32; the others are faster only on processors "
+        "that support them)",
     )
     reconstruct.add_argument(
         "--tile",
@@ -110,25 +111,27 @@ def add(commands: Commands) -> None:
     reconstruct.add_argument(
         "--coverage",
         type=float,
-        help="where weights are calibrated: share of the pixels of familiar scenes that keep their class; others, "
-        "with more doubt, are unknown (default: 0.95)",
+        help="for calibrated weights: the share of pixels of familiar scenes that keep their class; more doubtful "
+        "pixels become unknown (default: 0.95)",
     )
     reconstruct.add_argument(
         "--repeats",
         type=int,
         metavar="N",
         default=0,
-        help="decode N times again, each time without other detector pixels, to estimate the error of each voxel; 4 "
-        "are enough (default: 0)",
+        help="decode N more times, each time withholding other detector pixels, to estimate the error of each voxel; "
+        "4 is enough (default: 0)",
     )
     reconstruct.add_argument(
-        "--classes", type=Path, help="a classifier that crsdun classes made: gives the class map (docs/classes.md)"
+        "--classes",
+        type=Path,
+        help="a classifier made by crsdun classes, which gives the class map (docs/classes.md)",
     )
     reconstruct.add_argument(
         "--out",
         type=place,
         required=True,
-        help="folder for the results, here or at an address; with several measurements, one in it for each",
+        help="folder for the results, here or at an address; several measurements get a subfolder each",
     )
     overwrite_option(reconstruct)
     cluster_options(reconstruct)

@@ -22,7 +22,7 @@ def sequence_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sequence",
         action="store_true",
-        help="take a stack, or the files in their natural order, for frames of one moving scene: one series of cubes "
+        help="treat a stack, or the files in natural order, as frames of one moving scene: write one series of cubes "
         "and a video",
     )
     command.add_argument("--fps", type=float, help="frames per second of a sequence (default: 10)")

@@ -43,8 +43,8 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="[ID=]FILE",
-        help="camera file of crsdun calibrate (.npz), which requests name by its id (default: the name of the file "
-        "without suffix); may be given several times",
+        help="camera file of crsdun calibrate (.npz), which requests name by its id (default: the file name without "
+        "suffix); may be repeated",
     )
     camera_and_scale_options(serve)
     device_option(serve)
@@ -56,11 +56,11 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help=f"file with the token that requests must bring (default: the variable {TOKEN}, if it is set)",
     )
-    serve.add_argument("--workers", type=int, default=1, help="processes that decode, for each device (default: 1)")
+    serve.add_argument("--workers", type=int, default=1, help="worker processes per device (default: 1)")
     serve.add_argument(
         "--batch",
         type=int,
-        help="most measurements of one size and camera that are decoded at once (default: 8 on a GPU, 1 elsewhere)",
+        help="maximum batch size, for measurements of one size and camera (default: 8 on a GPU, 1 elsewhere)",
     )
     serve.add_argument(
         "--queue", type=int, default=32, help="maximum queue length; further requests are rejected (default: 32)"

@@ -31,19 +31,23 @@ def add(commands: Commands) -> None:
     )
     change_option(table, "steps=200, scenes=5 or minutes=60")
     table.add_argument(
-        "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; what is done is kept)"
+        "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; finished rows are kept)"
     )
     more = table.add_mutually_exclusive_group()
     more.add_argument(
-        "--conditions", action="store_true", help="judge the rows that have learnt under the file's other conditions"
+        "--conditions", action="store_true", help="evaluate the trained rows under the file's other conditions"
     )
     more.add_argument(
-        "--differences", metavar="ROW", help="say how each row differs from this one, and how certain that is"
+        "--differences",
+        metavar="ROW",
+        help="compare every row with this one, and say how certain the differences are",
     )
     more.add_argument(
-        "--equal-time", action="store_true", help="judge the rows with the weights they had after equal time"
+        "--equal-time",
+        action="store_true",
+        help="evaluate the rows with the weights they had after equal training time",
     )
-    more.add_argument("--curves", action="store_true", help="draw how the rows got better while they learnt")
+    more.add_argument("--curves", action="store_true", help="plot how the rows improved during training")
     more.add_argument("--pictures", type=int, metavar="N", help="draw N scenes as every row sees them")
     cluster_options(table)
 
