@@ -57,7 +57,7 @@ def test_a_table_is_printed_as_markdown_and_goes_on(capsys):
     printed = capsys.readouterr()
     assert "| GAP-TV " in printed.out
     assert "SSR" not in printed.out
-    assert "crsdun: table: stopped; the same command goes on" in printed.err
+    assert "crsdun: table: stopped; the same command resumes it" in printed.err
 
     assert main(["table", "table.yaml"]) == 0
     printed = capsys.readouterr()

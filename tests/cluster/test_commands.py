@@ -123,7 +123,7 @@ def test_a_batch_is_that_of_one_machine_though_a_node_is_killed(folder, nodes, c
     assert contents(Path("there")) == contents(Path("here"))
 
 
-LOST = "a worker was lost; another one takes its place, and does again what it had not finished"
+LOST = "a worker was lost; another one takes its place and repeats its unfinished work"
 
 
 def test_measurements_and_results_in_a_store_like_s3(folder, nodes, bucket, capsys):
@@ -226,7 +226,7 @@ def test_where_nobody_watches_there_are_lines_now_and_then(capsys):
         ("--on ray --workers 0", "there can be no 0 workers"),
         ("--on ray --refine-camera", "refined from the first one"),
         ("--on ray --sequence", "omit --on, or --sequence"),
-        ("--on ray --checkpoint c.safetensors", "a checkpoint is that of one frame"),
+        ("--on ray --checkpoint c.safetensors", "a checkpoint belongs to a single frame"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(folder, capsys, options, words):

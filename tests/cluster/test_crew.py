@@ -187,7 +187,7 @@ def test_an_item_that_workers_die_of_is_given_up_and_the_others_are_done(crew, l
     outcomes = [outcome for _, outcome in crew.work(Tenfold()).map([2, 4, 13, 6, 8])]
     assert [outcome for place, outcome in enumerate(outcomes) if place != 2] == [20, 40, 60, 80]
     assert isinstance(outcomes[2], InputError)
-    assert "3 workers died of it" in str(outcomes[2])
+    assert "3 workers died on it" in str(outcomes[2])
     told = lines[before:]
     assert len(told) >= 3  # and one more where another item was with it at first
     assert all("a worker was lost" in line for line in told)

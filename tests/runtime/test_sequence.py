@@ -186,9 +186,9 @@ def test_a_sequence_without_any_good_frame_leaves_nothing(files, capsys):
     ("more", "message"),
     [
         ("--fps 5 --out out", "fps is a setting of sequences; set --sequence too, or omit --fps"),
-        ("--sequence --fps 0 --out out", "0 frames per second are no speed"),
+        ("--sequence --fps 0 --out out", "0 frames per second are not possible"),
         ("--sequence --fps 60 --out out", "a GIF shows at most 50 frames per second, not 60; set --video to mp4"),
-        ("--sequence --smooth 1 --out out", "a smoothing of 1 is none"),
+        ("--sequence --smooth 1 --out out", "the smoothing must be at least 0 and below 1, not 1"),
         ("--sequence --frame 1 --out out", "holds one frame, which is no sequence"),
     ],
 )
@@ -275,7 +275,7 @@ def test_frames_that_have_changed_since_are_decoded_again(files, monkeypatch, ca
     with monkeypatch.context() as patch:
         patch.setattr("crsdun.viewing.video.write_video", fail)
         assert reconstruct("video.npy") == 130
-    assert "goes on with them" in capsys.readouterr().err
+    assert "the same command resumes from there" in capsys.readouterr().err
     np.save("video.npy", np.stack([STACK[0], STACK[2], STACK[1]]))
     assert reconstruct("video.npy") == 0
     assert "1 of them finished before" in capsys.readouterr().out

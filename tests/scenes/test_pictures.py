@@ -137,7 +137,7 @@ def test_commands_take_it_for_a_file(tmp_path, monkeypatch, capsys):
     assert "--wavelengths, such as 400-700:11" in line
     assert main(["info", "cave"]) == 0
     assert "11×10×12" in (words := capsys.readouterr().out)
-    assert "wavelengths: not stated; commands take them as --wavelengths" in words
+    assert "wavelengths: not stated; give them with --wavelengths" in words
     assert main(["simulate", "cave", "--wavelengths", "400-700:11", "--out", "y.npz"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["reconstruct", "y.npz", "--iterations", "2", "--truth", "cave", "--out", "result"]) == 0

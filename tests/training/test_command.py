@@ -50,7 +50,7 @@ def test_a_network_without_classes_gets_a_picture_without_them(tmp_path):
 def test_a_sitting_that_is_over_says_how_to_go_on(tmp_path, capsys):
     command = ["train", str(TINY), *CHANGES, f"out={tmp_path / 'run'}", "minutes=1e-9"]
     assert main(command) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'run'}: stopped after step 1 of 2; the same command goes on\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'run'}: stopped after step 1 of 2; the same command resumes it\n"
 
 
 def test_show_prints_the_whole_configuration(capsys):

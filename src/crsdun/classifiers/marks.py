@@ -67,7 +67,8 @@ class Marks:
             for place in np.flatnonzero((before != UNLABELLED) & (before != number))[:1]:
                 row, column = pixels[place].tolist()
                 raise InputError(
-                    f"row {row}, column {column} is marked as {names[before[place]]!r} and as {name!r}", "decide"
+                    f"row {row}, column {column} is marked as {names[before[place]]!r} and as {name!r}",
+                    "keep one of the two",
                 )
             labels[pixels[:, 0], pixels[:, 1]] = number
         return cls(labels, names)

@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--wavelengths",
         type=wavelengths,
-        help="resample the scenes to these bands first: a list in nm, a range with its count (400-700:31), nbk7 or kaist",
+        help="resample the scenes to these bands first: a list in nm, a range and count (400-700:31), nbk7 or kaist",
     )
     exposure_options(evaluate)
     solver_options(evaluate)

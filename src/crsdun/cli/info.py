@@ -153,7 +153,7 @@ def print_arrays(file: FileDescription) -> None:
         first, last = file.wavelengths[0], file.wavelengths[-1]
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")
     elif file.first("cube"):
-        out.print("wavelengths: not stated; commands take them as --wavelengths, such as 400-700:31 for CAVE")
+        out.print("wavelengths: not stated; give them with --wavelengths, such as 400-700:31 for CAVE")
 
 
 def stated(encoding: dict[str, Any]) -> str:

@@ -116,7 +116,7 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
         left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
         if not left.exists():
             raise
-        notify(f"interrupted; the finished rows are in {left}, and the same command goes on with them")
+        notify(f"interrupted; the finished rows are in {left}, and the same command resumes from there")
         return 130
     print_result(_summary(run, options.out), _line(run, options.out, side), options.json)
     return 0

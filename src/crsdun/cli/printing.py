@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.budget import is_out_of_memory
-
+from crsdun.errors import InputError, InputWarning, worded
 from crsdun.remote import Place
 from crsdun.typed import finite
 

@@ -80,8 +80,8 @@ def add(commands: Commands) -> None:
     reconstruct.add_argument(
         "--refine-camera",
         action="store_true",
-        help="first estimate from the exposure itself (of several, the first) how far mask, dispersion and dark level "
-        "are off, and correct them",
+        help="first estimate from the exposure itself (of several, the first) how far mask, dispersion and dark "
+        "level are off, and correct them",
     )
     reconstruct.add_argument(
         "--engine",
@@ -245,11 +245,11 @@ def check_places(options: argparse.Namespace) -> None:
 def check_shareable(options: argparse.Namespace) -> None:
     """Raise an InputError if several machines cannot share the work, since one frame decides on others."""
     if options.sequence:
-        raise InputError("the frames of a sequence follow from each other", "omit <on>, or <sequence>")
+        raise InputError("the frames of a sequence depend on each other", "omit <on>, or <sequence>")
     if options.refine_camera:
-        raise InputError("the camera of many is refined from the first one, by one machine", "omit <on>")
+        raise InputError("the camera of several exposures is refined from the first one, on one machine", "omit <on>")
     if options.checkpoint is not None:
-        raise InputError("a checkpoint is that of one frame", "omit <on>, or <checkpoint>")
+        raise InputError("a checkpoint belongs to a single frame", "omit <on>, or <checkpoint>")
 
 
 def run_one(options: argparse.Namespace, pipeline: Pipeline, item: Item) -> int:

@@ -89,7 +89,7 @@ def run_sequence(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) 
         left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
         if not left.exists():
             raise
-        notify(f"interrupted; the finished frames are in {left}, and the same command goes on with them")
+        notify(f"interrupted; the finished frames are in {left}, and the same command resumes from there")
         return 130
     return _print(run, options, kind)
 

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         elif made.rows:
             print(text)
         if made.stopped:
-            notify(f"{out}: stopped; the same command goes on")
+            notify(f"{out}: stopped; the same command resumes it")
     if made.stopped == "signal":
         return 130
     return 1 if any(row.failure for row in made.rows) else 0

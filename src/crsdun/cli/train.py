@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         if result.weights:
             line = f"{result.weights}: {config.network.name} after {result.step} steps"
         else:
-            line = f"{config.out}: stopped after step {result.step} of {config.steps}; the same command goes on"
+            line = f"{config.out}: stopped after step {result.step} of {config.steps}; the same command resumes it"
         print_result(values, line, options.json)
     return 130 if result.stopped == "signal" else 0
 

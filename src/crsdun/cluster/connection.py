@@ -77,9 +77,9 @@ def _joined(ray: Any, address: str | None) -> Iterator[None]:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             if address is None:
-                raise InputError(f"Ray does not start here: {reason}", "try again when less is running") from error
+                raise InputError(f"Ray cannot be started here: {reason}", "try again when less is running") from error
             raise InputError(
-                f"there is no joining Ray at {address}: {reason}",
+                f"cannot join Ray at {address}: {reason}",
                 "start it on every machine with ray start, this one too, and give the address of the first",
             ) from error
         try:

@@ -163,7 +163,7 @@ class Crew:
         if any(worker.is_there for worker in self.workers):
             self._alone_since = now
         elif now - self._alone_since > PATIENCE_S:
-            self.notify("no worker is there; waiting for a machine of the cluster that has room for one")
+            self.notify("no workers yet; waiting for a machine of the cluster with room for one")
             self._alone_since = now + 1e9  # said once
         if now - self._looked > LOOK_S:
             self._looked = now
@@ -178,7 +178,7 @@ class Crew:
         self.workers.remove(worker)
         with suppress(Exception):
             self.ray.kill(worker.actor)
-        self.notify("a worker was lost; another one takes its place, and does again what it had not finished")
+        self.notify("a worker was lost; another one takes its place and repeats its unfinished work")
         self._hire(1)
 
     def free(self, idle: bool) -> _Worker | None:
@@ -225,7 +225,7 @@ class Crew:
             if self._unstarted >= LOSSES:
                 reason = str(error).strip().splitlines()[-1]  # below the traceback of another process
                 raise InputError(
-                    f"no worker starts: {reason}", "is crsdun installed on every machine of the cluster?"
+                    f"no worker could be started: {reason}", "is crsdun installed on every machine of the cluster?"
                 ) from error
             self._lose(worker)
             return
@@ -248,7 +248,7 @@ class Crew:
             if task.losses < LOSSES:
                 task.stream.again.append(task)
                 return
-            outcome = InputError(f"{task.losses} workers died of it", "is there enough memory for each of them?")
+            outcome = InputError(f"{task.losses} workers died on it", "is there enough memory for each of them?")
             is_fatal = False
         finally:
             worker.tasks.remove(task)

@@ -35,15 +35,15 @@ def calibrate(
     exposure, options = exposure or Exposure(), options or EvaluationOptions()
     if scenes.split != "validation":
         raise InputError(
-            f"confidences are calibrated on the validation split, not on {scenes.split}: scenes that were learnt "
-            "from look too sure, and those of the test would judge themselves",
+            f"confidences are calibrated on the validation split, not on {scenes.split}: weights are too sure of "
+            "their training scenes, and the test scenes must stay unseen",
             "set <split> to validation",
         )
     if not check_fit(method, scenes, exposure):
         raise InputError("there are no classes to calibrate", "use weights with classes, and labelled scenes")
     count = len(scenes) if options.first is None else min(options.first, len(scenes))
     if count < 1:
-        raise InputError(f"the first {count} scenes of {scenes.name} are none", "calibrate with at least one")
+        raise InputError(f"the first {count} scenes of {scenes.name} cannot calibrate anything", "take at least one")
     found: list[tuple[torch.Tensor, ...]] = []
     generator = torch.Generator().manual_seed(0)
     for index in range(count):

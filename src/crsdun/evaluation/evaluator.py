@@ -263,7 +263,7 @@ def evaluate(
     count = len(scenes) if options.first is None else min(options.first, len(scenes))
     rank, processes = _rank_and_size()
     if count < 1:
-        raise InputError(f"the first {count} scenes of {scenes.name} are none", "evaluate at least one")
+        raise InputError(f"the first {count} scenes of {scenes.name} cannot be evaluated", "evaluate at least one")
     if processes > count:
         raise InputError(f"{count} scenes cannot be shared by {processes} processes", "use fewer processes")
 

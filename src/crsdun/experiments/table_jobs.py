@@ -64,7 +64,9 @@ def at_once(table: TableConfig, tasks: list[Task], observer: RunObserver, sets: 
                     del running[future]
         except BrokenProcessPool as error:
             if not interrupted():
-                raise InputError("the process of a row was killed", "give the command again: it goes on") from error
+                raise InputError(
+                    "the process of a row was killed", "give the same command again to resume"
+                ) from error
         finally:
             stop.set()
             lines.put(None)

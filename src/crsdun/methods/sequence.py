@@ -80,4 +80,4 @@ class Before:
 def check_smoothing(smoothing: float) -> None:
     """Raise an InputError unless this is a part below 1."""
     if not 0 <= smoothing < 1:
-        raise InputError(f"a smoothing of {smoothing:g} is none: it lies between 0 and 1", "set <smooth> to 0.5")
+        raise InputError(f"the smoothing must be at least 0 and below 1, not {smoothing:g}", "set <smooth> to 0.5")

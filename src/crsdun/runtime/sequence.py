@@ -51,7 +51,7 @@ class SequenceOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.frames_per_second < math.inf:
-            raise InputError(f"{self.frames_per_second:g} frames per second are no speed", "set <fps> to 10")
+            raise InputError(f"{self.frames_per_second:g} frames per second are not possible", "set <fps> to 10")
         if self.series not in SERIES:
             raise InputError(f"there is no series {self.series!r}", f"expected {' or '.join(SERIES)}")
         check_smoothing(self.smoothing)

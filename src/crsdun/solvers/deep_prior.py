@@ -112,7 +112,8 @@ class DeepPrior(Solver):
         begin = time.monotonic()
         if self.checkpoint is not None and len(measurement) != 1:
             raise InputError(
-                f"a checkpoint of {self.name} is that of one frame, not of {len(measurement)}", "choose one <frame>"
+                f"a checkpoint of {self.name} belongs to a single frame, not to {len(measurement)}",
+                "choose one <frame>",
             )
         with learning():
             # Tensors of inference mode cannot take part in learning, their copies can.
