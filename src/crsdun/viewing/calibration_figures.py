@@ -16,6 +16,8 @@ PICTURE = 300  # px of a mask at most
 BAR_ROOM = 76  # px right of a map for its colour bar and the numbers at its ticks
 PLOT, AXIS = 190, 56  # px: height of a plot, and the room for the numbers along its axes
 BAD = (213, 94, 0)
+NARROWEST = 800  # px that the plots have at least
+TITLES = ("shift (px)", "deviation (px)", "light (counts)", "unexplained (%)")  # of the plots
 LINE = 18  # px from one line of a warning to the next
 WARNING = "#b04a00"
 
@@ -40,7 +42,7 @@ def calibration_sheet(calibration: Calibration, path: str | Path) -> None:
     margin, gap, header = STYLE.margin, STYLE.gap, STYLE.title + 14
     plots = bands > 1
     room = len(shown) * (width + gap) + error_width + BAR_ROOM
-    across = max(room, 4 * 200) if plots else room
+    across = max(room, NARROWEST) if plots else room
     top = margin + header
     below = top + max(height, error_height) + 2 * gap
     said = _lines_of(calibration.warnings, across)
@@ -100,9 +102,8 @@ def _plots(sheet: Sheet, calibration: Calibration, top: float, across: float) ->
     stored, margin, header = calibration.file, STYLE.margin, STYLE.title + 14
     known = stored.wavelengths is not None
     axis = np.array(stored.wavelengths if known else range(1, len(stored.offsets) + 1), dtype=float)
-    wanted = ["shift (px)", "deviation (px)", "light (counts)", "unexplained (%)"]
-    width = (across - len(wanted) * AXIS) / len(wanted)
-    for place, title in enumerate(wanted):
+    width = (across - len(TITLES) * AXIS) / len(TITLES)
+    for place, title in enumerate(TITLES):
         left = margin + AXIS + place * (width + AXIS)
         sheet.write(left, top + 8, shorten(title, STYLE.text, width), STYLE.text, weight="bold")
         axes = sheet.axes(left, top + header, width, PLOT)
