@@ -339,7 +339,7 @@ def test_a_refined_camera_is_used_told_and_kept(tmp_path, monkeypatch, capsys):
     assert main([*again, "--overwrite", "--refine-camera"]) == 0
     captured = capsys.readouterr()
     after = json.loads(captured.out.splitlines()[-1])
-    assert captured.err.startswith("crsdun: camera refined: mask +1.0")
+    assert captured.err.startswith("crsdun: camera refined: mask moved by +1.0")
     assert "instead of" in captured.err
     assert after["refined_camera"]["down"]["found"] == pytest.approx(1, abs=0.1)
     assert after["psnr_db"] > before["psnr_db"] + 2

@@ -220,7 +220,7 @@ def test_where_nobody_watches_there_are_lines_now_and_then(capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--on spark", "nothing is shared on 'spark'; set --on to ray"),
+        ("--on spark", "work cannot be shared on 'spark'; set --on to ray"),
         ("--on ray:nowhere", "nowhere is no address of a cluster"),
         ("--workers 2", "set --on to ray too"),
         ("--on ray --workers 0", "there can be no 0 workers"),

@@ -92,7 +92,7 @@ class Broken:
 def test_workers_that_do_not_start_end_it(nodes, monkeypatch):
     monkeypatch.setattr("crsdun.cluster.crew._Hand", Broken)
     said = []
-    missing = pytest.raises(InputError, match=r"no worker starts: .*No module named 'crsdun'")
+    missing = pytest.raises(InputError, match=r"no worker could be started: .*No module named 'crsdun'")
     with connected(nodes.address, Staff(1), said.append) as other, missing:
         list(other.work(Tenfold()).map([2]))
     assert len(said) == 2

@@ -88,7 +88,7 @@ def test_refined_behind_a_tilted_prism_with_bad_pixels_of_each_frame():
     pipeline = Pipeline(preparation=Preparation(camera_file=stored, saturated=40), refine=True, notify=notes.append)
     results = [pipeline.refined(pipeline.preparation.prepare(each)) for each in frames]
     assert len(pipeline.refinements) == 1, "the second frame is of the same camera"
-    assert notes[0].startswith("camera refined: mask +1.0")
+    assert notes[0].startswith("camera refined: mask moved by +1.0")
     for row, result in zip((10, 30), results, strict=True):
         (validity,) = result.camera.parts
         assert (validity.values == 0).nonzero().tolist() == [[row, column] for column in range(20, 25)]

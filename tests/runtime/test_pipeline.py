@@ -66,7 +66,7 @@ def test_what_is_decided_automatically_is_said_once(files):
     assert len(result.stage_metrics) == len(result.stages.cubes) == 1
     assert len(lines) == 1
     assert lines[0].startswith("no shipped weights fit (these weights are for 28 bands")
-    assert "crsdun_tiny: these weights are for 28 bands" in lines[0]
+    assert lines[0].count("28 bands") == 1, "said once for all weights"
     with pytest.raises(InputError, match="an engine computes a network; set weights, or omit engine"):
         Pipeline(engine="openvino", notify=lines.append).decode(pipeline.read(files / "y.npz"))
 
@@ -95,7 +95,7 @@ def test_the_camera_is_refined_once_for_all_its_frames(tmp_path):
     pipeline = Pipeline(LrTv(iterations=30), **settings)
     results = [pipeline.decode(pipeline.read(tmp_path / f"{name}.npz")) for name in ("one", "two")]
     assert len(lines) == 1
-    assert lines[0].startswith("camera refined: mask +1.0")
+    assert lines[0].startswith("camera refined: mask moved by +1.0")
     for result in results:
         found = result.record["measurement"]["refined_camera"]
         assert found["down"]["found"] == pytest.approx(1, abs=0.1)

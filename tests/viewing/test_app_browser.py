@@ -203,7 +203,7 @@ def test_refine_the_camera(page, link, tmp_path):
     page.click("#refine-button")
     page.wait_for_function("() => document.querySelector('#refined').textContent.includes('refined')", polling=100)
     told = page.locator("#refined").inner_text()
-    assert "camera refined: mask +1.0" in told
+    assert "camera refined: mask moved by +1.0" in told
     assert "instead of" in told, "the fit before and after"
     assert page.locator("#results .result").count() == 0, "nothing was decoded behind this camera yet"
     page.click("#decode-button")
