@@ -18,7 +18,7 @@ from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
-from crsdun.scenes.formats.pictures import is_scene_folder, open_folder
+from crsdun.scenes.formats.pictures import open_folder
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
 from crsdun.scenes.formats.zarr_store import ZARR, is_old_zarr, is_zarr
@@ -106,11 +106,6 @@ def open_arrays(path: str | Path) -> ArrayFile:
         )
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", remedy)
     return ArrayFile(path, format.name, real, metadata, encodings, grids)
-
-
-def is_stored_scene(folder: Path) -> bool:
-    """Whether a folder is probably one that ``open_arrays`` opens, or refuses with a reason."""
-    return is_zarr(folder) or is_old_zarr(folder) or is_scene_folder(folder)
 
 
 def is_result_folder(path: Path) -> bool:
