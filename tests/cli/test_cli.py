@@ -283,6 +283,26 @@ def test_many_for_a_machine_and_with_their_truths(folder, capsys):
     assert captured.err.count("\n") == 2
 
 
+def test_what_was_finished_before_keeps_its_warning_and_not_its_old_truth(files, capsys, monkeypatch):
+    monkeypatch.setattr("crsdun.runtime.reconstruction.doubt_mask", lambda *_: "its mask is that of another camera")
+    Path("many").mkdir()
+    Path("truths").mkdir()
+    for name in ("one", "two"):
+        write_measurement(read_measurement("y.npz"), f"many/{name}.npz")
+        write_scene(smooth_scene(), f"truths/{name}.npz")
+    again = ["reconstruct", "many", "--method", "gap-tv", "--iterations", "2", "--truth", "truths", "--out", "out"]
+    assert main(again) == 0
+    assert capsys.readouterr().out.count("do not rely on this result") == 2
+    assert main(again) == 0
+    out = capsys.readouterr().out
+    assert (out.count("finished before"), out.count("do not rely on this result")) == (2, 2)
+    write_scene(replace(smooth_scene(), cube=smooth_scene().cube / 2), "truths/two.npz", overwrite=True)
+    assert main(again) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("finished before") == 1
+    assert "two exists already" in captured.err
+
+
 def test_a_refined_camera_is_used_told_and_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     scene = ProduceSet("validation")[0]

@@ -150,9 +150,12 @@ def result_line(result: Reconstruction, out: Place) -> str:
         line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
     if "class_note" in metrics:
         line += f"; {metrics['class_note']}"
-    if result.warning is not None:
-        line += f"\nWARNING: do not rely on this result: {result.warning}"
-    return line
+    return line + warning_line(result)
+
+
+def warning_line(result: Reconstruction) -> str:
+    """What follows the line of a result that should not be believed; empty where it may be."""
+    return "" if result.warning is None else f"\nWARNING: do not rely on this result: {result.warning}"
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from crsdun.cli.printing import (
     progress_lines,
     result_line,
     summary,
+    warning_line,
 )
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
@@ -200,11 +201,13 @@ def pipeline_with(
 ) -> Pipeline:
     """The same from what the options have been asked for before."""
     from crsdun.classifiers import load_classifier
+    from crsdun.runtime import deciding_files
 
     pipeline = pipeline_from(options, method, how, options.engine, preparation)
     if options.classes is not None:
         pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
+    pipeline.files = deciding_files(options.weights, options.classes)
     return pipeline
 
 
@@ -224,7 +227,8 @@ def answering(options: argparse.Namespace) -> Callable[[Frame], Answer]:
 
 def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[str, Any], str]:
     """What is told of a result, for a program and for a person."""
-    return summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
+    line = result_line(result, out) if is_new else f"{out}: finished before{warning_line(result)}"
+    return summary(result, out), line
 
 
 def check_places(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,15 @@ from crsdun.optics import read_camera
 from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
+from crsdun.runtime.fingerprint import fingerprint_of
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
 from crsdun.scenes import Measurement, Scene, read_stored_mask
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement, refine_camera
+
+# In a record: the fingerprint of what decided on the result.
+INPUTS = "inputs_sha256"
 
 
 def reconstruct(
@@ -85,6 +89,7 @@ class Pipeline:
         refine: find from the first measurement of each camera how it deviates from what is told; all are then
             decoded behind the camera that was found.
         classes: a classifier made by example, which gives the class map in place of the method.
+        files: what else decides on results (``deciding_files``), for their fingerprints.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -99,6 +104,7 @@ class Pipeline:
     control: Callable[[str], str] = str
     refine: bool = False
     classes: SpectralClassifier | None = None
+    files: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -178,7 +184,12 @@ class Pipeline:
                 f"{tiles.rows} rows, overlapping by {tiles.overlap}"
             )
         result = decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        result.record[INPUTS] = self.fingerprint(prepared)
         return result if self.classes is None else classified(result, self.classes, prepared.truth)
+
+    def fingerprint(self, prepared: PreparedMeasurement) -> str:
+        """SHA-256 of what decides on the result of a measurement, besides the command and its options."""
+        return fingerprint_of(prepared, self.files)
 
     def choose(self, prepared: PreparedMeasurement, progress: Progress | None) -> Method:
         """The method that fits, opened once for all measurements."""

@@ -15,7 +15,7 @@ from crsdun.optics import CassiCamera, StackedCamera
 from crsdun.optics.parts import PARTS, Part
 from crsdun.provenance import Record
 from crsdun.remote import Place, Remote
-from crsdun.runtime.preparation import PreparedMeasurement
+from crsdun.runtime.pipeline import INPUTS
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import (
     Scene,
@@ -126,20 +126,17 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     write_json(folder / RECORD, {**result.record, **record})
 
 
-def finished_before(folder: Place, prepared: PreparedMeasurement, command: Sequence[str]) -> Reconstruction | None:
-    """The reconstruction in a folder, if the same command made it from the same measurement; otherwise None."""
+def finished_before(folder: Place, fingerprint: str, command: Sequence[str]) -> Reconstruction | None:
+    """The reconstruction in a folder, if the same command made it from the same inputs; otherwise None.
+
+    Args:
+        fingerprint: of these inputs (``Pipeline.fingerprint``).
+    """
     try:
         result = read_results(folder)
     except InputError:
         return None
-    measurement, camera = prepared.measurement, prepared.camera
-    is_same = (
-        result.record["command"] == list(command)
-        and np.array_equal(result.measurement.frame, measurement.frame)
-        and [part.name for part in result.camera.parts] == [part.name for part in camera.parts]
-        and all(map(np.array_equal, result.camera.tensors, camera.tensors))
-        and result.camera.offsets == camera.offsets
-    )
+    is_same = result.record["command"] == list(command) and result.record.get(INPUTS) == fingerprint
     return result if is_same else None
 
 
