@@ -231,6 +231,22 @@ def test_a_real_measurement_of_a_strawberry(tmp_path):
     assert read_scene(tmp_path / "out" / "cube.hdr").cube.shape == (28, 660, 660)
 
 
+def test_the_key_of_a_mask_chooses_among_those_beside_the_exposure(files, capsys):
+    exposure = read_measurement("y.npz")
+    masks = {"mask": random_mask(H, W, seed=7), "right": exposure.mask}
+    np.savez("two.npz", measurement=exposure.frame, wavelengths=WAVELENGTHS, **masks)
+    asked = ("reconstruct", "two.npz", "--method", "lr-tv", "--iterations", "20", "--mask-key")
+    for number, large in enumerate(((), ("--large",))):
+        residuals = {}
+        for key in masks:
+            assert main([*asked, key, *large, "--out", f"{key}{number}"]) == 0
+            residuals[key] = json.loads(Path(f"{key}{number}/metrics.json").read_text())["data_residual"]
+        assert residuals["right"] < residuals["mask"] / 2
+    np.testing.assert_array_equal(read_measurement("right0/measurement.npz").mask, exposure.mask)
+    assert "has no array 'nope'" in refuse(capsys, *asked, "nope", "--out", "none")
+    assert "a random mask has no arrays" in refuse(capsys, "simulate", "scene.npz", "--mask-key", "n", "--out", "q.npz")
+
+
 # -- many measurements, and large ones -------------------------------------------------------------------------
 
 

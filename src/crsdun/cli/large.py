@@ -61,7 +61,9 @@ def large_frame(
     if not options.large and (not is_one or _is_small(file)):
         return None
     try:
-        mask = None if options.mask is None else open_mask(options.mask, options.mask_key, mask_axes(options))
+        stored = file if options.mask_key is not None else None  # with the exposure
+        mask_file = stored if options.mask is None else options.mask
+        mask = None if mask_file is None else open_mask(mask_file, options.mask_key, mask_axes(options))
         frame = open_large(file, preparation, mask, options.repeat_mask)
         wanted = options.large or is_large(frame.size, method, available_memory(how.device))
     except InputError:

@@ -145,7 +145,7 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
 def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
     """The camera of a measurement, and what its counts mean."""
     command.add_argument("--mask", type=place, help="file of the coded aperture (default: stored with the exposure)")
-    command.add_argument("--mask-key", help="name of the mask in its file")
+    command.add_argument("--mask-key", help="name of the mask in its file, or in that of the exposure")
     camera_options(command)
     command.add_argument(
         "--bands", type=int, help="number of bands (default: from the widths of measurement and mask)"
@@ -250,7 +250,7 @@ def exposure_from(
         camera: that of ``camera_from``.
         noise: further settings of the noise.
     """
-    from crsdun.optics import Exposure, SensorNoise
+    from crsdun.optics import Exposure, RandomMask, SensorNoise
     from crsdun.scenes import parse_mask
 
     moved = options.mask_shift or (0.0, 0.0)
@@ -264,6 +264,8 @@ def exposure_from(
     if camera is not None:
         return Exposure(calibrated=camera, **detector)
     mask, bands = parse_mask("random:0" if options.mask is None else options.mask, options.mask_key)
+    if options.mask_key is not None and isinstance(mask, RandomMask):
+        raise InputError("a random mask has no arrays", "name its file with <mask>, or omit <mask_key>")
     return Exposure(mask, step=2 if step is None else step, mask_wavelengths=bands, **detector)
 
 
@@ -301,10 +303,10 @@ def scaled_as(options: argparse.Namespace, **more: Any) -> Preparation:
     """What the ``camera_and_scale_options`` say, but for the mask, and ``more`` of ``Preparation``."""
     from crsdun.runtime import Preparation
 
-    names = ("bands", "wavelengths", "step", "offsets", "bits", "exposure")
+    names = ("mask_key", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
     return Preparation(
-        dark=frame_from(options.dark),
-        white=frame_from(options.white),
+        dark=frame_from(options, "dark"),
+        white=frame_from(options, "white"),
         **{name: getattr(options, name) for name in names},
         **more,
     )
@@ -318,7 +320,7 @@ def with_mask(preparation: Preparation, options: argparse.Namespace) -> Preparat
         return preparation
     with local_copy(options.mask) as file:
         mask = read_stored_mask(file, options.mask_key, mask_axes(options))
-    return replace(preparation, **mask._asdict())
+    return replace(preparation, mask_key=None, **mask._asdict())
 
 
 def mask_axes(options: argparse.Namespace) -> str | None:
@@ -329,14 +331,15 @@ def mask_axes(options: argparse.Namespace) -> str | None:
     return None if are_of_exposures(axes) else axes
 
 
-def frame_from(value: Any) -> Any:
-    """A calibration frame from its file, the mean of a stack of them, or the level as it is."""
+def frame_from(options: argparse.Namespace, kind: str) -> Any:
+    """The calibration frame that the option ``kind`` names, the mean of a stack of them, or the level as it is."""
     from crsdun.scenes import read_frame
 
+    value = getattr(options, kind)
     if not isinstance(value, Place):
         return value
     with local_copy(value) as file:
-        return read_frame(file)
+        return read_frame(file, kind)
 
 
 def device_from(name: str) -> str:

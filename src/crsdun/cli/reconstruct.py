@@ -159,7 +159,8 @@ def run(options: argparse.Namespace) -> int:
     (file,) = options.measurement
     exposures = pipeline.preparation.open(file)
     if len(exposures) == 1 or options.frame is not None:
-        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
+        index = 0 if options.frame is None else options.frame - 1
+        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, index))
     check_places(options)
     if isinstance(options.out, Remote) or options.out.is_dir():  # otherwise it is made
         check_file(options.out / sheet_name(file.stem), options.overwrite)

@@ -22,7 +22,7 @@ from crsdun.optics import (
     subtract_dark,
 )
 from crsdun.optics.masks import for_bands
-from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
+from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement
@@ -33,7 +33,7 @@ REFINED = "refined_camera"
 # And how many bad pixels of its camera were filled.
 FILLED = "bad_pixels_filled"
 # What a camera file says as well.
-OF_A_CAMERA = ("mask", "bands", "wavelengths", "step", "offsets")
+OF_A_CAMERA = ("mask", "mask_key", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -106,6 +106,7 @@ class Preparation:
             white are applied to integer counts, where no others are given; its bad pixels do not count, and show what
             is around them.
         mask: (H,W) or (C,H,W).
+        mask_key: name of the mask in the file of the exposure, where there is no ``mask``.
         mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         mask_wavelengths: of the bands of a (C,H,W) mask in nm, in its order, which need not be that of the camera.
         bands: C.
@@ -128,6 +129,7 @@ class Preparation:
     frame: int | None = None
     camera_file: CameraFile | None = None
     mask: np.ndarray | None = None
+    mask_key: str | None = None
     mask_divisor: float = 1.0
     mask_wavelengths: tuple[float, ...] | None = None
     bands: int | None = None
@@ -148,7 +150,8 @@ class Preparation:
     def __post_init__(self) -> None:
         told = [name for name in OF_A_CAMERA if getattr(self, name) is not None]
         if self.camera_file is not None and told:
-            raise InputError(f"a camera file already says the {told[0]}", f"omit <{told[0]}>, or <camera>")
+            what = told[0].replace("_", " ")
+            raise InputError(f"a camera file already says the {what}", f"omit <{told[0]}>, or <camera>")
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
@@ -167,9 +170,15 @@ class Preparation:
                 bands, or no measurements of this camera, and nothing says what they are.
         """
         mask = self.mask if self.camera_file is None else self.camera_file.mask
+        of_stack, beside = are_of_exposures(self.axes), None
+        if mask is None and self.mask_key is not None:
+            beside = read_stored_mask(file, self.mask_key, None if of_stack else self.axes)
+            mask = beside.mask
         size = None if mask is None else mask.shape[-2:]
-        axes = self.axes if are_of_exposures(self.axes) else None
-        exposures = open_exposures(file, self.key, self.wavelengths, size, axes)
+        exposures = open_exposures(file, self.key, self.wavelengths, size, self.axes if of_stack else None)
+        if beside is not None:
+            known = for_bands(beside.mask, beside.mask_wavelengths, exposures.wavelengths)
+            exposures = replace(exposures, mask=known, mask_divisor=beside.mask_divisor)
         if len(exposures) > 1:  # what is wrong with all is said once
             frame = np.zeros(exposures.frames.shape[1:], np.uint8)
             outline = Measurement(frame, exposures.wavelengths, exposures.mask, exposures.step)
