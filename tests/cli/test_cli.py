@@ -19,6 +19,7 @@ from crsdun.cli import main, parser
 from crsdun.optics import random_mask
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
+from tests.listing import visible
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -63,7 +64,7 @@ RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "8", "--out", "out")
 def test_a_result_folder_holds_everything(files, capsys):
     assert main([*RECONSTRUCT, "--truth", "scene.npz", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert sorted(os.listdir("out")) == [
+    assert visible("out") == [
         "bands.png", "cube.hdr", "cube.img", "cube.npz", "measurement.npz", "metrics.json", "overview.png",
         "picture.png", "record.json", "report.html", "spectra.png", "truth.npz",
     ]  # fmt: skip
@@ -244,7 +245,9 @@ def test_the_key_of_a_mask_chooses_among_those_beside_the_exposure(files, capsys
         assert residuals["right"] < residuals["mask"] / 2
     np.testing.assert_array_equal(read_measurement("right0/measurement.npz").mask, exposure.mask)
     assert "has no array 'nope'" in refuse(capsys, *asked, "nope", "--out", "none")
-    assert "a random mask has no arrays" in refuse(capsys, "simulate", "scene.npz", "--mask-key", "n", "--out", "q.npz")
+    assert "a random mask has no arrays" in refuse(
+        capsys, "simulate", "scene.npz", "--mask-key", "n", "--out", "q.npz"
+    )
 
 
 # -- many measurements, and large ones -------------------------------------------------------------------------

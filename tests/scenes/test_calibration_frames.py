@@ -96,5 +96,5 @@ def test_of_a_session_the_dark_and_the_white_are_those_called_so(frames):
     np.savez("same_software.npz", meas=dark)  # which calls every exposure so
     assert np.array_equal(read_frame("same_software.npz", "dark"), dark)
     np.savez("half.npz", meas=meas, white=white)
-    with pytest.raises(InputError, match="names a white frame and no dark frame.*call the right array 'dark'"):
+    with pytest.raises(InputError, match=r"names a white frame and no dark frame: .*; call the right array 'dark'"):
         read_frame("half.npz", "dark")
