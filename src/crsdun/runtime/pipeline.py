@@ -19,8 +19,9 @@ from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
 from crsdun.runtime.fingerprint import fingerprint_of
-from crsdun.runtime.preparation import Preparation, PreparedMeasurement
+from crsdun.runtime.preparation import DOUBTS, Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
+from crsdun.runtime.scale_doubts import NORMALISED
 from crsdun.scenes import Measurement, Scene, read_stored_mask
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement, refine_camera
@@ -156,17 +157,19 @@ class Pipeline:
         return self.run(prepared, self.open(None), progress)
 
     def tell(self, prepared: PreparedMeasurement) -> None:
-        """Note what the mask was divided by, and a dark level that was not subtracted.
+        """Note what the mask was divided by, what is odd about the numbers, and a dark level that was not subtracted.
 
         That would become a veil and coloured borders.
         """
         divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
         if divisor is not None:
             self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
+        for doubt in prepared.measurement.provenance.get(DOUBTS, ()):
+            self.note(doubt)
         floor = prepared.floor() if self.preparation.dark is None else None
         if floor is not None:
             share = floor / float(prepared.measurement.frame.mean())
-            level = f"{floor:.3g}" if "normalised" not in prepared.measurement.provenance else "its dark level"
+            level = f"{floor:.3g}" if NORMALISED not in prepared.measurement.provenance else "its dark level"
             self.note(
                 f"where no light arrives, the frame still has about {floor:.3g}, {share:.0%} of its mean; for truer "
                 f"colours set <dark> to {level}, or to a frame with the shutter closed"

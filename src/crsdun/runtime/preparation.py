@@ -19,9 +19,11 @@ from crsdun.optics import (
     dark_floor,
     describe_fits,
     normalise_frame,
+    saturation,
     subtract_dark,
 )
 from crsdun.optics.masks import for_bands
+from crsdun.runtime.scale_doubts import NORMALISED, check_is_raw, doubts_of
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
@@ -32,6 +34,12 @@ from crsdun.solvers.self_calibration import on_detector
 REFINED = "refined_camera"
 # And how many bad pixels of its camera were filled.
 FILLED = "bad_pixels_filled"
+# And what is odd about its numbers (``doubts_of``).
+DOUBTS = "doubts"
+SATURATED = (
+    "{1:.1%} of the pixels have {0:g} counts, the most that there are: they are saturated and do not count; expose "
+    "for less time"
+)
 # What a camera file says as well.
 OF_A_CAMERA = ("mask", "mask_key", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
@@ -114,7 +122,8 @@ class Preparation:
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot.
-        saturated: value in the file from which on a pixel says nothing, because the detector was full.
+        saturated: value in the file from which on a pixel says nothing, because the detector was full; None finds
+            out of counts where many pixels have the largest one that there is (``optics.saturation``).
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
         bits: bit depth of the camera, if there is no white reference.
@@ -223,11 +232,18 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
-        valid = self.valid_pixels(measurement.frame)
+        full = saturation(measurement.frame, self.bits) if whole and self._are_counts(measurement) else None
+        valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         if valid is not None:
             camera = camera.through(Validity(valid))
-        scale = self.bits if self.bits is not None else self._references(measurement)["white"]
-        counts = measurement.frame.dtype.kind in "iu" and scale is None
+        is_scaled = self.bits is not None or self._references(measurement)["white"] is not None
+        if whole:
+            doubts = [] if full is None else [SATURATED.format(*full)]
+            references = {**self._references(measurement), "bits": self.bits}
+            doubts += doubts_of(measurement, scaled, camera, references, is_scaled)
+            known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # of an earlier reading
+            scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
+        counts = measurement.frame.dtype.kind in "iu" and not is_scaled
         return PreparedMeasurement(scaled, camera, truth, counts)
 
     def camera_for(self, measurement: Measurement, whole: bool = True) -> CassiCamera:
@@ -280,14 +296,18 @@ class Preparation:
         step = 2 if self.step is None else self.step
         return CassiCamera(self.mask, self.bands, self.wavelengths, step, self.offsets).measurement_shape
 
-    def valid_pixels(self, frame: np.ndarray) -> np.ndarray | None:
-        """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any."""
+    def valid_pixels(self, frame: np.ndarray, full: float | None = None) -> np.ndarray | None:
+        """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any.
+
+        ``full``: value of full pixels, where ``saturated`` does not tell it.
+        """
         known = None if self.camera_file is None else self.camera_file.valid
-        if self.bad is None and self.saturated is None:
+        saturated = full if self.saturated is None else self.saturated
+        if self.bad is None and saturated is None:
             return known
         valid = np.ones(frame.shape, bool) if self.bad is None else ~np.asarray(self.bad, bool)
         valid = valid & known if known is not None and valid.shape == known.shape else valid
-        return valid if self.saturated is None or valid.shape != frame.shape else valid & (frame < self.saturated)
+        return valid if saturated is None or valid.shape != frame.shape else valid & (frame < saturated)
 
     def to_measurement_scale(self, measurement: Measurement, bands: int, whole: bool = True) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
@@ -298,6 +318,7 @@ class Preparation:
             InputError: the frame contains negative values, or values that no camera counts, or no light.
         """
         references = {name: self._filled(each) for name, each in self._references(measurement).items()}
+        check_is_raw(measurement, {"white": references["white"], "bits": self.bits, "exposure": self.exposure})
         calibration = {**references, "bit_depth": self.bits, "exposure": self.exposure}
         calibration = {name: value for name, value in calibration.items() if value is not None}
         if self.camera_file is not None and self.camera_file.bad_pixels:
@@ -316,7 +337,7 @@ class Preparation:
                 name: value if isinstance(value, int | float) else "frame" for name, value in calibration.items()
             }
             measurement = replace(
-                measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings}
+                measurement, frame=frame, provenance={**measurement.provenance, NORMALISED: settings}
             )
         check_values(float(measurement.frame.min()), float(measurement.frame.max()))
         if whole:
@@ -329,6 +350,10 @@ class Preparation:
         dark = stored.dark if self.dark is None and stored is not None else self.dark
         white = stored.white if self.white is None and self.bits is None and stored is not None else self.white
         return {"dark": dark, "white": white}
+
+    def _are_counts(self, measurement: Measurement) -> bool:
+        """Whether a frame holds what a detector counted, of which a largest number is known."""
+        return self.saturated is None and (self.bits is not None or measurement.frame.dtype.kind in "iu")
 
     def _filled(self, frame: Any) -> Any:
         """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""
