@@ -232,6 +232,40 @@ def test_a_real_measurement_of_a_strawberry(tmp_path):
     assert read_scene(tmp_path / "out" / "cube.hdr").cube.shape == (28, 660, 660)
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--divisor", "4095"), "divisor is a setting of the truth"),
+        (("--axes", "hwc"), "axes is a setting of the truth"),
+        (("--truth-key", "nope"), "truth key is a setting of the truth"),
+        (("--unlabelled", "7"), "set --truth DIR too, or omit --unlabelled"),
+        (("--coverage", "0.5"), "gap-tv gives no classes whose doubt is calibrated; omit --coverage"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(files, capsys, more, told):
+    assert told in refuse(capsys, *RECONSTRUCT, "--method", "gap-tv", *more)
+
+
+def test_other_commands_refuse_options_that_would_do_nothing(files, capsys):
+    assert "omit --key" in refuse(capsys, "simulate", "indian-pines", "--key", "nope", "--out", "q.npz")
+    assert "omit --axes" in refuse(capsys, "figure", "out", "--axes", "hwc", "--out", "q")
+    marks = ("--points", "p.csv", "--unlabelled", "7", "--out", "q.safetensors")
+    assert "set --labels too" in refuse(capsys, "classes", "scene.npz", *marks)
+    np.save("stack.npy", np.stack([read_measurement("y.npz").frame] * 3))
+    stack = ("reconstruct", "stack.npy", "--mask", "mask.npy", "--bands", BANDS, "--method", "gap-tv", "--out", "out")
+    told = refuse(capsys, *stack, "--sequence", "--frame", "2")
+    assert "one frame of a stack is no sequence; omit --frame, or --sequence" in told
+    assert "no frame 0" in refuse(capsys, *stack, "--frame", "0")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".npy", ".hdr"])
+def test_a_simulation_says_whether_its_mask_is_stored(files, capsys, suffix):
+    assert main(["simulate", "scene.npz", "--out", f"q{suffix}"]) == 0
+    told = capsys.readouterr().out
+    assert ("stored with its mask" in told) == (read_measurement(f"q{suffix}").mask is not None)
+    assert ("without its mask" in told) == (suffix in (".npy", ".hdr"))
+
+
 def test_the_key_of_a_mask_chooses_among_those_beside_the_exposure(files, capsys):
     exposure = read_measurement("y.npz")
     masks = {"mask": random_mask(H, W, seed=7), "right": exposure.mask}

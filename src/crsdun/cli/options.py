@@ -223,6 +223,16 @@ def frame_or_level(text: str) -> Any:
         return place(text)
 
 
+def refuse_without(options: argparse.Namespace, needed: str, *names: str) -> None:
+    """Raise an InputError if one of the options ``names`` is given, which say more of ``needed``, but that is not."""
+    for name in names:
+        if getattr(options, needed) is None and getattr(options, name) is not None:
+            what, of = (each.replace("_", " ") for each in (name, needed))
+            raise InputError(
+                f"{what} is a setting of the {of}, which was not given", f"set <{needed}> too, or omit <{name}>"
+            )
+
+
 # -- from options to the objects of the package -------------------------------------------------------------------
 
 
@@ -290,7 +300,11 @@ def pipeline_from(
 def preparation_from(options: argparse.Namespace) -> Preparation:
     """How measurements are read and prepared as the ``measurement_options`` say, but for their mask."""
     from crsdun.optics import read_camera
+    from crsdun.scenes.array_roles import are_of_exposures
 
+    refuse_without(options, "truth", "truth_key", "divisor", "unlabelled")
+    if not (are_of_exposures(options.axes) or options.mask or options.mask_key):  # which may be one for each band
+        refuse_without(options, "truth", "axes")
     camera_file = None
     if options.camera is not None:
         with local_copy(options.camera) as file:

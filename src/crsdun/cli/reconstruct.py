@@ -147,6 +147,7 @@ def run(options: argparse.Namespace) -> int:
         check_places(options)
     check_sequence(options)
     preparation, method, how = preparation_from(options), *method_of(options)
+    check_coverage(options, method)
     if large := large_frame(options, preparation, method, how, is_one=many is None and not options.sequence):
         pipeline = runtime.Pipeline(method, preparation, options.truth, how, options.engine, notify, option)
         return run_large(options, pipeline, large)
@@ -230,6 +231,18 @@ def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[st
     """What is told of a result, for a program and for a person."""
     line = result_line(result, out) if is_new else f"{out}: finished before{warning_line(result)}"
     return summary(result, out), line
+
+
+def check_coverage(options: argparse.Namespace, method: Method | None) -> None:
+    """Raise an InputError if no doubt can be compared with the coverage that is asked for."""
+    if options.coverage is None:
+        return
+    if options.classes is not None:
+        raise InputError("of the classes of a classifier no doubt is known", "omit <coverage>, or <classes>")
+    if method is not None and method.card.calibration is None:
+        raise InputError(
+            f"{method.name} gives no classes whose doubt is calibrated", "omit <coverage>, or use calibrated weights"
+        )
 
 
 def check_places(options: argparse.Namespace) -> None:

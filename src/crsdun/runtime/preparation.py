@@ -241,7 +241,9 @@ class Preparation:
             doubts = [] if full is None else [SATURATED.format(*full)]
             references = {**self._references(measurement), "bits": self.bits}
             doubts += doubts_of(measurement, scaled, camera, references, is_scaled)
-            known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # of an earlier reading
+            known = {
+                name: each for name, each in scaled.provenance.items() if name != DOUBTS
+            }  # of an earlier reading
             scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
         counts = measurement.frame.dtype.kind in "iu" and not is_scaled
         return PreparedMeasurement(scaled, camera, truth, counts)

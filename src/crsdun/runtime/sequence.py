@@ -69,7 +69,9 @@ def open_frames(batch: Batch) -> tuple[Batch, int]:
             count = len(batch.open(copy))
         if count == 1:
             raise InputError(f"{file} holds one frame, which is no sequence", "omit <sequence>")
-        return replace(batch, frame=None), count
+        if batch.frame is not None:
+            raise InputError("one frame of a stack is no sequence", "omit <frame>, or <sequence>")
+        return batch, count
 
     def open_one(file: Path) -> Exposures:
         exposures = batch.open(file)
