@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from crsdun.optics import (
     subtract_dark,
 )
 from crsdun.optics.masks import for_bands
+from crsdun.optics.wavelengths import as_wavelengths
 from crsdun.runtime.scale_doubts import NORMALISED, check_is_raw, doubts_of
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
@@ -118,7 +120,7 @@ class Preparation:
         mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         mask_wavelengths: of the bands of a (C,H,W) mask in nm, in its order, which need not be that of the camera.
         bands: C.
-        wavelengths: centre of each band in nm, length C.
+        wavelengths: centre of each band in nm, length C, or a text as for ``parse_wavelengths``.
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot.
@@ -161,6 +163,11 @@ class Preparation:
         if self.camera_file is not None and told:
             what = told[0].replace("_", " ")
             raise InputError(f"a camera file already says the {what}", f"omit <{told[0]}>, or <camera>")
+        for name in ("mask", "bad", "dark", "white"):  # Python may give lists
+            if isinstance(getattr(self, name), Sequence):
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        if self.wavelengths is not None:
+            object.__setattr__(self, "wavelengths", as_wavelengths(self.wavelengths))
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
