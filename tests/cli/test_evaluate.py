@@ -141,7 +141,9 @@ def test_a_moved_mask_costs_what_its_method_does_not_know(capsys):
     exact = json.loads(Path("gap/evaluation.json").read_text())
     assert moved["psnr_db"] < exact["stages"][-1]["psnr_db"] - 1
     assert json.loads(Path("moved/evaluation.json").read_text())["camera"]["moved"] == [-0.5, 1]
-    assert "takes two numbers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n")
+    assert "moves by two numbers" in refuse(
+        capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n"
+    )
 
 
 def test_scenes_on_other_bands(capsys):

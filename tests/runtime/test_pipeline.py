@@ -62,7 +62,7 @@ def test_arrays_are_checked_like_files(files, scene, capsys):
     np.testing.assert_array_equal(lists.scene.cube, expected.scene.cube)
     text = crsdun.reconstruct(exposure.frame, exposure.mask, **{**known, "wavelengths": "450-600:4"})
     assert text.scene.wavelengths == WAVELENGTHS
-    with pytest.raises(InputError, match="0.45 to 0.6 are too short for nm; if they are micrometres"):
+    with pytest.raises(InputError, match=r"0\.45 to 0\.6 are too short for nm; if they are micrometres"):
         crsdun.reconstruct(exposure.frame, exposure.mask, wavelengths=np.array(WAVELENGTHS) / 1000)
     with pytest.raises(InputError, match="holds transmissions up to 3"):
         crsdun.reconstruct(exposure.frame, exposure.mask * 2.5 + 0.5, **known)

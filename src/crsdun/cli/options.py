@@ -265,7 +265,9 @@ def exposure_from(
 
     moved = options.mask_shift or (0.0, 0.0)
     if len(moved) != 2:
-        raise InputError(f"<mask-shift> takes two numbers of pixels, down and right, not {len(moved)}")
+        raise InputError(
+            f"a mask moves by two numbers of pixels, down and right, not {len(moved)}", "set <mask_shift> to 0,0.5"
+        )
     detector: dict[str, Any] = {
         "noise": SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
         "seed": options.seed,

@@ -29,6 +29,8 @@ from crsdun.scenes import (
 from crsdun.storage import RECORD, local_copy, write_json
 from crsdun.typed import read_json
 
+# Of a sequence, a line for each frame.
+FRAMES = "frames.jsonl"
 METRICS, OPTICS = "metrics.json", "optics.npz"
 # How far the classes can be believed, and the expected error of each voxel.
 DOUBT, ERROR = "doubt.npz", "error.npz"
@@ -155,9 +157,14 @@ def read_results(folder: str | Place) -> Reconstruction:
             f"{folder} holds a frame that was decoded by rows, and is not read whole",
             f"read {STORE} in it with crsdun.scenes.open_scene_rows",
         )
+    if (folder / FRAMES).is_file():
+        raise InputError(
+            f"{folder} holds a sequence, and one frame is needed",
+            "reconstruct that one alone, or read the cubes in it with crsdun.scenes.open_series",
+        )
     try:
+        metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")  # which no other folder has
         record = read_json(StoredRecord, folder / RECORD, "reconstruct again")
-        metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")
     except OSError as error:
         raise InputError(
             f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"

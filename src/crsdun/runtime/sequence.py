@@ -23,12 +23,10 @@ from crsdun.runtime.batch import Batch, Item, stream
 from crsdun.runtime.pipeline import INPUTS, Pipeline
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
-from crsdun.runtime.result_files import METRICS
+from crsdun.runtime.result_files import FRAMES, METRICS
 from crsdun.scenes import UNLABELLED, Exposures, Outline, Scene, Series, open_series
 from crsdun.scenes.series import SERIES
 from crsdun.storage import RECORD, local_copy, refusal, write_json, write_text
-
-FRAMES = "frames.jsonl"
 
 
 @dataclass(frozen=True)
