@@ -8,7 +8,7 @@ import pytest
 from crsdun.errors import InputError
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import Preparation, decode, open_method, read_results, simulate, write_data
-from crsdun.runtime.preparation import DOUBTS
+from crsdun.runtime.scale_doubts import DOUBTS
 from crsdun.scenes import Measurement, Scene
 
 H, W, C = 32, 30, 6
@@ -44,6 +44,8 @@ def test_what_is_on_the_scale_already_is_not_divided_again(tmp_path):
     write_data(decode(counts, open_method("gap-tv", iterations=1)), tmp_path)
     with pytest.raises(InputError, match="its counts were divided before; omit bits"):
         Preparation(bits=12).prepare(read_results(tmp_path).measurement)
+    without_dark = Preparation(mask=MASK, bands=C, dark=200).prepare(raw()).measurement  # still counts
+    assert doubts(without_dark, bits=12) == []
     (told,) = doubts(Measurement(Y), bits=12)  # a file that says nothing of itself
     assert "probably on the scale of y = A x already" in told
 

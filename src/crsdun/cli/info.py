@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
 
         file = find_weights(file)
     description = describe(file)
-    if description.metadata.get("kind") == "camera":
+    if not isinstance(description, WeightsDescription) and description.metadata.get("kind") == "camera":
         description = of_camera(description)
     if options.json:
         print_json(description.to_json())

@@ -19,9 +19,9 @@ from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
 from crsdun.runtime.fingerprint import fingerprint_of
-from crsdun.runtime.preparation import DOUBTS, Preparation, PreparedMeasurement
+from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.runtime.scale_doubts import NORMALISED
+from crsdun.runtime.scale_doubts import DOUBTS, NORMALISED
 from crsdun.scenes import Measurement, Scene, StoredMask, read_frame, read_stored_mask
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.mask_io import transmission

@@ -25,7 +25,14 @@ from crsdun.optics import (
 )
 from crsdun.optics.masks import for_bands
 from crsdun.optics.wavelengths import as_wavelengths
-from crsdun.runtime.scale_doubts import NORMALISED, check_is_raw, doubts_of
+from crsdun.runtime.scale_doubts import (
+    DOUBTS,
+    NORMALISED,
+    References,
+    check_is_raw,
+    describe_saturation,
+    doubts_of,
+)
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
@@ -36,12 +43,6 @@ from crsdun.solvers.self_calibration import on_detector
 REFINED = "refined_camera"
 # And how many bad pixels of its camera were filled.
 FILLED = "bad_pixels_filled"
-# And what is odd about its numbers (``doubts_of``).
-DOUBTS = "doubts"
-SATURATED = (
-    "{1:.1%} of the pixels have {0:g} counts, the most that there are: they are saturated and do not count; expose "
-    "for less time"
-)
 # What a camera file says as well.
 OF_A_CAMERA = ("mask", "mask_key", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
@@ -243,16 +244,13 @@ class Preparation:
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         if valid is not None:
             camera = camera.through(Validity(valid))
-        is_scaled = self.bits is not None or self._references(measurement)["white"] is not None
+        references = References(**self._references(measurement), bits=self.bits)
         if whole:
-            doubts = [] if full is None else [SATURATED.format(*full)]
-            references = {**self._references(measurement), "bits": self.bits}
-            doubts += doubts_of(measurement, scaled, camera, references, is_scaled)
-            known = {
-                name: each for name, each in scaled.provenance.items() if name != DOUBTS
-            }  # of an earlier reading
+            doubts = [*doubts_of(measurement, scaled, camera, references)]
+            doubts += [] if full is None else [describe_saturation(*full)]
+            known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
             scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
-        counts = measurement.frame.dtype.kind in "iu" and not is_scaled
+        counts = measurement.frame.dtype.kind in "iu" and references.scale is None
         return PreparedMeasurement(scaled, camera, truth, counts)
 
     def camera_for(self, measurement: Measurement, whole: bool = True) -> CassiCamera:
