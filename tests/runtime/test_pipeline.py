@@ -64,7 +64,7 @@ def test_arrays_are_checked_like_files(files, scene, capsys):
     assert text.scene.wavelengths == WAVELENGTHS
     with pytest.raises(InputError, match=r"0\.45 to 0\.6 are too short for nm; if they are micrometres"):
         crsdun.reconstruct(exposure.frame, exposure.mask, wavelengths=np.array(WAVELENGTHS) / 1000)
-    with pytest.raises(InputError, match="holds transmissions up to 3"):
+    with pytest.raises(InputError, match="the mask in memory holds two values"):
         crsdun.reconstruct(exposure.frame, exposure.mask * 2.5 + 0.5, **known)
     np.savez(files / "session.npz", dark=np.full(exposure.frame.shape, 0.1), meas=exposure.frame, mask=exposure.mask)
     session = files / "session.npz"
