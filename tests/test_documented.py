@@ -58,8 +58,10 @@ NOT_RUN = {
     "crsdun reconstruct big.zarr --large --mask tile.npy --repeat-mask --bands 28 --out strip": (
         "tests/cli/test_large.py does it with a smaller mask"
     ),
-    "crsdun table configs/table_main_fvgnet.yaml data.source=produce23 steps=3 'sampling.crop=[64,128]' sampling.batch=1 "
-    "sampling.workers=0 train.validation.every=3 train.validation.scenes=1 scenes=2 out=runs/try": "takes two minutes",
+    "crsdun table configs/table_main_fvgnet.yaml data.source=produce23 steps=3 'sampling.crop=[64,128]' "
+    "sampling.batch=1 sampling.workers=0 train.validation.every=3 train.validation.scenes=1 scenes=2 out=runs/try": (
+        "takes two minutes"
+    ),
     "torchrun --nproc_per_node=4 -m crsdun train configs/crsdun_3stg_fvgnet.yaml": (
         "needs FVgNET and GPUs; tests/training/test_distributed.py lets processes share a batch"
     ),

@@ -1,5 +1,10 @@
 """The one error for a person: one line, with the remedy in the words of whoever shows it."""
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from crsdun.errors import InputError, UnitError
@@ -31,3 +36,26 @@ def test_a_message_may_need_no_remedy():
 def test_an_unknown_unit_is_an_input_error():
     with pytest.raises(InputError, match="unit 'furlong'; set wavelengths"):
         raise UnitError("unit 'furlong'", "set <wavelengths>")
+
+
+SOURCES = sorted((Path(__file__).parents[1] / "src" / "crsdun").rglob("*.py"))
+
+
+def texts(node: ast.expr) -> Iterator[str]:
+    """What an expression says literally, in any of its branches."""
+    return (each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str))
+
+
+def test_no_message_has_a_setting_left_over_and_every_remedy_names_it_as_one():
+    """The front ends word the remedy alone, and know a setting by letters and underscores."""
+    raised = 0
+    for source in SOURCES:
+        for call in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("InputError", "UnitError"):
+                raised += 1
+                message, *remedy = call.args
+                for text in texts(message):
+                    assert not re.search(r"<[a-z][\w-]*>", text), f"{source.name}: {text}"
+                for text in texts(remedy[0]) if remedy else ():
+                    assert not re.search(r"<\w+-[\w-]+>", text), f"{source.name}: {text}"
+    assert raised > 300

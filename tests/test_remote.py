@@ -11,7 +11,7 @@ from crsdun.errors import InputError
 from crsdun.remote import Remote, exists, fetch, is_folder, listed, place, send
 from crsdun.runtime import Batch, Preparation, check_parent, find_measurements
 from crsdun.scenes import write_arrays
-from crsdun.storage import RECORD, UNSENT, atomic_file, atomic_folder, check_folder, local_copy
+from crsdun.storage import RECORD, UNSENT, WRITTEN, atomic_file, atomic_folder, check_folder, local_copy
 
 OUT = Remote("memory://bucket/results/one")
 
@@ -82,7 +82,7 @@ def test_the_data_of_a_header_comes_along(tmp_path):
 
 def test_a_folder_is_whole_once_its_record_is_there():
     write_whole("first")
-    assert names(OUT) == {"deep", RECORD}
+    assert names(OUT) == {"deep", RECORD, WRITTEN}
     with pytest.raises(InputError, match="exists already"):
         check_folder(OUT)
     write_whole("second", overwrite=True)
@@ -92,11 +92,19 @@ def test_a_folder_is_whole_once_its_record_is_there():
     assert names(OUT.parent) == {"one"}
 
 
+def test_what_others_added_is_not_deleted():
+    write_whole("first")
+    write(f"{OUT}/deep/notes.txt", "years of work")
+    with pytest.raises(InputError, match=r"would be lost: deep/notes\.txt"):
+        write_whole("second", overwrite=True)
+    assert names(OUT / "deep") == {"first.txt", "notes.txt"}
+
+
 def test_what_a_dead_process_was_sending_is_replaced_and_what_others_made_is_not():
     write(f"{OUT}/{UNSENT}")
     write(f"{OUT}/cube.npz")
     write_whole("again")
-    assert names(OUT) == {"deep", RECORD}
+    assert names(OUT) == {"deep", RECORD, WRITTEN}
     write("memory://bucket/results/theirs/file.txt")
     with pytest.raises(InputError, match="crsdun did not create it"):
         check_folder(OUT.parent / "theirs", overwrite=True)

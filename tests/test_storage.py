@@ -15,6 +15,7 @@ from crsdun import storage
 from crsdun.errors import InputError
 from crsdun.storage import (
     RECORD,
+    WRITTEN,
     atomic_file,
     atomic_folder,
     check_file,
@@ -28,8 +29,8 @@ from crsdun.storage import (
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file below a folder, hidden ones too, with its text."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, hidden ones too but for the note of what was written, with its text."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != WRITTEN)
     return {str(path.relative_to(folder)): path.read_text() for path in files}
 
 
@@ -231,6 +232,71 @@ def test_only_our_own_results_are_replaced(tmp_path):
     (tmp_path / "empty").mkdir()
     write_result(tmp_path / "empty", "5")
     assert contents(tmp_path) == {f"result/{RECORD}": "3", "mine/thesis": "years of work", f"empty/{RECORD}": "5"}
+
+
+def test_what_was_added_to_results_is_never_deleted(tmp_path):
+    out = tmp_path / "result"
+    with atomic_folder(out) as part:
+        (part / "deep").mkdir()
+        write_text(part / "deep" / "ours", "")
+        write_text(part / RECORD, "1")
+    for added, named in (("notes.txt", "notes.txt"), ("deep/theirs", "deep/theirs"), ("plots/a.png", "plots")):
+        file = out / added
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("years of work")
+        with pytest.raises(InputError, match=f"crsdun did not write, and would be lost: {named}; move it elsewhere"):
+            write_result(out, "2", overwrite=True)
+        assert file.read_text() == "years of work"
+        file.unlink()
+        if file.parent.name == "plots":
+            with pytest.raises(InputError, match="would be lost: plots;"):
+                check_folder(out, overwrite=True)
+            file.parent.rmdir()
+    for name in "abcd":
+        (out / name).write_text("years of work")
+    with pytest.raises(InputError, match="would be lost: a, b, c and 1 more"):
+        check_folder(out, overwrite=True)
+    for name in "abcd":
+        (out / name).unlink()
+    (out / ".DS_Store").write_text("left by the system")
+    (out / "deep" / "ours").unlink()
+    write_result(out, "3", overwrite=True)
+    assert contents(tmp_path) == {f"result/{RECORD}": "3"}
+    (out / WRITTEN).unlink()
+    with pytest.raises(InputError, match="does not say which of its files crsdun wrote"):
+        write_result(out, "4", overwrite=True)
+
+
+def test_a_store_with_something_added_is_not_replaced(tmp_path):
+    out, mark = tmp_path / "scene.zarr", "zarr.json"
+
+    def write(overwrite):
+        with atomic_folder(out, overwrite, mark) as part:
+            for name in (mark, f"cube/{mark}", "cube/c/0/0/0"):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_text(name)
+
+    write(overwrite=False)
+    write(overwrite=True)
+    for name in ("notes.txt", "cube/notes.txt"):
+        (out / name).write_text("years of work")
+        with pytest.raises(InputError, match=f"would be lost: {name}; move it"):
+            write(overwrite=True)
+        (out / name).unlink()
+    write(overwrite=True)
+    assert not (out / WRITTEN).exists(), "which would be no part of a store"
+
+
+def test_what_is_added_while_results_are_written_stays_too(tmp_path):
+    write_result(tmp_path / "result", "1")
+
+    def write(part):
+        write_text(part / RECORD, "2")
+        (tmp_path / "result" / "notes").write_text("years of work")
+
+    with pytest.raises(InputError, match="would be lost: notes"):
+        run(atomic_folder(tmp_path / "result", overwrite=True), write)
+    assert contents(tmp_path) == {f"result/{RECORD}": "1", "result/notes": "years of work"}
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -491,7 +557,7 @@ def test_a_lasting_folder_is_gone_on_with(tmp_path):
     with lasting_folder(out, job) as folder:
         assert (folder / "deep" / "half").read_text() == "1"
         write_text(folder / RECORD, "{}")
-    assert {each.name for each in out.iterdir()} == {"deep", RECORD}
+    assert {each.name for each in out.iterdir()} == {"deep", RECORD, WRITTEN}
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
 

@@ -54,6 +54,13 @@ def listed(path: Remote) -> list[Remote]:
         return [Remote(files.unstrip_protocol(each)) for each in found if each.rstrip("/") != name.rstrip("/")]
 
 
+def all_in(path: Remote) -> list[str]:
+    """The names of all files in a folder and those in it, relative to it; errors as ``exists``."""
+    with _reaching(path):
+        files, name = _open(path)
+        return [each[len(name) :].lstrip("/") for each in files.find(name)]
+
+
 def is_folder(path: Remote) -> bool:
     """Errors as ``exists``."""
     with _reaching(path):

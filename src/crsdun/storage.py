@@ -1,7 +1,8 @@
 """The one way to write: a file or folder is either complete or absent.
 
 Everything is written to a hidden folder beside its destination and moved into place once it is complete. Without
-``overwrite`` the move itself fails if the destination exists, so two programs cannot both win.
+``overwrite`` the move itself fails if the destination exists, so two programs cannot both win. With it, a folder is
+replaced only if it holds nothing but what was written with it.
 
 Where the destination is elsewhere (``remote``), it is written here and sent once it is complete, a folder's record
 last: without its record a folder there is nothing that counts, and is replaced.
@@ -26,12 +27,16 @@ from typing import Any, overload
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
 from crsdun.provenance import sha256_of
-from crsdun.remote import Place, Remote, delete, exists, fetch, listed, send
+from crsdun.remote import Place, Remote, all_in, delete, exists, fetch, listed, send
 
 RECORD = "record.json"  # how the results in a folder were made; also marks the folder as ours
 LOCK = ".crsdun-lock"
 JOB, UNFINISHED = "job.json", ".unfinished"  # what an unfinished folder is for, and the end of its name
 HIDDEN = ".crsdun-"  # prefix of the names of incomplete files and folders
+WRITTEN = f"{HIDDEN}files"  # lies in a folder of results and names all that was written into it
+OF_THE_SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what computers put into folders unasked
+CHUNKS = "c"  # where a store of Zarr keeps the pieces of an array
+MOST_NAMED = 3
 UNSENT = f"{HIDDEN}unsent"  # lies in a folder elsewhere until everything is there
 CACHE_BYTES = 2 << 30  # that each folder of the cache may have
 
@@ -168,6 +173,7 @@ def atomic_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD)
             part = hidden / out.name
             part.mkdir()
             yield part
+            _note_files(part, mark)
             _send_folder(part, out, mark)
         return
     out = check_folder(out, overwrite, mark)
@@ -177,6 +183,7 @@ def atomic_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD)
             part, replaced = hidden / out.name, hidden / f"{HIDDEN}replaced"
             part.mkdir()
             yield part
+            _note_files(part, mark)
             _put_in_place(part, out, replaced, was_there, mark if overwrite else None)
     except (OSError, InputError) as error:
         # A function that writes into the folder may have raised an InputError that names the hidden folder.
@@ -248,6 +255,7 @@ def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False
             write_json(part / JOB, job)
             yield part
             (part / LOCK).unlink(missing_ok=True)
+            _note_files(part, RECORD)
             with scratch_folder(out.parent) as hidden:
                 _put_in_place(part, out, hidden / f"{HIDDEN}replaced", was_there, RECORD if overwrite else None)
             (out / JOB).unlink()
@@ -283,7 +291,7 @@ def check_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD) 
     """The absolute path of ``out``, if results may be written there.
 
     Raises:
-        InputError: it contains results and ``overwrite`` is off, it contains something else, or it cannot be
+        InputError: it contains results and ``overwrite`` is off, it contains anything else, or it cannot be
             written to.
     """
     if isinstance(out, Remote):
@@ -302,6 +310,7 @@ def check_folder(out: str | Place, overwrite: bool = False, mark: str = RECORD) 
                 )
             if not overwrite:
                 raise InputError(f"{out} exists already", "choose another <out>, or allow it with <overwrite>")
+            _check_is_ours(out, mark)
         parent = next(folder for folder in out.parents if folder.exists())
     except InputError:
         raise
@@ -317,11 +326,71 @@ def _check_remote_folder(out: Remote, overwrite: bool, mark: str) -> Remote:
     if exists(out / mark):
         if not overwrite:
             raise InputError(f"{out} exists already", "choose another <out>, or allow it with <overwrite>")
+        if not exists(out / UNSENT):
+            with scratch_folder() as folder:
+                note = fetch(out / WRITTEN, folder) if exists(out / WRITTEN) else folder / WRITTEN
+                _check_noted(out, set(all_in(out)), note)
     elif exists(out) and not exists(out / UNSENT):
         raise InputError(
             f"{out} contains no {mark}, so crsdun did not create it and will not overwrite it", "choose another <out>"
         )
     return out
+
+
+def _note_files(folder: Path, mark: str) -> None:
+    """Note in a complete folder of results what lies in it, so that ``overwrite`` can tell it from what is added."""
+    if mark == RECORD:
+        names = sorted(_names_in(folder) - {JOB})
+        (folder / WRITTEN).write_text("\n".join(names), encoding="utf-8", errors="surrogateescape")
+
+
+def _check_is_ours(folder: Path, mark: str) -> None:
+    """Raise an InputError if a folder that would be replaced holds anything that was not written with it."""
+    if mark == RECORD:
+        _check_noted(folder, _names_in(folder), folder / WRITTEN)
+    else:
+        _check_none_added(folder, {each.relative_to(folder).as_posix() for each in _besides_nodes(folder, mark)})
+
+
+def _check_noted(folder: Place, names: set[str], note: Path) -> None:
+    """The same by the names of all that lies in a folder, and the note in it."""
+    if not note.is_file():
+        raise InputError(
+            f"{folder} does not say which of its files crsdun wrote, and others could be lost",
+            "choose another <out>, or delete it yourself",
+        )
+    written = note.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    _check_none_added(folder, {name for name in names if not _is_passing(name)}.difference(written))
+
+
+def _check_none_added(folder: Place, added: set[str]) -> None:
+    top = sorted(name for name in added if name.rpartition("/")[0] not in added)
+    if top:
+        more = f" and {len(top) - MOST_NAMED} more" if len(top) > MOST_NAMED else ""
+        raise InputError(
+            f"{folder} also holds what crsdun did not write, and would be lost: {', '.join(top[:MOST_NAMED])}{more}",
+            "move it elsewhere, or choose another <out>",
+        )
+
+
+def _names_in(folder: Path) -> set[str]:
+    names = (each.relative_to(folder).as_posix() for each in folder.rglob("*"))
+    return {name for name in names if not _is_passing(name)}
+
+
+def _is_passing(name: str) -> bool:
+    """Whether something in a folder is nobody's work: notes and remains of this module, and files of the system."""
+    parts = name.split("/")
+    return parts[-1] in OF_THE_SYSTEM or any(part.startswith(HIDDEN) for part in parts)
+
+
+def _besides_nodes(folder: Path, mark: str) -> Iterator[Path]:
+    """What lies in a store whose groups and arrays are folders with a ``mark``, and is no part of them."""
+    for each in folder.iterdir():
+        if each.is_dir() and (each / mark).is_file():
+            yield from _besides_nodes(each, mark)
+        elif each.name not in (mark, CHUNKS) and not _is_passing(each.name):
+            yield each
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """``crsdun calibrate``: from frames to a camera file, and from that to cubes."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from crsdun.optics import CameraFile, read_camera, write_camera
 from crsdun.scenes import Scene, read_scene, write_scene
 from crsdun.scenes.produce import ProduceSet
 from tests.cli.test_cli import refuse
+from tests.listing import visible
 from tests.optics.simulated_calibration import DARK, simulated
 
 BANDS, LEVEL = 8, 3000
@@ -65,7 +65,7 @@ def test_from_frames_to_a_cube_as_good_as_with_the_true_camera(inside, capsys):
     told = capsys.readouterr().out
     assert told.startswith("calibrated/camera.npz: 8 bands, a mask of 72×64 for each band, dispersed at ")
     assert "look at calibrated/calibration.png" in told
-    assert sorted(os.listdir("calibrated")) == ["calibration.png", "camera.npz", "record.json"]
+    assert visible("calibrated") == ["calibration.png", "camera.npz", "record.json"]
     stored = read_camera("calibrated/camera.npz")
     assert stored.provenance["command"][:2] == ["crsdun", "calibrate"]
     assert stored.provenance["dark"] == "dark.tif"

@@ -14,7 +14,7 @@ from crsdun.cli import main
 from crsdun.cli.classes import KINDS, NORMALISATIONS
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import read_results, simulate
-from crsdun.scenes import read_scene, write_measurement, write_scene
+from crsdun.scenes import open_series, read_scene, write_measurement, write_scene
 from tests.classifiers.scenes import NAMES, SIDE, marked, painted
 
 
@@ -70,6 +70,31 @@ def test_from_a_result_to_the_class_maps_of_a_folder(capsys):
         report = (Path("results", name) / "report.html").read_text()
         assert all(each in report for each in NAMES)
         assert (Path("results", name) / "classes.png").exists()
+
+
+def test_a_classifier_made_again_counts_as_another(capsys, monkeypatch):
+    Path("renamed.csv").write_text(Path("points.csv").read_text().replace(NAMES[0], "moss"))
+
+    def classifier(points):
+        made = ("--points", points, "--kind", "lda", "--out", "c.safetensors", "--overwrite")
+        assert run("classes", "cube.npz", *made) == 0
+
+    classifier("points.csv")
+    decoding = ("--method", "gap-tv", "--iterations", "2", "--classes", "c.safetensors", "--out")
+    assert run("reconstruct", "captures", *decoding, "many") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("crsdun.viewing.video.write_video", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run("reconstruct", "captures", *decoding, "walk", "--sequence") == 130
+    classifier("renamed.csv")
+    capsys.readouterr()
+    assert run("reconstruct", "captures", *decoding, "many") == 1
+    assert capsys.readouterr().err.count("exists already") == 2
+    assert run("reconstruct", "captures", *decoding, "many", "--overwrite") == 0
+    assert run("reconstruct", "captures", *decoding, "walk", "--sequence") == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert "moss" in read_results("many/1").scene.class_names
+    series = open_series("walk/cubes.h5")
+    assert all("moss" in scene.class_names for scene in series)
 
 
 def test_regions_and_label_maps_mark_too(capsys):

@@ -21,6 +21,7 @@ from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, writ
 from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import SOLVERS
+from tests.listing import visible
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -65,7 +66,7 @@ RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "8", "--out", "out")
 def test_a_result_folder_holds_everything(files, capsys):
     assert main([*RECONSTRUCT, "--truth", "scene.npz", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert sorted(os.listdir("out")) == [
+    assert visible("out") == [
         "bands.png", "cube.hdr", "cube.img", "cube.npz", "measurement.npz", "metrics.json", "overview.png",
         "picture.png", "record.json", "report.html", "spectra.png", "truth.npz",
     ]  # fmt: skip
@@ -276,6 +277,58 @@ def test_a_real_measurement_of_a_strawberry(tmp_path):
     assert read_scene(tmp_path / "out" / "cube.hdr").cube.shape == (28, 660, 660)
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--divisor", "4095"), "divisor is a setting of the truth"),
+        (("--axes", "hwc"), "axes is a setting of the truth"),
+        (("--truth-key", "nope"), "truth key is a setting of the truth"),
+        (("--unlabelled", "7"), "set --truth DIR too, or omit --unlabelled"),
+        (("--coverage", "0.5"), "gap-tv gives no classes whose doubt is calibrated; omit --coverage"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(files, capsys, more, told):
+    assert told in refuse(capsys, *RECONSTRUCT, "--method", "gap-tv", *more)
+
+
+def test_other_commands_refuse_options_that_would_do_nothing(files, capsys):
+    assert "omit --key" in refuse(capsys, "simulate", "indian-pines", "--key", "nope", "--out", "q.npz")
+    assert "omit --axes" in refuse(capsys, "figure", "out", "--axes", "hwc", "--out", "q")
+    marks = ("--points", "p.csv", "--unlabelled", "7", "--out", "q.safetensors")
+    assert "set --labels too" in refuse(capsys, "classes", "scene.npz", *marks)
+    np.save("stack.npy", np.stack([read_measurement("y.npz").frame] * 3))
+    stack = ("reconstruct", "stack.npy", "--mask", "mask.npy", "--bands", BANDS, "--method", "gap-tv", "--out", "out")
+    told = refuse(capsys, *stack, "--sequence", "--frame", "2")
+    assert "one frame of a stack is no sequence; omit --frame, or --sequence" in told
+    assert "no frame 0" in refuse(capsys, *stack, "--frame", "0")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".npy", ".hdr"])
+def test_a_simulation_says_whether_its_mask_is_stored(files, capsys, suffix):
+    assert main(["simulate", "scene.npz", "--out", f"q{suffix}"]) == 0
+    told = capsys.readouterr().out
+    assert ("stored with its mask" in told) == (read_measurement(f"q{suffix}").mask is not None)
+    assert ("without its mask" in told) == (suffix in (".npy", ".hdr"))
+
+
+def test_the_key_of_a_mask_chooses_among_those_beside_the_exposure(files, capsys):
+    exposure = read_measurement("y.npz")
+    masks = {"mask": random_mask(H, W, seed=7), "right": exposure.mask}
+    np.savez("two.npz", measurement=exposure.frame, wavelengths=WAVELENGTHS, **masks)
+    asked = ("reconstruct", "two.npz", "--method", "lr-tv", "--iterations", "20", "--mask-key")
+    for number, large in enumerate(((), ("--large",))):
+        residuals = {}
+        for key in masks:
+            assert main([*asked, key, *large, "--out", f"{key}{number}"]) == 0
+            residuals[key] = json.loads(Path(f"{key}{number}/metrics.json").read_text())["data_residual"]
+        assert residuals["right"] < residuals["mask"] / 2
+    np.testing.assert_array_equal(read_measurement("right0/measurement.npz").mask, exposure.mask)
+    assert "has no array 'nope'" in refuse(capsys, *asked, "nope", "--out", "none")
+    assert "a random mask has no arrays" in refuse(
+        capsys, "simulate", "scene.npz", "--mask-key", "n", "--out", "q.npz"
+    )
+
+
 # -- many measurements, and large ones -------------------------------------------------------------------------
 
 
@@ -326,6 +379,26 @@ def test_many_for_a_machine_and_with_their_truths(folder, capsys):
     assert [failure["name"] for failure in printed["failed"]] == ["broken", "two"]
     assert "truth of two.h5" in printed["failed"][1]["reason"]
     assert captured.err.count("\n") == 2
+
+
+def test_what_was_finished_before_keeps_its_warning_and_not_its_old_truth(files, capsys, monkeypatch):
+    monkeypatch.setattr("crsdun.runtime.reconstruction.doubt_mask", lambda *_: "its mask is that of another camera")
+    Path("many").mkdir()
+    Path("truths").mkdir()
+    for name in ("one", "two"):
+        write_measurement(read_measurement("y.npz"), f"many/{name}.npz")
+        write_scene(smooth_scene(), f"truths/{name}.npz")
+    again = ["reconstruct", "many", "--method", "gap-tv", "--iterations", "2", "--truth", "truths", "--out", "out"]
+    assert main(again) == 0
+    assert capsys.readouterr().out.count("do not rely on this result") == 2
+    assert main(again) == 0
+    out = capsys.readouterr().out
+    assert (out.count("finished before"), out.count("do not rely on this result")) == (2, 2)
+    write_scene(replace(smooth_scene(), cube=smooth_scene().cube / 2), "truths/two.npz", overwrite=True)
+    assert main(again) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("finished before") == 1
+    assert "two exists already" in captured.err
 
 
 def test_a_refined_camera_is_used_told_and_kept(tmp_path, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from crsdun.cli import main
 from crsdun.optics import random_mask
 from crsdun.scenes import write_scene
 from tests.evaluation.scenes import NAMES, PaintedSet
+from tests.listing import visible
 
 DATA = """
 cubes: "{name}.npz"
@@ -65,8 +66,8 @@ def test_the_folder_holds_everything():
     files = {
         "evaluation.json", "record.json", "scenes.csv", "table.md", "table.tex", "contact_sheet.png", "report.html",
     }  # fmt: skip
-    assert set(os.listdir("gap")) == files
-    assert set(os.listdir("net")) == files | {"classes.csv", "confusion.png"}
+    assert set(visible("gap")) == files
+    assert set(visible("net")) == files | {"classes.csv", "confusion.png"}
     evaluation = json.loads(Path("net/evaluation.json").read_text())
     assert len(evaluation["record"]["weights"]["sha256"]) == 64
     assert evaluation["record"]["versions"].keys() >= {"crsdun", "python", "torch", "numpy"}
@@ -140,7 +141,9 @@ def test_a_moved_mask_costs_what_its_method_does_not_know(capsys):
     exact = json.loads(Path("gap/evaluation.json").read_text())
     assert moved["psnr_db"] < exact["stages"][-1]["psnr_db"] - 1
     assert json.loads(Path("moved/evaluation.json").read_text())["camera"]["moved"] == [-0.5, 1]
-    assert "takes two numbers" in refuse(capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n")
+    assert "moves by two numbers" in refuse(
+        capsys, "evaluate", "gap-tv", "data.yaml", "--mask-shift", "1", "--out", "n"
+    )
 
 
 def test_scenes_on_other_bands(capsys):

@@ -1,7 +1,6 @@
 """``crsdun explain``: what it leaves behind, what it prints, how it refuses."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from crsdun.cli import main
 from crsdun.optics import Exposure
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
+from tests.listing import visible
 from tests.runtime.test_explanation import NAMES, H, W, network, scene
 
 
@@ -33,7 +33,7 @@ def test_stages_and_questions_are_left_behind(files, capsys):
     assert main([*EXPLAIN, "--pixel", "3", "4", "--pixel", "5", "50", "--truth", "scene.npz", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     pictures = ["pixel_3_4.png", "pixel_5_50.png", "stages.png"]
-    assert sorted(os.listdir("out")) == sorted(["explanation.json", "record.json", *pictures])
+    assert visible("out") == sorted(["explanation.json", "record.json", *pictures])
     told = json.loads(Path("out/explanation.json").read_text())
     assert told.items() <= printed.items()
     assert [stage["psnr_db"] > 0 for stage in told["stages"]] == [True, True]
@@ -57,7 +57,7 @@ def test_a_class_by_name_and_pixels_by_themselves(files, capsys):
 def test_a_network_without_cross_aggregation_says_so(files, capsys):
     assert main(["explain", "y.npz", "--weights", "cube.safetensors", "--pixel", "3", "4", "--out", "out"]) == 0
     assert "no cross-aggregation" in capsys.readouterr().out
-    assert sorted(os.listdir("out")) == ["explanation.json", "record.json", "stages.png"]
+    assert visible("out") == ["explanation.json", "record.json", "stages.png"]
 
 
 @pytest.mark.parametrize(

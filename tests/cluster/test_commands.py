@@ -20,7 +20,7 @@ from crsdun.cli.printing import progress_lines
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
-from crsdun.storage import HIDDEN, RECORD, UNSENT
+from crsdun.storage import HIDDEN, RECORD, UNSENT, WRITTEN
 from tests.cli.test_cli import H, W, smooth_scene
 from tests.evaluation.scenes import NAMES, PaintedSet
 
@@ -119,7 +119,7 @@ def test_a_batch_is_that_of_one_machine_though_a_node_is_killed(folder, nodes, c
     assert len(finished) <= 2
     told = {line.split(":")[0]: line for line in expected}
     assert [told[line.split(":")[0]] if line in finished else line for line in lines] == expected
-    assert not list(Path("there").rglob(f"{HIDDEN}*"))
+    assert {each.name for each in Path("there").rglob(f"{HIDDEN}*")} == {WRITTEN}
     assert contents(Path("there")) == contents(Path("here"))
 
 

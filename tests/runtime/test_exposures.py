@@ -2,6 +2,7 @@
 
 import json
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import h5py
@@ -192,10 +193,14 @@ def test_one_is_chosen_by_its_number(files, capsys):
 def test_dark_frames_are_averaged(files):
     darks = np.stack([np.full((H, W + 6), level, np.uint16) for level in (10, 20, 40)])
     np.save("darks.npy", darks)
-    np.testing.assert_allclose(frame_from(Path("darks.npy")), 70 / 3)
+
+    def dark(value):
+        return frame_from(Namespace(dark=value), "dark")
+
+    np.testing.assert_allclose(dark(Path("darks.npy")), 70 / 3)
     np.save("dark.npy", darks[0])
-    assert frame_from(Path("dark.npy")).dtype == np.uint16
-    assert frame_from(5.0) == 5.0
+    assert dark(Path("dark.npy")).dtype == np.uint16
+    assert dark(5.0) == 5.0
 
 
 # -- all of them -----------------------------------------------------------------------------------------------

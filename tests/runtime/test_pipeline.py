@@ -48,6 +48,41 @@ def test_files_arrays_and_names_give_the_same(files, scene):
         crsdun.reconstruct(exposure.frame, exposure.mask, steps=2, iterations=3)
 
 
+def test_arrays_are_checked_like_files(files, scene, capsys):
+    exposure = simulate(scene, Exposure())
+    known = {"method": "gap-tv", "wavelengths": WAVELENGTHS, "truth": scene.cube}
+    expected = crsdun.reconstruct(exposure.frame, exposure.mask, **known)
+    assert expected.metrics["psnr_db"] > 20
+    capsys.readouterr()
+    for mask in (exposure.mask * 255, (exposure.mask * 255).astype(np.uint8)):
+        result = crsdun.reconstruct(exposure.frame, mask, **known)
+        np.testing.assert_array_equal(result.scene.cube, expected.scene.cube)
+        assert "its numbers divided by 255" in capsys.readouterr().out
+    lists = crsdun.reconstruct(exposure.frame.tolist(), exposure.mask.tolist(), **known)
+    np.testing.assert_array_equal(lists.scene.cube, expected.scene.cube)
+    text = crsdun.reconstruct(exposure.frame, exposure.mask, **{**known, "wavelengths": "450-600:4"})
+    assert text.scene.wavelengths == WAVELENGTHS
+    with pytest.raises(InputError, match=r"0\.45 to 0\.6 are too short for nm; if they are micrometres"):
+        crsdun.reconstruct(exposure.frame, exposure.mask, wavelengths=np.array(WAVELENGTHS) / 1000)
+    with pytest.raises(InputError, match="the mask in memory holds two values"):
+        crsdun.reconstruct(exposure.frame, exposure.mask * 2.5 + 0.5, **known)
+    np.savez(files / "session.npz", dark=np.full(exposure.frame.shape, 0.1), meas=exposure.frame, mask=exposure.mask)
+    session = files / "session.npz"
+    by_name = crsdun.reconstruct(session, session, dark=session, mask_key="mask", **known)
+    by_value = crsdun.reconstruct(exposure.frame, exposure.mask, dark=0.1, **known)
+    np.testing.assert_allclose(by_name.scene.cube, by_value.scene.cube, atol=1e-4)
+
+
+def test_a_truth_that_may_be_the_wrong_way_round_is_told(scene):
+    lines = []
+    pipeline = Pipeline(GapTv(iterations=1), notify=lines.append)
+    for wavelengths, told in ((WAVELENGTHS, 0), (WAVELENGTHS[::-1], 1)):
+        prepared = Preparation(wavelengths=wavelengths).prepare(simulate(scene, Exposure()), Scene(scene.cube))
+        pipeline.decode(prepared)
+        assert len(lines) == told
+    assert "the bands of the camera begin with the longest" in lines[0]
+
+
 def test_the_truth_is_resampled_to_the_bands_of_the_camera(scene):
     fine = Scene(scene.cube.repeat(2, 0), wavelengths=tuple(range(430, 630, 25)), name="fine")
     prepared = Preparation().prepare(simulate(scene, Exposure()), fine)

@@ -19,6 +19,7 @@ from crsdun.runtime import SequenceOptions, read_results
 from crsdun.scenes import open_series
 from crsdun.scenes.series import Hdf5Series
 from crsdun.viewing.colour import NO_DATA
+from tests.listing import visible
 from tests.runtime.test_exposures import BANDS, MASK, STACK, H, T, W
 
 COMMON = "--mask mask.npy --wavelengths 450,500,550,600 --method gap-tv --iterations 10"
@@ -59,7 +60,7 @@ def test_a_stack_becomes_cubes_and_a_video(files, capsys):
     out = capsys.readouterr().out
     assert "3 of 3 frames" in out
     assert "0.24 s at 12.5 frames per second: out/video.gif" in out
-    assert {each.name for each in Path("out").iterdir()} == {
+    assert set(visible("out")) == {
         "cubes.h5", "video.gif", "frames.jsonl", "metrics.json", "record.json"
     }  # fmt: skip
     series = open_series("out/cubes.h5")

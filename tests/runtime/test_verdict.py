@@ -13,7 +13,7 @@ import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions
-from crsdun.methods.verdict import MASK_DOUBT, Verdict, against_solver
+from crsdun.methods.verdict import MASK_DOUBT, Verdict, against_solver, describe_fit
 from crsdun.networks import earlier_weights, pretrained_weights
 from crsdun.optics import Exposure, ModelCard, SensorNoise, moved_mask
 from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
@@ -290,3 +290,11 @@ def test_solvers_take_counts_and_networks_ask_for_their_scale():
         decode(prepared, open_method("crsdun_tiny_1"))
     with pytest.raises(InputError, match="a true scene has another; normalise them"):
         decode(replace(prepared, truth=produce()), open_method("lr-tv"))
+
+
+def test_what_should_not_be_believed_is_not_said_to_fit():
+    figures = {"fit": "fits", "noise": 0.01}
+    assert describe_fit(figures) == "fits the measurement within its noise"
+    assert describe_fit({**figures, "warning": "its mask is another one"}) == (
+        "explains the measurement, but see the warning"
+    )

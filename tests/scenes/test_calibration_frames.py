@@ -83,3 +83,18 @@ def test_what_is_refused(frames, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no frames"):
         read_band_frames(["empty"])
+
+
+def test_of_a_session_the_dark_and_the_white_are_those_called_so(frames):
+    meas, dark, white = frames
+    np.savez("session.npz", meas=meas, dark=dark, White_Reference=white, mask=meas[:, :9] > 2000)
+    assert np.array_equal(read_frame("session.npz", "dark"), dark)
+    assert np.array_equal(read_frame("session.npz", "white"), white)
+    np.savez("references.npz", **{"camera/dark": np.stack([dark, dark + 2]), "flat": white})
+    assert np.array_equal(read_frame("references.npz", "dark"), dark + 1.0)
+    assert np.array_equal(read_frame("references.npz", "white"), white)
+    np.savez("same_software.npz", meas=dark)  # which calls every exposure so
+    assert np.array_equal(read_frame("same_software.npz", "dark"), dark)
+    np.savez("half.npz", meas=meas, white=white)
+    with pytest.raises(InputError, match=r"names a white frame and no dark frame: .*; call the right array 'dark'"):
+        read_frame("half.npz", "dark")

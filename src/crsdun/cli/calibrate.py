@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     from crsdun.optics import CalibrationFrames, calibrate, write_camera
     from crsdun.provenance import record
-    from crsdun.scenes import read_band_frames, read_frame
+    from crsdun.scenes import read_band_frames
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing.calibration_figures import calibration_sheet
 
@@ -78,8 +78,8 @@ def run(options: argparse.Namespace) -> None:
         read.frames,
         read.names,
         known if known is not None and len(known) == bands else None,
-        dark=frame_from(options.dark),
-        white=None if options.white is None else read_frame(options.white),
+        dark=frame_from(options, "dark"),
+        white=frame_from(options, "white"),
         band_whites=None if whites is None else whites.frames,
     )
     made = record(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import Commands, command, overwrite_option, scene_options, scenes_from
+from crsdun.cli.options import Commands, command, overwrite_option, refuse_without, scene_options, scenes_from
 from crsdun.cli.printing import console, notify, print_json
 from crsdun.errors import InputError, renamed
 
@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.storage import atomic_file, check_file
     from crsdun.viewing.figures import class_map
 
+    refuse_without(options, "labels", "labels_key", "unlabelled")
     for path in (check_suffix(options.out), options.picture):
         if path is not None:
             check_file(path, options.overwrite)

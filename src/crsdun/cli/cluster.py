@@ -35,7 +35,7 @@ def check_cluster(options: argparse.Namespace) -> None:
     """Raise an InputError if the options ask for something else than Ray, or for workers without it."""
     if options.on is None:
         if options.workers is not None:
-            raise InputError("there are workers only where work is shared", "set <on> to ray too, or omit <workers>")
+            raise InputError("there is nothing that workers would share", "set <on> to ray too, or omit <workers>")
         return
     engine, colon, address = options.on.partition(":")
     if engine != RAY or (colon and not address):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crsdun.cli.options import Commands, array_options, command, overwrite_option
+from crsdun.cli.options import Commands, array_options, command, overwrite_option, refuse_without
 from crsdun.cli.printing import print_result
 from crsdun.errors import InputError
 
@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     from crsdun.storage import atomic_files, made_folder
     from crsdun.viewing.paper_figure import choose_bands, paper_figure
 
+    refuse_without(options, "truth", "truth_key", "axes", "divisor")
     if options.out.name in ("", ".."):
         raise InputError(f"{options.out} is a folder", "choose a name for the files with <out>")
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out

@@ -61,7 +61,9 @@ def large_frame(
     if not options.large and (not is_one or _is_small(file)):
         return None
     try:
-        mask = None if options.mask is None else open_mask(options.mask, options.mask_key, mask_axes(options))
+        stored = file if options.mask_key is not None else None  # with the exposure
+        mask_file = stored if options.mask is None else options.mask
+        mask = None if mask_file is None else open_mask(mask_file, options.mask_key, mask_axes(options))
         frame = open_large(file, preparation, mask, options.repeat_mask)
         wanted = options.large or is_large(frame.size, method, available_memory(how.device))
     except InputError:
@@ -75,10 +77,8 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
     """Decode a large frame into the folder for the results."""
     from crsdun.classifiers import load_classifier
     from crsdun.methods import SMALL_BLOCK, keep_freed_memory, return_freed_memory
-    from crsdun.networks import pretrained_weights, record_of_weights
     from crsdun.provenance import command as command_line
-    from crsdun.provenance import sha256_of
-    from crsdun.runtime import LargeRun
+    from crsdun.runtime import LargeRun, deciding_files
     from crsdun.storage import UNFINISHED, check_folder, lasting_folder
 
     keep_freed_memory(SMALL_BLOCK)
@@ -93,13 +93,8 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
         )
     with progress_bar("looking at the frame") as progress:
         survey = frame.survey(progress)
-    given = [options.weights] if options.weights else pretrained_weights()
-    job = {
-        "command": command_line(),
-        "frame": survey.digest,
-        "weights": [record_of_weights(each) for each in given],
-        "classes": None if options.classes is None else sha256_of(options.classes),
-    }
+    files = deciding_files(options.weights, options.classes)
+    job = {"command": command_line(), "frame": survey.digest, **files}
     try:
         with lasting_folder(options.out, job, options.overwrite) as folder:
             run = LargeRun(pipeline, frame, survey, folder)

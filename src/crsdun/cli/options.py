@@ -163,7 +163,7 @@ def measurement_options(command: argparse.ArgumentParser) -> None:
 def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
     """The camera of a measurement, and what its counts mean."""
     command.add_argument("--mask", type=place, help="file of the coded aperture (default: stored with the exposure)")
-    command.add_argument("--mask-key", help="name of the mask in its file")
+    command.add_argument("--mask-key", help="name of the mask in its file, or in that of the exposure")
     camera_options(command)
     command.add_argument(
         "--bands", type=int, help="number of bands (default: from the widths of measurement and mask)"
@@ -241,6 +241,16 @@ def frame_or_level(text: str) -> Any:
         return place(text)
 
 
+def refuse_without(options: argparse.Namespace, needed: str, *names: str) -> None:
+    """Raise an InputError if one of the options ``names`` is given, which say more of ``needed``, but that is not."""
+    for name in names:
+        if getattr(options, needed) is None and getattr(options, name) is not None:
+            what, of = (each.replace("_", " ") for each in (name, needed))
+            raise InputError(
+                f"{what} is a setting of the {of}, which was not given", f"set <{needed}> too, or omit <{name}>"
+            )
+
+
 # -- from options to the objects of the package -------------------------------------------------------------------
 
 
@@ -268,12 +278,14 @@ def exposure_from(
         camera: that of ``camera_from``.
         noise: further settings of the noise.
     """
-    from crsdun.optics import Exposure, SensorNoise
+    from crsdun.optics import Exposure, RandomMask, SensorNoise
     from crsdun.scenes import parse_mask
 
     moved = options.mask_shift or (0.0, 0.0)
     if len(moved) != 2:
-        raise InputError(f"--mask-shift takes two numbers of pixels, down and right, not {len(moved)}")
+        raise InputError(
+            f"a mask moves by two numbers of pixels, down and right, not {len(moved)}", "set <mask_shift> to 0,0.5"
+        )
     detector: dict[str, Any] = {
         "noise": SensorNoise(photons=options.photons, read_sigma=options.read_noise, **noise),
         "seed": options.seed,
@@ -282,6 +294,8 @@ def exposure_from(
     if camera is not None:
         return Exposure(calibrated=camera, **detector)
     mask, bands = parse_mask("random:0" if options.mask is None else options.mask, options.mask_key)
+    if options.mask_key is not None and isinstance(mask, RandomMask):
+        raise InputError("a random mask has no arrays", "name its file with <mask>, or omit <mask_key>")
     return Exposure(mask, step=2 if step is None else step, mask_wavelengths=bands, **detector)
 
 
@@ -306,7 +320,11 @@ def pipeline_from(
 def preparation_from(options: argparse.Namespace) -> Preparation:
     """How measurements are read and prepared as the ``measurement_options`` say, but for their mask."""
     from crsdun.optics import read_camera
+    from crsdun.scenes.array_roles import are_of_exposures
 
+    refuse_without(options, "truth", "truth_key", "divisor", "unlabelled")
+    if not (are_of_exposures(options.axes) or options.mask or options.mask_key):  # which may be one for each band
+        refuse_without(options, "truth", "axes")
     camera_file = None
     if options.camera is not None:
         with local_copy(options.camera) as file:
@@ -319,10 +337,10 @@ def scaled_as(options: argparse.Namespace, **more: Any) -> Preparation:
     """What the ``camera_and_scale_options`` say, but for the mask, and ``more`` of ``Preparation``."""
     from crsdun.runtime import Preparation
 
-    names = ("bands", "wavelengths", "step", "offsets", "bits", "exposure")
+    names = ("mask_key", "bands", "wavelengths", "step", "offsets", "bits", "exposure")
     return Preparation(
-        dark=frame_from(options.dark),
-        white=frame_from(options.white),
+        dark=frame_from(options, "dark"),
+        white=frame_from(options, "white"),
         **{name: getattr(options, name) for name in names},
         **more,
     )
@@ -336,7 +354,7 @@ def with_mask(preparation: Preparation, options: argparse.Namespace) -> Preparat
         return preparation
     with local_copy(options.mask) as file:
         mask = read_stored_mask(file, options.mask_key, mask_axes(options))
-    return replace(preparation, **mask._asdict())
+    return replace(preparation, mask_key=None, **mask._asdict())
 
 
 def mask_axes(options: argparse.Namespace) -> str | None:
@@ -347,14 +365,15 @@ def mask_axes(options: argparse.Namespace) -> str | None:
     return None if are_of_exposures(axes) else axes
 
 
-def frame_from(value: Any) -> Any:
-    """A calibration frame from its file, the mean of a stack of them, or the level as it is."""
+def frame_from(options: argparse.Namespace, kind: str) -> Any:
+    """The calibration frame that the option ``kind`` names, the mean of a stack of them, or the level as it is."""
     from crsdun.scenes import read_frame
 
+    value = getattr(options, kind)
     if not isinstance(value, Place):
         return value
     with local_copy(value) as file:
-        return read_frame(file)
+        return read_frame(file, kind)
 
 
 def device_from(name: str) -> str:

@@ -32,6 +32,7 @@ from crsdun.cli.printing import (
     progress_lines,
     result_line,
     summary,
+    warning_line,
 )
 from crsdun.cli.sequence import check_sequence, run_sequence, sequence_options
 from crsdun.errors import InputError
@@ -156,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
         check_places(options)
     check_sequence(options)
     preparation, method, how = preparation_from(options), *method_of(options)
+    check_coverage(options, method)
     if large := large_frame(options, preparation, method, how, is_one=many is None and not options.sequence):
         pipeline = runtime.Pipeline(method, preparation, options.truth, how, options.engine, notify, option)
         return run_large(options, pipeline, large)
@@ -168,7 +170,8 @@ def run(options: argparse.Namespace) -> int:
     (file,) = options.measurement
     exposures = pipeline.preparation.open(file)
     if len(exposures) == 1 or options.frame is not None:
-        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, (options.frame or 1) - 1))
+        index = 0 if options.frame is None else options.frame - 1
+        return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, index))
     check_places(options)
     if isinstance(options.out, Remote) or options.out.is_dir():  # otherwise it is made
         check_file(options.out / sheet_name(file.stem), options.overwrite)
@@ -207,11 +210,13 @@ def pipeline_with(
 ) -> Pipeline:
     """The same from what the options have been asked for before."""
     from crsdun.classifiers import load_classifier
+    from crsdun.runtime import deciding_files
 
     pipeline = pipeline_from(options, method, how, options.engine, preparation)
     if options.classes is not None:
         pipeline.classes = load_classifier(options.classes)
     pipeline.refine = options.refine_camera
+    pipeline.files = deciding_files(options.weights, options.classes)
     return pipeline
 
 
@@ -231,7 +236,20 @@ def answering(options: argparse.Namespace) -> Callable[[Frame], Answer]:
 
 def described(result: Reconstruction, out: Place, is_new: bool) -> tuple[dict[str, Any], str]:
     """What is told of a result, for a program and for a person."""
-    return summary(result, out), result_line(result, out) if is_new else f"{out}: finished before"
+    line = result_line(result, out) if is_new else f"{out}: finished before{warning_line(result)}"
+    return summary(result, out), line
+
+
+def check_coverage(options: argparse.Namespace, method: Method | None) -> None:
+    """Raise an InputError if no doubt can be compared with the coverage that is asked for."""
+    if options.coverage is None:
+        return
+    if options.classes is not None:
+        raise InputError("of the classes of a classifier no doubt is known", "omit <coverage>, or <classes>")
+    if method is not None and method.card.calibration is None:
+        raise InputError(
+            f"{method.name} gives no classes whose doubt is calibrated", "omit <coverage>, or use calibrated weights"
+        )
 
 
 def check_places(options: argparse.Namespace) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from crsdun.optics import CassiCamera
     from crsdun.scenes import Scene
 
+# Files that hold the frame of a measurement alone (``write_measurement``).
+WITHOUT_MASK = (".npy", ".hdr", ".png")
+
 
 def add(commands: Commands) -> None:
     """The command and its options."""
@@ -92,9 +95,16 @@ def run(options: argparse.Namespace) -> None:
     if scene.missing:
         values |= {"voxels_without_data": scene.missing, "incomplete_pixels": measurement.incomplete}
     dispersed = dispersion_in_words(camera.down_and_right)
+    kind = options.out.suffix.lower()
+    if decoding is not None:
+        to_decode = f"to be decoded with --camera {decoding}"
+    else:
+        to_decode = (
+            f"without its mask, which a {kind} does not hold" if kind in WITHOUT_MASK else "stored with its mask"
+        )
     line = (
         f"{options.out}: {rows}×{columns}, {scene.bands} bands of {scene.name}, {dispersed}, values {low:.3g} to "
-        f"{high:.3g}, " + ("stored with its mask" if decoding is None else f"to be decoded with --camera {decoding}")
+        f"{high:.3g}, {to_decode}"
     )
     if scene.missing:
         line += (
@@ -115,6 +125,9 @@ def scene_from(options: argparse.Namespace, camera: CassiCamera | None = None) -
 
     wavelengths: tuple[float, ...] | None = options.wavelengths
     if options.scene == "indian-pines":
+        for name in ("key", "axes", "divisor"):
+            if getattr(options, name) is not None:
+                raise InputError("Indian Pines is no file whose cube had to be found", f"omit <{name}>")
         return indian_pines(wavelengths or (camera and camera.wavelengths) or nbk7_wavelengths())
     name, _, number = options.scene.partition(":")
     read: Callable[..., Scene] = partial(

@@ -51,7 +51,12 @@ FITS = {
 
 
 def describe_fit(metrics: Mapping[str, Any]) -> str:
-    """What the ``fit`` in the figures of a reconstruction says of its cube; empty where there is none."""
+    """What the ``fit`` in the figures of a reconstruction says of its cube; empty where there is none.
+
+    A cube that should not be believed may explain the measurement all the same, behind a wrong mask for instance.
+    """
+    if metrics.get("fit") == "fits" and "warning" in metrics:
+        return "explains the measurement, but see the warning"
     if metrics.get("fit") == "fits" and "noise" in metrics:
         return "fits the measurement within its noise"
     return FITS.get(metrics.get("fit", ""), "")

@@ -80,10 +80,34 @@ def _check_reference(name: str, reference: np.ndarray | float, frame: np.ndarray
         raise InputError(f"the {name} reference holds NaN or infinity", "give finite counts")
 
 
+# The largest counts of cameras, in the lower or the upper bits of their files, and the part of all pixels that may
+# have them by chance.
+DEPTHS = (8, 10, 12, 14, 16)
+FULL_SCALES = {bits: (2**bits - 1, (2**bits - 1) << (16 - bits)) for bits in DEPTHS}
+MOST_SATURATED = 2e-3
+
+
+def saturation(frame: np.ndarray, bits: int | None = None) -> tuple[float, float] | None:
+    """The count that full pixels of a detector have, and their part of all; None where few are, or that is unclear.
+
+    Args:
+        frame: counts, any shape; averages of several exposures may be floating point.
+        bits: bit depth of the camera, or of its file; None asks whether the largest count is that of any depth.
+    """
+    high = float(frame.max())
+    full = {each for levels in FULL_SCALES.values() for each in levels}
+    if bits is not None:
+        full = {2**bits - 1} | (full if bits == 16 else set())
+    share = float((frame == high).mean())
+    return (high, share) if high in full and share > MOST_SATURATED else None
+
+
 # Detector pixels with at most this part of the most light are taken for unlit, and this many are needed.
 UNLIT, FEWEST_UNLIT = 0.05, 50
 # A floor matters from this part of the mean brightness on.
 LOWEST_FLOOR = 0.03
+# Light below a dark that no noise of a frame worth decoding explains, as part of the light above it.
+MOST_LOST = 0.1
 
 
 def dark_floor(frame: np.ndarray, light: np.ndarray | None = None) -> float | None:
@@ -104,21 +128,40 @@ def dark_floor(frame: np.ndarray, light: np.ndarray | None = None) -> float | No
         edges = np.concatenate([frame[:, :2], frame[:, -2:]], axis=1)
         floor = float(np.quantile(edges, 0.25)) if edges.size >= FEWEST_UNLIT else 0.0
     else:
-        unlit = light <= UNLIT * light.max()
-        if unlit.sum() < FEWEST_UNLIT:
-            return None
-        floor = _where_no_light_arrives(light[unlit].astype(np.float64), frame[unlit].astype(np.float64))
+        floor = _where_no_light_arrives(frame, light)
     return floor if floor >= LOWEST_FLOOR * float(frame.mean()) > 0 else None
 
 
-def _where_no_light_arrives(light: np.ndarray, values: np.ndarray) -> float:
+def dark_excess(frame: np.ndarray, dark: np.ndarray | float, light: np.ndarray) -> tuple[float, float] | None:
+    """By how much a dark is too high, and the part of the pixels that lie below it; None where noise explains these.
+
+    Noise is as often above as below a right dark, so that where no light arrives the two are equal on average.
+
+    Args:
+        frame, dark: counts of the same pixels, any shape; the dark may be a level.
+        light: exposure of a white scene by the same camera, of the same pixels.
+    """
+    difference = np.asarray(frame, dtype=np.float64) - dark
+    below = difference < 0
+    excess = -_where_no_light_arrives(difference, light)
+    lost, kept = -float(difference[below].sum()), float(difference[~below].sum())
+    if kept <= 0 or (excess < LOWEST_FLOOR * kept / difference.size and lost < MOST_LOST * kept):
+        return None
+    return max(excess, 0.0) or lost / int(below.sum()), float(below.mean())
+
+
+def _where_no_light_arrives(frame: np.ndarray, brightness: np.ndarray) -> float:
     """The constant of a straight line, without what lies far off: light from beside the mask, hot pixels.
 
-    0 where the values scatter, as behind a wrong mask.
+    0 where too few pixels tell, or their values scatter, as behind a wrong mask.
     """
+    unlit = brightness <= UNLIT * brightness.max()
+    if unlit.sum() < FEWEST_UNLIT:
+        return 0.0
+    light, values = brightness[unlit].astype(np.float64), frame[unlit].astype(np.float64)
     for _ in range(3):
         slope, floor = np.polyfit(light, values, 1) if np.ptp(light) > 0 else (0.0, values.mean())
         off = np.abs(values - (slope * light + floor))
         near = off <= 4 * np.median(off)
         light, values = light[near], values[near]
-    return float(floor) if np.median(off) <= floor / 2 else 0.0
+    return float(floor) if np.median(off) <= abs(floor) / 2 else 0.0

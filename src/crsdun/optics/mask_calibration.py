@@ -27,6 +27,7 @@ from torch import Tensor
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
+from crsdun.optics.calibration import saturation
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
 from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
@@ -46,9 +47,6 @@ STEPS, RIDGE = 25, 1e-3
 ERRS, STANDS_OUT, BY_PART = 8.0, 8.0, 0.3
 # Of the light that frames have at their brightest: a floor that the closed mask should not have.
 HIGH_FLOOR = 0.05
-# Values that a saturated pixel has, and the part of all pixels that may have them.
-FULL_SCALES = tuple(float(2**bits - 1) for bits in (8, 10, 12, 14, 16))
-MOST_SATURATED = 2e-3
 # Light beyond what the camera's bands explain that is worth a word, and a residual that is.
 MUCH_OUTSIDE, MUCH_UNEXPLAINED = 0.03, 0.15
 MOST_UNEXPLAINED = 0.6  # of what can be called a calibration
@@ -268,9 +266,8 @@ def _light(taken: CalibrationFrames) -> tuple[np.ndarray, np.ndarray, list[str]]
             f"where the frames are darkest they still have {floor:.0%} of their brightest light, and no dark frame "
             "was given: the closed elements of the mask will look half open"
         )
-    high = float(taken.frames.max())
-    saturated = float((taken.frames == high).mean())
-    if high in FULL_SCALES and saturated > MOST_SATURATED:
+    if full := saturation(taken.frames):
+        high, saturated = full
         warnings.append(
             f"{saturated:.1%} of the pixels have {high:g} counts, the most that their file holds: the frames are "
             "probably saturated, and their open elements then look alike; expose for less time"

@@ -13,6 +13,8 @@ KAIST_WAVELENGTHS = (
 )  # fmt: skip
 
 MOST_BANDS = 10_000
+# Wavelengths that are all below so many nm are in micrometres.
+SHORTEST = 20.0
 
 NANOMETRES_PER_UNIT = {
     "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0, "nanometres": 1.0,
@@ -107,6 +109,23 @@ def parse_wavelengths(text: str) -> tuple[float, ...]:
             f"cannot read the wavelengths {text!r}",
             "expected a list in nm (450,460,470), a range with its number of bands (400-700:31), nbk7 or kaist",
         )
-    if not unit and max(values) < 20:
+    if not unit and max(values) < SHORTEST:
         raise UnitError(f"the wavelengths {text!r} are too short for nm", f"if they are micrometres, write {text}um")
     return to_nanometres(values, unit or "nm")
+
+
+def as_wavelengths(given: str | Sequence[float]) -> tuple[float, ...]:
+    """Wavelengths (nm) from what Python or a user gives: a text as for ``parse_wavelengths``, or numbers in nm.
+
+    Raises:
+        InputError: as there.
+    """
+    if isinstance(given, str):
+        return parse_wavelengths(given)
+    values = tuple(float(value) for value in given)
+    if values and 0 < max(values) < SHORTEST:
+        raise UnitError(
+            f"the wavelengths {min(values):g} to {max(values):g} are too short for nm",
+            "if they are micrometres, multiply them by 1000",
+        )
+    return values

@@ -11,6 +11,7 @@ from crsdun.runtime.explanation import (
     StageEstimate,
     explain,
 )
+from crsdun.runtime.fingerprint import deciding_files
 from crsdun.runtime.graph_export import export
 from crsdun.runtime.large_frame import LargeFrame, open_large
 from crsdun.runtime.large_run import LargeRun, is_large
@@ -56,6 +57,7 @@ __all__ = [
     "check_truth_folder",
     "choose_weights",
     "classified",
+    "deciding_files",
     "decode",
     "decode_batch",
     "explain",

@@ -185,7 +185,7 @@ class Batch:
                 yield Item(name, file, error)
                 return
             if self.frame is not None or len(exposures) == 1:
-                yield Item(name, file, exposures, (self.frame or 1) - 1)
+                yield Item(name, file, exposures, 0 if self.frame is None else self.frame - 1)
                 return
             for index in range(len(exposures)):
                 yield Item(exposures.name_of(index, name), file, exposures, index, name)

@@ -183,7 +183,7 @@ def open_large(
         raise InputError(
             f"{file} holds {len(exposures)} exposures", f"choose one of 1 to {len(exposures)} with <frame>"
         )
-    index = (preparation.frame or 1) - 1
+    index = 0 if preparation.frame is None else preparation.frame - 1
     if not 0 <= index < len(exposures):
         raise InputError(f"{file} has no frame {index + 1}", f"expected 1 to {len(exposures)}")
     stored = preparation.camera_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,27 @@ from crsdun.optics import read_camera
 from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
+from crsdun.runtime.fingerprint import fingerprint_of
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.scenes import Measurement, Scene, read_stored_mask
+from crsdun.runtime.scale_doubts import DOUBTS, NORMALISED
+from crsdun.scenes import Measurement, Scene, StoredMask, read_frame, read_stored_mask
+from crsdun.scenes.formats import ArrayFile
+from crsdun.scenes.mask_io import transmission
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement, refine_camera
+
+# In a record: the fingerprint of what decided on the result.
+INPUTS = "inputs_sha256"
+# A calibrated mask may have single elements this much brighter than an open one.
+BRIGHTEST_MASK = 2.0
 
 
 def reconstruct(
     measurement: str | Path | np.ndarray | Measurement,
     mask: str | Path | np.ndarray | None = None,
     method: str | Path | Method | None = None,
-    truth: str | Path | Scene | None = None,
+    truth: str | Path | Scene | np.ndarray | None = None,
     refine: bool = False,
     **settings: Any,
 ) -> Reconstruction:
@@ -39,13 +48,14 @@ def reconstruct(
 
     Args:
         measurement: the exposure, (H,Wm), or a file with it.
-        mask: coded aperture, (H,W) or (C,H,W), or a file with it; None takes the one stored with the exposure.
+        mask: coded aperture, (H,W) or (C,H,W), or a file with it; None takes the one stored with the exposure. Its
+            numbers mean what they mean in a file (``scenes.read_mask``): of 0 and 255, 255 is open.
         method: a name (``gap-tv``, ``crsdun_tiny``), a file of weights, or a method; None takes shipped weights if
             they fit the camera, and otherwise a solver.
-        truth: the true scene, for metrics, or a file with it.
+        truth: the true scene, for metrics, or its cube (C,H,W) on the bands of the camera, or a file with it.
         refine: find from the exposure how the camera deviates from what is told, first (``solvers.refine_camera``).
-        **settings: of ``Preparation`` (``wavelengths``, ``bits``, ``camera_file``, which may be its name, …) and of
-            ``RunOptions`` (``device``, ``tiles``, …).
+        **settings: of ``Preparation`` (``wavelengths``, ``bits``, ``dark``, ``white`` and ``camera_file``, which may
+            be names of files, …) and of ``RunOptions`` (``device``, ``tiles``, …).
 
     Raises:
         InputError: the inputs do not fit together; the message says what would.
@@ -55,7 +65,14 @@ def reconstruct(
     if unknown:
         raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
-    settings |= read_stored_mask(mask)._asdict() if isinstance(mask, str | Path) else {"mask": mask}
+    if isinstance(mask, str | Path):
+        settings |= read_stored_mask(mask, settings.pop("mask_key", None))._asdict()
+    elif mask is not None:
+        given = _transmission(np.asarray(mask))
+        settings |= {"mask": given.mask, "mask_divisor": given.mask_divisor}
+    for name in ("dark", "white"):
+        if isinstance(settings.get(name), str | Path):
+            settings[name] = read_frame(settings[name], name)
     if isinstance(settings.get("camera_file"), str | Path):
         settings["camera_file"] = read_camera(settings["camera_file"])
     preparation = Preparation(**settings)
@@ -65,9 +82,23 @@ def reconstruct(
         measurement = Measurement(np.asarray(measurement))
     if isinstance(truth, str | Path):
         truth = preparation.read_truth(truth)
+    elif truth is not None and not isinstance(truth, Scene):
+        truth = Scene(np.asarray(truth), name="truth")
     opened = open_method(method, options.device) if isinstance(method, str | Path) else method
     pipeline = Pipeline(opened, options=options, refine=refine)
     return pipeline.decode(pipeline.refined(preparation.prepare(measurement, truth)))
+
+
+def _transmission(mask: np.ndarray) -> StoredMask:
+    """A mask in memory as transmissions, and what its numbers were divided by, as ``scenes.read_mask`` does it.
+
+    Fractions up to ``BRIGHTEST_MASK`` may be those of a calibration, which has no file here that says so.
+    """
+    most = BRIGHTEST_MASK if mask.dtype.kind == "f" and (mask != np.round(mask)).any() else 1.0
+    if not mask.size or not mask.max() > most:  # what else is wrong is for the camera to refuse
+        return StoredMask(mask)
+    file = ArrayFile(Path("memory"), "array", {"mask": mask}, {"axes": "CHW"})
+    return transmission("mask", file)
 
 
 @dataclass
@@ -85,6 +116,7 @@ class Pipeline:
         refine: find from the first measurement of each camera how it deviates from what is told; all are then
             decoded behind the camera that was found.
         classes: a classifier made by example, which gives the class map in place of the method.
+        files: what else decides on results (``deciding_files``), for their fingerprints.
 
     Raises:
         InputError: the method cannot be run with these options.
@@ -99,6 +131,7 @@ class Pipeline:
     control: Callable[[str], str] = str
     refine: bool = False
     classes: SpectralClassifier | None = None
+    files: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -150,17 +183,25 @@ class Pipeline:
         return self.run(prepared, self.open(None), progress)
 
     def tell(self, prepared: PreparedMeasurement) -> None:
-        """Note what the mask was divided by, and a dark level that was not subtracted.
+        """Note what the mask was divided by, what is odd about the numbers, and a dark level that was not subtracted.
 
         That would become a veil and coloured borders.
         """
         divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
         if divisor is not None:
             self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
+        for doubt in prepared.measurement.provenance.get(DOUBTS, ()):
+            self.note(doubt)
+        truth, wavelengths = prepared.truth, prepared.camera.wavelengths
+        if truth is not None and truth.wavelengths is None and wavelengths and wavelengths[0] > wavelengths[-1]:
+            self.note(
+                "the truth states no wavelengths and is taken to begin with the shortest one, while the bands of the "
+                "camera begin with the longest: if both have the same order, turn the bands of the truth around"
+            )
         floor = prepared.floor() if self.preparation.dark is None else None
         if floor is not None:
             share = floor / float(prepared.measurement.frame.mean())
-            level = f"{floor:.3g}" if "normalised" not in prepared.measurement.provenance else "its dark level"
+            level = f"{floor:.3g}" if NORMALISED not in prepared.measurement.provenance else "its dark level"
             self.note(
                 f"unlit pixels read about {floor:.3g}, {share:.0%} of the mean: set <dark> to {level}, or to a frame "
                 "with the shutter closed, to subtract it"
@@ -178,7 +219,12 @@ class Pipeline:
                 f"{tiles.rows} rows, overlapping by {tiles.overlap}"
             )
         result = decode(prepared, method, replace(self.options, tiles=tiles), progress)
+        result.record[INPUTS] = self.fingerprint(prepared)
         return result if self.classes is None else classified(result, self.classes, prepared.truth)
+
+    def fingerprint(self, prepared: PreparedMeasurement) -> str:
+        """SHA-256 of what decides on the result of a measurement, besides the command and its options."""
+        return fingerprint_of(prepared, self.files)
 
     def choose(self, prepared: PreparedMeasurement, progress: Progress | None) -> Method:
         """The method that fits, opened once for all measurements."""

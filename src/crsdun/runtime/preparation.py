@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,20 @@ from crsdun.optics import (
     dark_floor,
     describe_fits,
     normalise_frame,
+    saturation,
     subtract_dark,
 )
 from crsdun.optics.masks import for_bands
-from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene
+from crsdun.optics.wavelengths import as_wavelengths
+from crsdun.runtime.scale_doubts import (
+    DOUBTS,
+    NORMALISED,
+    References,
+    check_is_raw,
+    describe_saturation,
+    doubts_of,
+)
+from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.scenes.measurement import MASK_DIVISOR
 from crsdun.solvers import Refinement
@@ -33,7 +44,7 @@ REFINED = "refined_camera"
 # And how many bad pixels of its camera were filled.
 FILLED = "bad_pixels_filled"
 # What a camera file says as well.
-OF_A_CAMERA = ("mask", "bands", "wavelengths", "step", "offsets")
+OF_A_CAMERA = ("mask", "mask_key", "bands", "wavelengths", "step", "offsets")
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -106,14 +117,16 @@ class Preparation:
             white are applied to integer counts, where no others are given; its bad pixels do not count, and show what
             is around them.
         mask: (H,W) or (C,H,W).
+        mask_key: name of the mask in the file of the exposure, where there is no ``mask``.
         mask_divisor: what the numbers in the file of the mask were divided by; for the record alone.
         mask_wavelengths: of the bands of a (C,H,W) mask in nm, in its order, which need not be that of the camera.
         bands: C.
-        wavelengths: centre of each band in nm, length C.
+        wavelengths: centre of each band in nm, length C, or a text as for ``parse_wavelengths``.
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
         bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot.
-        saturated: value in the file from which on a pixel says nothing, because the detector was full.
+        saturated: value in the file from which on a pixel says nothing, because the detector was full; None finds
+            out of counts where many pixels have the largest one that there is (``optics.saturation``).
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
         bits: bit depth of the camera, if there is no white reference.
@@ -128,6 +141,7 @@ class Preparation:
     frame: int | None = None
     camera_file: CameraFile | None = None
     mask: np.ndarray | None = None
+    mask_key: str | None = None
     mask_divisor: float = 1.0
     mask_wavelengths: tuple[float, ...] | None = None
     bands: int | None = None
@@ -148,7 +162,13 @@ class Preparation:
     def __post_init__(self) -> None:
         told = [name for name in OF_A_CAMERA if getattr(self, name) is not None]
         if self.camera_file is not None and told:
-            raise InputError(f"a camera file already says the {told[0]}", f"omit <{told[0]}>, or <camera>")
+            what = told[0].replace("_", " ")
+            raise InputError(f"a camera file already says the {what}", f"omit <{told[0]}>, or <camera>")
+        for name in ("mask", "bad", "dark", "white"):  # Python may give lists
+            if isinstance(getattr(self, name), Sequence):
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        if self.wavelengths is not None:
+            object.__setattr__(self, "wavelengths", as_wavelengths(self.wavelengths))
 
     def read(self, file: str | Path, truth: str | Path | None = None) -> PreparedMeasurement:
         """A measurement and its true scene, from files.
@@ -167,9 +187,15 @@ class Preparation:
                 bands, or no measurements of this camera, and nothing says what they are.
         """
         mask = self.mask if self.camera_file is None else self.camera_file.mask
+        of_stack, beside = are_of_exposures(self.axes), None
+        if mask is None and self.mask_key is not None:
+            beside = read_stored_mask(file, self.mask_key, None if of_stack else self.axes)
+            mask = beside.mask
         size = None if mask is None else mask.shape[-2:]
-        axes = self.axes if are_of_exposures(self.axes) else None
-        exposures = open_exposures(file, self.key, self.wavelengths, size, axes)
+        exposures = open_exposures(file, self.key, self.wavelengths, size, self.axes if of_stack else None)
+        if beside is not None:
+            known = for_bands(beside.mask, beside.mask_wavelengths, exposures.wavelengths)
+            exposures = replace(exposures, mask=known, mask_divisor=beside.mask_divisor)
         if len(exposures) > 1:  # what is wrong with all is said once
             frame = np.zeros(exposures.frames.shape[1:], np.uint8)
             outline = Measurement(frame, exposures.wavelengths, exposures.mask, exposures.step)
@@ -214,11 +240,17 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
-        valid = self.valid_pixels(measurement.frame)
+        full = saturation(measurement.frame, self.bits) if whole and self._are_counts(measurement) else None
+        valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         if valid is not None:
             camera = camera.through(Validity(valid))
-        scale = self.bits if self.bits is not None else self._references(measurement)["white"]
-        counts = measurement.frame.dtype.kind in "iu" and scale is None
+        references = References(**self._references(measurement), bits=self.bits)
+        if whole:
+            doubts = [*doubts_of(measurement, scaled, camera, references)]
+            doubts += [] if full is None else [describe_saturation(*full)]
+            known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
+            scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
+        counts = measurement.frame.dtype.kind in "iu" and references.scale is None
         return PreparedMeasurement(scaled, camera, truth, counts)
 
     def camera_for(self, measurement: Measurement, whole: bool = True) -> CassiCamera:
@@ -271,14 +303,18 @@ class Preparation:
         step = 2 if self.step is None else self.step
         return CassiCamera(self.mask, self.bands, self.wavelengths, step, self.offsets).measurement_shape
 
-    def valid_pixels(self, frame: np.ndarray) -> np.ndarray | None:
-        """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any."""
+    def valid_pixels(self, frame: np.ndarray, full: float | None = None) -> np.ndarray | None:
+        """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any.
+
+        ``full``: value of full pixels, where ``saturated`` does not tell it.
+        """
         known = None if self.camera_file is None else self.camera_file.valid
-        if self.bad is None and self.saturated is None:
+        saturated = full if self.saturated is None else self.saturated
+        if self.bad is None and saturated is None:
             return known
         valid = np.ones(frame.shape, bool) if self.bad is None else ~np.asarray(self.bad, bool)
         valid = valid & known if known is not None and valid.shape == known.shape else valid
-        return valid if self.saturated is None or valid.shape != frame.shape else valid & (frame < self.saturated)
+        return valid if saturated is None or valid.shape != frame.shape else valid & (frame < saturated)
 
     def to_measurement_scale(self, measurement: Measurement, bands: int, whole: bool = True) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
@@ -289,6 +325,7 @@ class Preparation:
             InputError: the frame contains negative values, or values that no camera counts, or no light.
         """
         references = {name: self._filled(each) for name, each in self._references(measurement).items()}
+        check_is_raw(measurement, {"white": references["white"], "bits": self.bits, "exposure": self.exposure})
         calibration = {**references, "bit_depth": self.bits, "exposure": self.exposure}
         calibration = {name: value for name, value in calibration.items() if value is not None}
         if self.camera_file is not None and self.camera_file.bad_pixels:
@@ -307,7 +344,7 @@ class Preparation:
                 name: value if isinstance(value, int | float) else "frame" for name, value in calibration.items()
             }
             measurement = replace(
-                measurement, frame=frame, provenance={**measurement.provenance, "normalised": settings}
+                measurement, frame=frame, provenance={**measurement.provenance, NORMALISED: settings}
             )
         check_values(float(measurement.frame.min()), float(measurement.frame.max()))
         if whole:
@@ -320,6 +357,10 @@ class Preparation:
         dark = stored.dark if self.dark is None and stored is not None else self.dark
         white = stored.white if self.white is None and self.bits is None and stored is not None else self.white
         return {"dark": dark, "white": white}
+
+    def _are_counts(self, measurement: Measurement) -> bool:
+        """Whether a frame holds what a detector counted, of which a largest number is known."""
+        return self.saturated is None and (self.bits is not None or measurement.frame.dtype.kind in "iu")
 
     def _filled(self, frame: Any) -> Any:
         """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""

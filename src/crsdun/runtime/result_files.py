@@ -15,7 +15,7 @@ from crsdun.optics import CassiCamera, StackedCamera
 from crsdun.optics.parts import PARTS, Part
 from crsdun.provenance import Record
 from crsdun.remote import Place, Remote
-from crsdun.runtime.preparation import PreparedMeasurement
+from crsdun.runtime.pipeline import INPUTS
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import (
     Scene,
@@ -30,6 +30,8 @@ from crsdun.scenes.formats.table import CUBE, STORE
 from crsdun.storage import RECORD, local_copy, write_json
 from crsdun.typed import read_json
 
+# Of a sequence, a line for each frame.
+FRAMES = "frames.jsonl"
 METRICS, OPTICS = "metrics.json", "optics.npz"
 # How far the classes can be believed, and the expected error of each voxel.
 DOUBT, ERROR = "doubt.npz", "error.npz"
@@ -125,20 +127,17 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     write_json(folder / RECORD, {**result.record, **record})
 
 
-def finished_before(folder: Place, prepared: PreparedMeasurement, command: Sequence[str]) -> Reconstruction | None:
-    """The reconstruction in a folder, if the same command made it from the same measurement; otherwise None."""
+def finished_before(folder: Place, fingerprint: str, command: Sequence[str]) -> Reconstruction | None:
+    """The reconstruction in a folder, if the same command made it from the same inputs; otherwise None.
+
+    Args:
+        fingerprint: of these inputs (``Pipeline.fingerprint``).
+    """
     try:
         result = read_results(folder)
     except InputError:
         return None
-    measurement, camera = prepared.measurement, prepared.camera
-    is_same = (
-        result.record["command"] == list(command)
-        and np.array_equal(result.measurement.frame, measurement.frame)
-        and [part.name for part in result.camera.parts] == [part.name for part in camera.parts]
-        and all(map(np.array_equal, result.camera.tensors, camera.tensors))
-        and result.camera.offsets == camera.offsets
-    )
+    is_same = result.record["command"] == list(command) and result.record.get(INPUTS) == fingerprint
     return result if is_same else None
 
 
@@ -157,9 +156,14 @@ def read_results(folder: str | Place) -> Reconstruction:
             f"{folder} holds a frame that was decoded by rows, and is not read whole",
             f"read {STORE} in it with crsdun.scenes.open_scene_rows",
         )
+    if (folder / FRAMES).is_file():
+        raise InputError(
+            f"{folder} holds a sequence, and one frame is needed",
+            "reconstruct that one alone, or read the cubes in it with crsdun.scenes.open_series",
+        )
     try:
+        metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")  # which no other folder has
         record = read_json(StoredRecord, folder / RECORD, "reconstruct again")
-        metrics = read_json(StoredMetrics, folder / METRICS, "reconstruct again")
     except OSError as error:
         raise InputError(
             f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"

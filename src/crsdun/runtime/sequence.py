@@ -20,15 +20,13 @@ from crsdun.errors import InputError
 from crsdun.methods import Before
 from crsdun.methods.sequence import check_smoothing
 from crsdun.runtime.batch import Batch, Item, stream
-from crsdun.runtime.pipeline import Pipeline
+from crsdun.runtime.pipeline import INPUTS, Pipeline
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.runtime.reconstruction import Reconstruction
-from crsdun.runtime.result_files import METRICS
+from crsdun.runtime.result_files import FRAMES, METRICS
 from crsdun.scenes import UNLABELLED, Exposures, Outline, Scene, Series, open_series
 from crsdun.scenes.series import SERIES
 from crsdun.storage import RECORD, local_copy, refusal, write_json, write_text
-
-FRAMES = "frames.jsonl"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,9 @@ def open_frames(batch: Batch) -> tuple[Batch, int]:
             count = len(batch.open(copy))
         if count == 1:
             raise InputError(f"{file} holds one frame, which is no sequence", "omit <sequence>")
-        return replace(batch, frame=None), count
+        if batch.frame is not None:
+            raise InputError("one frame of a stack is no sequence", "omit <frame>, or <sequence>")
+        return batch, count
 
     def open_one(file: Path) -> Exposures:
         exposures = batch.open(file)
@@ -136,7 +136,7 @@ class SequenceRun:
         Raises:
             InputError: no frame could be decoded.
         """
-        if self._like is None:
+        if not self.lines or self._like is None:
             name, failure = self.failures[min(self.failures)]
             if isinstance(failure, InputError):
                 raise InputError(f"no frame could be decoded; of {name}: {failure.message}", failure.remedy)
@@ -180,7 +180,9 @@ class SequenceRun:
 
     def _decode(self, read: tuple[int, Item, PreparedMeasurement]) -> tuple[dict[str, Any], Reconstruction | None]:
         index, item, prepared = read
-        fingerprint = _fingerprint(prepared, self._fingerprint)
+        fingerprint = hashlib.sha256(
+            f"{self._fingerprint} {self.pipeline.fingerprint(prepared)}".encode()
+        ).hexdigest()
         earlier = self._earlier.get(index)
         if earlier is not None and earlier["fingerprint"] == fingerprint:
             self._before, self._fingerprint = index, fingerprint
@@ -210,7 +212,7 @@ class SequenceRun:
             self.kept += 1
         else:
             try:
-                if self._like is None:
+                if not self.lines:  # of an earlier run no frame is kept, since each follows from those before
                     self._begin(result)
                 self._writer.write(index, result.scene)
                 with (self.folder / FRAMES).open("a", encoding="utf-8") as file:
@@ -223,7 +225,9 @@ class SequenceRun:
     def _begin(self, result: Reconstruction) -> None:
         """Make the series, like the first frame."""
         record = {
-            key: value for key, value in result.record.items() if key not in ("measurement", "truth", "seconds")
+            key: value
+            for key, value in result.record.items()
+            if key not in ("measurement", "truth", "seconds", INPUTS)
         }
         how = {
             "frames": self.count,
@@ -255,15 +259,3 @@ class SequenceRun:
 
 def _line(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _fingerprint(prepared: PreparedMeasurement, before: str) -> str:
-    """SHA-256 of what a frame's cube and figures depend on, besides the command: itself, and the frames before it."""
-    camera, truth = prepared.camera, prepared.truth
-    digest = hashlib.sha256(before.encode())
-    digest.update(np.ascontiguousarray(prepared.measurement.frame).tobytes())
-    digest.update(np.ascontiguousarray(camera.mask.cpu().numpy()).tobytes())
-    digest.update(repr((prepared.measurement.frame.shape, camera.offsets, camera.wavelengths)).encode())
-    if truth is not None:
-        digest.update(truth.cube.tobytes())
-    return digest.hexdigest()

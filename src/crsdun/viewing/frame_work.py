@@ -73,7 +73,7 @@ class FrameWork:
             InputError: it cannot be read, or other results are in the way.
         """
         out, prepared = self.out / item.name, self.pipeline.read_item(item)
-        before = None if self.overwrite else finished_before(out, prepared, self.made_by)
+        before = None if self.overwrite else finished_before(out, self.pipeline.fingerprint(prepared), self.made_by)
         if before is None:
             check_folder(out, self.overwrite)
         return before or prepared, item
@@ -134,7 +134,8 @@ class FrameWork:
             return self.write(decoded)
         except InputError:
             out = self.out / item.name
-            before = finished_before(out, self.pipeline.read_item(item), self.made_by)
+            inputs = self.pipeline.fingerprint(self.pipeline.read_item(item))
+            before = finished_before(out, inputs, self.made_by)
             if before is None:
                 raise
             return self.describe(before, out, False)

@@ -1,0 +1,100 @@
+"""Numbers of a measurement that cannot be right, or that the detector could not count."""
+
+import re
+
+import numpy as np
+import pytest
+
+from crsdun.errors import InputError
+from crsdun.optics import Exposure, random_mask
+from crsdun.runtime import Preparation, decode, open_method, read_results, simulate, write_data
+from crsdun.runtime.scale_doubts import DOUBTS
+from crsdun.scenes import Measurement, Scene
+
+H, W, C = 32, 30, 6
+FULL = 4095
+
+
+def scene() -> Scene:
+    rows, columns = np.mgrid[:H, :W]
+    return Scene(np.stack([0.5 + 0.4 * np.sin(rows / 6 + columns / 5 + band / 3) for band in range(C)]))
+
+
+MASK = random_mask(H, W, seed=1)
+Y = simulate(scene(), Exposure(MASK)).frame
+
+
+def raw(dark: float = 200, noise: float = 5, light: float = 1) -> Measurement:
+    """Counts of 12 bits."""
+    counts = Y / C * FULL * light + dark + np.random.default_rng(2).normal(0, noise, Y.shape)
+    return Measurement(np.clip(np.rint(counts), 0, FULL).astype(np.uint16))
+
+
+def doubts(measurement: Measurement, **settings) -> list[str]:
+    prepared = Preparation(mask=MASK, bands=C, **settings).prepare(measurement)
+    return prepared.measurement.provenance.get(DOUBTS, [])
+
+
+def test_what_is_on_the_scale_already_is_not_divided_again(tmp_path):
+    simulated = simulate(scene(), Exposure(MASK))
+    for settings in ({"bits": 12}, {"white": 3000.0}, {"white": np.full(Y.shape, 3000)}, {"exposure": 2.0}):
+        with pytest.raises(InputError, match=f"crsdun simulated it; omit {next(iter(settings))}"):
+            Preparation(**settings).prepare(simulated)
+    counts = Preparation(mask=MASK, bands=C, bits=12, dark=200).prepare(raw())
+    write_data(decode(counts, open_method("gap-tv", iterations=1)), tmp_path)
+    with pytest.raises(InputError, match="its counts were divided before; omit bits"):
+        Preparation(bits=12).prepare(read_results(tmp_path).measurement)
+    without_dark = Preparation(mask=MASK, bands=C, dark=200).prepare(raw()).measurement  # still counts
+    assert doubts(without_dark, bits=12) == []
+    (told,) = doubts(Measurement(Y), bits=12)  # a file that says nothing of itself
+    assert "probably on the scale of y = A x already" in told
+
+
+def test_a_dark_that_is_too_high_is_told_and_noise_around_a_right_one_is_not():
+    for settings in ({"bits": 12}, {}):  # a dark alone is subtracted too
+        for dark in (500.0, np.full(Y.shape, 500)):
+            (told,) = doubts(raw(), dark=dark, **settings)
+            assert "30% of the pixels lie below the dark" in told
+            excess = re.search(r"about (\d+) counts too high", told)
+            assert float(excess[1]) == pytest.approx(300, abs=3)
+    for noise, light in ((5, 1), (40, 1), (5, 0.02)):  # in dim light the noise is a third of the mean
+        assert doubts(raw(noise=noise, light=light), bits=12, dark=200.0) == []
+
+
+def test_a_scene_brighter_than_white_is_told():
+    (told,) = doubts(raw(dark=0), white=255.0)
+    assert "where a white scene gives" in told
+    assert doubts(raw(dark=0), white=FULL) == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "settings"), [(1, {"bits": 12}), (16, {"bits": 16}), (16, {"white": 65520.0}), (1, {})]
+)
+def test_saturated_pixels_do_not_count(factor, settings):
+    exposure = raw(dark=0, light=2)
+    full = exposure.frame == FULL
+    assert 0.01 < full.mean() < 0.5
+    prepared = Preparation(mask=MASK, bands=C, **settings).prepare(Measurement(exposure.frame * np.uint16(factor)))
+    (told,) = prepared.measurement.provenance[DOUBTS]
+    assert told.startswith(f"{full.mean():.1%} of the pixels have {FULL * factor} counts")
+    np.testing.assert_array_equal(prepared.camera.parts[-1].values.numpy() == 0, full)
+
+
+def test_a_few_full_pixels_are_no_saturation():
+    frame = raw(dark=0).frame
+    frame[5, 7] = FULL
+    prepared = Preparation(mask=MASK, bands=C, bits=12).prepare(Measurement(frame))
+    assert prepared.camera.parts == ()
+    assert DOUBTS not in prepared.measurement.provenance
+    assert Preparation(mask=MASK, bands=C, bits=12, saturated=4000.0).prepare(Measurement(frame)).camera.parts
+
+
+def test_leaving_saturated_pixels_out_gives_the_better_cube():
+    truth = scene()
+
+    def psnr(**settings):
+        exposure = raw(dark=0, light=2)
+        prepared = Preparation(mask=MASK, bands=C, bits=12, exposure=2.0, **settings).prepare(exposure, truth)
+        return decode(prepared, open_method("lr-tv", iterations=30)).metrics["psnr_db"]
+
+    assert psnr() > psnr(saturated=1e9) + 1
