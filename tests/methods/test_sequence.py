@@ -107,5 +107,5 @@ def test_without_smoothing_nothing_changes():
     x = noisy(scene(), 2)
     assert Before(scene().numpy()).smooth(x, camera()) is x
     for smoothing in (-0.1, 1.0, float("nan")):
-        with pytest.raises(InputError, match="it lies between 0 and 1"):
+        with pytest.raises(InputError, match="at least 0 and below 1"):
             Before(scene().numpy(), smoothing=smoothing)

@@ -75,7 +75,7 @@ def test_what_weights_were_not_trained_for(measurement, why, tiny_alone):
         assert result.metrics["data_residual"] < asked.metrics["data_residual"] / 3
         assert (result.warning is None) == (measurement.name == "waves")
     fits, instead = lines
-    assert fits.startswith("crsdun_tiny_1 fits this camera; it calls every pixel one of 23 classes, background to ")
+    assert fits.startswith("crsdun_tiny_1 fits this camera; it knows 23 classes, background to ")
     assert instead == f"{asked.warning}; lr-tv decodes instead"
     assert re.fullmatch(f"crsdun_tiny_1 {why}", asked.warning)
 

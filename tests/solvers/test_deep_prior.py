@@ -137,7 +137,7 @@ def test_a_checkpoint_of_something_else_is_refused(camera, y, tmp_path):
         (tmp_path / "state.safetensors").write_bytes(content)
         with pytest.raises(InputError, match=words):
             solver(y, camera)
-    with pytest.raises(InputError, match="one frame, not of 2"):
+    with pytest.raises(InputError, match="a single frame, not to 2"):
         solver(torch.cat([y, y]), camera)
     with pytest.raises(InputError, match="there is no folder"):
         replace(solver, checkpoint=str(tmp_path / "nowhere" / "state.safetensors"))(y, camera)
