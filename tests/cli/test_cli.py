@@ -225,7 +225,7 @@ def test_info_of_shipped_weights_is_a_few_lines(capsys):
     words = capsys.readouterr().out
     assert len(words.splitlines()) < 20
     told = (
-        "1,462,992",
+        "1,462,260",
         "any between 400 and 730 nm",
         "1 to 3 or -3 to -1",
         "30% to 70% open",

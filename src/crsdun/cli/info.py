@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import console, option, print_json, result_line
+from crsdun.errors import InputError
 
 if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         from crsdun.networks.checkpoint import HEADER
 
         if HEADER in metadata:
-            print_network(file, description.parameters)
+            print_network(file)
             metadata = {name: value for name, value in metadata.items() if name != HEADER}
     else:
         print_arrays(description)
@@ -81,16 +83,18 @@ def print_result_folder(folder: Path) -> None:
     console().print(f"{result_line(read_results(folder), folder)}\nlook at {folder / 'report.html'}", markup=False)
 
 
-def print_network(file: Path, count: int) -> None:
-    """What weights of a network say of themselves, and how good they were; ``count`` is that of their parameters."""
+def print_network(file: Path) -> None:
+    """What weights of a network say of themselves, and how good they were."""
     from rich.markup import escape
     from rich.table import Table
 
-    from crsdun.evaluation import FIGURES
-    from crsdun.networks import read_header
+    from crsdun.evaluation import FIGURES, parameters
+    from crsdun.networks import load, read_header
     from crsdun.runtime.sharing import facts, judgements
 
-    header = read_header(file)
+    header, count = read_header(file), None
+    with suppress(InputError):  # of a package that is not installed here
+        count = parameters(load(file))
     rows = facts(header, count)
     for each in judgements(header, (), file):
         figures = ", ".join(FIGURES[name].text(value) for name, value in each.figures.items())

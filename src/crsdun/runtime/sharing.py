@@ -213,11 +213,11 @@ def told_by_weights(network: Network, header: WeightsHeader, address: HubAddress
     return "\n\n".join(parts)
 
 
-def facts(header: WeightsHeader, count: int) -> list[list[str]]:
+def facts(header: WeightsHeader, count: int | None) -> list[list[str]]:
     """Names and values of what weights say of themselves: what they are, which cameras they take, what they know.
 
     Args:
-        count: of their parameters.
+        count: of their parameters; None where the network is not known here.
     """
     card, settings = header.card, header.config
     learnt = learnt_steps(card)
@@ -225,7 +225,7 @@ def facts(header: WeightsHeader, count: int) -> list[list[str]]:
     known = {
         "network": f"{header.kind}, "
         + ", ".join(f"{key} {settings[key]}" for key in ("stages", "width") if key in settings),
-        "parameters": f"{count:,}",
+        "parameters": None if count is None else f"{count:,}",
         "bands": f"{settings['bands']}{_spectrum(card)}" if "bands" in settings else None,
         "dispersion": learnt and f"{learnt} pixels per band",
         "masks": _masks(card),
