@@ -11,7 +11,8 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c
 .PHONY: demo test docs bench clean
 
 demo: .venv/ready
-	$(BIN)/crsdun demo --out demo --overwrite
+	rm -rf demo
+	$(BIN)/crsdun demo --out demo
 
 # A worker for each core, but no more than four, since each may take 2 GB; one that has done its share takes over from
 # another. A test by hand runs in one process: .venv/bin/pytest tests/test_house.py
