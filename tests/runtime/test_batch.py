@@ -5,10 +5,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crsdun.errors import InputError
-from crsdun.runtime import check_parent, find_measurements, find_truth, stream
+from crsdun.runtime import check_parent, check_truth_folder, find_measurements, find_truth, stream
+from crsdun.scenes.formats import write_arrays
+from crsdun.storage import RECORD
 
 
 @pytest.fixture
@@ -70,6 +73,24 @@ def test_the_truth_beside(folder):
     Path("deep/b.tif").write_text("")
     with pytest.raises(InputError, match=r"b\.mat and b\.tif"):
         find_truth(Path("b.npz"), Path("deep"))
+
+
+def test_a_truth_may_be_a_store_or_a_folder_of_results(tmp_path):
+    cube = np.full((3, 4, 5), 0.5, np.float32)
+    (tmp_path / "truths").mkdir()
+    write_arrays(tmp_path / "truths" / "b.zarr", {"cube": cube}, {})
+    for name in ("a", "c.1"):
+        (tmp_path / "truths" / name).mkdir()
+        write_arrays(tmp_path / "truths" / name / "cube.npz", {"cube": cube}, {})
+        (tmp_path / "truths" / name / RECORD).write_text("{}")
+    truths = tmp_path / "truths"
+    check_truth_folder(truths)
+    for name, measurement in (("a", "a.npy"), ("b.zarr", "b.npz"), ("c.1", "c.1.mat")):
+        (tmp_path / measurement).write_text("")
+        assert find_truth(tmp_path / measurement, truths) == truths / name
+        assert find_truth(tmp_path / "y.npy", truths / name) == truths / name
+        with pytest.raises(InputError, match=r"is one scene|is not a folder"):
+            check_truth_folder(truths / name)
 
 
 def test_places_for_many(folder):

@@ -273,6 +273,22 @@ def test_a_dark_level_is_found_said_and_subtracted(tmp_path, monkeypatch, capsys
     assert "unlit pixels of measurement read about 0.6" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_dark_frame_beside_the_measurement_is_told_until_it_is_subtracted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    measurement = simulate(produce(), Exposure())
+    dark = np.full(measurement.frame.shape, 0.6, np.float32)
+    np.savez("y.npz", meas=measurement.frame + dark, dark=dark, mask=measurement.mask)
+    common = ["reconstruct", "y.npz", "--method", "gap-tv", "--iterations", "5", "--out"]
+    assert main([*common, "veiled"]) == 0
+    line = " ".join(capsys.readouterr().err.split())
+    assert (
+        "also holds a dark frame, dark, which is not subtracted: to subtract it, set --dark to this file too" in line
+    )
+    assert "unlit" not in line
+    assert main([*common, "clear", "--dark", "y.npz"]) == 0
+    assert "dark frame" not in capsys.readouterr().err
+
+
 def test_a_frame_without_a_dark_level_is_not_commented():
     for noise in (crsdun.optics.SensorNoise(), crsdun.optics.SensorNoise(photons=100)):
         assert Preparation().prepare(simulate(produce(), Exposure(noise=noise))).floor() is None

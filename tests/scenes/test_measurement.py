@@ -8,7 +8,7 @@ import scipy.io
 from PIL import Image
 
 from crsdun.errors import InputError
-from crsdun.scenes import Measurement, read_measurement, write_measurement
+from crsdun.scenes import Measurement, open_exposures, read_measurement, write_measurement
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "tsa_real"
 
@@ -68,7 +68,8 @@ def test_the_known_name_is_taken(tmp_path):
     measurement = read_measurement(tmp_path / "a.mat")
     assert measurement.frame.min() == 1
     assert measurement.mask.shape == (4, 4)
-    assert measurement.provenance == {"file": "a.mat", "format": "MATLAB v5", "array": "meas_real"}
+    origin = {"file": "a.mat", "format": "MATLAB v5", "array": "meas_real"}
+    assert measurement.provenance == {**origin, "calibration_beside": {"dark": "dark"}}
     with pytest.raises(InputError, match=r"no array 'y'; it holds dark \(4, 6\), meas_real \(4, 6\), mask \(4, 4\)"):
         read_measurement(tmp_path / "a.mat", key="y")
 
@@ -106,3 +107,27 @@ def test_a_real_capture():
     assert measurement.frame.shape == (660, 714)
     assert measurement.frame.dtype == np.float32
     assert measurement.name == "scene5"
+
+
+def test_frames_of_a_calibration_are_no_measurement(tmp_path):
+    stack, dark = np.arange(48.0).reshape(2, 4, 6), np.ones((4, 6))
+    np.savez(tmp_path / "stack.npz", meas=stack, dark=dark, white=dark)
+    exposures = open_exposures(tmp_path / "stack.npz")
+    assert [each.frame.tolist() for each in exposures] == stack.tolist()
+    assert exposures[0].provenance["calibration_beside"] == {"dark": "dark", "white": "white"}
+    np.savez(tmp_path / "unknown.npz", exposure=stack[0], background=dark, flat_field=dark)
+    assert read_measurement(tmp_path / "unknown.npz").frame.tolist() == stack[0].tolist()
+    np.savez(tmp_path / "dark.npz", dark=dark)
+    with pytest.raises(InputError, match=r"no measurement .*; it holds dark \(4, 6\); choose one of these with key"):
+        read_measurement(tmp_path / "dark.npz")
+    assert read_measurement(tmp_path / "dark.npz", key="dark").frame.tolist() == dark.tolist()
+
+
+def test_a_stack_called_measurement_goes_before_a_picture_without_a_known_name(tmp_path):
+    stack, picture = np.arange(48.0).reshape(2, 4, 6), np.ones((4, 6))
+    np.savez(tmp_path / "a.npz", meas=stack, overview=picture)
+    assert len(open_exposures(tmp_path / "a.npz")) == 2
+    np.savez(tmp_path / "b.npz", meas=stack, y=picture)  # two names of a measurement
+    assert read_measurement(tmp_path / "b.npz").frame.tolist() == picture.tolist()
+    np.savez(tmp_path / "c.npz", stack=stack, overview=picture)
+    assert read_measurement(tmp_path / "c.npz").frame.tolist() == picture.tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from crsdun.scenes import FileDescription
 
 MOST_NUMBERS = 8  # of a list in one line
-FRAMES_OF_A_CAMERA = {"dark": "dark frame", "white": "white frame", "valid": "valid pixels"}
 MOST_LETTERS = 400  # of a text, such as an array that is packed into one
 
 
@@ -47,8 +45,6 @@ def run(options: argparse.Namespace) -> None:
 
         file = find_weights(file)
     description = describe(file)
-    if not isinstance(description, WeightsDescription) and description.metadata.get("kind") == "camera":
-        description = of_camera(description)
     if options.json:
         print_json(description.to_json())
         return
@@ -105,15 +101,6 @@ def print_network(file: Path) -> None:
     out = console()
     out.print(table)
     out.print(f"the recipe of its training, its versions and its calibration: {option('json')}")
-
-
-def of_camera(description: FileDescription) -> FileDescription:
-    """The description of a camera file, whose names say what its frames are: none is a measurement."""
-    arrays = tuple(
-        replace(array, looks_like=FRAMES_OF_A_CAMERA.get(array.key, array.looks_like), floor=None)
-        for array in description.arrays
-    )
-    return replace(description, arrays=arrays)
 
 
 def print_camera(file: Path) -> None:

@@ -16,7 +16,7 @@ from crsdun import remote
 from crsdun.errors import InputError
 from crsdun.remote import Place, Remote
 from crsdun.scenes import Exposures, Measurement
-from crsdun.scenes.formats import SUFFIXES
+from crsdun.scenes.formats import SUFFIXES, is_result_folder
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
 from crsdun.scenes.formats.zarr_store import is_zarr
 from crsdun.storage import RECORD, local_copy
@@ -193,7 +193,7 @@ class Batch:
 
 def check_truth_folder(truth: Path | None) -> None:
     """Raise an InputError if the truth of many measurements is not a folder."""
-    if truth is not None and (not truth.is_dir() or is_scene_folder(truth)):
+    if truth is not None and (not _is_folder(truth) or _is_scene(truth)):
         what = "one scene" if truth.is_dir() else "not a folder"
         raise InputError(f"{truth} is {what}", "set <truth> to a folder with one file for each measurement")
 
@@ -201,16 +201,16 @@ def check_truth_folder(truth: Path | None) -> None:
 def find_truth(measurement: Place, truth: Path, stem: str | None = None) -> Path:
     """The file of the truth: ``truth`` itself, or what has the measurement's stem, or ``stem``, in that folder.
 
-    That may be a folder with a picture for each band, and so may ``truth`` itself.
+    That may be a folder with a picture for each band or one of results, and so may ``truth`` itself.
 
     Raises:
         InputError: the folder has none or several.
     """
-    if not truth.is_dir():
+    if not _is_folder(truth) or is_result_folder(truth):
         return truth
     stem = stem or measurement.stem
-    folders = (folder for folder in sorted(truth.iterdir()) if is_scene_folder(folder))
-    files = [Path(file) for file in (*readable(truth), *folders) if file.stem == stem]
+    files = [Path(file) for file in readable(truth) if file.stem == stem]
+    files += [truth / stem] if _is_scene(truth / stem) else []
     if isinstance(measurement, Path):
         files = [file for file in files if not file.samefile(measurement)]
     if not files and pictures_in(truth):
@@ -285,6 +285,11 @@ def _is_folder(path: Place) -> bool:
     if isinstance(path, Remote):
         return path.suffix.lower() not in SUFFIXES and remote.is_folder(path)
     return path.is_dir() and not is_zarr(path)
+
+
+def _is_scene(folder: Path) -> bool:
+    """Whether a folder is a single scene: a picture for each band, or results."""
+    return is_scene_folder(folder) or is_result_folder(folder)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from crsdun.runtime.scale_doubts import DOUBTS, NORMALISED
 from crsdun.scenes import Measurement, Scene, StoredMask, read_frame, read_stored_mask
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.mask_io import transmission
-from crsdun.scenes.measurement import MASK_DIVISOR
+from crsdun.scenes.measurement import CALIBRATION_BESIDE, MASK_DIVISOR
 from crsdun.solvers import Refinement, refine_camera
 
 # In a record: the fingerprint of what decided on the result.
@@ -183,9 +183,9 @@ class Pipeline:
         return self.run(prepared, self.open(None), progress)
 
     def tell(self, prepared: PreparedMeasurement) -> None:
-        """Note what the mask was divided by, what is odd about the numbers, and a dark level that was not subtracted.
+        """Note what the mask was divided by, what is odd about the numbers, and a dark that was not subtracted.
 
-        That would become a veil and coloured borders.
+        It would become a veil and coloured borders.
         """
         divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
         if divisor is not None:
@@ -198,8 +198,15 @@ class Pipeline:
                 "the truth states no wavelengths and is taken to begin with the shortest one, while the bands of the "
                 "camera begin with the longest: if both have the same order, turn the bands of the truth around"
             )
-        floor = prepared.floor() if self.preparation.dark is None else None
-        if floor is not None:
+        has_dark = "dark" in prepared.measurement.provenance.get(NORMALISED, {})
+        floor = None if has_dark else prepared.floor()
+        beside = prepared.measurement.provenance.get(CALIBRATION_BESIDE, {})
+        if "dark" in beside and not has_dark:
+            self.note(
+                f"the file also holds a dark frame, {beside['dark']}, which is not subtracted: to subtract it, set "
+                "<dark> to this file too"
+            )
+        elif floor is not None:
             share = floor / float(prepared.measurement.frame.mean())
             level = f"{floor:.3g}" if NORMALISED not in prepared.measurement.provenance else "its dark level"
             self.note(

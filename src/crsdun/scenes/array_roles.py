@@ -27,6 +27,17 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "class map": ((2,), "(height, width)", ("classes", "class_map", "labels", "label", "gt", "ground_truth")),
     # Of a measurement: where it received all light.
     "valid pixels": ((2,), "(height, width)", ("valid",)),
+    # Of a camera, with the shutter closed and before a white target: one, or several to average.
+    "dark frame": (
+        (2, 3),
+        "(height, width)",
+        ("dark", "dark_frame", "darkframe", "dark_current", "dark_ref", "dark_reference", "darks", "background"),
+    ),
+    "white frame": (
+        (2, 3),
+        "(height, width)",
+        ("white", "white_frame", "whiteframe", "white_ref", "white_reference", "whites", "flat", "flat_field"),
+    ),
     # The mask as each band sees it on the detector; a camera makes it from the mask.
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
 }
@@ -63,7 +74,8 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
     if candidates:
         raise _several(file, role, candidates)
     first = next(iter(arrays.values()))
-    choose = "choose one of these with <key>" if len(arrays) > 1 else ""
+    suitable = any(array.ndim in dimensions for array in arrays.values())
+    choose = "choose one of these with <key>" if len(arrays) > 1 or suitable else ""
     raise InputError(
         f"{file.path} holds no {role} {shape}; it holds "
         f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}",
@@ -74,15 +86,18 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
 def find_exposures(file: ArrayFile, key: str | None = None) -> tuple[str, np.ndarray]:
     """Name and array of one exposure, (H,Wm), or where there is none, of a stack of them with its axes as stored.
 
+    A stack with a name that the field gives a measurement goes before an exposure without.
+
     Raises:
         InputError: as ``find_array``.
     """
     arrays = _squeezed_arrays(file, (2,), key)
-    if not _candidates(arrays, "measurement", (2,), key):
-        stacks = _candidates(arrays, "measurement", (3,), key)
+    single, stacks = (_candidates(arrays, "measurement", (axes,), key) for axes in (2, 3))
+    named = any(map(is_called_measurement, stacks)) and not any(map(is_called_measurement, single))
+    if stacks and (named or not single):
         if len(stacks) == 1:
             return next(iter(stacks.items()))
-        if any(map(is_called_measurement, stacks)):
+        if named:
             raise _several(file, "measurement", stacks)
     return find_array(file, "measurement", key)
 

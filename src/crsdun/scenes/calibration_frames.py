@@ -12,16 +12,11 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import band_order
-from crsdun.scenes.array_roles import bands_first
+from crsdun.scenes.array_roles import ROLES, bands_first
 from crsdun.scenes.formats import SUFFIXES, ArrayFile, open_arrays, read_arrays
 from crsdun.scenes.formats.pictures import grey, is_scene_folder
 from crsdun.scenes.measurement import open_exposures
 
-# The names that the field gives the frames of a calibration.
-NAMES = {
-    "dark": ("dark", "dark_frame", "darkframe", "dark_current", "dark_ref", "dark_reference", "darks", "background"),
-    "white": ("white", "white_frame", "whiteframe", "white_ref", "white_reference", "whites", "flat", "flat_field"),
-}
 # The wavelength of a frame in the name of its file.
 NANOMETRES = re.compile(r"(\d+(?:\.\d+)?) *nm(?![a-z])", re.IGNORECASE)
 
@@ -87,8 +82,8 @@ def read_frame(path: str | Path, kind: str | None = None) -> np.ndarray:
     """A calibration frame (H,W) from its file, or the mean of a stack of them.
 
     Args:
-        kind: ``dark`` or ``white``: where an array has one of the ``NAMES`` of this kind, that is the frame. None, or
-            a file without such names, takes what would be read as a measurement.
+        kind: ``dark`` or ``white``: where an array has a name of this role (``ROLES``), that is the frame. None, or a
+            file without such names, takes what would be read as a measurement.
 
     Raises:
         InputError: the file names a frame of the other kind alone, or as ``open_exposures``.
@@ -107,15 +102,15 @@ def _called(path: str | Path, kind: str) -> str | None:
     """The array of a file whose name says that it is of a ``kind``; None where no name says what any of them is."""
     file = open_arrays(path)
     last_part = {name.rpartition("/")[-1].lower(): name for name in file.arrays}
-    for name in NAMES[kind]:
+    for name in ROLES[f"{kind} frame"][2]:
         if name in last_part:
             return last_part[name]
-    for other, names in NAMES.items():
-        if other != kind and not last_part.keys().isdisjoint(names):
-            raise InputError(
-                f"{file.path} names a {other} frame and no {kind} frame: it holds {file.contents}",
-                f"call the right array {kind!r}, or keep it in a file of its own",
-            )
+    other = "white" if kind == "dark" else "dark"
+    if not last_part.keys().isdisjoint(ROLES[f"{other} frame"][2]):
+        raise InputError(
+            f"{file.path} names a {other} frame and no {kind} frame: it holds {file.contents}",
+            f"call the right array {kind!r}, or keep it in a file of its own",
+        )
     return None
 
 

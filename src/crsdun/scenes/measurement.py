@@ -21,6 +21,8 @@ from crsdun.scenes.array_roles import (
     find_exposures,
     frames_first,
     is_called_measurement,
+    nearest,
+    role_by_name,
     with_axes,
 )
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, write_arrays
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 # In a provenance: what the numbers of the mask were divided by.
 MASK_DIVISOR = "mask_divided_by"
+# And which arrays of its file are the dark and the white frame: ``dark`` → name.
+CALIBRATION_BESIDE = "calibration_beside"
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,9 +202,12 @@ class Exposures:
         let_go(self.frames)
         origin = {"file": file.path.name, "format": file.format, "array": self.array}
         provenance = {**file.metadata.get("provenance", origin), **file.encoding(self.array).summary()}
-        provenance.pop(MASK_DIVISOR, None)  # an earlier reading; our own files hold transmissions
+        for of_an_earlier_reading in (MASK_DIVISOR, CALIBRATION_BESIDE):
+            provenance.pop(of_an_earlier_reading, None)  # our own files hold transmissions, and frames alone
         if self.mask_divisor != 1:
             provenance[MASK_DIVISOR] = self.mask_divisor
+        if self._calibration_beside:
+            provenance[CALIBRATION_BESIDE] = self._calibration_beside
         if count > 1:
             provenance |= {"frame": index + 1, "frames": count}
         name = self.name_of(index, file.metadata.get("name", file.path.stem))
@@ -213,6 +220,15 @@ class Exposures:
             provenance=provenance,
             valid=None if self._valid is None else self._valid[rows, :],
         )
+
+    @cached_property
+    def _calibration_beside(self) -> dict[str, str]:
+        arrays = self.file.arrays
+        found = {
+            kind: [name for name, array in arrays.items() if role_by_name(name, array) == f"{kind} frame"]
+            for kind in ("dark", "white")
+        }
+        return {kind: nearest(self.array, names)[0] for kind, names in found.items() if names}
 
     @cached_property
     def _valid(self) -> Any:
