@@ -263,6 +263,34 @@ def test_counts_are_normalised_by_rows_as_in_the_whole(tmp_path, camera, y):
     assert not part.counts
 
 
+def test_full_pixels_and_odd_numbers_are_noticed_as_in_the_whole(tmp_path, camera, y):
+    counts = np.minimum(np.rint(100 + 2000 * y), 4095).astype(np.uint16)
+    np.save(tmp_path / "y.npy", counts)
+    np.save(tmp_path / "mask.npy", camera.mask.numpy())
+
+    def told(**settings):
+        preparation, lines = Preparation(wavelengths=WAVELENGTHS, **settings), []
+        mask = open_mask(tmp_path / "mask.npy")
+        frame = open_large(tmp_path / "y.npy", preparation, mask)
+        pipeline = Pipeline(OneBand(), preparation, None, RunOptions(tiles=TILES), notify=lines.append)
+        run = LargeRun(pipeline, frame, frame.survey(), tmp_path / "out")
+        whole = replace(preparation, mask=camera.mask.numpy()).read(tmp_path / "y.npy")
+        return lines, run.frame.prepared(0, H), whole
+
+    (tmp_path / "out").mkdir()
+    lines, rows, whole = told(bits=12, dark=100.0)
+    full = counts == 4095
+    assert 0.01 < full.mean() < 0.5
+    assert [line for line in lines if "4095" in line] == [
+        f"{full.mean():.1%} of the pixels have 4095 counts, the most that there are: they are saturated and do not "
+        "count; expose for less time"
+    ]
+    assert torch.equal(rows.camera.parts[-1].values, whole.camera.parts[-1].values)
+    np.testing.assert_array_equal(rows.camera.parts[-1].values.numpy() == 0, full)
+    lines, rows, whole = told(dark=400.0, saturated=5000.0)
+    assert any("below the dark, by more than noise explains" in line for line in lines)
+
+
 def test_what_is_wrong_with_the_whole_is_said_before_it_is_decoded(tmp_path, camera, y):
     def frame_of(name, values, openness=1):
         np.save(tmp_path / f"{name}.npy", values)

@@ -95,10 +95,14 @@ def saturation(frame: np.ndarray, bits: int | None = None) -> tuple[float, float
         bits: bit depth of the camera, or of its file; None asks whether the largest count is that of any depth.
     """
     high = float(frame.max())
+    return saturation_at(high, float((frame == high).mean()), bits)
+
+
+def saturation_at(high: float, share: float, bits: int | None = None) -> tuple[float, float] | None:
+    """The same by the largest count, and the part of all pixels that have it."""
     full = {each for levels in FULL_SCALES.values() for each in levels}
     if bits is not None:
         full = {2**bits - 1} | (full if bits == 16 else set())
-    share = float((frame == high).mean())
     return (high, share) if high in full and share > MOST_SATURATED else None
 
 

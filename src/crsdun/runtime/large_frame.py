@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Progress, Validity, check_height
+from crsdun.optics import CassiCamera, Progress, Validity, check_height, saturation_at
 from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
-from crsdun.scenes import Exposures, MaskRows, StoredMask, open_exposures
+from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 
 # Rows that are read at once in a pass over all of them.
 BLOCK = 64
@@ -39,12 +39,14 @@ class Survey:
         low, high: least and largest value of the pixels that count.
         white: the most that a white scene gives.
         digest: SHA-256 of frame and mask, as they are decoded.
+        full: the counts of full pixels and their part of all, as ``optics.saturation``; None where few are full.
     """
 
     low: float
     high: float
     white: float
     digest: str
+    full: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class LargeFrame:
         if self.preparation.camera_file is not None and self.preparation.camera_file.bad_pixels:
             above, below = min(AROUND, top), min(AROUND, self.height - bottom)
         top, bottom = top - above, bottom + below
-        preparation = self.preparation.of_rows(top, bottom)
+        preparation = self.preparation.of_rows(slice(top, bottom))
         if self.mask is not None:
             mask = StoredMask(self.mask.rows(top, bottom), self.mask.divisor, self.mask.wavelengths)
             preparation = replace(preparation, **mask._asdict())
@@ -132,7 +134,10 @@ class LargeFrame:
         counted = [each.parts[-1].values for each in cameras if each.parts]  # light meets nothing else by rows
         camera.parts = (Validity(torch.cat(counted)),) if counted else ()
         frame = np.concatenate([part.measurement.frame for part in parts])
-        return replace(first, measurement=replace(first.measurement, frame=frame, valid=None), camera=camera)
+        sample = replace(first, measurement=replace(first.measurement, frame=frame, valid=None), camera=camera)
+        raw = np.concatenate([self.exposures.part(self.index, *rows).frame for rows in self.sample_rows])
+        preparation = self.preparation.of_rows(np.concatenate([np.arange(*rows) for rows in self.sample_rows]))
+        return preparation.doubting(sample, Measurement(raw))
 
     def blocks(self, rows: int = BLOCK) -> Iterator[tuple[int, int]]:
         """The first row of each block of rows, and the one after the last, from top to bottom."""
@@ -145,6 +150,7 @@ class LargeFrame:
             InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
         """
         digest, high, low, white, is_open = hashlib.sha256(), -np.inf, np.inf, 0.0, False
+        fullest = _Fullest()
         for top, bottom in self.blocks():
             y, camera = self.rows(top, bottom)
             counted = camera.counted(y)
@@ -153,12 +159,39 @@ class LargeFrame:
             is_open = is_open or bool((camera.mask > 0).any())
             for tensor in (y, *camera.tensors):
                 digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+            raw = self.exposures.part(self.index, top, bottom).frame
+            if self.preparation.are_counts(raw):
+                fullest.add(raw)
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)
         check_light(high, calibrated=False)
         digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
-        return Survey(low, high, white, digest.hexdigest())
+        return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits))
+
+    def below(self, full: float) -> LargeFrame:
+        """The same, of which pixels with so many counts, or more, do not count."""
+        return replace(self, preparation=replace(self.preparation, saturated=full))
+
+
+@dataclass
+class _Fullest:
+    """The largest count of the rows so far, how many pixels have it, and of how many."""
+
+    count: float = -np.inf
+    pixels: int = 0
+    total: int = 0
+
+    def add(self, frame: np.ndarray) -> None:
+        high = float(frame.max())
+        if high > self.count:
+            self.count, self.pixels = high, 0
+        self.pixels += int((frame == self.count).sum())
+        self.total += frame.size
+
+    def saturation(self, bits: int | None) -> tuple[float, float] | None:
+        """As ``optics.saturation`` of all rows."""
+        return saturation_at(self.count, self.pixels / self.total, bits) if self.total else None
 
 
 def open_large(

@@ -42,6 +42,7 @@ from crsdun.runtime.large_frame import LargeFrame, Survey
 from crsdun.runtime.pipeline import Pipeline
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, choose_weights, record_of
 from crsdun.runtime.result_files import METRICS
+from crsdun.runtime.scale_doubts import describe_saturation
 from crsdun.scenes import SceneOutline, SceneRows
 from crsdun.scenes.formats.table import STORE
 from crsdun.scenes.scene_rows import CLASSES, CUBE
@@ -123,6 +124,9 @@ class LargeRun:
 
     def __init__(self, pipeline: Pipeline, frame: LargeFrame, survey: Survey, folder: Path):
         _check(pipeline)
+        if survey.full is not None:
+            pipeline.note(describe_saturation(*survey.full))
+            frame = frame.below(survey.full[0])
         self.pipeline, self.frame, self.survey, self.folder = pipeline, frame, survey, folder
         self._trials: dict[str, Verdict] = {}  # by the name of the method
         self.sample = frame.sample()

@@ -213,11 +213,11 @@ class Preparation:
         with renamed("key", "truth_key"):
             return read_scene(file, self.truth_key, axes=axes, divisor=self.divisor, unlabelled=self.unlabelled)
 
-    def of_rows(self, top: int, bottom: int) -> Preparation:
-        """What is known of these rows of the detector alone."""
+    def of_rows(self, rows: slice | np.ndarray) -> Preparation:
+        """What is known of these rows of the detector alone, a slice or their numbers."""
 
         def cut(frame: Any) -> Any:
-            return frame[..., top:bottom, :] if np.ndim(frame) > 1 else frame
+            return frame[..., rows, :] if np.ndim(frame) > 1 else frame
 
         changes = {name: cut(getattr(self, name)) for name in ("mask", "bad", "dark", "white")}
         stored = self.camera_file
@@ -240,18 +240,27 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
-        full = saturation(measurement.frame, self.bits) if whole and self._are_counts(measurement) else None
+        full = saturation(measurement.frame, self.bits) if whole and self.are_counts(measurement.frame) else None
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         if valid is not None:
             camera = camera.through(Validity(valid))
-        references = References(**self._references(measurement), bits=self.bits)
-        if whole:
-            doubts = [*doubts_of(measurement, scaled, camera, references)]
-            doubts += [] if full is None else [describe_saturation(*full)]
-            known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
-            scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
-        counts = measurement.frame.dtype.kind in "iu" and references.scale is None
-        return PreparedMeasurement(scaled, camera, truth, counts)
+        counts = measurement.frame.dtype.kind in "iu" and self._scale(measurement).scale is None
+        prepared = PreparedMeasurement(scaled, camera, truth, counts)
+        return self.doubting(prepared, measurement, full) if whole else prepared
+
+    def doubting(
+        self, prepared: PreparedMeasurement, raw: Measurement, full: tuple[float, float] | None = None
+    ) -> PreparedMeasurement:
+        """With what is odd about its numbers, as they were read (``raw``), in the provenance.
+
+        ``full``: the counts of full pixels and their part of all.
+        """
+        scaled = prepared.measurement
+        doubts = [*doubts_of(raw, scaled, prepared.camera, self._scale(raw))]
+        doubts += [] if full is None else [describe_saturation(*full)]
+        known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
+        scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
+        return replace(prepared, measurement=scaled)
 
     def camera_for(self, measurement: Measurement, whole: bool = True) -> CassiCamera:
         """The camera that took a measurement.
@@ -358,9 +367,12 @@ class Preparation:
         white = stored.white if self.white is None and self.bits is None and stored is not None else self.white
         return {"dark": dark, "white": white}
 
-    def _are_counts(self, measurement: Measurement) -> bool:
-        """Whether a frame holds what a detector counted, of which a largest number is known."""
-        return self.saturated is None and (self.bits is not None or measurement.frame.dtype.kind in "iu")
+    def _scale(self, measurement: Measurement) -> References:
+        return References(**self._references(measurement), bits=self.bits)
+
+    def are_counts(self, frame: np.ndarray) -> bool:
+        """Whether a frame holds what a detector counted, and its largest count may tell which pixels were full."""
+        return self.saturated is None and (self.bits is not None or frame.dtype.kind in "iu")
 
     def _filled(self, frame: Any) -> Any:
         """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""
