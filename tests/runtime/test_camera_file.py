@@ -43,9 +43,19 @@ def test_its_dark_and_white_are_for_counts():
     assert prepared.measurement.frame == pytest.approx(3 * 0.5)
     assert not prepared.counts
     assert Preparation(camera_file=camera_file, dark=500.0).prepare(counts).measurement.frame == pytest.approx(0.5)
-    assert Preparation(camera_file=camera_file, bits=9, dark=500.0).camera_file is camera_file
-    scaled = Measurement(np.full(SIZE, 600.0))
-    assert Preparation(camera_file=camera_file).prepare(scaled).measurement.frame == pytest.approx(600)
+    with_bits = Preparation(camera_file=camera_file, bits=12).prepare(counts)  # which are no other white
+    assert with_bits.measurement.frame == pytest.approx(1.5)
+    doubles = Measurement(np.full(SIZE, 600.0))  # as MATLAB stores counts
+    assert Preparation(camera_file=camera_file).prepare(doubles).measurement.frame == pytest.approx(1.5)
+    scaled = Measurement(np.full(SIZE, 1.5))
+    assert Preparation(camera_file=camera_file).prepare(scaled).measurement.frame == pytest.approx(1.5)
+    averages = Measurement(np.full(SIZE, 600.5))
+    prepared = Preparation(camera_file=camera_file).prepare(averages)
+    assert prepared.measurement.frame == pytest.approx(600.5)
+    (told,) = prepared.measurement.provenance["doubts"]
+    assert "goes up to 600.5, where a white scene gives" in told
+    assert "white of the camera file belong to counts and were not applied" in told
+    assert Preparation(camera_file=camera_file, bits=12).prepare(averages).measurement.frame == pytest.approx(1.5015)
     only_dark = stored(dark=np.full(SIZE, 100, np.float32))
     prepared = Preparation(camera_file=only_dark).prepare(counts)
     assert prepared.measurement.frame == pytest.approx(500)

@@ -96,5 +96,24 @@ def test_of_a_session_the_dark_and_the_white_are_those_called_so(frames):
     np.savez("same_software.npz", meas=dark)  # which calls every exposure so
     assert np.array_equal(read_frame("same_software.npz", "dark"), dark)
     np.savez("half.npz", meas=meas, white=white)
-    with pytest.raises(InputError, match=r"names a white frame and no dark frame: .*; call the right array 'dark'"):
+    with pytest.raises(InputError, match=r"no array of half\.npz is called dark, .*; call the right array 'dark'"):
         read_frame("half.npz", "dark")
+    np.savez("unknown.npz", meas=meas, dark_of_today=dark)
+    with pytest.raises(InputError, match=r"called dark, and it holds meas .*, dark_of_today"):
+        read_frame("unknown.npz", "dark")
+    np.savez("level.npz", meas=meas, dark=64, white=np.array([[4000.0]]))
+    assert read_frame("level.npz", "dark") == 64
+    assert read_frame("level.npz", "white") == 4000
+
+
+def test_of_several_groups_the_dark_is_that_of_the_exposure(frames):
+    meas, one, other = frames
+    np.savez("two.npz", **{"cam1/frame": meas, "cam1/dark": one, "cam2/frame": meas, "cam2/dark": other})
+    assert np.array_equal(read_frame("two.npz", "dark", "cam1/frame"), one)
+    assert np.array_equal(read_frame("two.npz", "dark", "cam2/frame"), other)
+    with pytest.raises(
+        InputError, match=r"several arrays: cam1/dark .*, cam2/dark .*; keep the dark frame in a file"
+    ):
+        read_frame("two.npz", "dark")
+    np.savez("old.npz", frame=meas, dark=one, **{"old/dark": other})
+    assert np.array_equal(read_frame("old.npz", "dark"), one)

@@ -128,6 +128,45 @@ def test_a_stack_called_measurement_goes_before_a_picture_without_a_known_name(t
     np.savez(tmp_path / "a.npz", meas=stack, overview=picture)
     assert len(open_exposures(tmp_path / "a.npz")) == 2
     np.savez(tmp_path / "b.npz", meas=stack, y=picture)  # two names of a measurement
-    assert read_measurement(tmp_path / "b.npz").frame.tolist() == picture.tolist()
+    with pytest.raises(InputError, match=r"several arrays: y .*, meas .*; choose the measurement with key"):
+        open_exposures(tmp_path / "b.npz")
+    assert read_measurement(tmp_path / "b.npz", key="y").frame.tolist() == picture.tolist()
     np.savez(tmp_path / "c.npz", stack=stack, overview=picture)
     assert read_measurement(tmp_path / "c.npz").frame.tolist() == picture.tolist()
+
+
+def test_of_two_names_of_a_measurement_none_is_guessed(tmp_path):
+    np.savez(tmp_path / "a.npz", meas=np.ones((4, 6)), y=np.zeros((4, 6)))
+    with pytest.raises(
+        InputError, match=r"several arrays: meas \(4, 6\), y \(4, 6\); choose the measurement"
+    ):
+        read_measurement(tmp_path / "a.npz")
+
+
+def test_numbers_and_lists_are_no_pictures(tmp_path):
+    frame = np.random.default_rng(0).random((4, 6))
+    scipy.io.savemat(tmp_path / "a.mat", {"I": frame, "exposure_time": 20.0, "y": np.arange(6.0), "frame": 5.0})
+    assert read_measurement(tmp_path / "a.mat").frame.tolist() == frame.astype(np.float32).tolist()
+
+
+def test_whole_numbers_of_any_type_are_counts():
+    counts = np.random.default_rng(0).integers(60, 4000, (40, 60))
+    for dtype in (np.uint16, np.float64, np.float32, ">f8"):
+        assert Measurement(counts.astype(dtype)).holds_counts
+    filled = counts.astype(float)
+    filled[5, 6] = 812.25  # a dead pixel
+    assert Measurement(filled).holds_counts
+    assert not Measurement(counts / 3).holds_counts
+    assert not Measurement(np.floor(counts / 150)).holds_counts  # as large as those of a simulation
+    assert not Measurement(filled, counts=False).holds_counts
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_rows_of_a_frame_hold_counts_where_the_frame_does(tmp_path, suffix):
+    frame = np.full((200, 6), 4000.0)
+    frame[:20] = 3
+    path = tmp_path / f"y{suffix}"
+    np.savez(path, y=frame) if suffix == ".npz" else np.save(path, frame)
+    exposures = open_exposures(path)
+    assert exposures[0].holds_counts
+    assert exposures.part(0, 0, 10).holds_counts

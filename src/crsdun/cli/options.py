@@ -373,7 +373,7 @@ def frame_from(options: argparse.Namespace, kind: str) -> Any:
     if not isinstance(value, Place):
         return value
     with local_copy(value) as file:
-        return read_frame(file, kind)
+        return read_frame(file, kind, getattr(options, "key", None))
 
 
 def device_from(name: str) -> str:

@@ -135,9 +135,11 @@ class LargeFrame:
         camera.parts = (Validity(torch.cat(counted)),) if counted else ()
         frame = np.concatenate([part.measurement.frame for part in parts])
         sample = replace(first, measurement=replace(first.measurement, frame=frame, valid=None), camera=camera)
-        raw = np.concatenate([self.exposures.part(self.index, *rows).frame for rows in self.sample_rows])
+        raw = [self.exposures.part(self.index, *rows) for rows in self.sample_rows]
         preparation = self.preparation.of_rows(np.concatenate([np.arange(*rows) for rows in self.sample_rows]))
-        return preparation.doubting(sample, Measurement(raw))
+        return preparation.doubting(
+            sample, Measurement(np.concatenate([part.frame for part in raw]), counts=raw[0].holds_counts)
+        )
 
     def blocks(self, rows: int = BLOCK) -> Iterator[tuple[int, int]]:
         """The first row of each block of rows, and the one after the last, from top to bottom."""
@@ -159,9 +161,9 @@ class LargeFrame:
             is_open = is_open or bool((camera.mask > 0).any())
             for tensor in (y, *camera.tensors):
                 digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-            raw = self.exposures.part(self.index, top, bottom).frame
-            if self.preparation.are_counts(raw):
-                fullest.add(raw)
+            raw = self.exposures.part(self.index, top, bottom)
+            if self.preparation.may_be_full(raw):
+                fullest.add(raw.frame)
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)

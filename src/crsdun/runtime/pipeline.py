@@ -72,7 +72,7 @@ def reconstruct(
         settings |= {"mask": given.mask, "mask_divisor": given.mask_divisor}
     for name in ("dark", "white"):
         if isinstance(settings.get(name), str | Path):
-            settings[name] = read_frame(settings[name], name)
+            settings[name] = read_frame(settings[name], name, settings.get("key"))
     if isinstance(settings.get("camera_file"), str | Path):
         settings["camera_file"] = read_camera(settings["camera_file"])
     preparation = Preparation(**settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 
 from crsdun.errors import InputError, renamed
 from crsdun.methods import Method
+from crsdun.methods.run import BRIGHTEST, check_scale
 from crsdun.optics import (
     CameraFile,
     CassiCamera,
@@ -69,10 +70,12 @@ class PreparedMeasurement:
         if self.counts and (method.needs_scale or self.truth is not None):
             why = f"{method.name} needs the scale of its camera" if method.needs_scale else "a true scene has another"
             raise InputError(
-                f"the measurement holds integer camera counts, and {why}",
+                f"the measurement holds camera counts, and {why}",
                 "normalise them: set <bits> to the camera's bit depth, or give <white> (a frame or a level), with "
                 "<dark> and <exposure>" + (", or use lr-tv" if method.needs_scale else ", or leave out <truth>"),
             )
+        if self.truth is not None and not method.needs_scale:  # which may be counts less a dark frame, or averages
+            check_scale(torch.from_numpy(self.measurement.frame), self.camera)
 
     def is_like(self, other: PreparedMeasurement) -> bool:
         """Whether both have the same size, and cameras that are alike in everything."""
@@ -240,12 +243,11 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
-        full = saturation(measurement.frame, self.bits) if whole and self.are_counts(measurement.frame) else None
+        full = saturation(measurement.frame, self.bits) if whole and self.may_be_full(measurement) else None
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         if valid is not None:
             camera = camera.through(Validity(valid))
-        counts = measurement.frame.dtype.kind in "iu" and self._scale(measurement).scale is None
-        prepared = PreparedMeasurement(scaled, camera, truth, counts)
+        prepared = PreparedMeasurement(scaled, camera, truth, scaled.holds_counts)
         return self.doubting(prepared, measurement, full) if whole else prepared
 
     def doubting(
@@ -256,7 +258,7 @@ class Preparation:
         ``full``: the counts of full pixels and their part of all.
         """
         scaled = prepared.measurement
-        doubts = [*doubts_of(raw, scaled, prepared.camera, self._scale(raw))]
+        doubts = [*doubts_of(raw, scaled, prepared.camera, self._scale(raw)), *self._left_out(prepared)]
         doubts += [] if full is None else [describe_saturation(*full)]
         known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
         scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
@@ -335,6 +337,12 @@ class Preparation:
         """
         references = {name: self._filled(each) for name, each in self._references(measurement).items()}
         check_is_raw(measurement, {"white": references["white"], "bits": self.bits, "exposure": self.exposure})
+        for name, reference in references.items():
+            if np.array_equal(reference, measurement.frame):
+                raise InputError(
+                    f"the {name} frame is the measurement itself",
+                    f"give the file of the {name} frame, or call its array {name!r}",
+                )
         calibration = {**references, "bit_depth": self.bits, "exposure": self.exposure}
         calibration = {name: value for name, value in calibration.items() if value is not None}
         if self.camera_file is not None and self.camera_file.bad_pixels:
@@ -353,26 +361,44 @@ class Preparation:
                 name: value if isinstance(value, int | float) else "frame" for name, value in calibration.items()
             }
             measurement = replace(
-                measurement, frame=frame, provenance={**measurement.provenance, NORMALISED: settings}
+                measurement,
+                frame=frame,
+                provenance={**measurement.provenance, NORMALISED: settings},
+                counts=measurement.holds_counts and settings.keys() == {"dark"},
             )
         check_values(float(measurement.frame.min()), float(measurement.frame.max()))
         if whole:
             check_light(float(measurement.frame.max()), calibrated=bool(calibration))
-        return replace(measurement, frame=measurement.frame.astype(np.float32, copy=False))
+        frame = measurement.frame.astype(np.float32, copy=False)
+        return replace(measurement, frame=frame, counts=measurement.holds_counts)
 
     def _references(self, measurement: Measurement) -> dict[str, Any]:
         """The dark and white of a frame: those given, else for counts those of the camera file, else None."""
-        stored = self.camera_file if measurement.frame.dtype.kind in "iu" else None
+        stored = self.camera_file if measurement.holds_counts or self.bits is not None else None
         dark = stored.dark if self.dark is None and stored is not None else self.dark
-        white = stored.white if self.white is None and self.bits is None and stored is not None else self.white
+        white = stored.white if self.white is None and stored is not None else self.white
         return {"dark": dark, "white": white}
+
+    def _left_out(self, prepared: PreparedMeasurement) -> Iterator[str]:
+        """Whether a frame has probably needed the dark and white of the camera file, and did not get them."""
+        stored = self.camera_file
+        unused = stored is not None and not (stored.dark is None and stored.white is None)
+        if not unused or prepared.counts or self.bits is not None:
+            return
+        high, most = float(prepared.measurement.frame.max()), float(prepared.camera.open_light.max())
+        if high > BRIGHTEST * most:
+            yield (
+                f"the frame goes up to {high:.4g}, where a white scene gives {most:.3g}, but holds fractions: the "
+                "dark and white of the camera file belong to counts and were not applied; if these are averages of "
+                "counts, set <bits>"
+            )
 
     def _scale(self, measurement: Measurement) -> References:
         return References(**self._references(measurement), bits=self.bits)
 
-    def are_counts(self, frame: np.ndarray) -> bool:
-        """Whether a frame holds what a detector counted, and its largest count may tell which pixels were full."""
-        return self.saturated is None and (self.bits is not None or frame.dtype.kind in "iu")
+    def may_be_full(self, measurement: Measurement) -> bool:
+        """Whether the largest count of a frame may tell which pixels were full."""
+        return self.saturated is None and (self.bits is not None or measurement.holds_counts)
 
     def _filled(self, frame: Any) -> Any:
         """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""

@@ -27,16 +27,22 @@ ROLES: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "class map": ((2,), "(height, width)", ("classes", "class_map", "labels", "label", "gt", "ground_truth")),
     # Of a measurement: where it received all light.
     "valid pixels": ((2,), "(height, width)", ("valid",)),
-    # Of a camera, with the shutter closed and before a white target: one, or several to average.
+    # Of a camera, with the shutter closed and before a white target: one, several to average, or a level.
     "dark frame": (
-        (2, 3),
+        (0, 2, 3),
         "(height, width)",
-        ("dark", "dark_frame", "darkframe", "dark_current", "dark_ref", "dark_reference", "darks", "background"),
+        (
+            *("dark", "dark_frame", "darkframe", "dark_image", "dark_mean", "dark_current", "dark_ref"),
+            *("dark_reference", "darks", "i_dark", "black", "bias", "background"),
+        ),
     ),
     "white frame": (
-        (2, 3),
+        (0, 2, 3),
         "(height, width)",
-        ("white", "white_frame", "whiteframe", "white_ref", "white_reference", "whites", "flat", "flat_field"),
+        (
+            *("white", "white_frame", "whiteframe", "white_image", "white_mean", "white_ref", "white_reference"),
+            *("whites", "i_white", "flat", "flat_field", "flat_image"),
+        ),
     ),
     # The mask as each band sees it on the detector; a camera makes it from the mask.
     "shifted mask": ((3,), "(height, width, bands)", ("mask_3d_shift",)),
@@ -86,19 +92,19 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
 def find_exposures(file: ArrayFile, key: str | None = None) -> tuple[str, np.ndarray]:
     """Name and array of one exposure, (H,Wm), or where there is none, of a stack of them with its axes as stored.
 
-    A stack with a name that the field gives a measurement goes before an exposure without.
+    What has a name that the field gives a measurement goes before what has none.
 
     Raises:
         InputError: as ``find_array``.
     """
     arrays = _squeezed_arrays(file, (2,), key)
     single, stacks = (_candidates(arrays, "measurement", (axes,), key) for axes in (2, 3))
-    named = any(map(is_called_measurement, stacks)) and not any(map(is_called_measurement, single))
-    if stacks and (named or not single):
-        if len(stacks) == 1:
-            return next(iter(stacks.items()))
-        if named:
-            raise _several(file, "measurement", stacks)
+    named = {name: array for name, array in {**single, **stacks}.items() if is_called_measurement(name)}
+    found = named or single or stacks
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if named:
+        raise _several(file, "measurement", named)
     return find_array(file, "measurement", key)
 
 
@@ -174,8 +180,11 @@ def nearest(name: str, others: Iterable[str]) -> list[str]:
 
 def _several(file: ArrayFile, role: str, candidates: Iterable[str]) -> InputError:
     listed = ", ".join(f"{name} {file.arrays[name].shape}" for name in candidates)
-    remedy = "set <mask> to this file, and <mask_key> to one of these" if role == "mask" else ""
-    return InputError(f"{file.path} holds several arrays: {listed}", remedy or f"choose the {role} with <key>")
+    remedies = {"mask": "set <mask> to this file, and <mask_key> to one of these"}
+    remedies |= {kind: f"keep the {kind} in a file of its own" for kind in ("dark frame", "white frame")}
+    return InputError(
+        f"{file.path} holds several arrays: {listed}", remedies.get(role, f"choose the {role} with <key>")
+    )
 
 
 # -- roles ---------------------------------------------------------------------------------------------------------
@@ -190,12 +199,23 @@ def _squeezed_arrays(file: ArrayFile, dimensions: tuple[int, ...], key: str | No
 def _candidates(
     arrays: dict[str, np.ndarray], role: str, dimensions: tuple[int, ...], key: str | None
 ) -> dict[str, np.ndarray]:
-    """The arrays that may have a role: those with the first of its names, or those whose name says nothing else."""
+    """The arrays that may have a role: those with one of its names, or those whose name says nothing else.
+
+    Of masks, those with the first name that any has: what is called mask goes before what is called coded aperture.
+    """
     candidates = {name: array for name, array in arrays.items() if array.ndim in dimensions}
     if key is not None:
         return candidates
+    candidates = {name: array for name, array in candidates.items() if is_picture(array)} or candidates
     candidates = {n: array for n, array in candidates.items() if role_by_name(n, array) in (role, None)}
-    return {name: candidates[name] for name in _first_names(candidates, role)} or candidates
+    named = [name for name in candidates if _last_part(name) in ROLES[role][2]]
+    named = _first_names(named, role) if role == "mask" else named
+    return {name: candidates[name] for name in named} or candidates
+
+
+def is_picture(array: np.ndarray) -> bool:
+    """Whether an array can be a picture or a stack of them, instead of a number or a list, as MATLAB stores them."""
+    return sum(length > 1 for length in array.shape) > 1
 
 
 def _first_names(arrays: Iterable[str], role: str) -> list[str]:

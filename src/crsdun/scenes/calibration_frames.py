@@ -12,7 +12,7 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import band_order
-from crsdun.scenes.array_roles import ROLES, bands_first
+from crsdun.scenes.array_roles import bands_first, find_beside, is_picture, role_by_name
 from crsdun.scenes.formats import SUFFIXES, ArrayFile, open_arrays, read_arrays
 from crsdun.scenes.formats.pictures import grey, is_scene_folder
 from crsdun.scenes.measurement import open_exposures
@@ -78,17 +78,21 @@ def read_band_frames(
     return BandFrames(frames, tuple(names), known)
 
 
-def read_frame(path: str | Path, kind: str | None = None) -> np.ndarray:
-    """A calibration frame (H,W) from its file, or the mean of a stack of them.
+def read_frame(path: str | Path, kind: str | None = None, key: str | None = None) -> np.ndarray | float:
+    """A calibration frame (H,W) from its file, or the mean of a stack of them; a level where the file holds one.
 
     Args:
         kind: ``dark`` or ``white``: where an array has a name of this role (``ROLES``), that is the frame. None, or a
             file without such names, takes what would be read as a measurement.
+        key: of the exposure: in a file with groups its name says which frame belongs to it.
 
     Raises:
-        InputError: the file names a frame of the other kind alone, or as ``open_exposures``.
+        InputError: the file holds several frames of this kind, or none and several others; or as ``open_exposures``.
     """
-    exposures = open_exposures(path, None if kind is None else _called(path, kind))
+    name = None if kind is None else _called(path, kind, key)
+    if name is not None and (level := open_arrays(path).arrays[name]).size == 1:
+        return float(np.asarray(level).item())
+    exposures = open_exposures(path, name)
     if len(exposures) == 1:
         return exposures[0].frame
     total = np.zeros(exposures.frames.shape[1:])
@@ -98,17 +102,17 @@ def read_frame(path: str | Path, kind: str | None = None) -> np.ndarray:
     return mean
 
 
-def _called(path: str | Path, kind: str) -> str | None:
-    """The array of a file whose name says that it is of a ``kind``; None where no name says what any of them is."""
-    file = open_arrays(path)
-    last_part = {name.rpartition("/")[-1].lower(): name for name in file.arrays}
-    for name in ROLES[f"{kind} frame"][2]:
-        if name in last_part:
-            return last_part[name]
-    other = "white" if kind == "dark" else "dark"
-    if not last_part.keys().isdisjoint(ROLES[f"{other} frame"][2]):
+def _called(path: str | Path, kind: str, key: str | None) -> str | None:
+    """The array of a file whose name says that it is of a ``kind``; None where it is the only one that may be."""
+    file, role = open_arrays(path), f"{kind} frame"
+    found = find_beside(file, role, key or "")
+    if found is not None:
+        return found
+    roles = [role_by_name(name, array) for name, array in file.arrays.items() if is_picture(array)]
+    possible = [role for role in roles if role in (None, "measurement", "dark frame", "white frame")]
+    if len(possible) > 1 or {"dark frame", "white frame"} & set(possible):
         raise InputError(
-            f"{file.path} names a {other} frame and no {kind} frame: it holds {file.contents}",
+            f"no array of {file.path} is called {kind}, and it holds {file.contents}",
             f"call the right array {kind!r}, or keep it in a file of its own",
         )
     return None

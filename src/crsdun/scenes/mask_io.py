@@ -74,9 +74,16 @@ def read_stored_mask(path: str | Path, key: str | None = None, axes: str | None 
     Raises:
         InputError: the file cannot be read, does not reveal which array is the mask, or is a colour picture.
     """
-    file = with_axes(grey(read_arrays(path)), axes)
+    file = with_axes(_of_mask(grey(read_arrays(path))), axes)
     name, _ = find_array(file, "mask", key)
     return transmission(name, around(file, name))
+
+
+def _of_mask(file: ArrayFile) -> ArrayFile:
+    """The file; raises an InputError where it says more than a mask, which would be lost."""
+    if file.metadata.get("kind") == "camera":
+        raise InputError(f"{file.path} is a camera file", "set <camera> to it, in place of <mask>")
+    return file
 
 
 def transmission(name: str, file: ArrayFile, wavelengths: Sequence[float] | None = None) -> StoredMask:
@@ -229,6 +236,6 @@ class MaskRows:
 
 def open_mask(path: str | Path, key: str | None = None, axes: str | None = None) -> MaskRows:
     """The coded aperture in a file, read by rows; arguments and errors as ``read_stored_mask``."""
-    file = with_axes(grey(open_arrays(path)), axes)
+    file = with_axes(_of_mask(grey(open_arrays(path))), axes)
     name, _ = find_array(file, "mask", key)
     return MaskRows.of(name, around(file, name))

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 MASK_DIVISOR = "mask_divided_by"
 # And which arrays of its file are the dark and the white frame: ``dark`` → name.
 CALIBRATION_BESIDE = "calibration_beside"
+# Whole numbers above this are counts, also where they are stored as floating point, as MATLAB does; all but this part
+# of them, since dead pixels may have been filled.
+LEAST_COUNTS, NOT_WHOLE = 100, 0.01
+# Rows that are looked at where a frame is too large to look at all: so many blocks of so many.
+SAMPLE_BLOCKS, SAMPLE_ROWS = 8, 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,8 +50,7 @@ class Measurement(Shown):
     """One exposure of a CASSI camera.
 
     Attributes:
-        frame: (H,Wm). Integers are counts of a camera and keep their type, since their scale is not known yet;
-            anything else becomes float32, the scale of y = A x.
+        frame: (H,Wm). Integers keep their type; anything else becomes float32.
         wavelengths: centre of each band in nm, length C; None where unknown.
         mask: coded aperture of the exposure, (H,W) or (C,H,W) float32; None where unknown.
         step: dispersion in pixels per band; None where unknown.
@@ -54,6 +58,8 @@ class Measurement(Shown):
         provenance: where the measurement came from and what was done to it.
         valid: (H,Wm) bool, which pixels received all of the scene's light; the others lack that of voxels without
             data, which a simulation takes for black. None where all did.
+        counts: whether these are counts of a camera, whose scale is not known yet, instead of values on the scale of
+            y = A x; None leaves it to the numbers (``holds_counts``).
 
     Raises:
         InputError: the frame is not 2-D, or holds NaN or infinity, or ``valid`` has another shape.
@@ -66,6 +72,7 @@ class Measurement(Shown):
     name: str = "measurement"
     provenance: dict[str, Any] = field(default_factory=dict)
     valid: np.ndarray | None = None
+    counts: bool | None = None
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 2 or 0 in self.frame.shape:
@@ -102,6 +109,11 @@ class Measurement(Shown):
             repr(self.name), f"{height}×{width} {self.frame.dtype}", bands, spectrum_in_words(self.wavelengths), step,
             mask,
         ]  # fmt: skip
+
+    @cached_property
+    def holds_counts(self) -> bool:
+        """``counts``, or where that is None, whether these are integers or large whole numbers."""
+        return are_counts(self.frame) if self.counts is None else self.counts
 
     @property
     def incomplete(self) -> int:
@@ -195,11 +207,8 @@ class Exposures:
         """
         file, count, rows = self.file, len(self), slice(top, bottom)
         index = range(count)[index]
-        size = (bottom - top) * self.frames.shape[2] * self.frames.dtype.itemsize
-        check_budget(size, f"a frame of {file.path}")
-        stored = self.frames[index : index + 1, rows, :]
-        frame = file.encoding(self.array).decode(np.array(stored[0], stored.dtype.newbyteorder("=")))
-        let_go(self.frames)
+        frame = self._decoded(index, rows)
+        whole = bottom - top == self.frames.shape[1]
         origin = {"file": file.path.name, "format": file.format, "array": self.array}
         provenance = {**file.metadata.get("provenance", origin), **file.encoding(self.array).summary()}
         for of_an_earlier_reading in (MASK_DIVISOR, CALIBRATION_BESIDE):
@@ -216,10 +225,33 @@ class Exposures:
             wavelengths=self.wavelengths,
             mask=self.mask,
             step=self.step,
-            name=name if bottom - top == self.frames.shape[1] else f"{name} from row {top} on",
+            name=name if whole else f"{name} from row {top} on",
             provenance=provenance,
             valid=None if self._valid is None else self._valid[rows, :],
+            counts=None if whole else self._are_counts(index),
         )
+
+    def _decoded(self, index: int, rows: slice) -> np.ndarray:
+        size = (rows.stop - rows.start) * self.frames.shape[2] * self.frames.dtype.itemsize
+        check_budget(size, f"a frame of {self.file.path}")
+        stored = self.frames[index : index + 1, rows, :]
+        frame = self.file.encoding(self.array).decode(np.array(stored[0], stored.dtype.newbyteorder("=")))
+        let_go(self.frames)
+        return frame
+
+    def _are_counts(self, index: int) -> bool:
+        """Whether a frame of which only some rows are read holds counts, by rows from all over it."""
+        if index not in self._known_counts:
+            height = self.frames.shape[1]
+            rows = min(SAMPLE_ROWS, height)
+            tops = np.unique(np.linspace(0, height - rows, SAMPLE_BLOCKS).astype(int))
+            sample = [self._decoded(index, slice(int(top), int(top) + rows)) for top in tops]
+            self._known_counts[index] = are_counts(np.concatenate(sample))
+        return self._known_counts[index]
+
+    @cached_property
+    def _known_counts(self) -> dict[int, bool]:
+        return {}
 
     @cached_property
     def _calibration_beside(self) -> dict[str, str]:
@@ -267,6 +299,13 @@ class Exposures:
             f"crsdun simulate makes a measurement of it; if these are {count} exposures of {rows}×{columns}, set "
             f"<axes> to {axes}",
         )
+
+
+def are_counts(frame: np.ndarray) -> bool:
+    """Whether a frame holds counts: integers, or whole numbers so large that they are not on the scale of y = A x."""
+    if frame.dtype.kind in "iu" or not frame.size:
+        return frame.dtype.kind in "iu"
+    return bool(frame.max() > LEAST_COUNTS) and float((frame != np.round(frame)).mean()) <= NOT_WHOLE
 
 
 def name_of_exposure(name: str, index: int, count: int) -> str:
