@@ -172,7 +172,7 @@ def test_npy_holds_the_cube_with_bands_last(tmp_path):
     scene = make_scene(wavelengths=(500, 510, 520, 530))
     write_scene(scene, tmp_path / "scene.npy")
     assert np.load(tmp_path / "scene.npy").shape == (6, 5, 4)
-    back = read_scene(tmp_path / "scene.npy")
+    back = read_scene(tmp_path / "scene.npy", axes="hwc")
     np.testing.assert_array_equal(back.cube, scene.cube)
     assert back.wavelengths is None
     assert back.provenance == {"file": "scene.npy", "format": "NumPy .npy", "array": "image"}

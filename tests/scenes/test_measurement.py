@@ -137,9 +137,7 @@ def test_a_stack_called_measurement_goes_before_a_picture_without_a_known_name(t
 
 def test_of_two_names_of_a_measurement_none_is_guessed(tmp_path):
     np.savez(tmp_path / "a.npz", meas=np.ones((4, 6)), y=np.zeros((4, 6)))
-    with pytest.raises(
-        InputError, match=r"several arrays: meas \(4, 6\), y \(4, 6\); choose the measurement"
-    ):
+    with pytest.raises(InputError, match=r"several arrays: meas \(4, 6\), y \(4, 6\); choose the measurement"):
         read_measurement(tmp_path / "a.npz")
 
 

@@ -130,6 +130,9 @@ def test_complex_numbers_are_refused(tmp_path):
     np.save(tmp_path / "cube.npy", CUBE.astype(np.complex64))
     with pytest.raises(InputError, match="no array of real numbers; save its magnitude"):
         read_scene(tmp_path / "cube.npy")
+    scipy.io.savemat(tmp_path / "cube.mat", {"img": 1j * np.moveaxis(CUBE, 0, -1)})
+    with pytest.raises(InputError, match="no array of real numbers; save its magnitude"):
+        read_scene(tmp_path / "cube.mat")
 
 
 def test_a_unit_that_contradicts_its_values(tmp_path):
@@ -292,3 +295,11 @@ def test_a_mask_of_two_values_of_which_none_is_0(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.npy"), 1)  # all open
     np.save(tmp_path / "mask.npy", np.where(CODE > 0, 0.9, 0.1))
     np.testing.assert_allclose(read_mask(tmp_path / "mask.npy"), np.where(CODE > 0, 0.9, 0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 32, 24), (32, 30, 28), (28, 30, 32)])
+def test_an_axis_that_is_only_a_little_shorter_does_not_say_that_it_holds_the_bands(tmp_path, shape):
+    np.save(tmp_path / "cube.npy", np.full(shape, 0.5, np.float32))
+    with pytest.raises(InputError, match="does not reveal which axis holds the bands"):
+        read_scene(tmp_path / "cube.npy")
+    assert read_scene(tmp_path / "cube.npy", axes="chw").cube.shape == shape

@@ -320,9 +320,8 @@ def _first_axis(shape: tuple[int, ...], file: ArrayFile, candidates: list[int]) 
         return 0
     if len(different) == 1:
         return different[0]
-    if shortest == [2] or (shortest == [0] and min(shape[1:]) >= CLEARLY_SHORTER * shape[0]):
-        return shortest[0]
-    return None
+    others = sorted(shape)[1:]
+    return shortest[0] if shortest in ([0], [2]) and others[0] >= CLEARLY_SHORTER * min(shape) else None
 
 
 def with_axes(file: ArrayFile, axes: str | None, known: tuple[str, ...] = AXES) -> ArrayFile:

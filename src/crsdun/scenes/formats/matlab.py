@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
     are filled."""
     from scipy.io import loadmat
 
-    # MATLAB stores doubles that are whole numbers as bytes; ``mat_dtype`` gives them back as doubles.
-    variables = loadmat(path, mat_dtype=True)
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", np.exceptions.ComplexWarning)
+        # MATLAB stores doubles that are whole numbers as bytes; ``mat_dtype`` gives them back as doubles.
+        variables = loadmat(path, mat_dtype=True)
+    if any(issubclass(each.category, np.exceptions.ComplexWarning) for each in raised):  # it made them real
+        variables |= {name: value for name, value in loadmat(path).items() if np.iscomplexobj(value)}
     return separated(
         {
             name: value
