@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import crsdun
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.methods import RunOptions
 from crsdun.optics import Exposure
 from crsdun.runtime import Pipeline, Preparation, simulate
-from crsdun.scenes import Scene, read_mask, write_measurement, write_scene
+from crsdun.scenes import Measurement, Scene, read_mask, write_arrays, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import GapTv, LrTv
 
@@ -71,6 +72,50 @@ def test_arrays_are_checked_like_files(files, scene, capsys):
     by_name = crsdun.reconstruct(session, session, dark=session, mask_key="mask", **known)
     by_value = crsdun.reconstruct(exposure.frame, exposure.mask, dark=0.1, **known)
     np.testing.assert_allclose(by_name.scene.cube, by_value.scene.cube, atol=1e-4)
+
+
+def test_a_truth_in_memory_has_the_scale_it_has_in_a_file(files, scene):
+    exposure, known = simulate(scene, Exposure()), {"wavelengths": WAVELENGTHS, "method": GapTv(iterations=3)}
+    bytes_ = np.round(scene.cube * 255).astype(np.uint8)
+    write_arrays(files / "bytes.npz", {"cube": bytes_}, {"wavelengths": WAVELENGTHS})
+
+    def psnr(truth, **settings):
+        return crsdun.reconstruct(exposure.frame, exposure.mask, truth=truth, **known, **settings).metrics["psnr_db"]
+
+    expected = psnr(files / "bytes.npz")
+    assert psnr(bytes_) == expected
+    assert psnr(bytes_, divisor=255) == expected
+    assert psnr(bytes_.astype(float), divisor=255) == expected
+    with pytest.warns(InputWarning, match="in the truth 100% of the values above 0 exceed 1"):
+        psnr(100 * scene.cube)
+
+
+def test_masked_pixels_do_not_count(scene):
+    exposure, known = simulate(scene, Exposure()), {"wavelengths": WAVELENGTHS, "method": GapTv(iterations=3)}
+    bad = np.zeros(exposure.frame.shape, bool)
+    bad[5, 6] = True
+    frame = np.where(bad, 0, exposure.frame)
+    expected = crsdun.reconstruct(frame, exposure.mask, bad=bad, **known).scene.cube
+    masked = np.ma.array(np.where(bad, 1e5, exposure.frame), mask=bad)
+    np.testing.assert_array_equal(crsdun.reconstruct(masked, exposure.mask, **known).scene.cube, expected)
+    with pytest.raises(InputError, match="the measurement is a masked array with invalid elements"):
+        Measurement(masked)
+    with pytest.raises(InputError, match="the mask is a masked array"):
+        crsdun.reconstruct(frame, np.ma.array(exposure.mask, mask=exposure.mask > 0), **known)
+
+
+def test_settings_of_files_and_of_other_types_are_refused(scene):
+    exposure, known = simulate(scene, Exposure()), {"wavelengths": WAVELENGTHS, "method": GapTv(iterations=3)}
+    for settings in ({"frame": 2}, {"key": "y"}, {"mask_key": "mask"}, {"truth_key": "cube", "truth": scene}):
+        with pytest.raises(InputError, match=f"{next(iter(settings))} is for a file"):
+            crsdun.reconstruct(exposure.frame, exposure.mask, **known, **settings)
+    for name in ("bands", "step", "bits"):
+        with pytest.raises(InputError, match=f"{name} is a number, not '6'"):
+            crsdun.reconstruct(exposure.frame, exposure.mask, **known, **{name: "6"})
+    dark = torch.zeros(exposure.frame.shape)
+    known["method"] = LrTv(iterations=3)
+    tiles = crsdun.reconstruct(exposure.frame, exposure.mask, dark=dark, tiles=32, **known)
+    assert tiles.record["tiles"]["rows"] == 32
 
 
 def test_a_truth_that_may_be_the_wrong_way_round_is_told(scene):

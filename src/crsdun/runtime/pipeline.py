@@ -12,7 +12,7 @@ import torch
 
 from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError, worded
-from crsdun.methods import Method, Progress, RunOptions, available_memory
+from crsdun.methods import Method, Progress, RunOptions, Tiles, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.optics import read_camera
 from crsdun.runtime.batch import Item, find_truth
@@ -23,9 +23,10 @@ from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
 from crsdun.runtime.scale_doubts import DOUBTS, NORMALISED
 from crsdun.scenes import Measurement, Scene, StoredMask, read_frame, read_stored_mask
+from crsdun.scenes.array_roles import doubts, unit_range
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.mask_io import transmission
-from crsdun.scenes.measurement import CALIBRATION_BESIDE, MASK_DIVISOR
+from crsdun.scenes.measurement import CALIBRATION_BESIDE, MASK_DIVISOR, unmasked
 from crsdun.solvers import Refinement, refine_camera
 
 # In a record: the fingerprint of what decided on the result.
@@ -64,15 +65,21 @@ def reconstruct(
     unknown = settings.keys() - run_names - {each.name for each in fields(Preparation)}
     if unknown:
         raise InputError(f"reconstruct has no setting {', '.join(sorted(unknown))}")
+    _check_are_for_files(settings, measurement, mask, truth)
+    if isinstance(settings.get("tiles"), int):
+        settings["tiles"] = Tiles(settings["tiles"])
     options = RunOptions(**{name: settings.pop(name) for name in run_names & settings.keys()})
     if isinstance(mask, str | Path):
         settings |= read_stored_mask(mask, settings.pop("mask_key", None))._asdict()
     elif mask is not None:
-        given = _transmission(np.asarray(mask))
+        given = _transmission(unmasked(mask, "the mask"))
         settings |= {"mask": given.mask, "mask_divisor": given.mask_divisor}
     for name in ("dark", "white"):
         if isinstance(settings.get(name), str | Path):
             settings[name] = read_frame(settings[name], name, settings.get("key"))
+    if isinstance(measurement, np.ma.MaskedArray):
+        settings["bad"] = np.ma.getmaskarray(measurement) | np.asarray(settings.get("bad", False))
+        measurement = measurement.filled(0)
     if isinstance(settings.get("camera_file"), str | Path):
         settings["camera_file"] = read_camera(settings["camera_file"])
     preparation = Preparation(**settings)
@@ -83,10 +90,31 @@ def reconstruct(
     if isinstance(truth, str | Path):
         truth = preparation.read_truth(truth)
     elif truth is not None and not isinstance(truth, Scene):
-        truth = Scene(np.asarray(truth), name="truth")
+        truth = _true_scene(truth, preparation.divisor)
     opened = open_method(method, options.device) if isinstance(method, str | Path) else method
     pipeline = Pipeline(opened, options=options, refine=refine)
     return pipeline.decode(pipeline.refined(preparation.prepare(measurement, truth)))
+
+
+def _check_are_for_files(settings: Mapping[str, Any], measurement: Any, mask: Any, truth: Any) -> None:
+    """Raise an InputError for a setting that says something of a file where there is none."""
+    of_a_file = {
+        "key": measurement, "frame": measurement, "mask_key": mask if mask is not None else measurement,
+        "truth_key": truth, "unlabelled": truth,
+    }  # fmt: skip
+    for name, given in of_a_file.items():
+        if settings.get(name) is not None and not isinstance(given, str | Path):
+            raise InputError(f"{name} is for a file, and none is given for it", f"omit <{name}>")
+
+
+def _true_scene(truth: Any, divisor: float | None) -> Scene:
+    """A true cube (C,H,W) in memory, on the scale that its numbers have in a file; NaN where it is masked."""
+    array = truth.astype(np.float32).filled(np.nan) if isinstance(truth, np.ma.MaskedArray) else np.asarray(truth)
+    file = ArrayFile(Path("the truth"), "array", {"truth": array}, {})
+    doubt = None if divisor else doubts(array, file, "truth")
+    if doubt is not None:
+        doubt.tell()
+    return Scene(unit_range(array, file, "truth", divisor)[0], name="truth")
 
 
 def _transmission(mask: np.ndarray) -> StoredMask:

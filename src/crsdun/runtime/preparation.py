@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from crsdun.runtime.scale_doubts import (
 )
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
-from crsdun.scenes.measurement import MASK_DIVISOR
+from crsdun.scenes.measurement import MASK_DIVISOR, unmasked
 from crsdun.solvers import Refinement
 from crsdun.solvers.self_calibration import on_detector
 
@@ -167,9 +168,14 @@ class Preparation:
         if self.camera_file is not None and told:
             what = told[0].replace("_", " ")
             raise InputError(f"a camera file already says the {what}", f"omit <{told[0]}>, or <camera>")
-        for name in ("mask", "bad", "dark", "white"):  # Python may give lists
-            if isinstance(getattr(self, name), Sequence):
-                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        for name in ("mask", "bad", "dark", "white"):  # Python may give lists and tensors
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, Real):
+                object.__setattr__(self, name, unmasked(given, f"the {name}"))
+        for name in ("frame", "bands", "step", "saturated", "bits", "exposure", "divisor", "unlabelled"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, Real):
+                raise InputError(f"{name} is a number, not {given!r}", f"set <{name}> to one")
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", as_wavelengths(self.wavelengths))
 

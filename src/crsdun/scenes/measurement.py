@@ -75,6 +75,7 @@ class Measurement(Shown):
     counts: bool | None = None
 
     def __post_init__(self) -> None:
+        unmasked(self.frame, "the measurement")
         if self.frame.ndim != 2 or 0 in self.frame.shape:
             raise InputError(f"a measurement has the shape (height, width), not {self.frame.shape}")
         if self.frame.dtype.kind not in "iu":
@@ -299,6 +300,17 @@ class Exposures:
             f"crsdun simulate makes a measurement of it; if these are {count} exposures of {rows}×{columns}, set "
             f"<axes> to {axes}",
         )
+
+
+def unmasked(array: Any, what: str) -> np.ndarray:
+    """An array without a mask of invalid elements.
+
+    Raises:
+        InputError: it has some, which would be taken for numbers.
+    """
+    if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array).any():
+        raise InputError(f"{what} is a masked array with invalid elements", "fill them, and mark them with <bad>")
+    return np.asarray(array)
 
 
 def are_counts(frame: np.ndarray) -> bool:
