@@ -109,7 +109,8 @@ def _check_are_for_files(settings: Mapping[str, Any], measurement: Any, mask: An
 
 def _true_scene(truth: Any, divisor: float | None) -> Scene:
     """A true cube (C,H,W) in memory, on the scale that its numbers have in a file; NaN where it is masked."""
-    array = truth.astype(np.float32).filled(np.nan) if isinstance(truth, np.ma.MaskedArray) else np.asarray(truth)
+    is_masked = isinstance(truth, np.ma.MaskedArray)
+    array = np.ma.filled(truth.astype(np.float32), np.nan) if is_masked else np.asarray(truth)
     file = ArrayFile(Path("the truth"), "array", {"truth": array}, {})
     doubt = None if divisor else doubts(array, file, "truth")
     if doubt is not None:
