@@ -82,7 +82,7 @@ def read_stored_mask(path: str | Path, key: str | None = None, axes: str | None 
 def _of_mask(file: ArrayFile) -> ArrayFile:
     """The file; raises an InputError where it says more than a mask, which would be lost."""
     if file.metadata.get("kind") == "camera":
-        raise InputError(f"{file.path} is a camera file", "set <camera> to it, in place of <mask>")
+        raise InputError(f"{file.path} is a camera file", "omit <mask>, and set <camera> to it")
     return file
 
 

@@ -309,7 +309,7 @@ def unmasked(array: Any, what: str) -> np.ndarray:
         InputError: it has some, which would be taken for numbers.
     """
     if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array).any():
-        raise InputError(f"{what} is a masked array with invalid elements", "fill them, and mark them with <bad>")
+        raise InputError(f"{what} is a masked array with invalid elements", "fill them, and give them as bad pixels")
     return np.asarray(array)
 
 
