@@ -151,7 +151,7 @@ class _Range:
             )
         ranges = [2.0**bits - 1 for bits in (2, 4, 8, 10, 12, 14, 16) if self.high <= 2**bits - 1]
         if not ranges or not self.whole:
-            fitting = 100.0 if 50 < self.high <= 100 else ranges[0] if ranges else self.high
+            fitting = next((white for white in (100.0, 255.0) if white / 2 < self.high <= white), self.high)
             raise InputError(
                 f"the mask in {self.file.path} holds transmissions up to {self.high:g}, but 1 is open",
                 f"divide it by {fitting:g}, if that is the value of an open pixel",
