@@ -36,6 +36,12 @@ def place(text: str) -> Place:
     return Remote(text) if ADDRESS.match(text) else Path(text)
 
 
+def natural_order(path: Place) -> tuple[Any, ...]:
+    """Sorts paths as people number them: ``frame2`` before ``frame10``."""
+    parts = re.split(r"(\d+)", str(path))
+    return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
+
+
 def exists(path: Remote) -> bool:
     """
     Raises:

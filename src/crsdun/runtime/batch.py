@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from typing import Any
 
 from crsdun import remote
 from crsdun.errors import InputError
-from crsdun.remote import Place, Remote
+from crsdun.remote import Place, Remote, natural_order
 from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES, is_result_folder
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
@@ -78,12 +77,6 @@ def matching(pattern: Place) -> list[Place]:
     if isinstance(pattern, Remote):
         return sorted(remote.listed(pattern), key=natural_order)
     return sorted(_files(map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
-
-
-def natural_order(path: Place) -> tuple[Any, ...]:
-    """Sorts paths as people number them: ``frame2`` before ``frame10``."""
-    parts = re.split(r"(\d+)", str(path))
-    return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
 
 
 @dataclass(frozen=True)
