@@ -82,6 +82,31 @@ def test_whites_of_the_bands_tell_what_open_elements_let_through(prism):
     assert np.percentile(found.file.mask, 99) == pytest.approx(0.5, abs=0.03)
 
 
+def test_one_mask_lets_through_what_the_whites_of_the_bands_tell():
+    rng, mask = np.random.default_rng(0), random_mask(64, 64, seed=1)
+    transmission = np.linspace(1, 0.8, 6)
+
+    def taken(transmission, light):
+        frames = np.full((6, 64, 74), 20.0)
+        for band in range(6):
+            frames[band, :, 2 * band : 2 * band + 64] += 3000 * transmission[band] * light[band] * mask
+        whites = np.broadcast_to(20 + 3000 * light[:, None, None], frames.shape)
+        noisy = frames + rng.normal(0, 2, frames.shape)
+        return CalibrationFrames(noisy, tuple("abcdef"), dark=20.0, band_whites=whites)
+
+    for light in (np.ones(6), np.linspace(0.5, 1, 6)):
+        found = calibrate(taken(transmission, light))
+        assert found.file.mask.shape == (6, 64, 64)
+        levels = [np.median(each[mask == 1]) for each in found.file.mask]
+        assert levels == pytest.approx(transmission, abs=5e-3)
+        assert found.residuals.max() < 0.01
+        assert found.warnings == ()
+        assert calibrate(replace(taken(transmission, light), band_whites=None)).file.mask.shape == (64, 64)
+        assert calibrate(taken(np.ones(6), light)).file.mask.shape == (64, 64)
+    (told,) = calibrate(taken(2 * transmission, np.ones(6))).warnings
+    assert told.startswith("open elements let through up to 2 times the light of the white frames of the bands: were")
+
+
 def test_a_white_evens_out_the_detector(prism):
     sensitivity = np.linspace(0.6, 1, prism.taken.frames.shape[2])
     frames = DARK + (prism.taken.frames.astype(float) - DARK) * sensitivity
@@ -120,19 +145,23 @@ def test_one_picture_and_a_step():
         ({"dark": np.zeros((5, 6))}, r"the dark has 5×6 pixels but the frames \d+×\d+"),
         ({"white": np.ones((5, 6))}, r"the white has 5×6 pixels but the frames \d+×\d+"),
         ({"dark": 5000.0}, "were frames and dark swapped"),
-        ({"white": 10.0}, "the white has 10 counts and the dark 100; were they swapped"),
+        ({"white": 4000.0}, "one white level does not tell how sensitive each pixel is; give a frame with white"),
+        ({"white": np.full((76, 76), 10.0)}, "the white has 10 counts and the dark 100; were they swapped"),
         ({"band_whites": 2}, "there are 2 white frames for 8 bands"),
         ({"dark": float("nan")}, "the dark holds NaN"),
     ],
 )
 def test_what_does_not_fit_together(prism, changes, message):
     shape = prism.taken.frames.shape[1:]
-    if isinstance(changes.get("white"), float):
-        changes = {"white": np.full(shape, changes["white"])}
     if "band_whites" in changes:
         changes = {"band_whites": np.full((changes["band_whites"], *shape), 4000)}
     with pytest.raises(InputError, match=message):
         replace(prism.taken, **changes)
+
+
+def test_frames_of_the_mask_are_no_whites(prism):
+    with pytest.raises(InputError, match="the white frames of the bands are those of the mask; give frames without"):
+        replace(prism.taken, band_whites=prism.taken.frames.copy())
 
 
 def test_frames_and_offsets_that_tell_nothing(prism):

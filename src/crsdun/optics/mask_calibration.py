@@ -50,8 +50,10 @@ HIGH_FLOOR = 0.05
 # Light beyond what the camera's bands explain that is worth a word, and a residual that is.
 MUCH_OUTSIDE, MUCH_UNEXPLAINED = 0.03, 0.15
 MOST_UNEXPLAINED = 0.6  # of what can be called a calibration
+MOST_OPEN = 1.25  # of the light without the mask that an open element can have, with its noise
 
-# Bands whose light differs by less than this have one mask. Pixels that suffice for a surface of light.
+# Bands whose light, by that of an open element, differs by less than this have one mask. Pixels that suffice for a
+# surface of light.
 SAME_LIGHT, ENOUGH_PIXELS = 0.02, 200_000
 COPIES = 16  # of the frames that are in memory at a time, about
 
@@ -83,6 +85,8 @@ class CalibrationFrames:
     band_whites: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.white is not None and not np.ndim(self.white):
+            raise InputError("one white level does not tell how sensitive each pixel is", "give a frame with <white>")
         size = self.frames.shape[1:]
         for name, frame in (("dark", self.dark), ("white", self.white), ("white of the bands", self.band_whites)):
             if frame is None:
@@ -102,6 +106,8 @@ class CalibrationFrames:
                 f"there are {len(self.band_whites)} white frames for {len(self.frames)} bands",
                 "give one for each band, in the same order, or one <white> for all",
             )
+        if self.band_whites is not None and np.array_equal(self.band_whites, self.frames):
+            raise InputError("the white frames of the bands are those of the mask", "give frames without the mask")
         dark = 0.0 if self.dark is None else float(np.median(self.dark))
         brightest = float(np.percentile(self.frames, 99.5))
         if not brightest > dark:
@@ -199,6 +205,8 @@ def calibrate(
             "check that frames, <dark> and <white> are what they are said to be, or average more exposures",
         )
     warnings += _doubts_of_residuals(residuals, taken.names)
+    if taken.band_whites is not None:
+        warnings += _doubts_of_whites(masks)
     measured = {
         "frames": list(taken.names),
         "offsets": None if moves is None else np.round(moves, 4).tolist(),
@@ -425,9 +433,10 @@ class _Fit:
             mean = patterns.mean((-2, -1))
             sharpest = int((patterns.std((-2, -1)) / mean).argmax())
             levels = (open_level(patterns[sharpest].numpy()) * brightest * mean / mean[sharpest]).numpy()
-        surfaces = self.light / brightest[:, None, None]
-        alike = len(patterns) == 1 and bool((surfaces - surfaces.mean(0)).abs().max() < SAME_LIGHT)
-        masks = (self.light * patterns).clamp(min=0) / torch.from_numpy(levels)[:, None, None]
+        surfaces = self.light / torch.from_numpy(levels)[:, None, None]
+        differ = float((surfaces - surfaces.mean(0)).abs().max() / surfaces.max())
+        alike = len(patterns) == 1 and differ < SAME_LIGHT
+        masks = (surfaces * patterns).clamp(min=0)
         return (masks.mean(0, keepdim=True) if alike else masks).numpy(), levels
 
     def explained(self, masks: np.ndarray) -> np.ndarray:
@@ -568,6 +577,17 @@ def _doubts_of_residuals(residuals: np.ndarray, names: Sequence[str]) -> list[st
     return [
         f"the camera leaves up to {residuals.max():.0%} of the light of {listed} unexplained: noise, a mask out of "
         "focus, or light that did not come through the mask"
+    ]
+
+
+def _doubts_of_whites(masks: np.ndarray) -> list[str]:
+    """Of masks (C,H,W) on the scale of white frames of the bands."""
+    most = max(map(open_level, masks))
+    if most <= MOST_OPEN:
+        return []
+    return [
+        f"open elements let through up to {most:.3g} times the light of the white frames of the bands: were these "
+        "taken in the same light and with the same exposure time?"
     ]
 
 
