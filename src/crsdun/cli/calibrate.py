@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crsdun.cli.options import Commands, command, frame_from, frame_or_level, numbers, overwrite_option, wavelengths
+from crsdun.cli.options import (
+    Commands,
+    command,
+    frame_from,
+    frame_or_level,
+    numbers,
+    overwrite_option,
+    refuse_without,
+    wavelengths,
+)
 from crsdun.cli.printing import notify, print_result
-from crsdun.errors import InputError
+from crsdun.errors import InputError, renamed
+from crsdun.optics.wavelengths import band_order
 
 if TYPE_CHECKING:
     from crsdun.optics import Calibration
@@ -31,7 +41,12 @@ def add(commands: Commands) -> None:
     )
     calibrate.add_argument("--key", help="name of the frames in their file, if it holds several arrays")
     calibrate.add_argument(
-        "--wavelengths", type=wavelengths, help="band wavelengths in nm, if file names do not give them: 450,460,…"
+        "--axes", help="axes of a stack in its file, if they are ambiguous: chw (frames first), hwc or hcw"
+    )
+    calibrate.add_argument(
+        "--wavelengths",
+        type=wavelengths,
+        help="band wavelengths in nm, in the order of the frames, if file names do not give them: 450,460,…",
     )
     calibrate.add_argument(
         "--dark", type=frame_or_level, help="dark frame, a stack of them, or a dark level, in counts"
@@ -46,13 +61,15 @@ def add(commands: Commands) -> None:
         type=Path,
         nargs="+",
         metavar="FRAMES",
-        help="frames without the mask, one for each band: correct for how bright each band was lit",
+        help="frames without the mask, one for each band, named after their wavelengths or in the order of the other "
+        "frames: correct for how bright each band was lit",
     )
+    calibrate.add_argument("--band-whites-key", help="name of these in their file, if it holds several arrays")
     calibrate.add_argument("--step", type=float, help="dispersion in pixels per band, if it is known")
     calibrate.add_argument(
         "--offsets",
         type=numbers,
-        help="displacement of each band in pixels, in order of wavelength, if it is known",
+        help="displacement of each band in pixels, if it is known, in the order of --wavelengths, or else ascending",
     )
     calibrate.add_argument("--bands", type=int, help="number of bands, for one picture of the mask with --step")
     calibrate.add_argument(
@@ -64,23 +81,29 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     from crsdun.optics import CalibrationFrames, calibrate, write_camera
     from crsdun.provenance import record
-    from crsdun.scenes import read_band_frames
+    from crsdun.scenes import read_band_frames, read_band_whites
     from crsdun.storage import RECORD, atomic_folder, check_folder, write_json
     from crsdun.viewing.calibration_figures import calibration_sheet
 
     check_folder(options.out, options.overwrite)
-    read = read_band_frames(options.frames, options.wavelengths, options.key)
-    whites = None if options.band_whites is None else read_band_frames(options.band_whites, key=options.key)
+    refuse_without(options, "band_whites", "band_whites_key")
+    read = read_band_frames(options.frames, options.wavelengths, options.key, options.axes)
+    if max(read.files) > 1:
+        fewest = "" if min(read.files) == max(read.files) else f"{min(read.files)} to "
+        notify(f"each frame is the mean of {fewest}{max(read.files)} files of one wavelength")
+    whites = None
+    if options.band_whites is not None:
+        with renamed("key", "band_whites_key"):
+            whites = read_band_whites(options.band_whites, read, options.band_whites_key, options.axes)
     offsets = offsets_from(options, read)
     bands = len(read.frames) if offsets is None else len(offsets)
-    known = read.wavelengths if options.wavelengths is None else tuple(sorted(options.wavelengths))
     taken = CalibrationFrames(
         read.frames,
         read.names,
-        known if known is not None and len(known) == bands else None,
+        tuple(sorted(read.wavelengths)) if read.wavelengths and len(read.wavelengths) == bands else None,
         dark=frame_from(options, "dark"),
         white=frame_from(options, "white"),
-        band_whites=None if whites is None else whites.frames,
+        band_whites=whites,
     )
     made = record(
         frames=[path.name for path in options.frames],
@@ -101,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def offsets_from(options: argparse.Namespace, read: BandFrames) -> list[tuple[float, float]] | None:
-    """The displacements that were given, down and right; None where they are to be found."""
+    """The displacements that were given, down and right, by ascending wavelength; None where they are to be found."""
     if options.step is not None and options.offsets is not None:
         raise InputError("the dispersion is either one step or a list of offsets, not both", "omit <step>")
     several = len(read.frames) if len(read.frames) > 1 else None
@@ -115,13 +138,16 @@ def offsets_from(options: argparse.Namespace, read: BandFrames) -> list[tuple[fl
     if len(set(given.values())) > 1 or min(given.values(), default=1) < 1:
         listed = ", ".join(f"{name}: {count}" for name, count in given.items())
         raise InputError(f"a camera has one number of bands, but was given {listed}")
-    if options.offsets is not None:
-        return [(0.0, right) for right in options.offsets]
-    if options.step is None:
-        return None
-    if not given:
+    if options.step is not None and not given:
         raise InputError("one picture of the mask does not tell the number of bands", "set <bands> or <wavelengths>")
-    return [(0.0, options.step * band) for band in range(next(iter(given.values())))]
+    rights = options.offsets
+    if options.step is not None:
+        rights = [options.step * band for band in range(next(iter(given.values())))]
+    if rights is None:
+        return None
+    told = options.wavelengths or read.wavelengths
+    order = band_order(told) if told and len(told) == len(rights) else None
+    return [(0.0, rights[band]) for band in order or range(len(rights))]
 
 
 def values(found: Calibration, out: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Where cubes and labels come from: the scene type, its file formats, and data sets of labelled scenes."""
 
-from crsdun.scenes.calibration_frames import BandFrames, read_band_frames, read_frame
+from crsdun.scenes.calibration_frames import BandFrames, read_band_frames, read_band_whites, read_frame
 from crsdun.scenes.catalog import open_set, register_dataset
 from crsdun.scenes.formats import ArrayFile, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.indian_pines import indian_pines
@@ -47,6 +47,7 @@ __all__ = [
     "parse_mask",
     "read_arrays",
     "read_band_frames",
+    "read_band_whites",
     "read_class_map",
     "read_frame",
     "read_mask",

@@ -273,9 +273,11 @@ def bands_first(array: np.ndarray, file: ArrayFile, wavelengths: Sequence[float]
     axis = _first_axis(shape, file, candidates)
     if axis is None:
         first, last = (f"{shape[0]} bands of {shape[1]}×{shape[2]}", f"{shape[2]} bands of {shape[0]}×{shape[1]}")
+        middle = shape[1] < min(shape[0], shape[2])
+        hcw = f"to hcw for {shape[1]} bands of {shape[0]}×{shape[2]}, " if middle else ""
         raise InputError(
             f"the shape {shape} of the array in {file.path} does not reveal which axis holds the bands",
-            f"give the wavelengths of all bands, or set <axes> to chw for {first}, or to hwc for {last}",
+            f"give the wavelengths of all bands, or set <axes> {hcw}to chw for {first}, or to hwc for {last}",
         )
     return np.moveaxis(array, axis, 0)
 
