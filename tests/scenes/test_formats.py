@@ -159,7 +159,7 @@ def test_a_scene_comes_back_as_it_was(tmp_path, shape, suffix, mat_version, firs
         *shape,
         wavelengths=None if first is None else tuple(first + band / 3 for band in range(bands)),
         classes=np.arange(-1, height * width - 1).reshape(height, width) if with_classes else None,
-        class_names=("grün", "a, {b} = c") if with_classes else None,
+        class_names=("grün", "a, {b} = c", *map(str, range(height * width))) if with_classes else None,
         name=name,
         provenance=provenance,
     )

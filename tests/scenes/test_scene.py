@@ -18,6 +18,8 @@ CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
         ({"wavelengths": (400, 600, 500)}, "do not ascend"),
         ({"classes": np.zeros((5, 4), int)}, "transposed"),
         ({"classes": np.zeros((4, 5))}, "integers"),
+        ({"classes": np.full((4, 5), -2)}, "labels of -2 to -2, and below 0 only −1 means something"),
+        ({"classes": np.full((4, 5), 2), "class_names": ("a", "b")}, "labels of 2 to 2 but 2 class names"),
     ],
 )
 def test_what_does_not_fit_is_refused(details, expected):

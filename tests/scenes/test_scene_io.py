@@ -7,7 +7,8 @@ import scipy.io
 
 from crsdun.cli import main
 from crsdun.errors import InputError, InputWarning
-from crsdun.scenes import Scene, read_scene, write_scene
+from crsdun.scenes import UNLABELLED, Scene, read_class_map, read_scene, write_scene
+from crsdun.scenes.formats import write_arrays
 
 
 def ramp(*shape):
@@ -126,7 +127,45 @@ def test_classes_from_another_file_or_another_key(tmp_path):
     scene = read_scene(tmp_path / "scene.npz", classes=tmp_path / "labels.mat")
     np.testing.assert_array_equal(scene.classes, labels)
     assert scene.provenance["classes"] == "labels.mat"
+
+
+@pytest.mark.parametrize("name", ["classes", "labels", "gt"])
+def test_the_map_beside_a_cube_is_taken_by_its_name(tmp_path, name):
+    labels = np.array([[0, 1, 2], [2, 1, 0]])
+    np.savez(tmp_path / "scene.npz", cube=ramp(2, 3, 4), **{name: labels.astype(float)})
+    np.testing.assert_array_equal(read_scene(tmp_path / "scene.npz").classes, labels)
+    scene = read_scene(tmp_path / "scene.npz", unlabelled=0)
+    np.testing.assert_array_equal(scene.classes, np.where(labels == 0, UNLABELLED, labels))
+
+
+def test_what_cannot_be_the_map_of_a_cube_is_said(tmp_path):
+    for array, words in (
+        (
+            np.zeros((13, 12), int),
+            r"gt in .* has 13×12 pixels but its cube 12×13, as if it were transposed, and is not taken",
+        ),
+        (ramp(12, 13), "gt in .* holds fractions or NaN, and is not taken for the class map"),
+    ):
+        np.savez(tmp_path / "scene.npz", cube=ramp(12, 13, 4), gt=array)
+        with pytest.warns(InputWarning, match=words):
+            assert read_scene(tmp_path / "scene.npz").classes is None
+    np.savez(tmp_path / "scene.npz", cube=ramp(12, 13, 4), labels=np.arange(9)[None])  # a list
     assert read_scene(tmp_path / "scene.npz").classes is None
+    with pytest.raises(InputError, match=r"scene\.npz holds no class map beside its cube; omit unlabelled"):
+        read_scene(tmp_path / "scene.npz", unlabelled=0)
+
+
+@pytest.mark.parametrize("odd", [-2, -9, 3, 255])
+def test_labels_are_classes_or_unlabelled(tmp_path, odd):
+    labels = np.array([[odd, 1, 2], [2, 1, 0]])
+    write_arrays(tmp_path / "scene.npz", {"cube": ramp(4, 2, 3), "classes": labels}, {"class_names": list("abc")})
+    words = rf"scene\.npz holds labels of .*set unlabelled to {odd}, if that marks an unknown class"
+    with pytest.raises(InputError, match=words):
+        read_scene(tmp_path / "scene.npz")
+    with pytest.raises(InputError, match=words):
+        read_class_map(tmp_path / "scene.npz")
+    scene = read_scene(tmp_path / "scene.npz", unlabelled=odd)
+    np.testing.assert_array_equal(scene.classes, [[UNLABELLED, 1, 2], [2, 1, 0]])
 
 
 def test_classes_that_are_none(tmp_path):

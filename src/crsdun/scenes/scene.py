@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,26 @@ def window(name: str, size: tuple[int, int], top: int, left: int, height: int, w
     return slice(top, top + height), slice(left, left + width)
 
 
+def check_labels(labels: np.ndarray, class_names: Sequence[str] | None, whose: str) -> None:
+    """Raise an InputError unless labels are ``UNLABELLED`` or classes: from 0 on, and with names one of these.
+
+    Args:
+        labels: integers.
+        class_names: of 0, 1, 2 …; None where they have none.
+        whose: they are, for the message.
+    """
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    count = high + 1 if class_names is None else len(class_names)
+    if low >= UNLABELLED and high < count:
+        return
+    what = f" but {count} class names" if high >= count else ", and below 0 only −1 means something: an unknown class"
+    raise InputError(
+        f"{whose} holds labels of {low} to {high}{what}",
+        f"set <unlabelled> to {high if high >= count else low}, if that marks an unknown class; else correct the one "
+        "that is wrong",
+    )
+
+
 @dataclass(frozen=True, repr=False)
 class Scene(Shown):
     """What every loader returns and every writer takes.
@@ -51,7 +72,7 @@ class Scene(Shown):
         valid: (C,H,W) bool, where the cube holds data; None where it does everywhere.
 
     Raises:
-        InputError: shapes or lengths disagree, or the cube holds infinite values.
+        InputError: shapes or lengths disagree, the cube holds infinite values, or a class is none (``check_labels``).
     """
 
     cube: np.ndarray
@@ -93,6 +114,7 @@ class Scene(Shown):
                 )
             if not np.issubdtype(self.classes.dtype, np.integer):
                 raise InputError(f"a class map holds integers, not {self.classes.dtype}")
+            check_labels(self.classes, self.class_names, f"the class map of {self.name!r}")
             if self.valid is not None:
                 empty = ~self.valid.any(axis=0)
                 object.__setattr__(self, "classes", np.where(empty, UNLABELLED, self.classes.astype(np.int64)))

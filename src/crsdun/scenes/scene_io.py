@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crsdun.errors import InputError
-from crsdun.scenes.array_roles import around, ascending_bands, bands_first, doubts, find_array, unit_range, with_axes
+from crsdun.errors import InputError, InputWarning
+from crsdun.scenes.array_roles import (
+    around,
+    ascending_bands,
+    bands_first,
+    doubts,
+    find_array,
+    find_beside,
+    unit_range,
+    with_axes,
+)
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.formats.pictures import without_palette
-from crsdun.scenes.labels import Legend, read_legend
-from crsdun.scenes.scene import UNLABELLED, Scene
+from crsdun.scenes.labels import read_legend
+from crsdun.scenes.scene import UNLABELLED, Scene, check_labels
 from crsdun.scenes.series import Series, is_series
 
 
@@ -44,9 +54,13 @@ def read_scene(
         unlabelled: label of pixels whose class is unknown; they become −1, as do those of a class that the file calls
             so (``labels.read_legend``). None where there are no others.
 
+    Without ``classes`` and ``classes_key`` the class map is the array beside the cube with a name that the field
+    gives one (classes, labels, gt …).
+
     Raises:
         InputError: the file cannot be read, or does not reveal which array is the cube, which axis its bands or what
-            its scale; or too much of the cube holds no data (``Scene.check_data``).
+            its scale; too much of the cube holds no data (``Scene.check_data``); labels are no classes
+            (``check_labels``), or ``unlabelled`` is one of no map.
     """
     opened = without_palette(open_arrays(path))
     if is_series(opened):
@@ -76,25 +90,23 @@ def read_scene(
         if known != stored_order:
             changes["bands"] = "sorted by wavelength"
 
-    class_map, class_file = None, file
+    given = file.metadata.get("class_names")
+    class_map, names = None, read_legend(given).names if given else None
     if classes is not None or classes_key is not None:
         class_file = file if classes is None else read_arrays(classes)
-        class_map = _class_map(class_file, classes_key)
+        class_map, names = _class_map(class_file, *find_array(class_file, "class map", classes_key), unlabelled)
         changes["classes"] = class_file.path.name
-    elif "classes" in file.arrays and file.arrays["classes"].shape == cube.shape[1:]:
-        class_map = _class_map(file, "classes")
-    given = class_file.metadata.get("class_names")
-    legend = read_legend(given) if given else None
-    if class_map is not None:
-        class_map = class_map if unlabelled is None else np.where(class_map == unlabelled, UNLABELLED, class_map)
-        class_map = class_map if legend is None else _by_legend(class_map, legend, class_file)
+    elif (own := _map_beside(file, name, cube.shape[1:])) is not None:
+        class_map, names = _class_map(file, own, file.arrays[own], unlabelled)
+    elif unlabelled is not None:
+        raise InputError(f"{path} holds no class map beside its cube", "omit <unlabelled>")
 
     origin = file.metadata.get("provenance", {"file": file.path.name, "format": file.format, "array": name})
     scene = Scene(
         cube,
         wavelengths=known,
         classes=class_map,
-        class_names=None if legend is None else legend.names,
+        class_names=names,
         name=file.metadata.get("name", file.path.stem),
         provenance={**origin, **changes},
     )
@@ -111,16 +123,10 @@ def read_class_map(
         key, unlabelled: as ``classes_key`` and ``unlabelled`` of ``read_scene``.
 
     Raises:
-        InputError: the file cannot be read, or holds no map of whole numbers.
+        InputError: the file cannot be read, holds no map of whole numbers, or labels are no classes.
     """
     file = read_arrays(path)
-    labels = _class_map(file, key)
-    labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
-    given = file.metadata.get("class_names")
-    if not given:
-        return labels, None
-    legend = read_legend(given)
-    return _by_legend(labels, legend, file), legend.names
+    return _class_map(file, *find_array(file, "class map", key), unlabelled)
 
 
 def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_version: str | None = None) -> None:
@@ -149,20 +155,42 @@ def write_scene(scene: Scene, path: str | Path, overwrite: bool = False, mat_ver
     write_arrays(path, arrays, metadata, overwrite, mat_version)
 
 
-def _by_legend(labels: np.ndarray, legend: Legend, file: ArrayFile) -> np.ndarray:
-    """The classes of a map whose numbers count the names of its legend."""
-    if legend.numbers == tuple(range(len(legend.names))):
-        return labels
-    if labels.max() >= len(legend.numbers) or labels.min() < UNLABELLED:
-        raise InputError(
-            f"{file.path} holds labels of {labels.min()} to {labels.max()} but {len(legend.numbers)} class names",
-            "correct the one that is wrong",
-        )
-    return np.array([*legend.numbers, UNLABELLED])[labels]  # −1 takes the last
+def _map_beside(file: ArrayFile, cube: str, size: tuple[int, int]) -> str | None:
+    """The array beside a cube whose name says that it is its class map; one that cannot be it is said."""
+    name = find_beside(file, "class map", cube)
+    if name is None:
+        return None
+    array = file.arrays[name]
+    if array.shape != size:
+        if 1 in array.shape:  # a list
+            return None
+        shape = "×".join(map(str, array.shape))
+        turned = ", as if it were transposed" if array.shape == size[::-1] else ""
+        odd = f"has {shape} pixels but its cube {size[0]}×{size[1]}{turned}"
+    elif not _is_whole(array):
+        odd = "holds fractions or NaN"
+    else:
+        return name
+    message = f"{name} in {file.path} {odd}, and is not taken for the class map"
+    warnings.warn(InputWarning(message, "correct it, or rename what is none"), stacklevel=3)
+    return None
 
 
-def _class_map(file: ArrayFile, key: str | None) -> np.ndarray:
-    name, array = find_array(file, "class map", key)
-    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.round(array)).all()):
+def _class_map(
+    file: ArrayFile, name: str, array: np.ndarray, unlabelled: int | None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The class map (H,W) int64 that an array holds, by the names of its file, and these."""
+    if not _is_whole(array):
         raise InputError(f"{name} in {file.path} holds fractions or NaN", "a class map needs one integer per pixel")
-    return array.astype(np.int64)
+    labels = array.astype(np.int64)
+    labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
+    given = file.metadata.get("class_names") or None
+    check_labels(labels, given, str(file.path))
+    if given is None:
+        return labels, None
+    legend = read_legend(given)
+    return np.array([*legend.numbers, UNLABELLED])[labels], legend.names  # −1 takes the last
+
+
+def _is_whole(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all() and (array == np.round(array)).all())
