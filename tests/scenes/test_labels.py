@@ -1,6 +1,7 @@
 """What label numbers mean: found out where a file or a list says it, asked for where not, and said."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -56,6 +57,8 @@ EMPTY = "there is no background: class 0 is empty, and all others count"
             (0, 1, -1),
             ["'Unlabelled' stands for no class: such pixels are unlabelled"],
         ),
+        (["leaf", "background", "fruit"], None, ("background", "leaf", "fruit"), (1, 0, 2), []),
+        (["leaf", "Background", "fruit"], True, ("Background", "leaf", "fruit"), (1, 0, 2), []),
         (
             ["Unclassified"],
             None,
@@ -73,6 +76,8 @@ def test_legends(given, background, names, numbers, notes):
 def test_a_background_is_present_or_not():
     with pytest.raises(InputError, match="there is no background, but a class is called 'background'"):
         read_legend(["background", "oak"], background=False)
+    with pytest.raises(InputError, match="but a class is called 'Background'"):
+        read_legend(["oak", "Background"], background=False)
 
 
 # -- one scene -------------------------------------------------------------------------------------------------
@@ -181,6 +186,15 @@ def test_no_class_is_the_background(tmp_path):
 NPY = {"labels": "labels/{name}.npy"}
 
 
+def test_what_is_called_background_is_class_0(tmp_path):
+    path = write_folder(tmp_path, classes=["leaf", "background", "fruit"], unlabelled=3, background=True)
+    scenes = open_set(path, "train")
+    assert scenes.class_names == ("background", "leaf", "fruit")
+    for index, name in enumerate(scenes.names):
+        stored = classes_of(int(name[-1])) + 1  # 0 leaf, 1 background, 2 fruit and 0 once more
+        np.testing.assert_array_equal(scenes[index].classes, np.array([1, 0, 2, UNLABELLED])[stored])
+
+
 def test_a_background_that_is_added_has_a_colour_of_its_own(tmp_path):
     write_cubes(tmp_path, count=5)
     write_labels(tmp_path, count=5)
@@ -231,16 +245,93 @@ def test_names_in_label_maps_are_those_of_the_data_set(tmp_path):
     assert len(check_set(path).problems) == 5
 
 
-def test_the_first_palette_need_not_be_in_the_first_map(tmp_path):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_the_first_palette_need_not_be_in_the_first_map(tmp_path, suffix):
     write_cubes(tmp_path, count=5)
     write_labels(tmp_path, "grey", 5)
-    for index, colours in ((1, [0, 0, 0, 255, 0, 0, 0, 255, 0]), (4, [0, 0, 0, 0, 255, 0, 255, 0, 0])):
+    for index in range(5):
         path = tmp_path / "labels" / f"tree_{index}.png"
-        picture = Image.open(path).convert("P")
-        picture.putdata(np.asarray(Image.open(path)).ravel().tolist())
-        picture.putpalette(colours + [9] * (768 - 9))
-        picture.save(path)
-    path = write_yaml(tmp_path, classes=["soil", "leaf", "fruit"], unlabelled=255, background=True)
+        picture = Image.open(path)
+        if (colours := PALETTES.get(index)) is not None:
+            indices, picture = np.asarray(picture), picture.convert("P")
+            picture.putdata(indices.ravel().tolist())
+            picture.putpalette(colours + [9] * (768 - 9))
+        picture.save(path.with_suffix(f".{suffix}"))
+    labels = f"labels/{{name}}.{suffix}"
+    path = write_yaml(tmp_path, labels=labels, classes=["soil", "leaf", "fruit"], unlabelled=255, background=True)
     problems = check_set(path).problems
     assert len(problems) == 1
-    assert "tree_4.png shows 1 as the colour (0, 255, 0) but other maps of the data set as (255, 0, 0)" in problems[0]
+    assert (
+        f"tree_4.{suffix} shows 1 as the colour (0, 255, 0) but other maps of the data set as (255, 0, 0)"
+        in problems[0]
+    )
+
+
+PALETTES = {1: [0, 0, 0, 255, 0, 0, 0, 255, 0], 4: [0, 0, 0, 0, 255, 0, 255, 0, 0]}
+
+# -- pictures in shades of grey ----------------------------------------------------------------------------------
+
+
+def write_shades(folder, shades, suffix="png", bits=8):
+    """Label maps of 0..2 as these shades, 255 unlabelled, with as many bits."""
+    write_cubes(folder, count=5)
+    (folder / "labels").mkdir(exist_ok=True)
+    for index in range(5):
+        picture = np.array([*shades, 255], np.uint8)[classes_of(index)]
+        if suffix == "png" and bits < 8:
+            (folder / "labels" / f"tree_{index}.png").write_bytes(png_of(picture // (255 // (2**bits - 1)), bits))
+        else:
+            Image.fromarray(picture).save(folder / "labels" / f"tree_{index}.{suffix}")
+
+
+def png_of(samples, bits):
+    """A PNG in shades of grey with less than 8 bits, as tools that make files small write it."""
+
+    def chunk(name, content):
+        return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+    H, W = samples.shape
+    lines = np.unpackbits(samples.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :].reshape(H, -1)
+    packed = b"".join(b"\0" + line.tobytes() for line in np.packbits(lines, axis=1))
+    head = W.to_bytes(4) + H.to_bytes(4) + bytes((bits, 0, 0, 0, 0))
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(packed)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("shades", "suffix", "bits"),
+    [((0, 2, 1), "png", 8), ((0, 2, 1), "tif", 8), ((0, 128, 254), "png", 8), ((170, 0, 85), "png", 2)],
+)
+@pytest.mark.parametrize("unlabelled", [255, [255, 255, 255]])
+def test_shades_of_grey_are_colours_where_all_classes_have_some(tmp_path, shades, suffix, bits, unlabelled):
+    write_shades(tmp_path, shades, suffix, bits)
+    classes = [{"name": n, "colour": [s] * 3} for n, s in zip(("soil", "leaf", "fruit"), shades, strict=True)]
+    keys = {"labels": f"labels/{{name}}.{suffix}", "classes": classes, "unlabelled": unlabelled, "background": True}
+    path = write_yaml(tmp_path, **keys)
+    assert check_set(path).problems == ()
+    scenes = open_set(path, "train")
+    for index, name in enumerate(scenes.names):
+        np.testing.assert_array_equal(scenes[index].classes, classes_of(int(name[-1])))
+    write_labels(tmp_path, "npy", 5)  # of arrays, 0..3 are numbers
+    path = write_yaml(tmp_path, **(keys | {"labels": "labels/{name}.npy", "unlabelled": 3}))
+    counts = check_set(path).splits["train"].pixels
+    assert counts["leaf"] == sum(int((classes_of(int(name[-1])) == 0).sum()) for name in scenes.names)
+
+
+def test_shades_of_grey_that_could_be_colours_or_numbers_are_refused(tmp_path):
+    write_shades(tmp_path, (1, 0, 2))
+    classes = [
+        {"name": n, "colour": c} for n, c in (("leaf", [0, 128, 0]), ("soil", [0] * 3), ("fruit", [192, 0, 0]))
+    ]
+    keys = {"classes": classes, "unlabelled": 255, "background": True}
+    np.testing.assert_array_equal(  # green is no shade: these are numbers
+        open_set(write_yaml(tmp_path, **keys), "train")[0].classes,
+        np.array([1, 0, 2, UNLABELLED])[
+            classes_of(int(open_set(write_yaml(tmp_path, **keys), "train").names[0][-1]))
+        ],
+    )
+    for path in (tmp_path / "labels").iterdir():
+        Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(path)
+    problems = check_set(write_yaml(tmp_path, **keys)).problems
+    assert len(problems) == 5
+    assert "in shades of grey, which are the colours of some classes and the numbers of others; save" in problems[0]

@@ -11,6 +11,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import find_array
 from crsdun.scenes.formats import ArrayFile, open_arrays
+from crsdun.scenes.formats.pictures import PICTURES, shades
 from crsdun.scenes.scene import UNLABELLED
 
 # The code of a pixel in a label map, (value,) or (red, green, blue) or any other tuple of channels → its class.
@@ -38,44 +39,52 @@ class Legend:
     notes: tuple[str, ...] = ()
 
 
+def plain(name: str) -> str:
+    """The name of a class as it is compared with others: capitals, spaces around it and underscores do not count."""
+    return " ".join(name.casefold().replace("_", " ").split())
+
+
 def is_unlabelled(name: str) -> bool:
     """Whether a legend says by this name that the class of a pixel is unknown (``UNLABELLED_NAMES``)."""
-    return " ".join(name.casefold().replace("_", " ").split()) in UNLABELLED_NAMES
+    return plain(name) in UNLABELLED_NAMES
+
+
+def is_background(name: str) -> bool:
+    """Whether a legend says by this name that a class is the background, which mIoU leaves out."""
+    return plain(name) == BACKGROUND
 
 
 def read_legend(given: Sequence[str], background: bool | None = None) -> Legend:
     """The classes that names stand for, which are numbered from 0 on.
 
-    Names that say that a class is unknown (``is_unlabelled``) are no classes. The first of the others is the
-    background, which mIoU leaves out; unless ``unlabelled`` stood before it, as in remote sensing: class 0 is then
-    what is called background, and empty where nothing is.
+    Names that say that a class is unknown (``is_unlabelled``) are no classes. What is called background, wherever it
+    stands, is class 0, which mIoU leaves out. Where nothing is, the first class is; unless ``unlabelled`` stood
+    before it, as in remote sensing: class 0 is then empty.
 
     Args:
-        background: whether the first class is the background; None finds out.
+        background: whether one of the classes is the background, the first where none is called so; None finds out.
 
     Raises:
         InputError: there is no background, but a class is called so.
     """
-    classes = [name for name in given if not is_unlabelled(name)]
-    stated = BACKGROUND in classes
-    if background is False and stated:
-        raise InputError(f"there is no background, but a class is called {BACKGROUND!r}", "set background to true")
+    places = [place for place, name in enumerate(given) if not is_unlabelled(name)]
+    stated = next((place for place in places if is_background(given[place])), None)
+    if background is False and stated is not None:
+        raise InputError(f"there is no background, but a class is called {given[stated]!r}", "set background to true")
     notes = [f"{name!r} stands for no class: such pixels are unlabelled" for name in given if is_unlabelled(name)]
-    leading = not classes or background is False or (background is None and is_unlabelled(given[0]))
-    if leading:
-        classes = [BACKGROUND, *(name for name in classes if name != BACKGROUND)]
-        if not stated:
-            notes.append("there is no background: class 0 is empty, and all others count")
-    elif background is None and classes[0] != BACKGROUND:
+    empty = stated is None and (not places or background is False or (background is None and is_unlabelled(given[0])))
+    if empty:
+        notes.append("there is no background: class 0 is empty, and all others count")
+    elif stated is None and background is None:
         notes.append(
-            f"{classes[0]!r} is taken for the background, which mIoU leaves out; if it is a class like the others, "
-            "set background to false"
+            f"{given[places[0]]!r} is taken for the background, which mIoU leaves out; if it is a class like the "
+            "others, set background to false"
         )
-    places = iter(range(int(leading), len(classes)))
-    numbers = tuple(
-        UNLABELLED if is_unlabelled(name) else 0 if leading and name == BACKGROUND else next(places) for name in given
-    )
-    return Legend(tuple(classes), numbers, tuple(notes))
+    elif stated is not None:
+        places = [stated, *(place for place in places if place != stated)]
+    numbers = dict(zip(places, range(int(empty), len(given) + 1), strict=False))
+    names = (*[BACKGROUND] * empty, *(given[place] for place in places))
+    return Legend(names, tuple(numbers.get(place, UNLABELLED) for place in range(len(given))), tuple(notes))
 
 
 def read_codes(
@@ -87,8 +96,9 @@ def read_codes(
 ) -> tuple[np.ndarray, LabelCodes]:
     """The codes of a label map as they are stored, (H,W,K): a value (K = 1), a pair (2) or a colour (3) per pixel.
 
-    Returned with what they stand for: ``label_codes``, and values that the file itself calls unlabelled. Of a .png
-    with a palette the codes are its colours where ``label_codes`` has colours, else its indices.
+    Returned with what they stand for: ``label_codes``, and values that the file itself calls unlabelled. Of a picture
+    with a palette the codes are its colours where ``label_codes`` has colours, else its indices; of one in shades of
+    grey they are colours where those of all classes are shades (``_of_grey``).
 
     Args:
         key: name of the map in a file with several arrays.
@@ -100,7 +110,8 @@ def read_codes(
             other colours than ``expected_palette``, or values of other names than ``class_names``.
     """
     file = open_arrays(path)
-    if expected_palette is not None and 3 not in {len(code) for code in label_codes}:
+    kinds = {len(code) for code in label_codes}
+    if expected_palette is not None and 3 not in kinds:
         own = file.metadata.get("palette", expected_palette)
         for index in np.unique(file.arrays.get("image", np.zeros(0, int))).tolist():
             if index < min(len(own), len(expected_palette)) and tuple(own[index]) != expected_palette[index]:
@@ -109,7 +120,6 @@ def read_codes(
                     f"{expected_palette[index]}, so its numbers may stand for other classes",
                     "give each class its colour in the .yaml, or save all maps with one palette",
                 )
-    kinds = {len(code) for code in label_codes}
     if "palette" in file.metadata and 3 in kinds:
         palette, indices = np.asarray(file.metadata["palette"]), file.arrays["image"]
         if indices.max() >= len(palette):
@@ -124,6 +134,7 @@ def read_codes(
         codes = codes if codes.shape[-1] in CODE_NAMES else np.moveaxis(codes, 0, -1)
     else:
         codes = find_array(file, "class map", key)[1][..., None]
+        codes = _of_grey(codes, file, label_codes) if 3 in kinds else codes
     if codes.shape[-1] not in kinds:
         raise InputError(
             f"{path} holds a {CODE_NAMES.get(codes.shape[-1], 'spectrum')} per pixel, but the classes are given by "
@@ -138,6 +149,35 @@ def read_codes(
     return codes, label_codes
 
 
+def _of_grey(codes: np.ndarray, file: ArrayFile, label_codes: LabelCodes) -> np.ndarray:
+    """Codes (H,W,1) of a picture in shades of grey as its colours (H,W,3), if that is what the classes have.
+
+    Where the colour of a class is no shade, the picture cannot show it and holds numbers, unless only the colours of
+    other classes occur. Files of arrays hold numbers.
+
+    Raises:
+        InputError: what occurs are both colours and numbers, of different classes.
+    """
+    grey = shades(file, codes)
+    colours = {code: number for code, number in label_codes.items() if len(code) == 3}
+    of_classes = [code for code, number in colours.items() if number != UNLABELLED]
+    if grey is None or not of_classes:
+        return codes
+    if all(len(set(code)) == 1 for code in of_classes):
+        return np.repeat(grey, 3, axis=-1)
+    pairs = np.unique(np.stack((codes[..., 0], grey[..., 0]), axis=-1).reshape(-1, 2).astype(np.int64), axis=0)
+    as_numbers = [label_codes.get((value,)) for value, _ in pairs.tolist()]
+    as_colours = [colours.get((shade,) * 3) for _, shade in pairs.tolist()]
+    if None in as_colours or as_colours == as_numbers:
+        return codes
+    if None in as_numbers:
+        return np.repeat(grey, 3, axis=-1)
+    raise InputError(
+        f"{file.path} is in shades of grey, which are the colours of some classes and the numbers of others",
+        "save the map in colours, or its numbers as an array",
+    )
+
+
 def _with_stated(
     file: ArrayFile, values: list[int], label_codes: LabelCodes, class_names: Sequence[str]
 ) -> LabelCodes:
@@ -148,7 +188,7 @@ def _with_stated(
         name, number = names[value], label_codes.get((value,), UNLABELLED)
         if is_unlabelled(name) and number == UNLABELLED:
             stated[value,] = UNLABELLED
-        elif number != UNLABELLED and name.strip().casefold() != class_names[number].strip().casefold():
+        elif number != UNLABELLED and plain(name) != plain(class_names[number]):
             raise InputError(
                 f"{file.path} calls {value} {name!r} but the data set {class_names[number]!r}",
                 f"set unlabelled to {value} in the .yaml and give each class its value"
@@ -160,7 +200,7 @@ def _with_stated(
 
 def palette_of(path: Path) -> tuple[tuple[int, ...], ...] | None:
     """The palette of a label map; None where it has none, or cannot be read."""
-    if path.suffix.lower() != ".png":  # the only format that has some
+    if path.suffix.lower() not in PICTURES:  # the only formats that have some
         return None
     try:
         palette = open_arrays(path).metadata.get("palette")

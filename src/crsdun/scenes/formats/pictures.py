@@ -15,6 +15,7 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ArrayFile, Metadata
 
 PICTURES = (".png", ".tif", ".tiff")
+GREY_FORMATS = ("PNG", "TIFF")
 MOST_COLOURS = 4  # channels of a picture; more are bands
 # A stem: what all have in common, and the number of the band or its wavelength.
 NUMBERED = re.compile(r"(.*?)(?:(\d+(?:\.\d+)?) *nm|(\d+))", re.IGNORECASE)
@@ -69,6 +70,18 @@ def grey(file: ArrayFile) -> ArrayFile:
 def without_palette(file: ArrayFile) -> ArrayFile:
     """Shades of grey in place of the indices of a palette; any other file as it is. Errors as ``grey``."""
     return grey(file) if "palette" in file.metadata else file
+
+
+def shades(file: ArrayFile, samples: np.ndarray) -> np.ndarray | None:
+    """Samples of a picture in shades of grey, white 255 where they have 8 bits or less; None where they are of none.
+
+    Args:
+        samples: the array of the file, or a part of it; not the indices of a palette.
+    """
+    if file.format not in GREY_FORMATS or samples.dtype.kind not in "bu" or "palette" in file.metadata:
+        return None
+    white = file.metadata.get("white", 1 if samples.dtype.kind == "b" else 255)
+    return samples * np.uint8(255 // white) if white < 255 else samples
 
 
 def pictures_in(folder: Path) -> list[Path]:

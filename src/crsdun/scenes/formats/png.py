@@ -28,7 +28,8 @@ def open_png(path: Path) -> tuple[Arrays, Metadata]:
         palette = None if colours is None else np.reshape(colours, (-1, 3))
         array, said = picture(np.asarray(image), [len(image.mode) - 1] if image.mode.endswith("A") else [], palette)
         if image.mode == "L" and depth < 8:  # Pillow spreads the 2 or 4 bits over 8
-            array = array // np.uint8(255 // (2**depth - 1))
+            white = 2**depth - 1
+            array, said = array // np.uint8(255 // white), said | {"white": white}
     # Older releases of Pillow widen 16-bit counts to 32.
     return {"image": array.astype(np.uint16) if array.dtype == np.int32 else array}, metadata | said
 
