@@ -176,6 +176,46 @@ def test_your_own_folder(tmp_path):
     )
 
 
+def test_where_most_scenes_are_on_another_scale_the_others_are_right(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    for path in sorted(tmp_path.glob("cubes/*.npy"))[:4]:
+        np.save(path, np.load(path).clip(0.1) * 255)
+    problems = check_set(write_yaml(tmp_path)).problems
+    assert sorted(line.partition(":")[0] for line in problems) == [f"tree_{index}" for index in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("factor", "divisor", "words"),
+    [
+        (255, None, "tree_{}: 100% of the values above 0 exceed 1, which metrics take for white, and go up to 2"),
+        (1 / 100, 100, "tree_{}: the values go up to 0.01"),  # of percent, one cube is not
+    ],
+)
+def test_scenes_on_another_scale_are_named(tmp_path, factor, divisor, words):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    for path in tmp_path.glob("cubes/*.npy"):
+        cube = np.clip(np.load(path), 0.1, None) * (divisor or 1)
+        np.save(path, cube * factor if path.stem in ("tree_2", "tree_7") else cube)
+    path = write_yaml(tmp_path, divisor=divisor)
+    problems = sorted(check_set(path).problems)
+    assert len(problems) == 2
+    assert all(line.startswith(words.format(index)) for line, index in zip(problems, (2, 7), strict=True))
+    assert all(line.endswith("; bring all to one scale") for line in problems)
+
+
+def test_a_scene_in_two_splits_is_found_by_its_content(tmp_path):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    cubes = tmp_path / "cubes"
+    for copy, original in ((7, 2), (9, 8)):
+        np.save(cubes / f"tree_{copy}.npy", np.load(cubes / f"tree_{original}.npy").astype(np.float64))
+    check = check_set(write_yaml(tmp_path, splits={"train": ["tree_[0-5]"], "test": ["tree_[6-9]"]}, background=True))
+    assert check.problems == ("the cube of tree_7 in the test split is that of tree_2 in train; take it out of one",)
+    assert "the cube of tree_9 in the test split is that of tree_8 in test, which counts twice" in check.notes
+
+
 def test_files_that_contradict_the_wavelengths(tmp_path):
     write_cubes(tmp_path, ".h5", 5)
     write_labels(tmp_path, count=5)

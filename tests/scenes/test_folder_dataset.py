@@ -1,6 +1,7 @@
 """Your own data: every format of cubes and labels, valid and invalid YAML."""
 
 import re
+import warnings
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from PIL import Image
 
 from crsdun.errors import InputError, InputWarning
 from crsdun.scenes import UNLABELLED, Scene, open_arrays, open_set, read_arrays, write_scene
+from crsdun.scenes.dataset_check import check_set
 from crsdun.scenes.file_dataset import FileDataset
 from crsdun.scenes.folder_dataset import index_folder
 from crsdun.scenes.formats.array_file import LazyArray
@@ -247,6 +249,101 @@ def test_a_name_that_stands_twice_and_brackets(tmp_path):
     assert open_set(path, "train").names == ("tree_0", "tree_1", "tree_2")
 
 
+def test_names_are_names_before_they_are_patterns(tmp_path):
+    for name in ("[0]", "[1]", "0"):
+        np.save(tmp_path / f"{name}.npy", np.moveaxis(scene(0)[0], 0, -1))
+    keys = {"cubes": "{name}.npy", "labels": None, "classes": None, "unlabelled": None}
+    path = write_yaml(tmp_path, **keys, splits={"train": ["[0]", "[1]"], "test": ["[0-9]"]})
+    assert open_set(path, "train").names == ("[0]", "[1]")
+    assert open_set(path, "test").names == ("0",)
+
+
+def test_label_maps_beside_their_cubes_are_no_scenes(tmp_path):
+    write_cubes(tmp_path, count=5)
+    for index in range(5):
+        np.save(tmp_path / "cubes" / f"tree_{index}_gt.npy", scene(index)[1] + 1)
+    scenes = open_set(write_yaml(tmp_path, labels="cubes/{name}_gt.npy", **BY_VALUE), "train")
+    assert len(scenes) == 3
+    assert_scenes_are_right(scenes)
+
+
+@pytest.mark.parametrize("kind", ["shares", "names"])
+def test_a_split_has_a_scene(tmp_path, kind):
+    write_cubes(tmp_path, count=4)
+    write_labels(tmp_path, count=4)
+    splits, words = {
+        "shares": (
+            {"train": 0.8, "validation": 0.1, "test": 0.1},
+            "the test split has no scene: its share, 0.1 of 4, is too small; give it a larger one, or list its "
+            "scenes",
+        ),
+        "names": ({"train": ["*"], "test": []}, "the test split lists no scene; list some, or leave it out"),
+    }[kind]
+    path = write_yaml(tmp_path, splits=splits)
+    assert check_set(path).problems == (words,)
+    with pytest.raises(InputError, match=words):
+        open_set(path, "train")
+
+
+def test_wavelengths_that_only_some_files_state_are_not_ignored(tmp_path):
+    write_labels(tmp_path, count=5)
+    (tmp_path / "cubes").mkdir()
+    for index in range(5):
+        known = {0: {}, 1: {"wavelengths": WAVELENGTHS}}.get(index, {"wavelengths": WAVELENGTHS[::-1]})
+        np.savez(tmp_path / "cubes" / f"tree_{index}.npz", cube=np.moveaxis(scene(index)[0], 0, -1), **known)
+    keys = {"cubes": "cubes/{name}.npz", "splits": {"train": ["tree_*"]}}
+    path = write_yaml(tmp_path, **keys, wavelengths=None, bands=BANDS)
+    problems = check_set(path).problems
+    assert [re.findall(r"tree_\d", line) for line in problems] == [[f"tree_{index}"] for index in range(1, 5)]
+    words = (
+        "tree_1.npz has wavelengths of 450–700 nm, which the data set does not know; give wavelengths in its .yaml"
+    )
+    with pytest.raises(InputError, match=words):
+        open_set(path, "train")[1]
+    problems = check_set(write_yaml(tmp_path, **keys)).problems
+    assert [re.findall(r"tree_\d", line) for line in problems] == [[f"tree_{index}"] for index in range(2, 5)]
+
+    (tmp_path / "cubes" / "tree_0.npz").unlink()  # now the first file states some, and one does not
+    np.savez(tmp_path / "cubes" / "tree_2.npz", cube=np.moveaxis(scene(2)[0], 0, -1))
+    path = write_yaml(
+        tmp_path, **keys | {"splits": {"train": ["tree_1", "tree_2"]}}, wavelengths=None, background=True
+    )
+    first = tmp_path / "cubes" / "tree_1.npz"
+    assert f"tree_2: no wavelengths in the file; taken for those of {first}" in check_set(path).notes
+    with pytest.raises(InputError, match=r"orchard\.yaml gives 7 bands, but .*tree_1\.npz 6 wavelengths"):
+        open_set(write_yaml(tmp_path, **keys, wavelengths=None, bands=7), "train")
+
+
+def test_the_wavelengths_of_the_cube_that_is_taken(tmp_path):
+    """Of a file with several cameras."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for camera, bands in (("vnir", BANDS), ("swir", 4)):
+            file[f"{camera}/cube"] = np.moveaxis(scene(0)[0][:bands], 0, -1)
+            file[f"{camera}/wavelengths"] = np.array(WAVELENGTHS[:bands])
+    keys = {"labels": None, "classes": None, "unlabelled": None, "wavelengths": None, "splits": {"test": ["a"]}}
+    scenes = open_set(write_yaml(tmp_path, cubes="{name}.h5", cube_key="vnir/cube", **keys), "test")
+    assert scenes.wavelengths == tuple(WAVELENGTHS)
+
+
+def test_each_scene_on_another_scale_is_said_once(tmp_path):
+    write_cubes(tmp_path)
+    write_labels(tmp_path)
+    for index in (4, 7):
+        path = tmp_path / "cubes" / f"tree_{index}.npy"
+        np.save(path, np.load(path) * 255)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        scenes = open_set(write_yaml(tmp_path, splits={"test": ["tree_*"]}), "test")
+        for _ in range(2):
+            for index in range(len(scenes)):
+                scenes[index]
+                scenes.crop(index, 0, 0, 8, 8)
+    lines = sorted(str(each.message) for each in told)
+    assert [re.findall(r"tree_\d", line) for line in lines] == [["tree_4"], ["tree_7"]]
+    assert "of the values above 0 exceed 1, which counts as white" in lines[0]
+    assert lines[0].endswith("; bring it to the scale of the other scenes")
+
+
 def test_transposed_cubes(tmp_path):
     write_cubes(tmp_path, count=5)
     write_labels(tmp_path, count=5)
@@ -284,6 +381,7 @@ def test_fvgnet_with_settings(tmp_path):
         ({"classes": None}, "gives labels but no classes"),
         ({"labels": None}, r"gives classes but no labels; expected a pattern such as labels/\{name\}"),
         ({"classes": ["soil", "soil"]}, "two classes have the same name"),
+        ({"classes": ["soil", "Soil"]}, "two classes have the same name"),
         (
             {"classes": [{"nme": "soil"}]},
             "classes cannot be .*; expected a list of different names.*there is no key nme",

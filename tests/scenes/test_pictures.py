@@ -166,14 +166,14 @@ def test_masks_of_each_band(tmp_path):
 
 
 def test_a_data_set_of_such_folders(tmp_path):
-    for name in ("balloons", "beads"):
-        write_bands(tmp_path / f"{name}_ms" / f"{name}_ms", name=name + "_ms_{:02d}.png")
+    for name, cube in (("balloons", CUBE), ("beads", CUBE[:, ::-1])):
+        write_bands(tmp_path / f"{name}_ms" / f"{name}_ms", cube, name=name + "_ms_{:02d}.png")
     text = "cubes: '{name}_ms/{name}_ms'\nsplits: {train: [balloons], test: [beads]}\n"
     (tmp_path / "d.yaml").write_text(text)
     with pytest.raises(InputError, match="no wavelengths; give wavelengths, such as 400-700:31, or bands in"):
         open_set(tmp_path / "d.yaml", "test")
     (tmp_path / "d.yaml").write_text(f"{text}wavelengths: 400-700:11\n")
-    part = open_set(tmp_path / "d.yaml", "test").crop(0, 2, 3, 4, 5)
+    part = open_set(tmp_path / "d.yaml", "train").crop(0, 2, 3, 4, 5)
     np.testing.assert_allclose(part.cube, CUBE[:, 2:6, 3:8] / 65535, rtol=1e-6)
     check = check_set(tmp_path / "d.yaml")
     assert not check.problems

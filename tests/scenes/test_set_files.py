@@ -7,9 +7,10 @@ import pytest
 
 from crsdun.cli import main
 from crsdun.errors import InputError
-from crsdun.scenes import open_set
+from crsdun.scenes import UNLABELLED, open_set
 from crsdun.scenes.patchwork import WildProduceSet
 from crsdun.scenes.set_files import write_set
+from tests.evaluation.scenes import PaintedSet
 
 
 def test_labelled_scenes_come_back(tmp_path):
@@ -30,6 +31,16 @@ def test_labelled_scenes_come_back(tmp_path):
         write_set("wild", sets, tmp_path / "wild", 1)
     assert write_set("wild", sets, tmp_path / "wild", 1, overwrite=True).scenes == {"validation": 1, "test": 1}
     assert len(list((tmp_path / "wild" / "cubes").iterdir())) == 2
+
+
+def test_unlabelled_pixels_and_the_background_come_back(tmp_path):
+    scenes = PaintedSet(2)
+    scenes.class_names = ("soil", *scenes.class_names[1:])
+    stored = open_set(write_set("painted", [scenes], tmp_path / "painted", 2).index, "test")
+    assert stored.class_names == scenes.class_names
+    assert (scenes[1].classes == UNLABELLED).any()
+    np.testing.assert_array_equal(stored[1].classes, scenes[1].classes)
+    assert stored.index.notes == ()
 
 
 def test_no_scene_is_no_data_set(tmp_path):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.scenes.array_roles import MOST_ABOVE_WHITE
+from crsdun.scenes.array_roles import MOST_ABOVE_WHITE, above_white
 from crsdun.scenes.catalog import dataset_index, open_set
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
@@ -22,6 +24,9 @@ from crsdun.storage import write_text
 
 Progress = Callable[[int, int], None]
 
+# The brightest values of scenes on one scale differ by a smaller factor; percent, 255ths and counts by a larger one.
+# Outliers, the upper part of all values, do not count.
+SCALES_APART, OUTLIERS = 50, 1e-3
 # A larger share of 16-bit values at the end of their range has lost its light.
 MOST_SATURATED = 0.001
 # A larger share of scenes in other orientations than the rest says more about the pictures than about the files.
@@ -39,8 +44,12 @@ class SplitStatistics:
         scenes, files: how many.
         shapes, types, orientations: of the cubes, with the count of each; shapes are (C,H,W).
         low, high: smallest and largest finite value.
-        values, light, above_one, missing: how many values there are, exceed 0, exceed 1, and hold no data.
+        values, above_one, missing: how many values there are, exceed 1, and hold no data.
+        brightest: of each scene, the largest value but for outliers.
+        too_bright: of each scene most of whose light exceeds 1, the share that does.
+        digests: SHA-256 of the cube of each scene, as it is read.
         with_gaps: names of the scenes that lack data.
+        without_wavelengths: names of the scenes whose files state none.
         labels: state of the label maps, with the count of each.
         pixels: of each class, by name.
         unlabelled: pixels whose class is unknown.
@@ -55,10 +64,13 @@ class SplitStatistics:
     low: float = np.inf
     high: float = -np.inf
     values: int = 0
-    light: int = 0
     above_one: int = 0
     missing: int = 0
+    brightest: dict[str, float] = field(default_factory=dict)
+    too_bright: dict[str, float] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     with_gaps: list[str] = field(default_factory=list)
+    without_wavelengths: list[str] = field(default_factory=list)
     pixels: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
 
@@ -71,9 +83,12 @@ class SplitStatistics:
         if missing := int(np.isnan(cube).sum()):
             self.missing += missing
             self.with_gaps.append(name)
-        self.light += int((finite > 0).sum())
         self.above_one += int((finite > 1).sum())
+        self.digests[name] = hashlib.sha256(cube.tobytes()).hexdigest()
+        if (share := above_white(finite)) > MOST_ABOVE_WHITE:
+            self.too_bright[name] = share
         if finite.size:
+            self.brightest[name] = float(np.quantile(finite, 1 - OUTLIERS))
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
 
     def add_classes(self, classes: np.ndarray, cube: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
@@ -141,9 +156,10 @@ class Check:
 def check_set(source: str | Path, progress: Progress | None = None) -> Check:
     """Examine every scene of a data set; ``source`` as in ``open_set``.
 
-    Reported with the file they are in: scenes without cube or label map, files that cannot be read, wrong numbers of
+    Reported with the file or scene: scenes without cube or label map, files that cannot be read, wrong numbers of
     bands, labels of another size, colours that are no class, too little data (``Scene.check_data``), values far from
-    0..1, and cubes in another orientation than their labels (``edge_contrasts``).
+    0..1 or from those of other scenes, cubes in another orientation than their labels (``edge_contrasts``), and a
+    cube in two splits.
 
     Raises:
         InputError: there is no such data set.
@@ -187,6 +203,9 @@ def _check_files(index: DatasetIndex, progress: Progress | None) -> Check:
     else:
         for cube, orientation in turned.items():
             problems.append(f"{cube} is {orientation} relative to its labels; turn it, or leave the scene out")
+    unstated = [name for statistics in splits.values() for name in statistics.without_wavelengths]
+    if index.schema.stated_by is not None and unstated:
+        notes += (f"{_listed(unstated)}: no wavelengths in the file; taken for those of {index.schema.stated_by}",)
     names = index.schema.class_names or ()
     return _completed(Check(index.name, index.layout, names, splits, tuple(problems), notes, hashes))
 
@@ -208,7 +227,8 @@ def _check_scene(
     except InputError as error:
         problems.append(f"{scene.cube}: {error}")
     try:
-        schema.check_wavelengths(file)
+        if not schema.check_wavelengths(file):
+            statistics.without_wavelengths.append(scene.name)
     except InputError as error:
         problems.append(str(error))
     doubt = schema.doubt(numbers, file)
@@ -263,26 +283,66 @@ def _check_open(source: str | Path, progress: Progress | None) -> Check:
 def _completed(check: Check) -> Check:
     """With the problems and notes that only all splits together reveal."""
     problems, notes = check.problems, check.notes
-    values = sum(statistics.values for statistics in check.splits.values())
-    above_one = sum(statistics.above_one for statistics in check.splits.values())
-    light = sum(statistics.light for statistics in check.splits.values())
-    if light and above_one / light > MOST_ABOVE_WHITE:
-        problems += (
-            f"{above_one / light:.0%} of the values above 0 exceed 1, but metrics take 1 for white; set a divisor in "
-            "a .yaml of the data set",
-        )
-    missing = sum(statistics.missing for statistics in check.splits.values())
+    splits = check.splits.values()
+    values = sum(statistics.values for statistics in splits)
+    problems += tuple(_scale_problems(check.splits))
+    for copy, across in _copies(check.splits):
+        if across:
+            problems += (f"{copy}; take it out of one",)
+        else:
+            notes += (f"{copy}, which counts twice",)
+    missing = sum(statistics.missing for statistics in splits)
     if missing:
-        first, *others = [name for statistics in check.splits.values() for name in statistics.with_gaps]
-        where = f"{first} and {len(others)} other scenes" if len(others) > 1 else " and ".join((first, *others))
+        where = _listed([name for statistics in splits for name in statistics.with_gaps])
         notes += (
             f"{missing} of {values} values hold no data, in {where}; exposures, losses and metrics leave them out",
         )
-    pixels = sum((statistics.pixels for statistics in check.splits.values()), Counter[str]())
+    pixels = sum((statistics.pixels for statistics in splits), Counter[str]())
     absent = [name for name in check.class_names[1:] if not pixels[name]]
     if absent and pixels:
         notes += (f"no pixel is {', '.join(absent)}",)
     return replace(check, problems=problems, notes=notes)
+
+
+def _listed(names: list[str]) -> str:
+    """Scenes in a sentence."""
+    first, *others = names
+    return f"{first} and {len(others)} other scenes" if len(others) > 1 else " and ".join(names)
+
+
+def _scale_problems(splits: dict[str, SplitStatistics]) -> Iterator[str]:
+    """What is wrong with the scale of all scenes, or with that of some."""
+    brightest = {name: value for each in splits.values() for name, value in each.brightest.items()}
+    too_bright = {name: share for each in splits.values() for name, share in each.too_bright.items()}
+    if too_bright and all(name in too_bright for name, value in brightest.items() if value > 0):
+        yield (
+            "in all scenes most of the values above 0 exceed 1, but metrics take 1 for white; set a divisor in a "
+            ".yaml of the data set"
+        )
+        return
+    for name, share in too_bright.items():
+        yield (
+            f"{name}: {share:.0%} of the values above 0 exceed 1, which metrics take for white, and go up to "
+            f"{brightest[name]:.4g}, unlike those of other scenes; bring all to one scale"
+        )
+    likely = {name: value for name, value in brightest.items() if name not in too_bright}
+    usual = median_high(likely.values()) if likely else 0.0
+    for name, value in likely.items():
+        if not usual / SCALES_APART <= value <= usual * SCALES_APART:
+            yield (
+                f"{name}: the values go up to {value:.4g}, those of other scenes to {usual:.4g}; bring all to one "
+                "scale"
+            )
+
+
+def _copies(splits: dict[str, SplitStatistics]) -> Iterator[tuple[str, bool]]:
+    """The scenes whose cube is that of another scene, and whether that lies in another split."""
+    first: dict[str, tuple[str, str]] = {}
+    for split, statistics in splits.items():
+        for name, digest in statistics.digests.items():
+            before, where = first.setdefault(digest, (name, split))
+            if before != name:
+                yield f"the cube of {name} in the {split} split is that of {before} in {where}", where != split
 
 
 # -- manifests ---------------------------------------------------------------------------------------------------

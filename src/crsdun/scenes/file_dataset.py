@@ -32,6 +32,8 @@ from crsdun.scenes.scene import Scene, window
 from crsdun.scenes.scene_set import SceneSet
 
 ALL = slice(None)
+# What the setting is called here.
+DIVISOR = "divisor in a .yaml of the data set"
 # By how many nm a file's own wavelengths may differ from those of the data set.
 SAME_WAVELENGTH = 0.5
 
@@ -52,6 +54,7 @@ class FileSchema:
     Attributes:
         bands: number of bands in the cubes' files.
         wavelengths: of those bands in nm, in the order of the files; None where unknown.
+        stated_by: the file whose wavelengths these are; None where the data set itself gives them.
         label_codes: what the codes of label maps stand for; None without labels.
         class_names, colours: of the classes.
         resample: wavelengths (nm) to which every cube is interpolated; None keeps the bands of the files.
@@ -65,6 +68,7 @@ class FileSchema:
 
     bands: int
     wavelengths: tuple[float, ...] | None = None
+    stated_by: Path | None = None
     label_codes: LabelCodes | None = None
     class_names: tuple[str, ...] | None = None
     colours: tuple[tuple[int, int, int], ...] | None = None
@@ -104,22 +108,31 @@ class FileSchema:
         if self.divisor:
             return None
         doubt = doubts(numbers, file, find_array(file, "cube", self.cube_key)[0])
-        where = "divisor in a .yaml of the data set"
-        return doubt and doubt._replace(remedy=doubt.remedy.replace("<divisor>", where))
+        return doubt and doubt._replace(remedy=doubt.remedy.replace("<divisor>", DIVISOR))
 
-    def check_wavelengths(self, file: ArrayFile) -> None:
-        """Raise an InputError if the file gives its bands other wavelengths, or in another order."""
+    def check_wavelengths(self, file: ArrayFile) -> bool:
+        """Whether a file states the wavelengths of its bands.
+
+        Raises:
+            InputError: they are not those of the data set, or in another order.
+        """
         try:
             own = file.wavelengths
-        except UnitError:  # those of the file are not needed where the data set has some
-            return
+        except UnitError:  # no numbers to compare
+            return False
         expected = self.wavelengths
+        if own and not expected:
+            raise InputError(
+                f"{file.path} has wavelengths of {own[0]:g}–{own[-1]:g} nm, which the data set does not know",
+                "give wavelengths in its .yaml, in the order of the files, and no bands",
+            )
         if own and expected and len(own) == len(expected) and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
             raise InputError(
                 f"{file.path} has wavelengths of {own[0]:g}–{own[-1]:g} nm but the data set {expected[0]:g}–"
                 f"{expected[-1]:g} nm",
                 "correct the one that is wrong",
             )
+        return bool(own)
 
     def read_classes(self, path: Path, size: tuple[int, int], rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """A part of a class map, (h,w).
@@ -211,6 +224,7 @@ class FileDataset(SceneSet):
         self.wavelengths = schema.resample or ascending
         self.class_names, self.colours = schema.class_names, schema.colours
         self._sizes: dict[int, tuple[int, int]] = {}
+        self._seen: set[str] = set()  # the scenes whose scale was looked at
         self._look_at_some()
 
     @property
@@ -229,7 +243,11 @@ class FileDataset(SceneSet):
         size = stored.shape[1:]
         rows, columns = window(files.name, size, top, left, height, width)
         schema.check_wavelengths(file)
-        cube, wavelengths = ascending_bands(schema.scaled(stored[:, rows, columns], file), schema.wavelengths)
+        numbers = np.asarray(stored[:, rows, columns])
+        if (height, width) == size and files.name not in self._seen:
+            self._seen.add(files.name)
+            _tell(schema.doubt(numbers, file))
+        cube, wavelengths = ascending_bands(schema.scaled(numbers, file), schema.wavelengths)
         classes, origin = None, {"cube": self.index.relative(files.cube)}
         if files.labels is not None:
             classes = schema.read_classes(files.labels, size, rows, columns)
@@ -246,11 +264,16 @@ class FileDataset(SceneSet):
 
     def _look_at_some(self) -> None:
         """Look at the first, middle and last scene: a wrong scale, or labels in another orientation than the cubes,
-        would teach nonsense, silently."""
+        would teach nonsense, silently. The scale of the others is looked at when they are read whole."""
         sample = dict.fromkeys(self.scenes[index] for index in (0, len(self) // 2, -1))
-        found = [self._doubt(scene) for scene in sample]
-        if (doubt := found[0]) is not None and None not in found:  # a single scene may well be dark, or bright
+        found = {scene.name: self._doubt(scene) for scene in sample}
+        if (doubt := next(iter(found.values()))) is not None and None not in found.values():  # said once for all
             doubt._replace(refused=False).tell()
+            self._seen.update(self.names)
+        else:
+            for doubt in found.values():
+                _tell(doubt)
+            self._seen.update(found)
         best = best_orientation([self.index.edge_contrasts(scene) for scene in sample])
         if best not in (None, AS_THE_LABELS):
             warnings.warn(
@@ -268,6 +291,13 @@ class FileDataset(SceneSet):
 
     def hashes(self) -> dict[str, str]:
         return self.index.hashes((*self.index.lists, *self.index.files(self.split)))
+
+
+def _tell(doubt: Doubt | None) -> None:
+    """Warn of a doubt about one scene, which others do not share."""
+    if doubt is not None:
+        remedy = "bring it to the scale of the other scenes" if DIVISOR in doubt.remedy else doubt.remedy
+        doubt._replace(remedy=remedy, refused=False).tell()
 
 
 def hash_shuffled(names: Iterable[str], seed: int) -> list[str]:

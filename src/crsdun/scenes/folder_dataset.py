@@ -4,19 +4,22 @@
 cubes          pattern of the cubes' files, relative to the YAML, with ``{name}`` for what differs from scene to
                scene: ``cubes/{name}.npy``. Any format that ``read_scene`` reads, also a folder with a picture
                for each band: ``{name}_ms/{name}_ms``.
-labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. Without it,
-               ``labels_key`` names the map in the cube's file; without both, the scenes are not labelled.
+labels         the same for label maps, any format: pictures in colours, greys or indices, or arrays. They may lie
+               beside the cubes: the map of a scene is no cube. Without it, ``labels_key`` names the map in the cube's
+               file; without both, the scenes are not labelled.
 classes        names, background first; or for each ``{name, colour, value}``: ``colour``, [red, green, blue] or
                "#rrggbb", in label pictures, and ``value`` in maps of numbers (default: position in this list). One
-               called "unlabelled" or "unclassified" is none (``labels.read_legend``).
+               called "background" is it wherever it stands; one called "unlabelled" or "unclassified" is none
+               (``labels.read_legend``).
 background     false where the first class is one like the others, which mIoU counts: an empty background then comes
                before it (default: found out, and said by ``crsdun data check``).
 unlabelled     the value or colour of pixels whose class is unknown; losses and metrics leave them out.
 splits         ``train``, ``validation`` and ``test``: each a list of names or patterns (``field_*``), or each a
-               share of the scenes (0.7), drawn with ``seed``.
+               share of the scenes (0.7), drawn with ``seed``; with one scene at least.
 seed           for drawing shares (default: 0).
-wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``kaist`` (default: from the files).
-bands          number of bands, where the wavelengths are unknown.
+wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``kaist`` (default: those of the first
+               file, and no other may contradict them).
+bands          number of bands, where no file states wavelengths.
 resample       wavelengths to which every cube is interpolated.
 divisor        what stored numbers are divided by (default: the largest value of 8- and 16-bit integers).
 transpose      true where rows and columns of the cubes are swapped relative to the label maps.
@@ -41,10 +44,11 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
+from crsdun.scenes.array_roles import around
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.fvgnet import VALIDATION_SHARE, index_fvgnet
-from crsdun.scenes.labels import LabelCodes, Legend, palette_of, read_legend
+from crsdun.scenes.labels import LabelCodes, Legend, palette_of, plain, read_legend
 from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS
 from crsdun.typed import typed, written
@@ -114,7 +118,7 @@ def _classes(value: Any) -> tuple[ClassEntry, ...]:
     )
     if not entries:
         raise ValueError
-    if len({entry.name for entry in entries}) < len(entries):
+    if len({plain(entry.name) for entry in entries}) < len(entries):
         raise InputError("two classes have the same name")
     return entries
 
@@ -197,19 +201,23 @@ def index_folder(path: str | Path) -> DatasetIndex:
         raise InputError(f"{path}: {error.message}", error.remedy) from error
 
     root, problems = path.parent, list[str]()
-    cubes = _find_cubes(path, config.cubes)
+    cubes = _find_cubes(path, config)
     legend = _legend(path, config)
     label_codes = None if legend is None else _label_codes(path, config, legend)
-    wavelengths = config.wavelengths or open_arrays(next(iter(cubes.values()))).wavelengths
+    first = next(iter(cubes.values()))
+    wavelengths = config.wavelengths or _stated_wavelengths(first, config.cube_key)
     if wavelengths is None and config.bands is None:
         raise InputError(
             "the files of the cubes hold no wavelengths", f"give wavelengths, such as 400-700:31, or bands in {path}"
         )
+    if wavelengths and config.bands not in (None, len(wavelengths)):
+        whose = path if config.wavelengths else first
+        raise InputError(
+            f"{path} gives {config.bands} bands, but {whose} {len(wavelengths)} wavelengths", "correct one of them"
+        )
     scenes = {}
     for name, cube in cubes.items():
-        labels = cube if config.labels_key else None
-        if config.labels is not None:
-            labels = root / config.labels.replace("{name}", name)
+        labels = _label_map(path, config, name) or (cube if config.labels_key else None)
         scenes[name] = SceneFiles(name, cube, labels)
     splits = _splits(config, list(scenes), problems)
     used = {name for names in splits.values() for name in names}
@@ -224,6 +232,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
         schema=FileSchema(
             bands=len(wavelengths) if wavelengths else config.bands or 0,
             wavelengths=wavelengths,
+            stated_by=None if config.wavelengths or not wavelengths else first,
             label_codes=label_codes,
             class_names=None if legend is None else legend.names,
             colours=None if legend is None else _colours(config, legend),
@@ -233,7 +242,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
             cube_key=config.cube_key,
             labels_key=config.labels_key,
             axes=config.axes,
-            palette=_first_palette(config, [files.labels for files in scenes.values() if files.labels]),
+            palette=_first_palette(config, [files.labels for files in scenes.values() if files.labels is not None]),
         ),
         splits={split: tuple(scenes[name] for name in names) for split, names in splits.items()},
         lists=(path,),
@@ -242,17 +251,29 @@ def index_folder(path: str | Path) -> DatasetIndex:
     )
 
 
-def _find_cubes(path: Path, pattern: str) -> dict[str, Path]:
-    """Cubes by the name of their scene, sorted."""
-    before, *after = pattern.split("{name}")
+def _find_cubes(path: Path, config: FolderConfig) -> dict[str, Path]:
+    """Cubes by the name of their scene, sorted; the label map of a scene is none, if it matches their pattern too."""
+    before, *after = config.cubes.split("{name}")
     files = sorted(glob("*".join(escape(part) for part in (before, *after)), root_dir=path.parent))
     # Where the name occurs twice, as in {name}/{name}.npy, both are the same.
     parts = re.compile(re.escape(before) + "([^/]+)" + r"\1".join(re.escape(part) for part in after))
     matches = {file: parts.fullmatch(Path(file).as_posix()) for file in files}
     cubes = {match[1]: path.parent / file for file, match in matches.items() if match}
     if not cubes:
-        raise InputError(f"no file matches {path.parent / pattern}", f"correct cubes in {path}")
-    return cubes
+        raise InputError(f"no file matches {path.parent / config.cubes}", f"correct cubes in {path}")
+    maps = {name: _label_map(path, config, name) for name in cubes}
+    return {name: cube for name, cube in cubes.items() if cube == maps[name] or cube not in maps.values()}
+
+
+def _stated_wavelengths(cube: Path, key: str | None) -> tuple[float, ...] | None:
+    """Those that the file of a cube states for it."""
+    file = open_arrays(cube)
+    return (around(file, key) if key in file.arrays else file).wavelengths
+
+
+def _label_map(path: Path, config: FolderConfig, name: str) -> Path | None:
+    """The file of the label map of a scene where it has one of its own."""
+    return None if config.labels is None else path.parent / config.labels.replace("{name}", name)
 
 
 def _legend(path: Path, config: FolderConfig) -> Legend | None:
@@ -294,6 +315,8 @@ def _label_codes(path: Path, config: FolderConfig, legend: Legend) -> LabelCodes
                 "give each class its own colour or value",
             )
         label_codes[code] = number
+    if isinstance(config.unlabelled, int) and all(e.colour and len(set(e.colour)) == 1 for e in config.classes):
+        label_codes.setdefault((config.unlabelled,) * 3, UNLABELLED)  # pictures in grey are read as colours then
     return label_codes
 
 
@@ -308,7 +331,7 @@ def _colours(config: FolderConfig, legend: Legend) -> tuple[Colour, ...] | None:
 
 def _first_palette(config: FolderConfig, labels: list[Path]) -> tuple[tuple[int, ...], ...] | None:
     """The palette that all label maps must share where their indices are the codes; None without any."""
-    if any(entry.colour for entry in config.classes):
+    if config.labels is None or any(entry.colour for entry in config.classes):
         return None
     return next(filter(None, map(palette_of, labels)), None)
 
@@ -324,15 +347,28 @@ def _splits(config: FolderConfig, names: list[str], problems: list[str]) -> dict
             end = round(share * len(names))
             splits[split] = sorted(order[start:end])
             start = end
+            if not splits[split]:
+                problems.append(
+                    f"the {split} split has no scene: its share, {entry:g} of {len(names)}, is too small; give it a "
+                    "larger one, or list its scenes"
+                )
         else:
-            for pattern in entry:
-                if not any(fnmatchcase(name, pattern) for name in names):
+            listed = {pattern: _named(pattern, names) for pattern in entry}
+            for pattern, found in listed.items():
+                if not found:
                     problems.append(f"the {split} split lists {pattern!r}, but no cube has that name; correct it")
-            splits[split] = [name for name in names if any(fnmatchcase(name, pattern) for pattern in entry)]
+            if not listed:
+                problems.append(f"the {split} split lists no scene; list some, or leave it out")
+            splits[split] = [name for name in names if any(name in found for found in listed.values())]
         for other in list(splits)[:-1]:
             for name in sorted(set(splits[split]) & set(splits[other])):
                 problems.append(f"{name} is in the {other} and in the {split} split; take it out of one")
     return splits
+
+
+def _named(pattern: str, names: list[str]) -> list[str]:
+    """The scene of exactly this name, else those that a pattern with * ? [ matches."""
+    return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from crsdun import provenance
 from crsdun.errors import InputError
+from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_io import write_scene
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import RECORD, atomic_folder, write_json, write_text
@@ -78,6 +79,7 @@ def write_set(
         contents["cube_key"] = "cube"
         if sets[0].class_names is not None:
             contents |= {"labels_key": "classes", "classes": list(sets[0].class_names)}
+            contents |= {"unlabelled": UNLABELLED, "background": True}
         write_text(folder / f"{name}.yaml", yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
         hashes = {key: digest for scenes in sets for key, digest in scenes.hashes().items()}
         write_json(folder / RECORD, provenance.record(data_set=name, scenes=counts, hashes=hashes))
