@@ -86,7 +86,7 @@ def test_a_sparse_map_marks_what_it_labels():
     assert marks.marked.sum() == 2, "without names, 0 is not marked"
     named = Marks.of_labels(labels, ("background", "leaf", "fruit", "stem"))
     assert named.marked.all(), "with names it is background"
-    with pytest.raises(InputError, match="the labels go from 0 to 3, but 3 classes have names"):
+    with pytest.raises(InputError, match="the label map holds labels of 0 to 3 but 3 class names"):
         Marks.of_labels(labels, ("background", "leaf", "fruit"))
     with pytest.raises(InputError, match="0 classes are marked"):
         Marks.of_labels(0 * labels)
@@ -104,3 +104,19 @@ def test_neighbours_of_a_class_are_one_place():
     assert places[8, 4] == places[2, 2] != places[2, 10]
     assert places[15, 20] == places[16, 21] != places[15, 21]
     assert (places > 0).sum() == 16 + 2 + 3
+
+
+def test_what_is_called_background_is_class_0_wherever_it_comes_from(tmp_path):
+    labels = np.full((H, W), UNLABELLED)
+    labels[2, 3], labels[4, 5] = 0, 1
+    for names, expected in (
+        (("leaf", "background"), ("background", "leaf")),
+        (("leaf", "Background"), ("Background", "leaf")),
+        (("leaf", "fruit"), ("background", "leaf", "fruit")),
+    ):
+        marks = Marks.of_labels(labels, names)
+        assert marks.class_names == expected
+        assert [marks.class_names[marks.labels[place]] for place in ((2, 3), (4, 5))] == list(names)
+        table = points(tmp_path, f"row,column,class\n2,3,{names[0]}\n4,5,{names[1]}\n")
+        assert table.class_names == expected
+        np.testing.assert_array_equal(table.labels, marks.labels)

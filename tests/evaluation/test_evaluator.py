@@ -1,7 +1,8 @@
 """Whole splits: what is measured, what is summed, what is refused."""
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -227,3 +228,18 @@ def test_a_score_returns_a_scene_and_keeps_the_sum():
     assert figures["psnr_db"] == pytest.approx(30, abs=1e-3)
     assert confusion.sum() == 256
     assert figures["miou_present"] is None  # nothing but background
+
+
+class Percent(PaintedSet):
+    """The second scene is in percent."""
+
+    def whole(self, index):
+        scene = super().whole(index)
+        return replace(scene, cube=scene.cube * 100) if index == 1 else scene
+
+
+def test_a_scene_on_another_scale_is_marked():
+    rows = evaluate(GapTv(iterations=2), Percent(2)).scenes
+    assert "warning" not in rows[0]
+    words = r"\d+% of the values of the scene above 0 exceed 1, which metrics take for white"
+    assert re.fullmatch(words, rows[1]["warning"])

@@ -34,8 +34,24 @@ def test_what_the_classifier_does_not_know_counts_nowhere(classifier):
     labels, note = relabelled(replace(painted(), class_names=("sky", "sea", "sand")), classifier)
     assert labels is None
     assert note == "classes are not compared: the truth knows none of those of the classifier"
-    assert relabelled(replace(painted(), class_names=None), classifier)[0] is None
     assert relabelled(replace(painted(), classes=None), classifier) == (None, None)
+
+
+def test_names_are_compared_as_people_write_them(classifier):
+    labels, note = relabelled(replace(painted(), class_names=("Background", "LEAF", " fruit")), classifier)
+    np.testing.assert_array_equal(labels, painted().classes)
+    assert note is None
+
+
+def test_a_truth_without_names_is_compared_by_numbers_if_it_has_as_many_classes(classifier):
+    labels, note = relabelled(replace(painted(), class_names=None), classifier)
+    np.testing.assert_array_equal(labels, painted().classes)
+    assert note == "class names are not compared: the truth has none; label 0 is taken for the background"
+    few = replace(painted(), classes=np.minimum(painted().classes, 1), class_names=None)
+    assert relabelled(few, classifier) == (
+        None,
+        "classes are not compared: the classifier knows 3 classes but the truth, whose classes have no names, 2",
+    )
 
 
 def test_a_result_has_the_classes_of_the_classifier_and_their_figures(classifier):

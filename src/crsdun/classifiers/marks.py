@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED
 from crsdun.scenes.formats.text_table import read_cells
-from crsdun.scenes.labels import BACKGROUND, is_unlabelled, read_legend
+from crsdun.scenes.labels import BACKGROUND, Legend, is_background, is_unlabelled, read_legend
+from crsdun.scenes.scene import check_labels
 
 MOST_CLASSES = 250  # which have a byte each in a class map
 LONGEST_NAME = 80
@@ -54,7 +55,7 @@ class Marks:
                     f"{name[:LONGEST_NAME]!r} is no name of a class", f"give it one of at most {LONGEST_NAME} letters"
                 )
         _check_count(len(given))
-        names = read_legend(sorted(given, key=lambda name: name != BACKGROUND), background=BACKGROUND in given).names
+        names = _legend(given).names
         labels = np.full((height, width), UNLABELLED)
         for pixels, name in places:
             number = names.index(name)
@@ -77,29 +78,27 @@ class Marks:
     def of_labels(cls, labels: np.ndarray, class_names: tuple[str, ...] | None = None) -> Marks:
         """Marks from a sparse label map (H,W), where ``UNLABELLED`` is not marked.
 
-        Without names 0 is not marked either, and the others are called ``class 1``, ``class 2`` …
+        Without names 0 is not marked either, and the others are called ``class 1``, ``class 2`` … With names, those
+        that are none of the background count from 1, as in ``of``.
 
         Raises:
             InputError: a label has no name, or too many or less than two classes are marked.
         """
         labels = np.asarray(labels, np.int64)
+        check_labels(labels, class_names, "the label map")
         if class_names is None:
             labels = np.where(labels > 0, labels, UNLABELLED)
-            if labels.max() > MOST_CLASSES:
-                raise InputError(
-                    f"the labels go up to {labels.max()}, and there are at most {MOST_CLASSES} classes",
-                    f"set <unlabelled> to {labels.max()}, if that marks pixels without a class; else number the "
-                    "classes from 1",
-                )
-            _check_count(len(np.unique(labels[labels >= 0])))
-            class_names = (BACKGROUND, *(f"class {number}" for number in range(1, labels.max() + 1)))
-        if labels.max() >= min(len(class_names), MOST_CLASSES + 1) or labels.min() < UNLABELLED:
+        if labels.max() > MOST_CLASSES:
             raise InputError(
-                f"the labels go from {labels.min()} to {labels.max()}, but {len(class_names)} classes have names",
-                f"use labels from 0 to at most {MOST_CLASSES}",
+                f"the labels go up to {labels.max()}, and there are at most {MOST_CLASSES} classes",
+                f"set <unlabelled> to {labels.max()}, if that marks pixels without a class; else number the "
+                "classes from 1",
             )
         _check_count(len(np.unique(labels[labels >= 0])))
-        return cls(labels, tuple(class_names))
+        if class_names is None:
+            class_names = (BACKGROUND, *(f"class {number}" for number in range(1, labels.max() + 1)))
+        legend = _legend(class_names)
+        return cls(np.array([*legend.numbers, UNLABELLED])[labels], legend.names)
 
     @property
     def marked(self) -> np.ndarray:
@@ -121,6 +120,11 @@ class Marks:
             numbers[mask] = near[mask] + count
             count += found
         return numbers
+
+
+def _legend(names: Sequence[str]) -> Legend:
+    """What is called background is class 0, which is empty where nothing is."""
+    return read_legend(names, background=any(map(is_background, names)))
 
 
 def _check_count(count: int) -> None:

@@ -23,6 +23,7 @@ from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure, ModelCard
 from crsdun.provenance import Record
 from crsdun.scenes import Scene
+from crsdun.scenes.array_roles import MOST_ABOVE_WHITE, above_white
 from crsdun.typed import finite
 
 if TYPE_CHECKING:
@@ -347,7 +348,8 @@ def judge_scene(
     stages = [*earlier, Score(options.protocol, names, coverage=coverage)]
     stages = [score.to(options.device) for score in stages]
     row = _judge(result, stages, method.card)
-    doubt = judge_run(result.run, method, result.frame, RunOptions(options.device)).doubt
+    verdict = judge_run(result.run, method, result.frame, RunOptions(options.device))
+    doubt = _scale_doubt(result.scene) or verdict.doubt
     if doubt is not None:
         row["warning"] = doubt
     return JudgedScene(row, stages)
@@ -369,6 +371,14 @@ def evaluate_scene(
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.remedy) from error
     return SceneResult(name, scene, frame, run)
+
+
+def _scale_doubt(scene: Scene) -> str | None:
+    """Why no figure of a scene means anything: its white is hardly 1, as metrics take it."""
+    share = above_white(scene.cube)
+    if share <= MOST_ABOVE_WHITE:
+        return None
+    return f"{share:.0%} of the values of the scene above 0 exceed 1, which metrics take for white"
 
 
 def _judge(result: SceneResult, stages: Sequence[Score], card: ModelCard) -> SceneRow:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from crsdun.methods import Method
 from crsdun.scenes import Scene
+from crsdun.scenes.labels import plain
+
+NUMBERS_ALONE = "class names are not compared: {} none; label 0 is taken for the background"
 
 
 def legend_difference(known: Sequence[str] | None, count: int, names: Sequence[str], whose: str) -> str | None:
@@ -20,9 +25,20 @@ def legend_difference(known: Sequence[str] | None, count: int, names: Sequence[s
     if len(names) != count:
         return f"these weights know {_counted(count)} but {whose} has {len(names)}"
     for ours, theirs in zip(known or names, names, strict=True):
-        if ours != theirs:
+        if plain(ours) != plain(theirs):
             return f"{theirs!r} of {whose} has the place of {ours!r} in these weights"
     return None
+
+
+def count_difference(labels: np.ndarray, count: int, who: str) -> str | None:
+    """How many classes labels without names (H,W) have and ``who`` not, in one line; None if they are as many.
+
+    Args:
+        count: of the classes that are known.
+        who: knows them, with the verb.
+    """
+    own = max(int(labels.max()) + 1, 0)
+    return None if own == count else f"{who} {_counted(count)} but the truth, whose classes have no names, {own}"
 
 
 def _counted(classes: int) -> str:
@@ -38,18 +54,13 @@ def comparable_truth(truth: Scene | None, method: Method) -> tuple[Scene | None,
     known, count = method.card.class_names, method.class_count
     if truth is None or truth.classes is None or not count:
         return truth, None
-    labels = max(int(truth.classes.max()) + 1, 0)
     if truth.class_names is not None:
         difference = legend_difference(known, count, truth.class_names, "the truth")
-    elif labels != count:
-        difference = f"these weights know {_counted(count)} but the truth, whose classes have no names, {labels}"
     else:
-        difference = None
-    if difference is None and labels > count:
-        difference = f"the truth holds class {labels - 1} but these weights know {_counted(count)}"
+        difference = count_difference(truth.classes, count, "these weights know")
     if difference is not None:
         return replace(truth, classes=None, class_names=None), f"classes are not compared: {difference}"
     if truth.class_names is None or known is None:
         whose = "the truth has" if truth.class_names is None else "these weights have"
-        return truth, f"class names are not compared: {whose} none; label 0 is taken for the background"
+        return truth, NUMBERS_ALONE.format(whose)
     return truth, None

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from crsdun.classifiers import SpectralClassifier
+from crsdun.evaluation.legends import NUMBERS_ALONE, count_difference
 from crsdun.evaluation.metrics import class_figures, confusion_matrix
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import UNLABELLED, Scene
+from crsdun.scenes.labels import plain
 
 FIGURES = ("miou", "miou_present", "accuracy")
 # What a method says of its own classes.
@@ -46,26 +48,34 @@ def classified(
 
 
 def relabelled(truth: Scene, classifier: SpectralClassifier) -> tuple[np.ndarray | None, str | None]:
-    """The true classes by the numbers of a classifier, and what to know about them; None without common names.
+    """The true classes by the numbers of a classifier, and what to know about them; None where they differ.
 
+    They are compared by their names (``labels.plain``), or where the truth has none and as many, by their numbers.
     Pixels of classes that the classifier does not give are unlabelled.
     """
     if truth.classes is None:
         return None, None
-    known = {classifier.class_names[number]: number for number in classifier.given}
-    names = truth.class_names or ()
-    if not set(names) & known.keys():
+    ours, notes = classifier.class_names, []
+    if truth.class_names is None:
+        difference = count_difference(truth.classes, len(ours), "the classifier knows")
+        if difference is not None:
+            return None, f"classes are not compared: {difference}"
+        names = ours
+        notes.append(NUMBERS_ALONE.format("the truth has"))
+    else:
+        names = truth.class_names
+    known = {plain(ours[number]): number for number in classifier.given}
+    known |= {ours[number]: number for number in classifier.given}  # some may differ in nothing but capitals
+    table = [known.get(name, known.get(plain(name), UNLABELLED)) for name in names]
+    if set(table) == {UNLABELLED}:
         return None, "classes are not compared: the truth knows none of those of the classifier"
-    table = np.array([*(known.get(name, UNLABELLED) for name in names), UNLABELLED])  # −1 takes the last
-    numbers = np.where(truth.classes < len(names), truth.classes, UNLABELLED)
-    labels = table[numbers]
+    labels = np.array([*table, UNLABELLED])[truth.classes]  # −1 takes the last
     ignored = int(((labels == UNLABELLED) & (truth.classes != UNLABELLED)).sum())
-    if not ignored:
-        return labels, None
-    return (
-        labels,
-        f"{ignored} pixels of the truth are of classes that the classifier does not know, and count nowhere",
-    )
+    if ignored:
+        notes.append(
+            f"{ignored} pixels of the truth are of classes that the classifier does not know, and count nowhere"
+        )
+    return labels, "; ".join(notes) or None
 
 
 def compared(scene: Scene, labels: np.ndarray) -> dict[str, Any]:
