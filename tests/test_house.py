@@ -20,6 +20,7 @@ GROUND = (
     "machine",
     "budget",
     "typed",
+    "plain_yaml",
     "provenance",
     "remote",
     "storage",

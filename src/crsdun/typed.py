@@ -193,7 +193,7 @@ def _expected(way: Mapping[str, Any] | None) -> str:
 
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys with values"}
-_EXAMPLES = {int: "256, 256", float: "0.9, 0.999"}
+_EXAMPLES = {int: "256, 256", float: "0.5, 0.75"}
 
 
 @cache

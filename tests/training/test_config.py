@@ -91,7 +91,10 @@ def test_plain_values_give_the_same_configuration_again(file):
         ("optimiser.warm_up=10", "optimiser.warm_up must be 0 or more and less than steps"),
         ("network.settings.bands=3", "network.settings must be without name, bands and classes"),
         ("steps", "'steps' is not key=value"),
-        ("steps=[1", "not YAML"),
+        ("steps=[1", "not valid YAML"),
+        ("camera.step=1:30", "camera.step takes a number, not '1:30'"),
+        ("optimiser={rate: 1, rate: 2}", "has the key 'rate' twice, on line 1"),
+        ("optimiser.betas=1", "optimiser.betas takes 2 values, as in [0.5, 0.75], not 1"),
     ],
 )
 def test_what_is_wrong_is_named(file, change, words):
@@ -108,8 +111,23 @@ def test_a_missing_key_a_missing_file_and_a_file_that_is_no_yaml(file, tmp_path)
     with pytest.raises(InputError, match="there is no configuration"):
         load_config(tmp_path / "none.yaml")
     file.write_text("a: b: c")
-    with pytest.raises(InputError, match="not YAML from line 1 on"):
+    with pytest.raises(InputError, match="not valid YAML from line 1 on"):
         load_config(file)
+
+
+def test_no_key_of_a_file_stands_twice(file):
+    file.write_text(LEAST + "seed: 1\noptimiser: {rate: 1}\nseed: 2\n")
+    first = LEAST.count("\n") + 1
+    with pytest.raises(InputError) as caught:
+        load_config(file)
+    assert str(caught.value).startswith(f"{file} has the key 'seed' twice, on line {first} and {first + 2}; ")
+
+
+def test_numbers_are_those_of_yaml_1_2(file):
+    changes = ["steps=010", "optimiser.rate=1e-3", "sampling.batch=0x10", "seed=0o17", "camera.noise.photons=1_000"]
+    config = load_config(file, changes)
+    assert (config.steps, config.optimiser.rate, config.sampling.batch) == (10, 1e-3, 16)
+    assert (config.seed, config.camera.noise.photons) == (15, 1000)
 
 
 def test_a_learnt_balance_needs_a_weight_to_start_from(file):

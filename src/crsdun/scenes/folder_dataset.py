@@ -44,6 +44,7 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
+from crsdun.plain_yaml import NotYamlError, parse_yaml
 from crsdun.scenes.array_roles import around
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
@@ -372,14 +373,12 @@ def _named(pattern: str, names: list[str]) -> list[str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the name and the folder")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        values = parse_yaml(path.read_bytes())
+    except NotYamlError as error:
+        raise InputError(f"{path} {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys", "expected lines such as cubes: cubes/{name}.npy")
     return values

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from crsdun.errors import InputError
 from crsdun.optics import CameraRandomisation, Exposure, SensorNoise
+from crsdun.plain_yaml import NotYamlError, parse_yaml
 from crsdun.scenes import parse_mask
 from crsdun.training.losses import CUBE_LOSSES, LossConfig
 from crsdun.training.mixture import exact
@@ -283,19 +284,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The plain values of a YAML file, with overrides; arguments and errors about the file as for ``load_config``."""
-    import yaml
-
     path = Path(path)
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is a folder or a device", "name a file such as those in configs/")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"there is no configuration {path}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, thousands of digits
-        mark = getattr(error, "problem_mark", None)
-        where = f" from line {mark.line + 1} on" if mark else ""
-        raise InputError(f"{path} is not YAML{where}", "see configs/ for examples") from error
+    except NotYamlError as error:
+        raise InputError(f"{path} {error}", "see configs/ for examples") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} does not hold keys with values", "see configs/ for examples")
     return changed(values, overrides)
@@ -303,19 +300,25 @@ def load_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
 
 def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Plain values with overrides put into them; arguments and errors about these as for ``load_config``."""
-    import yaml
-
     renamed(values)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is not key=value, such as optimiser.rate=1e-3")
-        key = key.strip()
         try:
-            _put(values, OTHER_NAMES.get(key, key).split("."), yaml.safe_load(text))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise InputError(f"the value in {override!r} is not YAML", "quote it") from error
+            value = parse_yaml(text)
+        except NotYamlError as error:
+            raise InputError(f"the value in {override!r} {error}", "quote it") from error
+        _put(values, present_name(key.strip()).split("."), value)
     return values
+
+
+def present_name(key: str) -> str:
+    """The present name of a key of a run, or of a table's ``train`` or that of one of its rows."""
+    for other, name in OTHER_NAMES.items():
+        if key == other or key.endswith(f"train.{other}"):
+            return key.removesuffix(other) + name
+    return key
 
 
 def config_from(values: dict[str, Any], kind: Any = TrainConfig) -> Any:
