@@ -534,6 +534,12 @@ def keep_cached(path: Path, folder: Path, key: str) -> None:
 # -- locks -----------------------------------------------------------------------------------------------------
 
 
+def check_no_file(folder: Path) -> None:
+    """Raise an InputError if a file is where a folder is to be."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder", "choose another <out>")
+
+
 @contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
     """Inside the block no other process can lock this folder, which is created where it is missing.
@@ -545,6 +551,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     path = folder / LOCK
+    check_no_file(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -53,6 +53,15 @@ def test_a_sitting_that_is_over_says_how_to_go_on(tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'run'}: stopped after step 1 of 2; the same command resumes it\n"
 
 
+def test_a_file_in_the_way_is_said_without_options_that_there_are_not(tmp_path, capsys):
+    (tmp_path / "run").write_text("mine")
+    assert main(["train", str(TINY), *CHANGES, f"out={tmp_path / 'run'}"]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"crsdun: {tmp_path / 'run'} is a file, not a folder; choose another out\n"
+    )
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 def test_show_prints_the_whole_configuration(capsys):
     assert main(["train", str(TINY), "seed=3", "--show"]) == 0
     assert config_from(yaml.safe_load(capsys.readouterr().out)) == load_config(TINY, ["seed=3"])

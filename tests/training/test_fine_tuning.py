@@ -2,13 +2,19 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from crsdun.errors import InputError
+from crsdun.networks import load, save
+from crsdun.optics import random_mask
 from crsdun.training import RunObserver, train
+from crsdun.training.checkpoints import read_checkpoint, write_checkpoint
 from tests.training.small import SmallSet, small_config, small_sets
 
 
@@ -90,3 +96,31 @@ def test_a_run_cannot_become_shorter_than_it_is_nor_can_the_shares_of_two_parts_
     run(tmp_path / "two", steps=6, **two, **validation)
     with pytest.raises(InputError, match="two parts have shares"):
         run(tmp_path / "two", steps=7, **two, **validation)
+
+
+@pytest.mark.parametrize("key", ["camera.mask", "network.weights"])
+def test_a_file_that_the_configuration_names_must_be_the_same_when_a_run_goes_on(weights, tmp_path, key):
+    """The mask and the weights to begin with; a run of an earlier version did not record them and goes on."""
+    mask, begin = tmp_path / "mask.npy", tmp_path / "begin.safetensors"
+    np.save(mask, random_mask(64, 64, seed=1))
+    shutil.copy(weights, begin)
+    sections = {"camera": {"mask": str(mask)}, "network": {"weights": str(begin)}}
+    run(tmp_path / "run", **sections, steps=4, minutes=1e-9)
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())["files"]
+    assert kept.keys() == {"camera.mask", "network.weights"}
+
+    if key == "camera.mask":
+        np.save(mask, random_mask(64, 64, seed=2))
+    else:
+        network = load(begin)
+        next(network.parameters()).data.zero_()
+        save(network, begin)
+    with pytest.raises(InputError) as caught:
+        run(tmp_path / "run", **sections, steps=4)
+    name = {"camera.mask": mask, "network.weights": begin}[key]
+    assert str(caught.value).startswith(f"{key}={name} does not hold what {tmp_path / 'run'} began with")
+
+    last = read_checkpoint(tmp_path / "run" / "checkpoints", print)
+    earlier = replace(last, header=replace(last.header, files={}))
+    write_checkpoint(tmp_path / "run" / "checkpoints", earlier)
+    assert run(tmp_path / "run", **sections, steps=4)[0].step == 4

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from crsdun.errors import InputError
 from crsdun.optics import Estimate
 from crsdun.training import IGNORED, joint_loss
 from crsdun.training.losses import (
@@ -221,6 +222,25 @@ def test_a_network_without_cubes_has_no_cube_loss():
     for name in ("l1", "charbonnier", "l1+sam", "tempered"):
         none = torch.zeros(0)
         assert CUBE_LOSSES[name](CubeErrors([], TRUTH, none, none)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda errors: torch.ones(4), "shape (4,), not one value for each of 3 stages"),
+        (lambda errors: errors.mse.sum(), "shape ()"),
+        (lambda errors: 1.0, "returned float"),
+    ],
+)
+def test_a_loss_of_ones_own_returns_a_value_for_each_stage(returned, words):
+    CUBE_LOSSES.register("mine", returned)
+    try:
+        with pytest.raises(InputError) as caught:
+            joint_loss(Estimate(CUBES, LOGITS), TRUTH, CLASSES, LossConfig(cube="mine"))
+    finally:
+        CUBE_LOSSES.unregister("mine")
+    assert "the cube loss 'mine' returned" in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_rare_classes_weigh_by_the_inverse_root_of_their_frequency():

@@ -39,7 +39,7 @@ from crsdun.cli import (
     table,
     train,
 )
-from crsdun.cli.options import Parser
+from crsdun.cli.options import CHANGE, KEYS, Parser
 from crsdun.cli.printing import error_line, notify, one_line_each
 from crsdun.provenance import made_by
 from crsdun.threads import computing_with
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if options.traceback:
             traceback.print_exc()
-        notify(error_line(error))
+        notify(error_line(error, KEYS if hasattr(options, CHANGE) else ()))
         return 2
 
 

@@ -31,6 +31,7 @@ DATA_NAMES = "produce, indian-pines, patchwork, produce-wild"
 
 
 CHANGE, CHANGED = "change", re.compile(r"[\w.]+=")
+KEYS = ("out",)  # settings that commands with changes take among these, and others as an option
 
 
 class Parser(argparse.ArgumentParser):

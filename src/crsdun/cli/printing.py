@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,14 @@ LINES_S = 60.0  # between lines of progress
 PACKAGE = Path(__file__).parents[1]
 
 
-def error_line(error: Exception) -> str:
-    """Why something failed, in one line, with options in place of the settings that the error names."""
+def error_line(error: Exception, keys: Container[str] = ()) -> str:
+    """Why something failed, in one line, with options in place of the settings that the error names.
+
+    Args:
+        keys: settings that the command takes as ``key=value`` instead.
+    """
     if isinstance(error, InputError):
-        line = error.worded(option)
+        line = error.worded(lambda setting: setting if setting in keys else option(setting))
     elif is_out_of_memory(error):
         line = "there is not enough memory for this size"
     elif isinstance(error, OSError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class CheckpointHeader:
         seconds: of training so far.
         figures: of the last validation.
         config: of the run; keys that were added after it was written have their defaults.
-        data: fingerprint of each set of scenes.
+        data, files: as of ``Origin``; checkpoints of earlier versions have no files.
         sha256: of the tensors.
         header_sha256: of everything else; None in checkpoints of earlier versions.
     """
@@ -49,6 +49,7 @@ class CheckpointHeader:
     figures: dict[str, float | None]
     config: TrainConfig
     data: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
     header_sha256: str | None = None
 

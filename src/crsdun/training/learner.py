@@ -21,7 +21,7 @@ from crsdun.optics.exposure import fill_missing
 from crsdun.training.batches import Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
-from crsdun.training.losses import CUBE_LOSSES, Balance, CubeErrors, Targets, known_counts, stage_losses
+from crsdun.training.losses import Balance, CubeErrors, Targets, cube_losses, known_counts, stage_losses
 from crsdun.training.optimisers import optimiser_for
 from crsdun.training.phases import Phase, phases_of
 
@@ -149,7 +149,7 @@ class Learner:
             estimate = self.estimate(batch)
             mse, ce = stage_losses(estimate, targets)
         errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share, targets.weight)
-        loss = self.balance(CUBE_LOSSES[self.phase.loss.cube](errors), ce, targets.share)
+        loss = self.balance(cube_losses(self.phase.loss.cube, errors), ce, targets.share)
 
         self.optimiser.zero_grad()
         loss.backward()

@@ -28,20 +28,17 @@ from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, locked
 from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
-from crsdun.training.config import TrainConfig, flat, plain
+from crsdun.training.config import DataConfig, TrainConfig, plain
 from crsdun.training.distributed import Processes, join
 from crsdun.training.learner import Learner, StepFigures
 from crsdun.training.losses import frequency_weights, named_weights
 from crsdun.training.mixture import open_others
+from crsdun.training.origin import Origin, files_of
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
-
-# Keys that may change between two sessions of a run: none of them affects what is learnt.
-# ``steps`` does, through the schedule, but a run may be prolonged or end earlier.
-FREE = {"steps", "out", "data.source", "sampling.workers", "log_every", "checkpoint_every", "minutes"}
 
 
 @dataclass(frozen=True)
@@ -107,13 +104,12 @@ class TrainingRun:
         self.config, self.processes = config, processes
         self.observer = observer if processes.rank == 0 else RunObserver(notify=lambda line: None)
         self.folder = Path(config.out)
-        splits = (config.data.train, config.data.validation)
-        self.scenes, self.validation = sets or tuple(open_set(config.data.source, split) for split in splits)
-        check_sets(self.scenes, self.validation)
-        others = open_others(self.scenes, config.data.mix)
+        self.scenes, self.validation, others = open_sets(config.data, sets)
         read = [self.scenes, self.validation, *(each for each, _ in others)] if processes.rank == 0 else []
         hashes = {each.name: each.hashes() for each in read}
         self.hashes = processes.gather(hashes)[0]  # read once for all
+        data = {name: fingerprint(each) for name, each in self.hashes.items()}
+        self.origin = Origin(config, data, files_of(config))
         height, width = config.sampling.crop
         check_budget(
             8 * config.sampling.batch * self.scenes.bands * height * width,
@@ -240,17 +236,7 @@ class TrainingRun:
             self.weigh_classes()
             return
         header = checkpoint.header
-        differences = _differences(plain(header.config), plain(self.config))
-        if differences:
-            raise InputError(
-                f"{self.folder} is a run with another configuration: {'; '.join(differences)}",
-                "change it back, or start a new run with another out",
-            )
-        if header.data != self.fingerprints():
-            raise InputError(
-                f"the scenes are not those that {self.folder} learnt from ({RECORD} lists their hashes)",
-                "restore them, or start a new run with another out",
-            )
+        Origin(header.config, header.data, header.files).check(self.origin)
         self.check_steps(header)
         self.learner.enter(phase_at(header.step, self.learner.phases))
         self.learner.restore(checkpoint.tensors)
@@ -300,7 +286,8 @@ class TrainingRun:
                 self.seconds,
                 self.figures,
                 self.config,
-                self.fingerprints(),
+                self.origin.data,
+                self.origin.files,
             )
             write_checkpoint(self.folder / "checkpoints", Checkpoint(self.learner.tensors(), header))
 
@@ -312,9 +299,6 @@ class TrainingRun:
         )
         return next((why for why, count in zip(("signal", "time"), reasons.tolist(), strict=True) if count), None)
 
-    def fingerprints(self) -> dict[str, str]:
-        return {name: fingerprint(hashes) for name, hashes in self.hashes.items()}
-
     # -- reporting -------------------------------------------------------------------------------------------
 
     def open_log(self) -> RunLog:
@@ -324,6 +308,7 @@ class TrainingRun:
             "seed": self.config.seed,
             "network": {"parameters": sum(each.numel() for each in self.learner.network.parameters())},
             "data": self.hashes,
+            "files": self.origin.files,
         }
         if self.learner.class_weights is not None:
             record["class_weights"] = self.learner.class_weights.tolist()
@@ -401,7 +386,8 @@ class TrainingRun:
         scenes = self.scenes
         provenance = {
             "recipe": plain(self.config),
-            "data": self.fingerprints(),
+            "data": self.origin.data,
+            "files": self.origin.files,
             "from": self.from_weights,
             "step": self.step,
             "validation": self.figures,
@@ -448,6 +434,12 @@ def weights_at(step: int) -> str:
     return f"at_step_{step}.safetensors"
 
 
+def kept_steps(folder: Path) -> list[int]:
+    """After how many steps a run has kept its weights."""
+    steps = (path.stem.removeprefix("at_step_") for path in folder.glob("at_step_*.safetensors"))
+    return sorted(int(each) for each in steps if each.isdigit())
+
+
 def described(taken: Transfer) -> str:
     """What a network has of another's weights, in words."""
     new = ", ".join(taken.new_classes)
@@ -462,6 +454,20 @@ def described(taken: Transfer) -> str:
     if taken.resampled:
         words += f"; {len(taken.resampled)} tensors were interpolated to other bands"
     return words
+
+
+Sets = tuple[SceneSet, SceneSet]
+
+
+def open_sets(data: DataConfig, sets: Sets | None = None) -> tuple[SceneSet, SceneSet, list[tuple[SceneSet, float]]]:
+    """Scenes to learn from, to validate on (in place of both: ``sets``), and others to mix in with their shares.
+
+    Raises:
+        InputError: as ``open_set``, or they do not fit together.
+    """
+    scenes, validation = sets or (open_set(data.source, split) for split in (data.train, data.validation))
+    check_sets(scenes, validation)
+    return scenes, validation, open_others(scenes, data.mix)
 
 
 def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
@@ -499,13 +505,3 @@ def interruption() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys that must not change but have, with both values."""
-    old, new = dict(flat(before)), dict(flat(now))
-    return [
-        f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if key not in FREE and old.get(key) != new.get(key)
-    ]

@@ -97,7 +97,7 @@ def joint_loss(
     targets = replace(targets, class_weights=class_weights, smoothing=loss.label_smoothing, focal=loss.focal)
     mse, ce = stage_losses(estimate, targets)
     errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight)
-    return Balance(replace(loss, balance="fixed"))(CUBE_LOSSES.find(loss.cube)(errors), ce)
+    return Balance(replace(loss, balance="fixed"))(cube_losses(loss.cube, errors), ce)
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,23 @@ def register_loss(name: str, loss: CubeLoss) -> None:
         InputError: the name is taken.
     """
     CUBE_LOSSES.register(name, loss)
+
+
+def cube_losses(name: str, errors: CubeErrors) -> Tensor:
+    """A cube loss by name: of every stage, (K,), or (0,) where it ignores the cubes.
+
+    Raises:
+        InputError: there is none of that name, or it returns something else.
+    """
+    losses = CUBE_LOSSES.find(name)(errors)
+    stages = len(errors.cubes)
+    if not isinstance(losses, Tensor) or losses.shape not in {(stages,), (0,)}:
+        got = f"a tensor of shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+        raise InputError(
+            f"the cube loss {name!r} returned {got}, not one value for each of {stages} stages",
+            f"return a tensor of shape ({stages},), or (0,) to ignore the cubes",
+        )
+    return losses
 
 
 def root(errors: CubeErrors) -> Tensor:
