@@ -88,14 +88,28 @@ def test_the_rows_of_a_table_can_be_chosen(capsys):
     assert "this table has no row 'ADMM-TV'; set --rows to some of SSR-1stg + Seg, GAP-TV" in capsys.readouterr().err
 
 
+def test_rows_that_are_made_stay_in_the_table(capsys):
+    system = "SSR-1stg + Seg"
+    assert main(["table", "table.yaml", "out=added", "--rows", "GAP-TV"]) == 0
+    assert main(["table", "table.yaml", "out=added", "--rows", system, "--json"]) == 0
+    names = [row["name"] for row in json.loads(Path("added/table.json").read_text())["rows"]]
+    assert names == [system, "GAP-TV"]
+    capsys.readouterr()
+    assert main(["table", "table.yaml", "out=added", "--rows", system, "--pictures", "1"]) == 0
+    assert "look at added/some_rows/ssr_1stg_seg/pictures/" in capsys.readouterr().out
+    assert list(Path("added/some_rows/ssr_1stg_seg/pictures").glob("*.png"))
+    assert not Path("added/pictures").exists()
+
+
 def test_solvers_stand_beside_each_other(capsys):
     words = ["table", "solvers", "data=[data.yaml]", "scenes=[]", "noise=[{photons: 500}]", "out=solvers"]
     assert main([*words, "--rows", "gap-tv,lr-tv"]) == 0
     assert capsys.readouterr().out == Path("solvers/table.md").read_text() + "\n"
     assert main([*words, "--rows", "gap-tv", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [(row["scenes"], row["noise"], row["method"]) for row in facts["rows"]] == [
-        ("data.yaml (1)", "500 photons", "gap-tv")
+    assert sorted((row["scenes"], row["noise"], row["method"]) for row in facts["rows"]) == [
+        ("data.yaml (1)", "500 photons", "gap-tv"),
+        ("data.yaml (1)", "500 photons", "lr-tv"),  # is made already
     ]
     assert main(["table", "solvers", "nosie=[]"]) == 2
     assert "no key nosie; did you mean noise" in capsys.readouterr().err
@@ -108,12 +122,13 @@ def test_solvers_stand_beside_each_other(capsys):
     ("change", "words"),
     [
         ("stesp=3", "no key stesp; did you mean steps"),
+        ("out=data.yaml", "data.yaml is a file, not a folder; choose another out\n"),
         ("data.source=nowhere", "nowhere is not a data set"),
         ("rows.GAP-TV.train.seed=2", "rows.GAP-TV.train.seed is for the whole table"),
     ],
 )
 def test_what_cannot_be_used_ends_with_code_2_and_one_line(capsys, change, words):
-    assert main(["table", "table.yaml", change, "out=nothing"]) == 2
+    assert main(["table", "table.yaml", "out=nothing", change]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert words in printed.err

@@ -13,7 +13,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
-from crsdun.experiments import table_rows, tables
+from crsdun.experiments import table_judgements, table_rows, tables
 from crsdun.experiments.table_config import Condition, folder_name, load_table
 from crsdun.experiments.table_files import cells
 from crsdun.experiments.table_judgements import (
@@ -24,14 +24,18 @@ from crsdun.experiments.table_judgements import (
     pictures,
     step_seconds,
 )
+from crsdun.experiments.table_rows import RowMaker
 from crsdun.experiments.tables import make_table
 from crsdun.networks import create, load, save
 from crsdun.training import RunObserver
 from crsdun.training.config import flat
+from crsdun.training.distributed import Processes
 from crsdun.training.learner import Learner
+from crsdun.training.loop import TrainingResult
 from tests.training.small import CLASS_NAMES, SmallSet, small_sets
 
 SETS = (*small_sets(), SmallSet("test", scenes=2))
+ALONE = Processes(0, 1, torch.device("cpu"))
 QUIET = RunObserver(notify=lambda line: None)
 SMALL = {
     "title": "A small table",
@@ -469,11 +473,7 @@ def test_rows_are_compared_over_scenes_and_seeds(staged):
 
 def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
     table, configs, whole, _ = staged
-    times = {"Detached": 2.0, "CRSDUN-1stg": 1.0}
-    (Path(table.out) / "step_seconds.json").write_text(json.dumps({"seconds": times}))
-    configs = {
-        name: each and replace(each, validation=replace(each.validation, every=2)) for name, each in configs.items()
-    }
+    monkeypatch.setattr(table_judgements, "step_seconds", lambda *_: {"Detached": 2.0, "CRSDUN-1stg": 1.0})
     made = equal_time(table, configs, SETS, QUIET)
     first = json.loads((Path(table.out) / "at_2_steps" / "table.json").read_text())["rows"]
     rows = {row.name: row for row in made.rows}
@@ -487,18 +487,169 @@ def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
     assert "4 s of one core, in steps of 1 crops: Detached 2, CRSDUN-1stg 4" in made.notes
 
 
+@pytest.mark.parametrize("every", [2, 3])
+def test_the_fastest_row_has_all_its_steps_at_equal_time(tmp_path, monkeypatch, every):
+    """Also where no validation is due after the last of them, and where a quotient is rounded down."""
+    train = {"validation": {"every": every, "keep": True, "scenes": 1}, "optimiser": {"schedule": "constant"}}
+    rows = {"A": SMALL["rows"]["CRSDUN-1stg"], "GAP-TV": {"weights": "gap-tv"}}
+    table, configs = small_table(tmp_path, rows=rows, steps=7, train=train, note="First line.\nSecond line.\n")
+    whole, _ = make(table, configs)
+    for seconds in (1.3, 1.0):  # int(7 * 1.3 / 1.3) is 6
+        monkeypatch.setattr(table_judgements, "step_seconds", lambda *_, seconds=seconds: {"A": seconds})
+        made = equal_time(table, configs, SETS, QUIET)
+        assert made.rows[0].steps == {"all": 7}
+        assert made.rows[0].figures == whole.rows[0].figures
+    assert made.notes.splitlines()[:3] == [
+        "First line.",
+        "Second line.",
+        "Budget of every trained row: 7 s of one core, in steps of 1 crops: A 7.",
+    ]
+    assert made.notes.count("Budget") == 1
+    monkeypatch.setattr(table_judgements, "step_seconds", lambda *_: {"A": 1.0, "another": 0.99})
+    slower = equal_time(table, configs, SETS, QUIET)
+    assert slower.rows[0].steps == {"all": 6}
+    with pytest.raises(InputError, match="none of these rows learns"):
+        equal_time(table, {"GAP-TV": None}, SETS, QUIET)
+    # The evaluation of the row itself is still that of all its steps.
+    assert (
+        read_evaluation(Path(table.out) / "a" / "evaluation").figures["psnr_db"] == whole.rows[0].figures["psnr_db"]
+    )
+
+
 def test_the_steps_of_all_rows_are_timed_once(staged):
     table, configs, _, _ = staged
-    path = Path(table.out) / "step_seconds.json"
-    path.unlink(missing_ok=True)
+    out = Path(table.out)
+    path = out / "step_seconds.json"
+    path.write_text(json.dumps({"seconds": {"Detached": 1.0, "CRSDUN-1stg": 1.0}}))  # as earlier versions wrote it
     trained = {name: each for name, each in configs.items() if each}
-    seconds = step_seconds(table, trained, SETS)
+    maker = RowMaker(table, SETS, QUIET, ALONE)
+    counts = []
+    with pytest.MonkeyPatch.context() as patch:
+        learn = Learner.learn
+        patch.setattr(Learner, "learn", lambda *each: (counts.append(torch.get_num_threads()), learn(*each))[1])
+        seconds = step_seconds(maker, trained, out)
+    assert set(counts) == {1}
     assert set(seconds) == set(trained)
     assert all(value > 0 for value in seconds.values())
     written = path.read_text()
-    assert step_seconds(table, trained, SETS) == seconds
+    assert step_seconds(maker, trained, out) == seconds
     assert path.read_text() == written
-    assert json.loads(written)["processor"]
+    assert (json.loads(written)["threads"], bool(json.loads(written)["processor"])) == (1, True)
+
+    # Those of another network, batch or set of scenes are others.
+    name = "CRSDUN-1stg"
+    config = trained[name]
+    wider = replace(config, network=replace(config.network, settings={"width": 6}))
+    more = replace(config, sampling=replace(config.sampling, batch=2))
+    for other, sets in ((wider, SETS), (more, SETS), (config, (SmallSet("train", scenes=5), *SETS[1:]))):
+        again = step_seconds(RowMaker(table, sets, QUIET, ALONE), {name: other}, out / "some_rows" / "a")
+        assert again[name] != seconds[name]
+    assert path.read_text() == written
+
+
+# -- what belongs to another recipe ------------------------------------------------------------------------------
+
+CHANGES = [
+    ({"train": {**STAGED["train"], "optimiser": {"rate": 1e-1, "schedule": "constant"}}}, "optimiser.rate was 0.001"),
+    ({"sampling": {**SMALL["sampling"], "batch": 7}}, "sampling.batch was 1, now 7"),
+    (
+        {"rows": {"CRSDUN-1stg": {"train": {"network": {"name": "crsdun_1stg", "settings": {"width": 6}}}}}},
+        "network.settings.width was 4, now 6",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), CHANGES)
+def test_weights_of_another_recipe_are_no_row_of_a_table_in_stages(staged, tmp_path, changes, words):
+    table = staged[0]
+    kept = (Path(table.out) / "table.json").read_text()
+    changed, configs = small_table(tmp_path, **{**STAGED, **changes}, seeds=[3, 5])
+    changed = replace(changed, out=table.out)
+    configs = {name: config and replace(config, out=table.out) for name, config in configs.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "write", lambda *_: None)
+        made, _ = make(changed, {"CRSDUN-1stg": configs["CRSDUN-1stg"]})
+    [row] = made.rows
+    assert "is a run with another configuration" in row.failure
+    assert words in row.failure
+    assert not row.figures
+    for judge in (
+        lambda: differences(changed, configs, "CRSDUN-1stg", SETS, QUIET),
+        lambda: equal_time(changed, configs, SETS, QUIET),
+        lambda: curves(changed, configs, SETS, QUIET),
+        lambda: pictures(changed, configs, 1, SETS, QUIET),
+    ):
+        with pytest.raises(InputError, match="another configuration") as caught:
+            judge()
+        assert words in str(caught.value)
+    assert (Path(table.out) / "table.json").read_text() == kept
+
+
+def test_a_table_in_stages_notices_other_scenes_and_goes_on_to_more_steps(staged):
+    table, configs, whole, _ = staged
+    sets = (SmallSet("train", scenes=5), *SETS[1:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "write", lambda *_: None)
+        made = make_table(table, {"CRSDUN-1stg": configs["CRSDUN-1stg"]}, sets, QUIET)
+        assert "the scenes are not those that" in made.rows[0].failure
+        longer = replace(table, steps=6, stages=3)
+        configs = {"CRSDUN-1stg": replace(configs["CRSDUN-1stg"], steps=6)}
+        patch.setattr(table_rows, "train", lambda *_: TrainingResult(4, "time", {}, None))
+        made, _ = make(longer, configs)
+    assert made.stopped == "time"
+    assert made.rows[0].figures == next(row.figures for row in whole.rows if row.name == "CRSDUN-1stg")
+
+
+def test_judgements_are_of_the_steps_that_were_done(finished):
+    """The fixture's table has done 2 steps; its caption never claims more."""
+    _, table, configs, *_ = finished
+    rows = {name: configs[name] for name in ("GAP-TV", "CRSDUN-1stg")}
+    longer = {name: each and replace(each, steps=2000) for name, each in rows.items()}
+    with pytest.raises(InputError, match=r"CRSDUN-1stg of .* has not done 2000 steps; make the table first"):
+        differences(replace(table, steps=2000), longer, "CRSDUN-1stg", SETS, QUIET)
+    out = Path(table.out)
+    differences(table, rows, "CRSDUN-1stg", SETS, QUIET)
+    assert not (out / "differences").exists()  # which is for all rows
+    assert "after 2 steps" in (out / "some_rows" / "gap_tv+crsdun_1stg" / "differences" / "table.md").read_text()
+
+
+def test_rows_that_are_made_stay_in_the_table_of_some_rows(finished, tmp_path):
+    rows = {"GAP-TV": {"weights": "gap-tv"}, "ADMM-TV": {"weights": "admm-tv"}, **SMALL["rows"]}
+    table, configs = small_table(tmp_path, rows=rows)
+
+    def made(table, *names):
+        result = make_table(table, configs, SETS, QUIET, rows=names)
+        written = json.loads((Path(table.out) / "table.json").read_text())
+        assert [row["name"] for row in written["rows"]] == [row.name for row in result.rows]
+        return [row.name for row in result.rows]
+
+    assert made(table, "CRSDUN-1stg") == ["CRSDUN-1stg"]
+    assert made(table, "GAP-TV") == ["GAP-TV", "CRSDUN-1stg"]
+    assert made(table, "CRSDUN-1stg") == ["GAP-TV", "CRSDUN-1stg"]
+    # Under another budget or protocol they are no rows of this table.
+    assert made(replace(table, protocol="mst"), "GAP-TV") == ["GAP-TV"]
+    configs = {name: each and replace(each, ema=0.5) for name, each in configs.items()}
+    assert made(table, "GAP-TV") == ["GAP-TV"]
+
+
+def test_a_row_may_say_the_same_key_by_another_of_its_names(tmp_path):
+    rows = {
+        "A": {"train": {"network": {"name": "crsdun_1stg"}, "loss": {"class_weight": 1e-2}}},
+        "B": {"train": {"network": {"name": "crsdun_1stg"}}},
+    }
+    train = {"loss": {"cross_entropy_weight": 1e-3}}
+    _, configs = small_table(tmp_path, rows=rows, train=train)
+    assert [each.loss.cross_entropy_weight for each in configs.values()] == [1e-2, 1e-3]
+    _, configs = load_table(tmp_path / "table.yaml", ["train.loss.class_weight=0.5", "rows.B.train.from=mine"])
+    assert [each.loss.cross_entropy_weight for each in configs.values()] == [1e-2, 0.5]
+    assert [each.network.weights for each in configs.values()] == [None, "mine"]
+
+
+def test_the_data_of_the_table_replace_those_of_the_file_of_a_row(tmp_path):
+    row = {"data": {"source": "elsewhere", "mix": {"more": 0.5}}, "network": {"name": "crsdun_1stg"}, "steps": 5}
+    (tmp_path / "row.yaml").write_text(yaml.safe_dump({**row, "out": "runs"}))
+    _, configs = small_table(tmp_path, rows={"A": {"config": "row.yaml"}})
+    assert configs["A"].data.mix == {}
 
 
 def test_curves_show_every_validation(staged):

@@ -31,7 +31,10 @@ def add(commands: Commands) -> None:
     )
     change_option(table, "steps=200, scenes=5 or minutes=60")
     table.add_argument(
-        "--rows", metavar="A,B", help="only these rows, such as lr-tv,gap-tv (default: all; finished rows are kept)"
+        "--rows",
+        metavar="A,B",
+        help="make or judge only these rows, such as lr-tv,gap-tv (default: all); rows that are made already stay in "
+        "the table, and what is asked of some rows alone has a folder of its own",
     )
     more = table.add_mutually_exclusive_group()
     more.add_argument(
@@ -68,13 +71,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         table, configs = table_config.load_table(Path(options.config), options.change)
         out = table.out
-        selected = {name: configs[name] for name in table_config.chosen(configs, options.rows)}
+        rows = table_config.chosen(configs, options.rows)
         questions = options.conditions, options.differences, options.equal_time, options.curves
         if any(questions) or options.pictures is not None:
-            judge(options, table, selected)
+            judge(options, table, {name: configs[name] for name in rows})
             return 0
         with joined(options) as crew, observing(table.title) as observer:
-            made = tables.make_table(table, selected, observer=observer, crew=crew)
+            made = tables.make_table(table, configs, observer=observer, crew=crew, rows=rows)
         text = table_files.as_markdown(made)
     if is_first_process():
         if options.json:
@@ -92,7 +95,7 @@ def judge(options: argparse.Namespace, table: Any, configs: dict[str, Any]) -> N
     """Ask the rows of a table that is made one more question, and print the answer."""
     from crsdun.experiments import table_judgements as judgements
 
-    out = Path(table.out)
+    out = judgements.answers(table, configs)
     with observing(table.title) as observer:
         if options.conditions:
             rows: Any = judgements.judge_conditions(table, configs, observer=observer)
@@ -108,9 +111,9 @@ def judge(options: argparse.Namespace, table: Any, configs: dict[str, Any]) -> N
             rows = [str(path) for path in judgements.pictures(table, configs, options.pictures, observer=observer)]
             text = f"look at {' and '.join(rows)}"
         else:
-            rows = judgements.curves(table, configs)
+            rows = judgements.curves(table, configs, observer=observer)
             text = f"look at {out / 'curves.png'}"
     if options.json:
-        print_json({"out": table.out, "rows": rows})
+        print_json({"out": str(out), "rows": rows})
     else:
         print(text)

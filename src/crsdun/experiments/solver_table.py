@@ -23,7 +23,7 @@ from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, PROTOCOLS, Evaluation, EvaluationOptions, get_protocol
 from crsdun.evaluation.evaluator import EvaluationRecord, JudgedScene, Judges, figure_of
-from crsdun.evaluation.tables import latex, markdown
+from crsdun.evaluation.tables import FILE, latex, markdown
 from crsdun.experiments.bench import RunCost, run_apart
 from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import chosen, folder_name
@@ -181,7 +181,8 @@ def make_solver_table(
     """Evaluate the methods, or go on where an earlier call was interrupted; files are written after every row.
 
     Args:
-        rows: names in ``methods()``, separated by commas; None for all.
+        rows: evaluate these alone, names in ``methods()`` separated by commas; the table also has what is known
+            of the others. None for all.
         observer: follows the rows.
         device: where to compute.
         crew: that evaluates; None evaluates here. What a scene costs is measured here in any case.
@@ -191,7 +192,12 @@ def make_solver_table(
             method is the ``failure`` of its row.
     """
     known, out, observer = methods(), Path(config.out), observer or RunObserver()
-    cases = list(product(chosen(known, rows), trials(config, device)))
+    wanted = chosen(known, rows)
+    cases = [
+        (row, trial)
+        for row, trial in product(known, trials(config, device))
+        if row in wanted or (folder_of(out, trial, row) / FILE).exists()
+    ]
     deadline = time.monotonic() + 60 * (config.minutes or math.inf)
     table = SolverTable([], notes(config, threads() if crew is None else crew.staff.threads))
     for done, (row, trial) in enumerate(cases, 1):
@@ -203,11 +209,15 @@ def make_solver_table(
             if unfit is not None:
                 observer.notify(f"{row} is left out for {trial.label}: {unfit}")
                 continue
-            folder = out / folder_name(f"{trial.label} {trial.noise}") / folder_name(row)
+            folder = folder_of(out, trial, row)
             earlier = earlier_evaluation(run, folder, observer.notify)
+            if earlier is None and row not in wanted:
+                continue
             judges = None if crew is None else crew.work(partial(trial.judge, name, settings)).results
             made = filled(made, earlier or evaluated(run, row, folder, judges))
         except Exception as failure:  # whatever it is, the other rows are not affected
+            if row not in wanted:
+                continue
             made = replace(made, failure=in_one_line(failure))
             observer.notify(f"{row} failed on {trial.label}, noise {trial.noise}: {made.failure}")
         table = replace(table, rows=[*table.rows, made])
@@ -217,6 +227,11 @@ def make_solver_table(
         if earlier is None and done < len(cases) and time.monotonic() > deadline:
             return replace(table, stopped="time")
     return table
+
+
+def folder_of(out: Path, trial: Trial, row: str) -> Path:
+    """Where the evaluation of a method lies."""
+    return out / folder_name(f"{trial.label} {trial.noise}") / folder_name(row)
 
 
 def trials(config: SolverTableConfig, device: str) -> list[Trial]:

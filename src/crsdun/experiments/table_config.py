@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,15 @@ from typing import Any, Literal
 from crsdun.errors import InputError
 from crsdun.evaluation import get_protocol
 from crsdun.optics import Exposure
-from crsdun.training.config import CameraConfig, DataConfig, SamplingConfig, TrainConfig, config_from, load_values
+from crsdun.training.config import (
+    CameraConfig,
+    DataConfig,
+    SamplingConfig,
+    TrainConfig,
+    config_from,
+    load_values,
+    renamed,
+)
 
 BUDGET = ("data", "camera", "sampling", "steps", "seed")
 
@@ -155,9 +164,10 @@ def row_config(table: TableConfig, name: str, folder: Path) -> TrainConfig | Non
             raise InputError(f"rows.{name} has weights, so nothing is trained", "omit its config and train")
         return None
     values = load_values(folder / row.config) if row.config else {}
-    budget = {key: value for key, value in asdict(table).items() if key in BUDGET}
-    for above in (table.train, row.train, budget, {"camera": row.camera}):
-        values = merged(values, above)
+    for above in (table.train, row.train):
+        values = merged(values, renamed(deepcopy(above)))
+    values |= {key: value for key, value in asdict(table).items() if key in BUDGET}
+    values = merged(values, {"camera": row.camera})
     if table.stages > 1:
         values = merged(values, {"validation": {"keep": True}})
     try:

@@ -118,8 +118,20 @@ def over_seeds(rows: Sequence[TableRow]) -> TableRow:
 # -- writing it ------------------------------------------------------------------------------------------------
 
 
-def notes(table: TableConfig, rows: Sequence[TableRow], evaluation: Evaluation, steps: int) -> str:
-    """What the numbers of a table are after so many steps, line by line."""
+def notes(table: TableConfig, budget: str, evaluation: Evaluation) -> str:
+    """What the numbers of a table are, line by line; ``budget`` is that of its rows in words."""
+    lines = [
+        table.note.strip(),
+        f"Budget of every trained row: {budget}.",
+        f"Judged on {caption(evaluation)}.",
+        "M: parameters / 10⁶; G: multiply-adds / 10⁹ of one scene of 256×256; s: seconds for one scene, median.",
+        "Published: He et al., CVPR 2026, on 50 scenes of FVgNET at full width; not measured here.",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def budget_of_steps(table: TableConfig, rows: Sequence[TableRow], steps: int) -> str:
+    """The budget of a table after so many steps, in words."""
     height, width = table.sampling.crop
     shares = {f"{row.steps['reconstruction']} + {row.steps['segmenter']}": None for row in rows if len(row.steps) > 1}
     shared = f", shared between reconstruction + segmenter: {' or '.join(shares)}" if shares else ""
@@ -129,15 +141,7 @@ def notes(table: TableConfig, rows: Sequence[TableRow], evaluation: Evaluation, 
         trained = sorted({row.seeds for row in rows if row.steps})
         done = " to ".join(str(count) for count in dict.fromkeys((*trained[:1], *trained[-1:])))
         seeds = f"mean ± standard deviation over {done} of {len(table.seeds)} seeds"
-    lines = [
-        table.note,
-        f"Budget of every trained row: {budget} of {table.sampling.batch} crops of {height}×{width}, "
-        f"{seeds}{shared}.",
-        f"Judged on {caption(evaluation)}.",
-        "M: parameters / 10⁶; G: multiply-adds / 10⁹ of one scene of 256×256; s: seconds for one scene, median.",
-        "Published: He et al., CVPR 2026, on 50 scenes of FVgNET at full width; not measured here.",
-    ]
-    return "\n".join(line for line in lines if line)
+    return f"{budget} of {table.sampling.batch} crops of {height}×{width}, {seeds}{shared}"
 
 
 def cells(table: Table) -> list[list[str]]:

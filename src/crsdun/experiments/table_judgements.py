@@ -8,7 +8,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -18,39 +19,27 @@ from crsdun.evaluation import FIGURES, Comparison, Evaluation, compare
 from crsdun.evaluation.evaluator import figure_of
 from crsdun.evaluation.tables import latex, markdown
 from crsdun.experiments.table_config import TableConfig, folder_name
-from crsdun.experiments.table_files import Table, filled, notes, over_seeds, write, write_files
-from crsdun.experiments.table_rows import RowMaker, Sets, Task, evaluation_name, evaluation_of_row
+from crsdun.experiments.table_files import Table, notes, over_seeds, write, write_files
+from crsdun.experiments.table_rows import RowMaker, Sets, Task, evaluation_of_row
 from crsdun.machine import processor
-from crsdun.provenance import threads
+from crsdun.provenance import fingerprint
 from crsdun.storage import write_json
+from crsdun.threads import computing_with
 from crsdun.training.config import TrainConfig
 from crsdun.training.distributed import join
-from crsdun.training.loop import WEIGHTS, RunObserver, TrainingRun, weights_at
+from crsdun.training.loop import RunObserver, TrainingRun, kept_steps
+from crsdun.training.origin import Origin
 
 Configs = dict[str, TrainConfig | None]
+STEP_SECONDS = "step_seconds.json"
 ROUNDS = 5  # in which the steps of all rows are timed in turn
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """The weights of a row with one seed.
-
-    Attributes:
-        task: the row, the seed and the steps done.
-        folder: of the row with this seed.
-        weights: their file, or the name of a solver.
-    """
-
-    task: Task
-    folder: Path
-    weights: str
 
 
 class LearntTable:
     """The rows of a table as far as all of them have come, and what judges them."""
 
     def __init__(self, table: TableConfig, configs: Configs, sets: Sets | None, observer: RunObserver | None):
-        self.table, self.configs, self.sets = table, configs, sets
+        self.table, self.configs = table, configs
         self.observer = observer or RunObserver()
         with join() as processes:
             self.maker = RowMaker(table, sets, self.observer, processes)
@@ -61,50 +50,72 @@ class LearntTable:
         """The rows that learn."""
         return {name: config for name, config in self.configs.items() if config is not None}
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """Those with which every row has done the steps."""
-        return [seed for seed in self.table.seeds or (self.table.seed,) if self.all_have(seed, self.steps)]
+        return [seed for seed in seeds_of(self.table) if self.all_have(seed, self.steps)]
 
     def last_whole_stage(self) -> int:
         """Steps that every row has done with at least the first seed."""
-        first = (self.table.seeds or (self.table.seed,))[0]
+        first, *_ = seeds_of(self.table)
         done = [steps for steps in self.table.stage_steps if self.all_have(first, steps)]
         if not done:
+            steps = self.table.stage_steps[0]
+            lacking = [name for name in self.trained if not self.maker.has_learnt(self.task(name, first, steps))]
             raise InputError(
-                f"{self.table.out} has no stage that every row has done",
-                "make the table first, or set <rows> to some that have learnt",
+                f"{' and '.join(lacking[:3])} of {self.table.out} {'has' if len(lacking) == 1 else 'have'} not done "
+                f"{steps} steps",
+                "make the table first, with these steps, or set <rows> to some that have learnt",
             )
         return max(done)
 
     def all_have(self, seed: int, steps: int) -> bool:
-        return all(self.file(name, seed, steps).exists() for name in self.trained)
+        return all(self.maker.has_learnt(self.task(name, seed, steps)) for name in self.trained)
 
-    def file(self, name: str, seed: int, steps: int) -> Path:
-        """The weights of a row after so many steps."""
-        folder = Task(name, seed, steps, self.configs[name]).folder(self.table)
-        return folder / (weights_at(steps) if self.table.stages > 1 or steps != self.table.steps else WEIGHTS)
+    def task(self, name: str, seed: int | None, steps: int) -> Task:
+        """A row with a seed after so many steps."""
+        config = self.configs[name]
+        return Task(name, None, 0, None) if config is None else Task(name, seed, steps, config)
 
-    def learnt(self, name: str, steps: int | None = None) -> list[Learnt]:
+    def tasks(self, name: str, steps: int | None = None) -> list[Task]:
         """A row with every seed, after so many steps; once where nothing is trained."""
-        config, steps = self.configs[name], self.steps if steps is None else steps
-        if config is None:
-            task = Task(name, None, 0, None)
-            return [Learnt(task, task.folder(self.table), str(self.table.rows[name].weights))]
-        tasks = [Task(name, seed, steps, config) for seed in self.seeds]
-        return [Learnt(task, task.folder(self.table), str(self.file(name, task.seed or 0, steps))) for task in tasks]
+        seeds = self.seeds if name in self.trained else [None]
+        return [self.task(name, seed, self.steps if steps is None else steps) for seed in seeds]
 
     def evaluations(self, name: str, condition: str | None = None, steps: int | None = None) -> list[Evaluation]:
         """The evaluation of a row with every seed, made where it does not exist yet."""
         made = []
-        for each in self.learnt(name, steps):
-            folder = each.folder / evaluation_name(self.table, each.task.steps)
+        for task in self.tasks(name, steps):
+            folder = task.evaluation(self.table)
             if condition is not None:
-                folder = each.folder / "conditions" / folder_name(condition)
-            self.observer.notify(f"{each.task.words(self.table)}{f' behind {condition}' if condition else ''}")
+                folder = task.folder(self.table) / "conditions" / folder_name(condition)
+            self.observer.notify(f"{task.words(self.table)}{f' behind {condition}' if condition else ''}")
             folder.parent.mkdir(parents=True, exist_ok=True)
-            made.append(self.maker.evaluate(name, each.weights, folder, condition))
+            made.append(self.maker.evaluate(name, self.maker.weights(task), folder, condition))
         return made
+
+    def kept_steps(self, name: str) -> list[int]:
+        """Steps after which the weights of a row exist with every seed, up to those that are done."""
+        folder = self.task(name, self.seeds[0], self.steps).folder(self.table)
+        return [
+            steps
+            for steps in {*kept_steps(folder), self.steps}
+            if steps <= self.steps and all(self.maker.has_learnt(task) for task in self.tasks(name, steps))
+        ]
+
+
+def seeds_of(table: TableConfig) -> tuple[int, ...]:
+    return table.seeds or (table.seed,)
+
+
+def answers(table: TableConfig, configs: Configs) -> Path:
+    """The folder for answers about these rows: that of the table, or one of their own in it if they are not all."""
+    out = Path(table.out)
+    if len(configs) == len(table.rows):
+        return out
+    name = "+".join(map(folder_name, configs))
+    short = name if len(name) <= 100 else f"{len(configs)}_{fingerprint(dict.fromkeys(configs, ''))[:12]}"
+    return out / "some_rows" / short
 
 
 # -- other cameras ---------------------------------------------------------------------------------------------
@@ -138,7 +149,7 @@ def judge_conditions(
         cells.append(line)
         words = f"PSNR (dB) / mIoU (%) after {learnt.steps} steps, seeds {', '.join(map(str, learnt.seeds))}."
         text = f"**{table.title}: other cameras**\n\n" + markdown(cells, words)
-        folder = Path(table.out) / "conditions"
+        folder = answers(table, configs) / "conditions"
         write_files(folder, text, latex(cells, words), {"title": table.title, "words": words, "rows": rows}, rows)
     return rows
 
@@ -195,7 +206,7 @@ def differences(
         for each in comparisons
     ]
     write_files(
-        Path(table.out) / "differences",
+        answers(table, configs) / "differences",
         f"**{table.title}: differences**\n\n" + markdown(cells, words),
         latex(cells, words),
         {"title": table.title, "words": words, "rows": flat},
@@ -224,56 +235,70 @@ def equal_time(
     validation before the time was over.
 
     Raises:
-        InputError: the table has not been made, or keeps too few weights on the way.
+        InputError: the table has not been made, keeps too few weights on the way, or nothing in it learns.
     """
     learnt = LearntTable(table, configs, sets, observer)
-    seconds = step_seconds(table, learnt.trained, sets)
+    if not learnt.trained:
+        raise InputError("none of these rows learns, so they have no time in common", "set <rows> to some that learn")
+    seconds = step_seconds(learnt.maker, learnt.trained, answers(table, configs))
     budget = learnt.steps * min(seconds.values())
     rows, evaluation = [], None
     for name, config in configs.items():
         steps = learnt.steps
         if config is not None:
-            every = config.validation.every
-            steps = min(int(budget / seconds[name]) // every * every, learnt.steps)
-            if steps == 0 or not all(learnt.file(name, seed, steps).exists() for seed in learnt.seeds):
-                raise InputError(
-                    f"{name} keeps no weights after {steps} steps, its share of {budget:.0f} seconds",
-                    "set train.validation.every lower and train.validation.keep to true",
-                )
-        each = learnt.learnt(name, steps)
+            steps = last_validated(learnt, name, config, budget / seconds[name], budget)
         judged = learnt.evaluations(name, steps=steps)
-        row = learnt.maker.row(each[0].task)
-        made = [filled(row, one.weights, config, found) for one, found in zip(each, judged, strict=True)]
-        rows.append(replace(over_seeds(made), steps={"all": steps} if config else {}))
+        each = zip(learnt.tasks(name, steps), judged, strict=True)
+        row = over_seeds([learnt.maker.filled(task, found).row for task, found in each])
+        rows.append(replace(row, steps={"all": steps} if config else {}))
         evaluation = evaluation or judged[0]
     assert evaluation is not None
-    text = notes(table, rows, evaluation, learnt.steps).splitlines()
     taken = ", ".join(f"{row.name} {row.steps['all']}" for row in rows if row.steps)
-    text[1 if table.note else 0] = (
-        f"Budget of every trained row: {budget:.0f} s of one core, in steps of {table.sampling.batch} crops: {taken}."
-    )
-    made_table = Table(f"{table.title}: equal time", rows, "\n".join(text))
-    write(made_table, Path(table.out) / "equal_time")
+    words = f"{in_seconds(budget)} of one core, in steps of {table.sampling.batch} crops: {taken}"
+    made_table = Table(f"{table.title}: equal time", rows, notes(table, words, evaluation))
+    write(made_table, answers(table, configs) / "equal_time")
     return made_table
 
 
-def step_seconds(table: TableConfig, trained: dict[str, TrainConfig], sets: Sets | None = None) -> dict[str, float]:
-    """Seconds that a step of each row takes, the median of ``ROUNDS`` in which all rows take one in turn.
+def last_validated(learnt: LearntTable, name: str, config: TrainConfig, steps: float, budget: float) -> int:
+    """Steps of a row at its last validation within a budget of seconds, which is that of ``steps`` of its steps."""
+    within = int(steps * (1 + 1e-9))  # the fastest row has time for all its steps, whatever is rounded
+    last = max((kept for kept in learnt.kept_steps(name) if kept <= within), default=0)
+    every = config.validation.every
+    if last < max(1, within // every * every):
+        raise InputError(
+            f"{name} keeps no weights of its last validation before step {within}, its share of {in_seconds(budget)}",
+            "set train.validation.every lower and train.validation.keep to true",
+        )
+    return last
 
-    Kept in ``step_seconds.json`` of the table's folder.
+
+def in_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def step_seconds(maker: RowMaker, trained: dict[str, TrainConfig], out: Path) -> dict[str, float]:
+    """Seconds that a step of each row takes on one core, the median of ``ROUNDS`` in which all rows take one in turn.
+
+    Kept in ``step_seconds.json`` of the table's folder or, about some rows alone, of ``out``; rows that learn from
+    something else by now are timed again.
     """
-    path = Path(table.out) / "step_seconds.json"
-    known = json.loads(path.read_text())["seconds"] if path.exists() else {}
-    if set(trained) <= set(known):
-        return {name: known[name] for name in trained}
+    seeds = seeds_of(maker.table)
+    origins = {name: maker.origin(Task(name, seeds[0], config.steps, config)) for name, config in trained.items()}
+    digests = {name: origin.digest() for name, origin in origins.items()}
+    for path in (Path(maker.table.out) / STEP_SECONDS, out / STEP_SECONDS):
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if digests.items() <= known.get("of", {}).items():
+            return {name: known["seconds"][name] for name in trained}
     folder = Path(tempfile.mkdtemp())
     try:
         times: dict[str, list[float]] = {name: [] for name in trained}
-        with join() as processes:
+        with join() as processes, computing_with(1):
             runs = {}
             for name, config in trained.items():
                 config = replace(config, out=str(folder), sampling=replace(config.sampling, workers=0))
-                runs[name] = TrainingRun(config, sets and sets[:2], RunObserver(notify=lambda line: None), processes)
+                observer = RunObserver(notify=lambda line: None)
+                runs[name] = TrainingRun(config, maker.sets and maker.sets[:2], observer, processes)
             streams = {name: run.batches.stream(0, ROUNDS + 1) for name, run in runs.items()}
             for number in range(ROUNDS + 1):
                 for name, run in runs.items():
@@ -284,46 +309,64 @@ def step_seconds(table: TableConfig, trained: dict[str, TrainConfig], sets: Sets
     finally:
         shutil.rmtree(folder)
     seconds = {name: median(each) for name, each in times.items()}
-    record = {"seconds": seconds, "rounds": ROUNDS, "processor": processor(), "threads": threads()}
-    write_json(path, record)
+    out.mkdir(parents=True, exist_ok=True)
+    record = {"seconds": seconds, "of": digests, "rounds": ROUNDS, "processor": processor(), "threads": 1}
+    write_json(out / STEP_SECONDS, record)
     return seconds
 
 
 # -- curves ----------------------------------------------------------------------------------------------------
 
 
-def curves(table: TableConfig, configs: Configs, sets: Sets | None = None) -> list[dict[str, Any]]:
+def curves(
+    table: TableConfig, configs: Configs, sets: Sets | None = None, observer: RunObserver | None = None
+) -> list[dict[str, Any]]:
     """PSNR and mIoU of every row at each of its validations so far, against samples and seconds, means over seeds.
 
     Returns:
         Rows with ``system``, ``step``, ``samples``, ``seconds`` (of one core, as ``step_seconds``), ``psnr_db`` where
         the cube is learnt, and ``miou``; also written to ``curves.csv``, and drawn in ``curves.png``.
+
+    Raises:
+        InputError: nothing has been validated yet, or a row has learnt something else (``Origin.check``).
     """
     from crsdun.evaluation.tables import write_csv
     from crsdun.viewing.table_curves import draw_curves
 
     trained = {name: config for name, config in configs.items() if config is not None}
-    seconds = step_seconds(table, trained, sets)
+    with join() as processes:
+        maker = RowMaker(table, sets, observer or RunObserver(), processes)
+    found = {name: validations(maker, name, config) for name, config in trained.items()}
+    if not any(found.values()):
+        raise InputError(f"no row of {table.out} has been validated yet", "make the table first")
+    out = answers(table, configs)
+    seconds = step_seconds(maker, trained, out)
     rows: list[dict[str, Any]] = []
     for name, config in trained.items():
-        found: dict[int, list[dict[str, str]]] = {}
-        for seed in table.seeds or (table.seed,):
-            path = Task(name, seed, 0, config).folder(table) / "validation.csv"
-            if path.exists():
-                with path.open(newline="") as file:
-                    for line in csv.DictReader(file):
-                        found.setdefault(int(line["step"]), []).append(line)
-        for step, lines in sorted(found.items()):
+        for step, lines in sorted(found[name].items()):
             row = {"system": name, "step": step, "samples": step * table.sampling.batch}
             row |= {"seconds": step * seconds[name], "seeds": len(lines)}
             figures = ("miou",) if config.loss.cube == "none" else ("psnr_db", "miou")  # what it learns
             row |= {key: mean(float(line[key]) for line in lines) for key in figures if lines[0].get(key)}
             rows.append(row)
-    if not rows:
-        raise InputError(f"no row of {table.out} has been validated yet", "make the table first")
-    write_csv(Path(table.out) / "curves.csv", rows)
-    draw_curves(rows, Path(table.out) / "curves.png")
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "curves.csv", rows)
+    draw_curves(rows, out / "curves.png")
     return rows
+
+
+def validations(maker: RowMaker, name: str, config: TrainConfig) -> dict[int, list[dict[str, str]]]:
+    """The figures of each validation of a row, by step, one line for each seed; errors as ``Origin.check``."""
+    found: dict[int, list[dict[str, str]]] = {}
+    for seed in seeds_of(maker.table):
+        task = Task(name, seed, config.steps, config)
+        path = task.folder(maker.table) / "validation.csv"
+        if path.exists():
+            Origin.of_run(path.parent).check(maker.origin(task))
+            with path.open(newline="") as file:
+                for line in csv.DictReader(file):
+                    found.setdefault(int(line["step"]), []).append(line)
+    return found
 
 
 # -- pictures --------------------------------------------------------------------------------------------------
@@ -343,7 +386,7 @@ def pictures(
     from crsdun.viewing.system_sheet import SystemCell, system_sheet
 
     learnt = LearntTable(table, configs, sets, observer)
-    scenes, device = learnt.maker.scenes, learnt.maker.processes.device
+    scenes, device = learnt.maker.scenes, learnt.maker.device
     judged = min(table.scenes or len(scenes), len(scenes))
     if not 1 <= count <= judged:
         raise InputError(f"{count} pictures of {judged} scenes cannot be drawn", f"ask for 1 to {judged}")
@@ -351,7 +394,7 @@ def pictures(
     for index in ((2 * place + 1) * judged // (2 * count) for place in range(count)):
         cells = []
         for name in configs:
-            evaluation, weights = learnt.evaluations(name)[0], learnt.learnt(name)[0].weights
+            evaluation, weights = learnt.evaluations(name)[0], learnt.maker.weights(learnt.tasks(name)[0])
             run = evaluation_of_row(table, name, weights, None, scenes, device)
             _, estimate = run.seen(index, evaluation)
             row = evaluation.scenes[index]
@@ -361,6 +404,6 @@ def pictures(
             cells.append(SystemCell(name, ", ".join(words), estimate))
         scene, name = scenes[index], scenes.names[index]
         frame = exposure.measure(scene.cube, exposure.camera(scene), seed=name)
-        paths.append(Path(table.out) / "pictures" / f"{folder_name(name)}.png")
+        paths.append(answers(table, configs) / "pictures" / f"{folder_name(name)}.png")
         system_sheet(scene, frame.numpy(), cells, paths[-1])
     return paths

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.training.config import TrainConfig
 from crsdun.training.distributed import Processes
-from crsdun.training.loop import RunObserver, train, weights_at
+from crsdun.training.loop import WEIGHTS, RunObserver, open_sets, train, weights_at
+from crsdun.training.origin import Origin, files_of
 
 Sets = tuple[SceneSet, SceneSet, SceneSet]
 
@@ -53,6 +54,22 @@ class Task:
         """Of the row, with this seed."""
         folder = Path(table.out) / folder_name(self.name)
         return folder / f"seed_{self.seed}" if table.seeds and len(table.seeds) > 1 and self.config else folder
+
+    def run(self, table: TableConfig) -> TrainConfig:
+        """The training run that does its steps."""
+        assert self.config is not None
+        assert self.seed is not None
+        return replace(self.config, steps=self.steps, seed=self.seed, out=str(self.folder(table)))
+
+    def weights(self, table: TableConfig) -> Path:
+        """The file of weights after its steps."""
+        whole = table.stages == 1 and self.steps == table.steps
+        return self.folder(table) / (WEIGHTS if whole else weights_at(self.steps))
+
+    def evaluation(self, table: TableConfig) -> Path:
+        """The folder of its evaluation."""
+        whole = self.config is None or self.weights(table).name == WEIGHTS
+        return self.folder(table) / ("evaluation" if whole else f"evaluation_{self.steps}")
 
     def words(self, table: TableConfig) -> str:
         """Which one it is, as the table says it."""
@@ -90,49 +107,88 @@ class RowMaker:
     ):
         self.table, self.sets, self.observer, self.processes, self.crew = table, sets, observer, processes, crew
         self.notify = observer.notify if processes.rank == 0 else lambda line: None
+        self.device = processes.device
         self.deadline = time.monotonic() + 60 * (table.minutes or math.inf)
         self.scenes = sets[2] if sets else open_set(table.data.source, table.split)
 
     def made(self, task: Task) -> Made:
         """Train as far as the task goes, unless that is done, and judge what came out."""
-        weights, row = str(self.table.rows[task.name].weights), self.row(task)
+        row = self.row(task)
         try:
-            folder, config = task.folder(self.table), task.config
-            if config is not None:
-                config = replace(config, steps=task.steps)
-                trained = self.trained(task, config, folder)
-                if not isinstance(trained, Path):
-                    return Made(task, row, stopped=trained)
-                weights = str(trained)
-            evaluation = self.evaluate(task.name, weights, folder / evaluation_name(self.table, task.steps))
-            return Made(task, filled(row, weights, config, evaluation), evaluation)
+            if task.config is not None:
+                stopped = self.train(task)
+                if stopped:
+                    return Made(task, row, stopped=stopped)
+            weights = self.weights(task)
+            evaluation = self.evaluate(task.name, weights, task.evaluation(self.table))
+            return self.filled(task, evaluation)
         except Exception as failure:  # whatever it is, the other rows are not affected
             row = replace(row, failure=in_one_line(failure))
             self.notify(f"{task.name} failed: {row.failure}")
             return Made(task, row)
+
+    def on_record(self, task: Task) -> Made | None:
+        """A task that has been made under this budget; None if it has not."""
+        try:
+            if task.config is not None and not self.has_learnt(task):
+                return None
+            run = evaluation_of_row(self.table, task.name, self.weights(task), None, self.scenes, self.device)
+            earlier = earlier_evaluation(run, task.evaluation(self.table), self.notify)
+            return None if earlier is None else self.filled(task, earlier)
+        except Exception as failure:
+            self.notify(f"{task.words(self.table)} is left out: {in_one_line(failure)}")
+            return None
+
+    def filled(self, task: Task, evaluation: Evaluation) -> Made:
+        """What has become of a task whose weights are judged."""
+        config = task.config and task.run(self.table)
+        return Made(task, filled(self.row(task), self.weights(task), config, evaluation), evaluation)
+
+    def weights(self, task: Task) -> str:
+        """What is judged: the file of weights, or the name of weights that exist or of a solver."""
+        return str(task.weights(self.table) if task.config else self.table.rows[task.name].weights)
 
     def row(self, task: Task) -> TableRow:
         """A row without figures."""
         system = task.config.network.name if task.config else str(self.table.rows[task.name].weights)
         return TableRow(task.name, system, published=PUBLISHED.get(system))
 
-    def trained(self, task: Task, config: TrainConfig, folder: Path) -> Path | str | None:
-        """The file of weights after the steps of a task, or why there is none yet."""
-        kept = folder / weights_at(task.steps)
-        if self.table.stages > 1 and kept.exists():
-            return kept
+    def train(self, task: Task) -> str | None:
+        """Train as far as a task goes, unless that is done; returns why it stopped before, or None."""
+        if self.table.stages > 1 and self.has_learnt(task):  # the run may be at a later stage
+            return None
         left = None if self.table.minutes is None else max((self.deadline - time.monotonic()) / 60, 1e-9)
-        seed = config.seed if task.seed is None else task.seed
-        config = replace(config, seed=seed, out=str(folder), minutes=left)
-        result = train(config, self.sets and self.sets[:2], self.observer)
-        if result.weights is None:
-            return result.stopped
-        return kept if self.table.stages > 1 else result.weights
+        config = replace(task.run(self.table), minutes=left)
+        return train(config, self.sets and self.sets[:2], self.observer).stopped
+
+    def has_learnt(self, task: Task) -> bool:
+        """Whether there are weights after the steps of a task.
+
+        Raises:
+            InputError: there are, but they have learnt something else (``Origin.check``).
+        """
+        path = task.weights(self.table)
+        if not path.exists():
+            return False
+        origin, steps = Origin.of_weights(path)
+        origin.check(self.origin(task))
+        return steps == task.steps
+
+    def origin(self, task: Task) -> Origin:
+        """What the run of a task learns from."""
+        config = task.run(self.table)
+        return Origin(config, self.data, files_of(config))
+
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """Fingerprints of all scenes that rows learn from, read once for all rows."""
+        scenes, validation, others = open_sets(self.table.data, self.sets and self.sets[:2])
+        return {each.name: fingerprint(each.hashes()) for each in (scenes, validation, *(one for one, _ in others))}
 
     def evaluate(self, name: str, weights: str, folder: Path, condition: str | None = None) -> Evaluation:
         """The evaluation of a row's weights behind its camera, or under a condition; the folder keeps it."""
         row = (self.table, name, weights, condition)
-        run = evaluation_of_row(*row, self.scenes, self.processes.device)
+        run = evaluation_of_row(*row, self.scenes, self.device)
         earlier = earlier_evaluation(run, folder, self.notify)
         if earlier is not None:
             return earlier
@@ -161,11 +217,6 @@ def judge_of_row(table: TableConfig, name: str, weights: str, condition: str | N
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scenes = open_set(table.data.source, table.split)
     return evaluation_of_row(table, name, weights, condition, scenes, device).judge
-
-
-def evaluation_name(table: TableConfig, steps: int) -> str:
-    """The folder of an evaluation in that of its row."""
-    return f"evaluation_{steps}" if table.stages > 1 and steps else "evaluation"
 
 
 def in_one_line(failure: Exception) -> str:

@@ -7,7 +7,7 @@ of seed and step alone, so every row is trained on the same crops, behind the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import Evaluation
 from crsdun.experiments.table_config import TableConfig
-from crsdun.experiments.table_files import Table, TableRow, notes, over_seeds, write
+from crsdun.experiments.table_files import Table, TableRow, budget_of_steps, notes, over_seeds, write
 from crsdun.experiments.table_jobs import at_once
 from crsdun.experiments.table_rows import Made, RowMaker, Sets, Task
+from crsdun.storage import check_no_file
 from crsdun.training.config import TrainConfig
 from crsdun.training.distributed import join
 from crsdun.training.loop import RunObserver
@@ -43,6 +44,7 @@ def make_table(
     sets: Sets | None = None,
     observer: RunObserver | None = None,
     crew: Crew | None = None,
+    rows: Collection[str] | None = None,
 ) -> Table:
     """Train and evaluate row by row, or resume an interrupted table; its files are written after every row.
 
@@ -54,20 +56,27 @@ def make_table(
         sets: training, validation and test scenes, in place of ``table.data``.
         observer: follows the runs.
         crew: that evaluates, on scenes of ``table.data``; None evaluates here.
+        rows: make these alone; the table also has the others as far as they were made under its budget. None for all.
 
     Raises:
         InputError: the scenes for the evaluation cannot be read, or the folder cannot be written to; an error in a
             single row is its ``failure``.
     """
+    check_no_file(Path(table.out))
     observer = observer or RunObserver()
-    tasks = tasks_of(table, configs)
-    so_far = TablesSoFar(table, list(configs))
+    every = tasks_of(table, configs)
+    tasks = [task for task in every if rows is None or task.name in rows]
     with join() as processes:
         if table.jobs > 1 and processes.count > 1:
             raise InputError("rows of several jobs cannot share several processes", "set jobs to 1, or omit torchrun")
         if table.jobs > 1 and crew is not None:
             raise InputError("rows of several jobs are judged where they are trained", "set jobs to 1, or omit <on>")
         maker = RowMaker(table, sets, observer, processes, crew)
+        on_record = [made for task in every if task not in tasks and (made := maker.on_record(task))]
+        known = {each.task.name for each in on_record}
+        so_far = TablesSoFar(table, [name for name in configs if rows is None or name in rows or name in known])
+        for made in on_record:
+            so_far.add(made)
         in_turn = map(maker.made, announced(tasks, maker))
         for made in at_once(table, tasks, observer, sets) if table.jobs > 1 else in_turn:
             if made.stopped:
@@ -115,7 +124,8 @@ class TablesSoFar:
         """That of a stage."""
         made = Table(self.config.title, [over_seeds(rows) for rows in self.at(steps).values()], "")
         evaluation = self.evaluations.get(steps) or self.evaluations.get(0)
-        return replace(made, notes=notes(self.config, made.rows, evaluation, steps)) if evaluation else made
+        budget = budget_of_steps(self.config, made.rows, steps)
+        return replace(made, notes=notes(self.config, budget, evaluation)) if evaluation else made
 
     def write(self) -> None:
         """Write all of them."""
