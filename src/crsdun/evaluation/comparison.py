@@ -45,7 +45,7 @@ class Comparison:
 
 
 def compare(a: Evaluation | Sequence[Evaluation], b: Evaluation | Sequence[Evaluation]) -> list[Comparison]:
-    """Paired differences B − A of every figure that both have.
+    """Paired differences B − A of ``SCENE_FIGURES`` and ``POOLED_FIGURES``, as far as both have them.
 
     Args:
         a, b: an evaluation, or one for each of several seeds, of which the means are compared.
