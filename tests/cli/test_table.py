@@ -85,7 +85,7 @@ def test_the_rows_of_a_table_can_be_chosen(capsys):
     assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["GAP-TV"]
     assert not Path("chosen/ssr_1stg_seg").exists()
     assert main(["table", "table.yaml", "out=chosen", "--rows", "GAP-TV,ADMM-TV"]) == 2
-    assert "this table has no row 'ADMM-TV'; set --rows to some of SSR-1stg + Seg, GAP-TV" in capsys.readouterr().err
+    assert "this table has no row 'ADMM-TV'; set --rows to some of SSR-1stg + Seg; GAP-TV" in capsys.readouterr().err
 
 
 def test_rows_that_are_made_stay_in_the_table(capsys):

@@ -210,7 +210,7 @@ def test_what_should_not_be_believed_is_marked(config, tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(config):
-    with pytest.raises(InputError, match=r"no row 'lrtv'; set rows to some of lr-tv, lr-tv:high, "):
+    with pytest.raises(InputError, match=r"no row 'lrtv'; set rows to some of lr-tv; lr-tv:high; "):
         make(config, "lrtv")
     for change, words in (
         (["data=[]", "scenes=[]"], "needs scenes and noise"),

@@ -14,7 +14,7 @@ from PIL import Image
 from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
 from crsdun.experiments import table_judgements, table_rows, tables
-from crsdun.experiments.table_config import Condition, folder_name, load_table
+from crsdun.experiments.table_config import Condition, chosen, folder_name, load_table
 from crsdun.experiments.table_files import cells
 from crsdun.experiments.table_judgements import (
     curves,
@@ -721,3 +721,12 @@ def test_each_candidate_of_improvement_changes_one_thing():
         changed = {key for key in keys if plain[name].get(key) != plain[warm].get(key)} - {"out"}
         assert len(changed) == 1 + ("optimiser.muon_rate" in changed), (name, changed)
         assert create(configs[name].network.name, 28, 23, **configs[name].network.settings).config.start == "lr-tv"
+
+
+def test_names_of_rows_may_have_commas():
+    rows = ["SSR", "SSR, joint", "CRSDUN, warm", "warm"]
+    assert chosen(rows, "CRSDUN, warm,SSR") == ["SSR", "CRSDUN, warm"]
+    assert chosen(rows, "SSR, joint") == ["SSR, joint"]
+    assert chosen(rows, "warm,SSR,joint") == ["SSR, joint", "warm"]
+    with pytest.raises(InputError, match="no row 'joint'; set rows to some of SSR; SSR, joint"):
+        chosen(rows, "warm, joint")

@@ -200,13 +200,19 @@ def folder_name(name: str) -> str:
 def chosen(rows: Collection[str], names: str | None) -> list[str]:
     """The rows of a table, in its order: all, or those named in a list separated by commas.
 
+    Names may have commas of their own: of several readings the longest names are meant.
+
     Raises:
         InputError: there is no such row.
     """
     if names is None:
         return list(rows)
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        if name not in rows:
-            raise InputError(f"this table has no row {name!r}", f"set <rows> to some of {', '.join(rows)}")
+    wanted, parts = set(), [part.strip() for part in names.split(",")]
+    while parts:
+        readings = (", ".join(parts[:count]) for count in range(len(parts), 0, -1))
+        name = next((reading for reading in readings if reading in rows), None)
+        if name is None:
+            raise InputError(f"this table has no row {parts[0]!r}", f"set <rows> to some of {'; '.join(rows)}")
+        wanted.add(name)
+        parts = parts[name.count(",") + 1 :]
     return [name for name in rows if name in wanted]
