@@ -1,5 +1,7 @@
 """Open tables and the plugins that fill them."""
 
+import re
+
 import pytest
 
 from crsdun import registry
@@ -88,10 +90,11 @@ def test_a_broken_plugin_is_a_warning_and_the_others_are_loaded(table, install):
     assert "lime" in table  # without a second warning
 
 
-def test_a_network_of_ones_own_is_registered_by_kind_and_names():
-    class Config(ReconstructionConfig):
-        pass
+class Config(ReconstructionConfig):
+    pass
 
+
+def test_a_network_of_ones_own_is_registered_by_kind_and_names():
     try:
         for _ in range(2):  # the same again changes nothing
             register_network("mine", Config, object, {"mine_{K}stg": {}})
@@ -101,6 +104,9 @@ def test_a_network_of_ones_own_is_registered_by_kind_and_names():
             register_network("mine", Config, int)
         with pytest.raises(InputError, match="already a network called 'mstpp'"):
             register_network("other", Config, object, {"other_{K}stg": {}, "mstpp": {}})
+        for name in ("crsdun_9stg", "mine_3stg", "crsdun_{K}stg", "mine+seg", "lr_tv"):
+            with pytest.raises(InputError, match="already a"):
+                register_network("other", Config, object, {name: {}})
         assert "other" not in KINDS
         assert "other_{K}stg" not in NAMES
     finally:
@@ -123,5 +129,17 @@ def test_a_solver_of_ones_own_is_registered_by_name():
         with pytest.raises(InputError, match="already a solver called 'gap-tv'"):
             register_solver("gap-tv", Mine)
         assert Mine.name == "mine"
+        for name, known in [
+            ("crsdun_tiny", "file of weights"), ("crsdun_tiny_1", "file of weights"), ("crsdun_9stg", "network"),
+            ("gap_tv", "solver"), ("mine+seg", "two-stage system"),
+        ]:  # fmt: skip
+            with pytest.raises(InputError, match=f"already a {known} called {re.escape(repr(name))}"):
+                register_solver(name, Mine)
+        for name in ("", " mine", None):
+            with pytest.raises(InputError, match="is no name for a solver"):
+                register_solver(name, Mine)
+        assert list(SOLVERS).count("mine") == 1
+        with pytest.raises(InputError, match="already a solver called 'mine'"):
+            register_network("mine", Config, object)
     finally:
         SOLVERS.unregister("mine")

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
         viewing,
     )
     from crsdun.errors import InputError
+    from crsdun.methods import register_solver
     from crsdun.networks import create, load, register_network, save
     from crsdun.optics import CassiCamera, Estimate
     from crsdun.runtime import list_methods, push, reconstruct
     from crsdun.scenes import Scene, register_dataset
-    from crsdun.solvers import register_solver
     from crsdun.training import register_loss
 
 _PARTS = (
@@ -56,7 +56,7 @@ _HOMES = {
     "register_dataset": "scenes",
     "register_loss": "training",
     "register_network": "networks",
-    "register_solver": "solvers",
+    "register_solver": "methods",  # which knows the names of networks and weights as well
     "save": "networks",
 }
 

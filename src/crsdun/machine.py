@@ -8,6 +8,9 @@ import platform
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from crsdun.errors import InputError
 
 CPUINFO, CGROUP, CGROUPS = Path("/proc/cpuinfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # Flags of a processor that decide how fast it multiplies matrices, and what they are called.
@@ -35,6 +38,20 @@ def cpuinfo() -> dict[str, str]:
     except OSError:
         return {}
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def check_device(device: Any) -> None:
+    """Raise an InputError unless PyTorch can compute on a device, such as ``cpu``, ``cuda:1`` or ``mps``, here."""
+    if str(device) == "cpu":
+        return
+    import torch
+
+    try:
+        if torch.zeros(1, device=device).item() == 0:
+            return
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        pass
+    raise InputError(f"the device {str(device)!r} cannot be used on this machine", "set <device> to cpu")
 
 
 def visible_cores() -> int:

@@ -7,7 +7,7 @@ are imported automatically, when a name is first looked up that is not in a tabl
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TypeVar
@@ -28,21 +28,39 @@ class Registry(Mapping[str, T]):
     def __init__(self, what: str):
         self.what = what
         self._rows: dict[str, T] = {}
+        self._elsewhere: Callable[[str], str] = lambda name: ""  # what a name means there; empty for nothing
 
     def register(self, name: str, row: T) -> T:
         """Add a row; registering an equal row again changes nothing.
 
         Raises:
-            InputError: the name is taken.
+            InputError: the name is taken, or is none.
         """
         self.check_free(name, row)
+        return self.put(name, row)
+
+    def put(self, name: str, row: T) -> T:
+        """Add a row under a name that was found free, or whose rivals belong together with it."""
         self._rows[name] = row
         return row
 
     def check_free(self, name: str, row: T) -> None:
         """Raise an InputError if ``register`` would; for rows that belong together."""
-        if self._rows.get(name, row) != row:
-            raise InputError(f"there is already a {self.what} called {name!r}", "register it under another name")
+        if not isinstance(name, str) or not name or name != name.strip():
+            raise InputError(f"{name!r} is no name for a {self.what}", "expected text without spaces around it")
+        if name in self._rows and self._rows[name] == row:
+            return
+        taken = self.what if name in self._rows else self._elsewhere(name)
+        if taken:
+            raise InputError(f"there is already a {taken} called {name!r}", "register it under another name")
+
+    def reserve(self, elsewhere: Callable[[str], str]) -> None:
+        """Refuse from now on names that mean something elsewhere, where users name both in one place.
+
+        Args:
+            elsewhere: says what a name means there, such as ``file of weights``; empty if nothing.
+        """
+        self._elsewhere = elsewhere
 
     def unregister(self, name: str) -> None:
         """Remove a row if it is there; for tests."""

@@ -75,6 +75,7 @@ class TestLoaded(MethodExamination):
                 "2 pixels per band, not offsets that also run down",
             ),
             (self.camera(wavelengths=(450, 500, 550, 610)), "up to 10 nm apart"),
+            (self.camera(wavelengths=WAVELENGTHS[::-1]), "not -2, with its bands by ascending wavelength; use"),
             (CassiCamera(torch.ones(24, 20), bands=5), "for 4 bands but the camera has 5"),
         ]:
             with pytest.raises(InputError, match=message):
@@ -84,6 +85,8 @@ class TestLoaded(MethodExamination):
         opened.card = replace(opened.card, steps=((1, 3), (-2, -1)), grids=(440, 650))
         known = self.camera(wavelengths=(445, 500, 580, 650))
         assert opened.fit(known) is known
+        red_first = self.camera(wavelengths=(650, 580, 500, 445))
+        assert opened.fit(red_first) is red_first
         assert opened.fit(self.camera()).wavelengths == WAVELENGTHS
         for dispersion in ({"step": 1}, {"step": 2.5}, {"step": -1.5}, {"offsets": (0, 2, 5, 9)}):
             assert opened.fit(self.camera(**dispersion)).wavelengths == WAVELENGTHS
@@ -92,6 +95,8 @@ class TestLoaded(MethodExamination):
             (self.camera(step=0.5), f"{learnt}, not 0.5; use weights"),
             (self.camera(step=-3), f"{learnt}, not -3"),
             (self.camera(offsets=[(c, 2 * c) for c in range(4)]), f"{learnt}, not offsets that also run down; use"),
+            (self.camera(offsets=(0, 4, 0, 4)), f"{learnt}, not uneven offsets; use"),
+            (self.camera(wavelengths=(650, 580, 500, 445), step=3), f"{learnt}, not -3, with its bands by ascending"),
             (self.camera(offsets=(0, 4, 8, 13)), f"{learnt}, not uneven offsets with a mean of 4.33"),
             (self.camera(wavelengths=(445, 500, 580, 660)), "any bands from 440 to 650 nm, but .* one at 660 nm"),
             (self.camera(wavelengths=(430, 500, 580, 650)), "one at 430 nm"),

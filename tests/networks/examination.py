@@ -140,12 +140,27 @@ class NetworkExamination:
         """Whole columns without light: nothing is divided by nothing, forward or backward."""
         mask = (np.random.default_rng(2).random((24, 20)) > 0.5).astype(np.float32)
         mask[:, :7] = mask[5] = 0
-        camera, network = crsdun.CassiCamera(mask, bands=4), self.network()
+        learnt = torch.from_numpy(mask).requires_grad_()
+        camera, network = crsdun.CassiCamera(learnt, bands=4), self.network()
         cube, y = self.measure(camera, 2)
+        y.retain_grad()
         self.loss(network(y, camera), cube, torch.zeros(2, 24, 20).long()).backward()
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        assert gradients
+        values = [y, learnt, *network.parameters()]
+        gradients = [value.grad for value in values if value.grad is not None]
+        assert len(gradients) > 2
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+    def test_bands_may_come_in_any_order(self):
+        """It sees them ascending, and returns them as they came."""
+        network, order = self.network().eval(), [2, 0, 3, 1]
+        camera = self.camera(wavelengths=(450, 500, 550, 600))
+        y = self.measure(camera)[1]
+        told, found = network(y, camera), network(y, camera.in_order(order))
+        assert found.wavelengths == (550, 450, 600, 500)
+        for here, there in zip(told.cubes, found.cubes, strict=True):
+            torch.testing.assert_close(there, here[:, order], rtol=1e-4, atol=1e-5)
+        for here, there in zip(told.logits, found.logits, strict=True):
+            torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
 
     def test_what_does_not_belong_together_is_refused(self):
         network, camera = self.network(), self.camera()

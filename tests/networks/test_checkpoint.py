@@ -1,6 +1,8 @@
 """Weights files: whole, or refused in words."""
 
 import json
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import crsdun
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.networks import read_header
 
 
@@ -119,3 +121,25 @@ def test_a_header_that_holds_something_else_is_refused(tmp_path, text):
     save_file({"a": torch.ones(1)}, tmp_path / "w.safetensors", metadata={"crsdun": text})
     with pytest.raises(InputError, match=r"w\.safetensors"):
         crsdun.load(tmp_path / "w.safetensors")
+
+
+def test_a_camera_that_the_card_does_not_fit_is_told_when_the_network_is_called():
+    network = crsdun.create("crsdun_1stg", bands=4, classes=2, width=4)
+    network.card = replace(network.card, wavelengths=(450, 500, 550, 600), step=2)
+    other = crsdun.CassiCamera(torch.ones(8, 8), bands=4, step=3)
+    y = torch.ones(1, *other.measurement_shape)
+    network.eval()
+    with pytest.warns(InputWarning, match="for a dispersion of 2 pixels per band, not 3; use weights"):
+        estimate = network(y, other)
+    with pytest.warns(InputWarning, match="nm apart"):
+        network(y[..., :14], crsdun.CassiCamera(torch.ones(8, 8), wavelengths=(800, 900, 1000, 1100)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network(y[..., :14], crsdun.CassiCamera(torch.ones(8, 8), bands=4))
+        network.train()(y, other)  # which may well be learning the camera
+    assert torch.isfinite(estimate.cube).all()
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="'cuda:99' cannot be used on this machine; set device to cpu"):
+        crsdun.load("crsdun_tiny", "cuda:99")

@@ -98,6 +98,8 @@ def test_on_a_scale_of_its_own_a_mask_of_less_light_is_the_same():
     bright, dim = warm(c.forward(cube)[None], c), warm(dark.forward(cube)[None], dark)
     torch.testing.assert_close(dim.cube, bright.cube, rtol=1e-3, atol=1e-3)
     assert standard_mask(dark)[0].diagonal.mean() == pytest.approx(2.5)
+    closed = c.with_mask(c.mask * 0)
+    assert torch.isfinite(warm(closed.forward(cube)[None], closed).cube).all()
 
 
 @torch.no_grad()

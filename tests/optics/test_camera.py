@@ -272,6 +272,86 @@ def test_moves_keep_the_camera(camera):
     assert ghost.diagonal.device.type == "meta"
 
 
+@single_camera
+def test_bands_in_another_order_are_the_same_camera(camera):
+    order = torch.randperm(camera.bands, generator=torch.Generator().manual_seed(4)).tolist()
+    named = camera.with_wavelengths(range(400, 400 + camera.bands))
+    turned, x = named.in_order(order), cube_for(camera, 2)
+    assert turned.wavelengths == tuple(400 + band for band in order)
+    torch.testing.assert_close(turned.forward(x[:, order]), camera.forward(x), rtol=0, atol=1e-12)
+    again = turned.in_order(np.argsort(order).tolist())
+    assert again.wavelengths == named.wavelengths
+    torch.testing.assert_close(again.forward(x), camera.forward(x), rtol=0, atol=1e-12)
+
+
+def test_red_first_to_the_right_is_blue_first_to_the_left():
+    red_first = CassiCamera(GREY, wavelengths=(600, 500, 400), step=2)
+    turned, other = red_first.in_order([2, 1, 0]), CassiCamera(GREY, wavelengths=(400, 500, 600), step=-2)
+    assert (turned.offsets, turned.wavelengths, turned.step) == (other.offsets, other.wavelengths, -2)
+    with pytest.raises(InputError, match="takes one exposure"):
+        StackedCamera(red_first, red_first).in_order([2, 1, 0])
+
+
+@every_camera
+def test_what_is_kept_serves_a_backward_pass_later(camera):
+    fresh = camera.to(torch.float32)
+    with torch.inference_mode():
+        _ = fresh.diagonal, fresh.open_light, fresh.lit, fresh.row_sums
+    y = fresh.forward(cube_for(camera).float()).requires_grad_()
+    (y * fresh.diagonal + y * fresh.row_sums + fresh.brightness(y)).sum().backward()
+    assert y.grad is not None
+    assert torch.isfinite(y.grad).all()
+
+
+def test_a_camera_keeps_what_it_was_made_of():
+    mask, spread, response = GREY.clone(), SPREAD.clone(), random_like(3, C).numpy()
+    camera = CassiCamera(mask, bands=C).through(Blur(spread))
+    stacked = StackedCamera(camera, SideCamera(response, H, W))
+    before = stacked.forward(cube_for(camera))
+    mask.zero_()
+    spread.zero_()
+    response[:] = 0
+    assert torch.equal(stacked.forward(cube_for(camera)), before)
+
+
+def test_of_a_learnt_mask_nothing_is_kept():
+    mask = GREY.clone().requires_grad_()
+    camera = CassiCamera(mask, bands=C)
+    assert camera.mask is mask
+    with torch.no_grad():
+        before = camera.diagonal
+        mask *= 0.5
+    torch.testing.assert_close(camera.diagonal.detach(), before / 4)
+    for _ in range(2):  # each with a graph of its own
+        camera.diagonal.sum().backward()
+    torch.testing.assert_close(mask.grad, 2 * 2 * C * mask.detach())
+
+
+@pytest.mark.parametrize("camera", [plain, CassiCamera(GREY * 0, bands=C)], ids=["closed pixels", "closed"])
+def test_unlit_pixels_give_no_gradient_and_not_a_bad_one(camera):
+    mask = camera.mask.clone().requires_grad_()
+    traced, y = camera.with_mask(mask), random_like(*camera.measurement_shape).requires_grad_()
+    unlit = camera.open_light == 0
+    assert unlit.any()
+    guess = traced.mean_estimate(y)
+    ratio = torch.where(camera.lit, y.detach() / camera.open_light, 0)
+    assert torch.equal(guess.detach(), camera.gather(ratio))
+    (guess.sum() + traced.brightness(y)).backward()
+    assert y.grad is not None
+    assert mask.grad is not None
+    assert torch.isfinite(y.grad).all()
+    assert torch.isfinite(mask.grad).all()
+
+
+@pytest.mark.parametrize("part", ["blur", "blur of each band", "distortion", "dead pixels"])
+def test_parts_take_more_digits_than_their_own(part):
+    camera = CAMERAS[part].to(torch.float32)
+    x = cube_for(camera)
+    y = camera.forward(x)
+    assert y.dtype == camera.adjoint(y).dtype == torch.float64
+    torch.testing.assert_close(y, CAMERAS[part].forward(x), rtol=1e-6, atol=1e-6)
+
+
 @bare_camera
 def test_the_first_guess_and_the_dispersed_mask(camera):
     """H and Φ of the field."""
@@ -340,8 +420,16 @@ def test_numbers_of_bands_are_inferred():
         ({"mask": GREY, "offsets": [0, (1, 2)]}, "one pair, down and right"),
         ({"mask": GREY, "bands": 9, "step": 1e7}, "finite offsets of at most 100,000"),
         ({"mask": GREY, "wavelengths": [450, float("nan")]}, "positive numbers of nanometres"),
-        ({"mask": np.full((3, 3), 255, np.uint8), "bands": 2}, "integers up to 255.*read_mask"),
+        ({"mask": np.full((3, 3), 255, np.uint8), "bands": 2}, "whole numbers up to 255.*read_mask"),
         ({"mask": "mask.mat", "bands": 2}, "read_mask"),
+        ({"mask": np.round(GREY.numpy()) * 255, "bands": 2}, "whole numbers up to 255.*read_mask"),
+        ({"mask": GREY * 255, "bands": 2}, r"values up to 2\d\d\..*in 0\.\.1"),
+        ({"mask": np.ma.masked_greater(GREY.numpy(), 0.5), "bands": 2}, "the mask is a masked array.*fill them"),
+        ({"mask": GREY, "offsets": np.ma.masked_equal([0, 2, 9], 9)}, "the list of offsets is a masked array"),
+        ({"mask": [["a", "b"]], "bands": 2}, "does not consist of real numbers"),
+        ({"mask": GREY.numpy() * 1j, "bands": 2}, "does not consist of real numbers"),
+        ({"mask": GREY * 1j, "bands": 2}, "does not consist of real numbers"),
+        ({"mask": GREY, "bands": 2.5}, "whole number, not 2.5"),
     ],
 )
 def test_bad_cameras_are_refused(arguments, message):
@@ -421,9 +509,9 @@ def test_a_distortion_moves_what_is_seen():
 
 
 def test_a_double_disperser_by_hand():
-    camera = dual_disperser(torch.tensor([[1.0, 2, 3, 4]]), bands=2, step=2)
-    assert camera.mask.tolist() == [[[1, 2]], [[3, 4]]]
-    assert camera.forward(torch.ones(2, 1, 2)).tolist() == [[4, 6]]
+    camera = dual_disperser(torch.tensor([[0.25, 0.5, 0.75, 1]]), bands=2, step=2)
+    assert camera.mask.tolist() == [[[0.25, 0.5]], [[0.75, 1]]]
+    assert camera.forward(torch.ones(2, 1, 2)).tolist() == [[1, 1.5]]
 
 
 def test_pictures_become_one_measurement():
@@ -494,3 +582,56 @@ def test_each_band_alone_adds_up_to_the_exposure():
     torch.testing.assert_close(bands.sum(1), camera.forward(cube))
     assert camera.with_parts().parts == ()
     assert [part.name for part in camera.with_parts(Blur.gaussian(0.5)).parts] == ["blur"]
+
+
+def test_a_calibrated_mask_may_have_single_elements_above_open_ones():
+    mask = random_mask(40, 40)
+    mask[3, 4] = 2.7
+    assert CassiCamera(mask * 1.1, bands=2).mask.max() > 2.9
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor, list])
+def test_a_gaussian_for_each_band(kind):
+    one, other = Blur.gaussian(0.4).values, Blur.gaussian(0.9).values
+    spread = Blur.gaussian(kind([0.4, 0.9])).values
+    torch.testing.assert_close(spread[0, 1:-1, 1:-1], one, atol=1e-6, rtol=0)
+    torch.testing.assert_close(spread[1], other, atol=1e-6, rtol=0)
+    with pytest.raises(InputError, match="one for each band"):
+        Blur.gaussian([[0.4, 0.9]])
+
+
+def test_arrays_of_any_strides_and_bytes_are_taken():
+    response = random_like(3, C).numpy()
+    plain, turned = SideCamera(response, H, W), SideCamera(response[::-1], H, W)
+    assert torch.equal(turned.response, plain.response.flip(0))
+    assert torch.equal(SideCamera(response.astype(">f8"), H, W).response, plain.response)
+    spread = SPREAD.numpy()[:, ::-1]
+    assert torch.equal(Blur(spread).values, SPREAD.flip(1))
+
+
+def test_arrays_in_place_of_tensors_are_refused():
+    x = cube_for(plain)
+    y = plain.forward(x)
+    for call, given in [
+        (plain.forward, x), (plain.adjoint, y), (plain.gather, y), (plain.mean_estimate, y),
+        (plain.initial_estimate, y), (plain.brightness, y),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match="from_numpy makes a tensor of an array"):
+            call(given.numpy())
+
+
+def test_wavelengths_that_are_told_later_are_checked():
+    for camera in (plain, StackedCamera(plain, plain)):
+        with pytest.raises(InputError, match="2 wavelengths for 4 bands"):
+            camera.with_wavelengths([500, 600])
+        with pytest.raises(InputError, match="positive numbers of nanometres"):
+            camera.with_wavelengths([400, 500, float("nan"), 600])
+
+
+def test_exposures_of_one_scene_agree_about_their_bands():
+    ascending = (450.0, 500.0, 550.0, 600.0)
+    first = CassiCamera(GREY, wavelengths=ascending)
+    assert StackedCamera(first, CAMERAS["per band"], first.with_wavelengths((451, 500, 550, 600))).bands == C
+    for other in (ascending[::-1], tuple(nm + 100 for nm in ascending)):
+        with pytest.raises(InputError, match=r"same bands in the same order.*up to 1[05]0 nm"):
+            StackedCamera(first, first.with_wavelengths(other))

@@ -110,6 +110,34 @@ def test_light_passes_through_the_moved_mask_and_the_camera_does_not_know(moved)
 def test_a_mask_that_lies_elsewhere_is_refused():
     with pytest.raises(InputError, match="at most 16 pixels"):
         Exposure(moved=(17, 0))
+    with pytest.raises(InputError, match="two numbers, down and right"):
+        Exposure(moved=(1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mask": random_mask(H, W) * 255}, "whole numbers up to 255"),
+        ({"mask": np.ma.masked_equal(random_mask(H, W), 0)}, "masked array"),
+        ({"mask": "mask.npy"}, r"read_mask\(path\)"),
+        ({"seed": 1.5}, "whole number.* not 1.5"),
+    ],
+)
+def test_what_is_no_mask_and_no_seed_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        Exposure(**settings).camera(scene())
+
+
+def test_cubes_come_as_tensors_and_as_arrays_of_any_kind():
+    exposure, cube = Exposure(), scene().cube
+    camera = exposure.camera(scene())
+    frame = exposure.measure(cube, camera)
+    assert torch.equal(exposure.measure(torch.from_numpy(cube), camera), frame)
+    assert torch.equal(exposure.measure(cube[::-1].copy()[::-1], camera), frame)
+    assert torch.equal(exposure.measure(cube.astype(">f4"), camera), frame)
+    holes = np.where(cube > 0.5, np.nan, cube)
+    masked = np.ma.masked_array(np.where(cube > 0.5, -9999, cube), cube > 0.5)
+    assert torch.equal(exposure.measure(masked, camera), exposure.measure(holes, camera))
 
 
 def test_offsets_take_the_place_of_the_step():
@@ -153,6 +181,7 @@ def test_the_seed_is_its_own_or_a_number_or_follows_from_the_name_of_the_scene()
 
     assert torch.equal(measured(7), measured(7))
     assert torch.equal(measured(7), measured(0, seed=7))
+    assert torch.equal(measured(7), measured(0, seed=np.int64(7)))
     assert not torch.equal(measured(7), measured(8))
     # A name counts together with the exposure's own seed, whatever was measured before.
     assert torch.equal(measured(7, "pear"), measured(7, "pear"))

@@ -14,8 +14,10 @@ CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
     [
         ({"cube": CUBE[0]}, "shape"),
         ({"cube": np.full((3, 4, 5), -np.inf)}, "60 infinite values; put NaN where there is no data"),
+        ({"cube": CUBE * 1j}, "complex numbers"),
         ({"wavelengths": (400, 500)}, "3 bands but 2 wavelengths"),
         ({"wavelengths": (400, 600, 500)}, "do not ascend"),
+        ({"wavelengths": (400, float("nan"), 500)}, "positive numbers of nanometres"),
         ({"classes": np.zeros((5, 4), int)}, "transposed"),
         ({"classes": np.zeros((4, 5))}, "integers"),
         ({"classes": np.full((4, 5), -2)}, "labels of -2 to -2, and below 0 only −1 means something"),
@@ -25,6 +27,17 @@ CUBE = np.linspace(0, 1, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
 def test_what_does_not_fit_is_refused(details, expected):
     with pytest.raises(InputError, match=expected):
         Scene(**{"cube": CUBE, **details})
+
+
+def test_what_is_masked_is_no_data():
+    cube = np.ma.masked_equal(np.where(CUBE > 0.9, -9999, CUBE), -9999)
+    classes = np.ma.masked_equal(np.full((4, 5), 7, np.uint8), 7)
+    classes[0] = 1
+    scene = Scene(cube, classes=classes)
+    assert type(scene.cube) is type(scene.classes) is np.ndarray
+    np.testing.assert_array_equal(scene.cube, np.where(CUBE > 0.9, np.nan, CUBE))
+    assert scene.missing == (CUBE > 0.9).sum() > 0
+    assert scene.classes.tolist() == [[1] * 5] + [[UNLABELLED] * 5] * 3
 
 
 def test_a_crop_takes_cube_and_classes_together():

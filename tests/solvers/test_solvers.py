@@ -11,7 +11,8 @@ from torch import Tensor
 
 from crsdun import solvers
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, random_mask
+from crsdun.optics import Blur, CassiCamera, random_mask
+from crsdun.solvers.denoiser import shipped_denoiser
 
 BANDS, SIZE = 8, 48
 # Fewer iterations than usual, where these take seconds.
@@ -185,6 +186,21 @@ def test_double_precision_and_reproducibility(quick, truth, camera):
     torch.testing.assert_close(double.float(), quick(y, camera).cube, rtol=1e-3, atol=1e-4)
 
 
+def test_the_default_type_of_pytorch_does_not_matter(quick, truth, camera):
+    blurred = camera.through(Blur.gaussian(0.5))
+    y = blurred.forward(truth)[None]
+    expected = quick(y, blurred).cube
+    shipped_denoiser.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = camera.through(Blur.gaussian(0.5))
+        assert torch.equal(quick(y, other).cube, expected)
+        assert other.forward(truth.double()).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+        shipped_denoiser.cache_clear()
+
+
 def test_inputs_stay_as_they_were_and_no_gradient_is_kept(quick, truth, camera):
     y = camera.forward(truth)[None].requires_grad_()
     before = y.detach().clone()
@@ -224,6 +240,8 @@ def test_bad_measurements_are_answered_in_one_line(quick, camera):
         (good.int(), "float"),
         (good[..., :-1], "columns wide"),
         (good[:, 1:], "rows"),
+        (good[:0], "no frame"),
+        (good.numpy(), "torch.from_numpy"),
     ]:
         with pytest.raises(InputError, match=words) as caught:
             quick(measurement, camera)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from crsdun.cli.printing import error_line, notify, option
 from crsdun.errors import InputError
+from crsdun.machine import check_device
 from crsdun.optics import parse_wavelengths
 from crsdun.remote import Place, place
 from crsdun.storage import local_copy
@@ -389,9 +390,5 @@ def device_from(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        if torch.zeros(1, device=name).item() == 0:
-            return name
-    except (RuntimeError, AssertionError, NotImplementedError):
-        pass
-    raise InputError(f"the device {name!r} cannot be used on this machine", "set <device> to cpu")
+    check_device(name)
+    return name

@@ -8,6 +8,7 @@ from crsdun.methods.run import MethodRun, RunOptions, data_residual, run_batch, 
 from crsdun.methods.sequence import Before
 from crsdun.methods.tiles import Tiles
 from crsdun.optics import Progress
+from crsdun.solvers import register_solver
 
 __all__ = [
     "PRECISIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "data_residual",
     "doubt_of",
     "keep_freed_memory",
+    "register_solver",
     "return_freed_memory",
     "run_batch",
     "run_method",

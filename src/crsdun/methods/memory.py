@@ -8,6 +8,7 @@ import platform
 import torch
 
 from crsdun import budget
+from crsdun.machine import check_device
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -19,8 +20,12 @@ def available_memory(device: str | torch.device = "cpu") -> int | None:
     """Bytes that are available for a computation on ``device``, or None if the system does not say.
 
     Memory that this process has freed but keeps counts as used: call this before the first computation, not after it.
+
+    Raises:
+        InputError: there is no such device.
     """
     if torch.device(device).type == "cuda":
+        check_device(device)
         return torch.cuda.mem_get_info(device)[0]
     return budget.available_memory()
 

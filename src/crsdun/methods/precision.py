@@ -24,7 +24,7 @@ def in_precision(precision: str, device: str | torch.device) -> AbstractContextM
     wanted, kind = PRECISIONS[precision], torch.device(device).type
     if wanted == torch.float32:
         return nullcontext()
-    pixel = torch.ones(1, 1, 1, 1, device=device)
+    pixel = torch.ones(1, 1, 1, 1, dtype=torch.float32, device=device)
     try:
         # PyTorch warns and continues in float32 on some devices, and raises on others.
         with warnings.catch_warnings():

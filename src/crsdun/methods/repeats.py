@@ -55,7 +55,7 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
     unexplained = predicted.new_zeros(())
     explained = predicted.new_zeros(())
     for number in range(options.repeats):
-        out = (torch.rand(y.shape, generator=generator) < PART).to(y.device) & camera.lit
+        out = (torch.rand(y.shape, generator=generator, dtype=torch.float32) < PART).to(y.device) & camera.lit
         filled = torch.where(out, predicted, y)
         if number % 2 and turned is not None:
             again = run_method(method, filled.flip(-2), turned, how).estimate.cube[0].flip(-2)

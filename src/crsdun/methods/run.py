@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.machine import check_device
 from crsdun.methods.doubt import COVERAGE, Doubt, doubt_of
 from crsdun.methods.memory import available_memory
 from crsdun.methods.method import Method
@@ -62,6 +63,7 @@ class RunOptions:
         if self.precision not in method.precisions:
             able = " and ".join(method.precisions)
             raise InputError(f"{method.name} computes in {able}, not in {self.precision}", "omit <precision>")
+        check_device(self.device)
         in_precision(self.precision, self.device)
         if not 0 < self.coverage <= 1:
             raise InputError(
@@ -184,10 +186,9 @@ def run_batch(
 
 
 def _by_wavelength(estimate: Estimate, camera: CassiCamera) -> Estimate:
-    """An estimate with its bands by ascending wavelength."""
-    order, known = band_order(camera.wavelengths), camera.wavelengths
-    cubes = estimate.cubes if order is None else [x[:, order] for x in estimate.cubes]
-    return replace(estimate, cubes=cubes, wavelengths=known and tuple(sorted(known)))
+    """An estimate in the order of a camera, with its bands by ascending wavelength."""
+    estimate, order = replace(estimate, wavelengths=camera.wavelengths), band_order(camera.wavelengths)
+    return estimate if order is None else estimate.in_order(order)
 
 
 def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:
@@ -260,9 +261,7 @@ def check_scale(measurement: Tensor, camera: CassiCamera) -> None:
 
 def white_level(camera: CassiCamera) -> float:
     """The most that a white scene gives through a camera."""
-    return float(
-        camera.forward(torch.ones(camera.bands, camera.height, camera.width, device=camera.mask.device)).max()
-    )
+    return float(camera.open_light.max())
 
 
 def check_level(high: float, white: float) -> None:

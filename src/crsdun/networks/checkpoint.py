@@ -14,6 +14,7 @@ from safetensors.torch import save as to_bytes
 
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError
+from crsdun.machine import check_device
 from crsdun.networks.network import Network
 from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained_weights
 from crsdun.networks.zoo import build, config_from, kind_of
@@ -175,8 +176,10 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
     ``network.card`` says what it was trained for; ``crsdun.networks.pretrained_weights()`` lists the shipped weights.
 
     Raises:
-        InputError: as ``read_header``, or the weights do not fit the layers the header describes.
+        InputError: as ``read_header``, or the weights do not fit the layers the header describes, or there is no such
+            device.
     """
+    check_device(device)
     given, path = path, find_weights(path)
     header = read_header(path)
     network = build(header.kind, header.config)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress, StackedCamera
+from crsdun.optics.values import ONE_TENSOR
+from crsdun.optics.wavelengths import band_order
 
 # If a band is further off than this, weights see other colours than they were trained for.
 WAVELENGTH_TOLERANCE_NM = 5.0
@@ -123,14 +128,23 @@ class Network(nn.Module):
     ) -> Estimate:
         """``check``, ``aligned`` except in training, ``begin``, then ``forward``.
 
-        ``progress`` is called with the number of iterations and layers that have started, and of all of them.
+        Networks learn bands by ascending wavelength: they see a camera with its bands in this order, and the estimate
+        has them in the camera's own. Except in training, a camera that the card does not fit is an InputWarning.
 
-        What ``progress`` raises leaves the network, which is how a computation is cancelled.
+        ``progress`` is called with the number of iterations and layers that have started, and of all of them.
+        What it raises leaves the network, which is how a computation is cancelled.
 
         Args:
             begun: what ``begin`` returned for this measurement, if that was computed before.
         """
+        order = band_order(camera.wavelengths) if isinstance(camera, CassiCamera) else None
+        if order is not None:
+            begun = None if begun is None else begun[:, order]
+            estimate = self(measurement, cast(CassiCamera, camera).in_order(order), progress, begun)
+            return estimate.in_order(np.argsort(order).tolist())
         self.check(measurement, camera)
+        if camera is not None and not (self.training or torch.compiler.is_compiling()):
+            self._doubt(camera)
         told = cast(CassiCamera, camera)
         camera = told if self.training or begun is not None else self.aligned(measurement, told)
         with nullcontext() if progress is None else reporting_layers(self, progress) as report:
@@ -158,7 +172,7 @@ class Network(nn.Module):
             raise InputError(
                 f"a network is called as network(measurement, camera) with a tensor and a CassiCamera, not with "
                 f"{type(measurement).__name__} and {type(camera).__name__}",
-                "torch.from_numpy makes a tensor of an array",
+                ONE_TENSOR,
             )
         if camera.bands != self.config.bands:
             raise InputError(
@@ -205,6 +219,13 @@ class Network(nn.Module):
     def fit(self, camera: CassiCamera) -> CassiCamera:
         """The camera, completed by the network's card; see ``fit_card``."""
         return fit_card(camera, self.card, self.config.bands)
+
+    def _doubt(self, camera: CassiCamera) -> None:
+        """Warn of a camera for which ``fit`` has an error."""
+        try:
+            self.fit(camera)
+        except InputError as error:
+            warnings.warn(InputWarning(error.message, error.remedy), stacklevel=3)
 
     def peak_bytes(self, height: int, width: int) -> int:
         """Peak memory in bytes for a scene of this size, in float32, without the weights."""
@@ -273,6 +294,8 @@ def check_counts(network: str, **counts: int) -> None:
 def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     """The camera, with the wavelengths of a card if it has none of its own.
 
+    Its bands may have any order: what is compared is the same camera with ascending ones, as a network will see it.
+
     Raises:
         InputError: the card belongs to a network for other bands or another dispersion, or states ranges of both that
             do not include those of the camera.
@@ -280,14 +303,20 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     remedy = "use weights for this camera, or a method that needs none, such as lr-tv"
     if camera.bands != bands:
         raise InputError(f"these weights are for {bands} bands but the camera has {camera.bands}", remedy)
+    told, order = camera, band_order(camera.wavelengths)
+    if order is not None:
+        camera = camera.in_order(order)
     learnt = learnt_steps(card)
-    if learnt and not is_learnt_step(card, mean_step(camera) if card.steps and camera.along_rows else camera.step):
+    mean = mean_step(camera) if card.steps else None
+    if learnt and not is_learnt_step(card, mean if card.steps else camera.step):
         given = camera.dispersion if camera.step is None else f"{camera.step:g}"
-        if card.steps and camera.step is None and camera.along_rows:
-            given = f"{given} with a mean of {mean_step(camera):g}"
+        if camera.step is None and mean is not None:
+            given = f"{given} with a mean of {mean:g}"
+        if order is not None:
+            given += ", with its bands by ascending wavelength"
         raise InputError(f"these weights are for a dispersion of {learnt} pixels per band, not {given}", remedy)
     if card.wavelengths is None:
-        return camera
+        return told
     if camera.wavelengths is None:
         return camera.with_wavelengths(card.wavelengths)
     off = max(abs(a - b) for a, b in zip(camera.wavelengths, card.wavelengths, strict=True))
@@ -306,12 +335,18 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
             f"camera has {camera.wavelengths[0]:g} to {camera.wavelengths[-1]:g} nm (up to {off:.0f} nm apart)",
             remedy,
         )
-    return camera
+    return told
 
 
-def mean_step(camera: CassiCamera) -> float:
-    """The dispersion of a camera along the rows between its first and last band, in pixels per band."""
-    return (camera.down_and_right[-1][1] - camera.down_and_right[0][1]) / max(camera.bands - 1, 1)
+def mean_step(camera: CassiCamera) -> float | None:
+    """The dispersion of a camera between its first and last band, in pixels per band.
+
+    None where it does not run along the rows, or back and forth.
+    """
+    right = [right for _, right in camera.down_and_right]
+    if not camera.along_rows or right not in (sorted(right), sorted(right, reverse=True)):
+        return None
+    return (right[-1] - right[0]) / max(camera.bands - 1, 1)
 
 
 def learnt_steps(card: ModelCard) -> str:

@@ -31,7 +31,9 @@ def own_scale(measurement: Tensor, camera: CassiCamera) -> Tensor:
 
 def standard_mask(camera: CassiCamera) -> tuple[CassiCamera, Tensor]:
     """The camera with a mask so much brighter that the mean of D is C/2, as of a half open mask; and how much."""
-    brighter = (camera.bands / 2 / camera.diagonal.mean().clamp(min=torch.finfo(camera.mask.dtype).tiny)).sqrt()
+    mean, usual = camera.diagonal.mean(), camera.bands / 2
+    lets_light_through = mean > torch.finfo(camera.mask.dtype).tiny
+    brighter = (usual / torch.where(lets_light_through, mean, usual)).sqrt()
     return camera.with_mask(camera.mask * brighter), brighter
 
 

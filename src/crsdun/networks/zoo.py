@@ -14,6 +14,7 @@ from crsdun.errors import InputError
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
 from crsdun.networks.network import Network
+from crsdun.networks.pretrained import earlier_weights, pretrained_weights
 from crsdun.networks.rcump import Rcump, RcumpConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.networks.ssr import Ssr, SsrConfig
@@ -79,9 +80,9 @@ def register_network(
     KINDS.check_free(kind, row)
     for name, named in rows.items():
         NAMES.check_free(name, named)
-    KINDS.register(kind, row)
+    KINDS.put(kind, row)
     for name, named in rows.items():
-        NAMES.register(name, named)
+        NAMES.put(name, named)
 
 
 # The ablations of CRSDUN, as suffixes of its name (``crsdun_3stg_baseline1``): first two separate branches, then
@@ -206,7 +207,7 @@ def kind_of(network: Network) -> str:
 def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str, Any]]:
     """Kind and settings of a row of ``NAMES``."""
     for pattern, (kind, settings) in NAMES.items():
-        match = re.fullmatch(pattern.replace("{K}", r"(\d+)"), name)
+        match = _match(pattern, name)
         if match:
             stages = {"stages": int(match[1])} if match.groups() else {}
             known = {field.name for field in fields(KINDS[kind].config)}
@@ -217,6 +218,22 @@ def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str,
         f"there are {', '.join(NAMES)} (K: number of stages), and with {JOINED} "
         "behind a name, gap_tv, admm_tv or lr_tv a two-stage system",
     )
+
+
+def _match(pattern: str, name: str) -> re.Match[str] | None:
+    """The match of a name, or of all of a pattern, with a pattern of ``NAMES``."""
+    return re.fullmatch(re.escape(pattern).replace(r"\{K\}", r"(\d+)"), name.replace("{K}", "1"))
+
+
+def _meaning(name: str) -> str:
+    """What a name, or a pattern, already means as a method; empty if nothing."""
+    if name.endswith(JOINED):
+        return "two-stage system"
+    if name in {**earlier_weights(), **pretrained_weights()}:
+        return "file of weights"
+    if name.replace("_tv", "-tv") in SOLVERS:
+        return "solver"
+    return "network" if any(_match(known, name) or _match(name, known) for known in NAMES) else ""
 
 
 def _joined(config: TwoStageConfig) -> TwoStageNetwork:
@@ -243,3 +260,7 @@ register_network("ssr", SsrConfig, Ssr, {"ssr_{K}stg": {}})
 register_network("rcump", RcumpConfig, Rcump, {"rcump_{K}stg": {}})
 register_network("seg", SegConfig, Segmenter, {"seg_{K}stg": {}})
 register_network("joined", TwoStageConfig, _joined, {})
+
+# Users name weights, solvers and networks in one place; of the built-in ones some may have the same name.
+NAMES.reserve(_meaning)
+SOLVERS.reserve(_meaning)

@@ -19,6 +19,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property, reduce
 from typing import Any, TypeAlias, cast
 
@@ -30,8 +31,10 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits, span
+from crsdun.optics.masks import check_transmission
 from crsdun.optics.parts import PARTS, Part, Validity
-from crsdun.optics.wavelengths import MOST_BANDS
+from crsdun.optics.values import as_values, check_tensor, check_unmasked
+from crsdun.optics.wavelengths import MOST_BANDS, as_centres
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
@@ -42,12 +45,34 @@ LEAST_LIT = 1e-3
 Offsets: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
 
 
+class Kept:
+    """A property of a camera, a tensor, that is computed once; anew each time where a gradient reaches the camera.
+
+    What is kept serves every later use: it is no inference tensor, which no backward pass could use.
+    """
+
+    def __init__(self, compute: Callable[[Any], Tensor]):
+        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, camera: Any, kind: type | None = None) -> Tensor:
+        if camera is None:  # of the class
+            return self  # type: ignore[return-value]
+        if any(tensor.requires_grad for tensor in camera.tensors):
+            return self.compute(camera)
+        kept: dict[str, Tensor] = camera.__dict__
+        if self.name not in kept:
+            with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+                kept[self.name] = self.compute(camera)
+        return kept[self.name]
+
+
 class CassiCamera:
     """A coded-aperture snapshot spectral imager with a single disperser. Immutable.
 
     Args:
         mask: coded aperture, (H,W), or (C,H,W) calibrated per band; transmissions, usually 0..1, grey allowed.
-            A tensor keeps its device and floating type, anything else becomes float32 on the CPU.
+            A tensor keeps its device and floating type, anything else becomes float32 on the CPU. The camera has a
+            copy of its own, but for a mask that is learnt: one that requires a gradient keeps its graph.
         bands: number of bands C; may be omitted if ``wavelengths``, ``offsets`` or a per-band mask determine it.
         wavelengths: centre of each band in nm, length C.
         step: dispersion in pixels per band; negative disperses to the left, fractions are interpolated.
@@ -60,7 +85,8 @@ class CassiCamera:
         moved: by how many pixels, down and right, its mask lies from where it was told (``solvers.align``).
 
     Raises:
-        InputError: shapes or counts disagree, or the mask contains NaN, infinity or negative values.
+        InputError: shapes or counts disagree, or the mask contains NaN, infinity, negative values or raw counts
+            (``masks.check_transmission``), or masked ones.
     """
 
     def __init__(
@@ -73,23 +99,18 @@ class CassiCamera:
     ):
         if isinstance(mask, str | os.PathLike):
             raise InputError("a camera takes the mask itself", "read the file with crsdun.scenes.read_mask(path)")
-        if not isinstance(mask, Tensor) or not mask.is_floating_point():
-            values = np.asarray(mask)
-            if values.dtype.kind in "iu" and values.size and values.max() > 1:
-                raise InputError(
-                    f"the mask holds integers up to {values.max()}",
-                    "a transmission lies in 0..1: divide by the "
-                    "largest value of the type, or read the file with crsdun.scenes.read_mask",
-                )
-            mask = torch.as_tensor(values.astype(np.float32))
+        values = as_values(mask, "the mask")
+        mask = values if isinstance(mask, Tensor) and values.is_floating_point() else values.float()
         if mask.ndim not in (2, 3) or 0 in mask.shape:
             raise InputError(
                 f"the mask has shape {tuple(mask.shape)}", "expected (height, width) or (bands, height, width)"
             )
         if not mask.is_meta and not bool(torch.isfinite(mask).all() and (mask >= 0).all()):
             raise InputError("the mask holds negative, NaN or infinite values", "a transmission is 0 or more")
+        if not mask.is_meta:
+            check_transmission(mask.detach())
         given = {
-            "bands": None if bands is None else operator.index(bands),
+            "bands": None if bands is None else _count(bands),
             "wavelengths": None if wavelengths is None else len(wavelengths),
             "offsets": None if offsets is None else len(offsets),
             "mask": mask.shape[0] if mask.ndim == 3 else None,
@@ -104,9 +125,7 @@ class CassiCamera:
         self.bands: int = next(iter(counts.values()))
         if self.bands > MOST_BANDS:
             raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
-        self.wavelengths = None if wavelengths is None else tuple(float(value) for value in wavelengths)
-        if self.wavelengths is not None and not all(0 < value < math.inf for value in self.wavelengths):
-            raise InputError("the wavelengths of the bands must be positive numbers of nanometres")
+        self.wavelengths = None if wavelengths is None else as_centres(wavelengths, self.bands)
         moves = _down_and_right([step * band for band in range(self.bands)] if offsets is None else offsets)
         self.offsets: tuple[float, ...] | tuple[tuple[float, float], ...]
         self.offsets = moves if any(down for down, _ in moves) else tuple(right for _, right in moves)
@@ -207,6 +226,7 @@ class CassiCamera:
         Raises:
             InputError: the cube does not fit the mask and the number of bands.
         """
+        check_tensor(cube, "a camera measures a tensor")
         if tuple(cube.shape[-3:]) != (self.bands, self.height, self.width):
             raise InputError(
                 f"the cube has shape {tuple(cube.shape)}",
@@ -237,23 +257,27 @@ class CassiCamera:
 
         Each detector pixel as if all its bands were alike, 0 where it is not ``lit``; (..., Hm, Wm) → (..., C, H, W).
         """
-        return self.gather(torch.where(self.lit, measurement / self.open_light, 0))
+        check_tensor(measurement, "a camera sends a tensor back")
+        # Divided by 1 where it is not lit: an infinite quotient, though unused, would make gradients NaN.
+        return self.gather(torch.where(self.lit, measurement / torch.where(self.lit, self.open_light, 1), 0))
 
     def brightness(self, measurement: Tensor) -> Tensor:
         """The grey scene that would send as much light, mean |y| / mean A 1: (..., Hm, Wm) → (...), 0 if dark."""
         light = self.open_light.mean()
-        return torch.where(light > 0, self.counted(measurement).abs().mean((-2, -1)) / light, 0)
+        mean = self.counted(measurement).abs().mean((-2, -1))
+        return torch.where(light > 0, mean / torch.where(light > 0, light, 1), 0)
 
     def counted(self, measurement: Tensor) -> Tensor:
         """A measurement (..., Hm, Wm) with 0 in place of what pixels read that do not count (``Validity``)."""
+        check_tensor(measurement, "a camera counts in a tensor")
         return reduce(lambda y, part: part.forward(y) if isinstance(part, Validity) else y, self.parts, measurement)
 
-    @cached_property
+    @Kept
     def open_light(self) -> Tensor:
         """A 1, the exposure of a white scene, (Hm, Wm)."""
         return self.forward(self.mask.new_ones(self.bands, self.height, self.width))
 
-    @cached_property
+    @Kept
     def lit(self) -> Tensor:
         """Where enough light arrives to be told from noise, bool (Hm, Wm).
 
@@ -261,7 +285,7 @@ class CassiCamera:
         """
         return self.open_light > LEAST_LIT * self.open_light.mean()
 
-    @cached_property
+    @Kept
     def diagonal(self) -> Tensor:
         """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives.
 
@@ -272,7 +296,7 @@ class CassiCamera:
             return self._probed_diagonal()
         return self._detected(self.disperse(self.mask_per_band.square(), power=2), power=2)
 
-    @cached_property
+    @Kept
     def row_sums(self) -> Tensor:
         """A Aᵀ 1, (Hm, Wm): the diagonal, where A Aᵀ is diagonal, and else a bound, D^-½ A Aᵀ D^-½ ≤ 1."""
         return self.forward(self.adjoint(self.mask.new_ones(self.measurement_shape)))
@@ -322,6 +346,7 @@ class CassiCamera:
 
         Whole steps to the right give a view of the measurement: nothing is copied.
         """
+        check_tensor(measurement, "a camera sends a tensor back")
         self.check(measurement)
         lead, step = measurement.shape[:-2], self._whole_step
         if step == 0:
@@ -394,9 +419,27 @@ class CassiCamera:
         return camera
 
     def with_wavelengths(self, wavelengths: Sequence[float]) -> CassiCamera:
-        """The same optics with the centre of each band in nm, length C, known."""
+        """The same optics with the centre of each band in nm, length C, known.
+
+        Raises:
+            InputError: their number is another, or one is not positive and finite.
+        """
         camera = self.with_mask(self.mask)
-        camera.wavelengths = tuple(float(value) for value in wavelengths)
+        camera.wavelengths = as_centres(wavelengths, self.bands)
+        return camera
+
+    def in_order(self, order: Sequence[int]) -> CassiCamera:
+        """The same optics with the bands in another order: its measurements are those of the reordered cubes.
+
+        Args:
+            order: the index of each band among those of this camera, as from ``wavelengths.band_order``.
+        """
+        camera = self.with_mask(self.mask if self.mask.ndim == 2 else self.mask[order])
+        camera.wavelengths = self.wavelengths and tuple(self.wavelengths[band] for band in order)
+        placed = np.array([self.down_and_right[band] for band in order])
+        moves = _down_and_right(placed - np.floor(placed[0]))  # whole pixels for all bands alike are no dispersion
+        camera.offsets = tuple(right for _, right in moves) if self.along_rows else moves
+        camera.parts = tuple(part.in_order(order) for part in self.parts)
         return camera
 
     @property
@@ -542,6 +585,7 @@ class CassiCamera:
 
     def _sent_back(self, measurement: Tensor) -> Tensor:
         """The adjoint of dispersion and detection: (..., Hm, Wm) → (..., C, H, W)."""
+        check_tensor(measurement, "a camera sends a tensor back")
         self.check(measurement)
         for part in reversed(self.parts[self._bandwise :]):
             measurement = part.adjoint(measurement)
@@ -571,12 +615,20 @@ class CassiCamera:
         return bands
 
 
+def _count(bands: int) -> int:
+    try:
+        return operator.index(bands)
+    except TypeError:
+        raise InputError(f"the number of bands must be a whole number, not {bands!r}") from None
+
+
 def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
     """Offsets as pairs.
 
     Raises:
         InputError: they are neither numbers nor pairs of numbers, or not finite, or too large.
     """
+    check_unmasked(offsets, "the list of offsets")
     try:
         moves = np.asarray(offsets, dtype=np.float64)
     except (TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +138,15 @@ class Estimate(Shown):
             )
             for part in parts
         ]
+
+    def in_order(self, order: Sequence[int]) -> Estimate:
+        """The estimate with its bands, and those of its camera, in another order (``CassiCamera.in_order``)."""
+        return replace(
+            self,
+            cubes=[x[:, order] for x in self.cubes],
+            camera=self.camera and self.camera.in_order(order),
+            wavelengths=self.wavelengths and tuple(self.wavelengths[band] for band in order),
+        )
 
     def last_stage(self) -> Estimate:
         """The last stage alone."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.masks import RandomMask, for_bands, moved_mask
 from crsdun.optics.noise import SensorNoise
+from crsdun.optics.values import as_values
 from crsdun.optics.wavelengths import band_order
 
 # In pixels; a mask that lies further away is another one.
@@ -59,6 +62,13 @@ class Exposure:
     mask_wavelengths: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.mask, str | os.PathLike):
+            raise InputError(
+                "an exposure takes the mask itself",
+                "read the file with crsdun.scenes.read_mask(path); RandomMask(seed) is one of the size of each scene",
+            )
+        if not isinstance(self.mask, RandomMask | np.ndarray) or isinstance(self.mask, np.ma.MaskedArray):
+            object.__setattr__(self, "mask", as_values(self.mask, "the mask").detach().cpu().numpy())
         if self.calibrated is not None:
             if not isinstance(self.mask, RandomMask) or self.step != 2 or self.offsets is not None:
                 raise InputError("a calibrated camera already has its mask and its dispersion", "omit these")
@@ -67,10 +77,14 @@ class Exposure:
                     "the bands of this camera do not ascend by wavelength, as those of scenes do",
                     "save it with its mask, offsets and wavelengths in ascending order",
                 )
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"the seed of the noise must be 0 or more and below 2⁶³, not {self.seed}")
-        if not all(abs(by) <= FURTHEST for by in self.moved):
-            raise InputError(f"a mask moves by at most {FURTHEST} pixels, not by {self.moved}")
+        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed < 2**63:
+            raise InputError(
+                f"the seed of the noise must be a whole number, 0 or more and below 2⁶³, not {self.seed!r}"
+            )
+        if len(self.moved) != 2 or not all(abs(by) <= FURTHEST for by in self.moved):
+            raise InputError(
+                f"a mask moves by at most {FURTHEST} pixels, two numbers, down and right, not by {self.moved}"
+            )
 
     def camera(self, scene: SceneLike) -> CassiCamera:
         """The camera for a scene; errors as ``camera_of_size``."""
@@ -125,7 +139,7 @@ class Exposure:
         return CassiCamera(mask, bands, wavelengths, self.step, self.offsets)
 
     def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
-        """The exposure of a cube (C,H,W): (Hm,Wm), on the CPU. Voxels without data (NaN) send no light.
+        """The exposure of a cube (C,H,W): (Hm,Wm), on the CPU. Voxels without data (NaN, or masked) send no light.
 
         Args:
             camera: as returned by ``camera``, or a part of it.
@@ -142,7 +156,9 @@ class Exposure:
         )
         if any(self.moved):
             camera = camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *self.moved)))
-        frame = camera.forward(fill_missing(torch.as_tensor(cube)))
+        if isinstance(cube, np.ma.MaskedArray):
+            cube = cube.filled(0)
+        frame = camera.forward(fill_missing(as_values(cube, "the cube", shared=True)))
         if self.noise.silent:
             return frame
         if seed is None:
@@ -150,7 +166,7 @@ class Exposure:
         elif isinstance(seed, str):
             digest = hashlib.sha256(f"{self.seed} {seed}".encode()).digest()
             seed = int.from_bytes(digest[:7], "little")
-        return self.noise(frame, camera.bands, torch.Generator().manual_seed(seed))
+        return self.noise(frame, camera.bands, torch.Generator().manual_seed(operator.index(seed)))
 
     def complete_pixels(self, valid: np.ndarray | None, camera: CassiCamera) -> np.ndarray | None:
         """Where the detector (Hm,Wm) received all of a scene's light, bool; None where it did everywhere.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from crsdun.errors import InputError
+from crsdun.optics.wavelengths import check_same_bands
 
-# By how much the wavelength of a band in a mask's calibration may differ from the camera's.
-FURTHEST_NM = 5.0
+# A calibrated mask may have single elements that are brighter than an open one, few of them by more than this factor.
+BRIGHTEST_MASK, FEW = 2.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,45 @@ def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 
     return (np.random.default_rng(seed).random((height, width)) < transmission).astype(np.float32)
 
 
+def check_transmission(mask: Any) -> None:
+    """Raise an InputError if a mask, an array or a tensor, holds raw counts in place of transmissions.
+
+    Those of a calibration may exceed 1 (``BRIGHTEST_MASK``), whole numbers do not.
+    """
+    most = float(mask.max())
+    if not most > 1:
+        return
+    whole = bool((mask == mask.round()).all())
+    if whole or float((mask > BRIGHTEST_MASK).sum()) > FEW * math.prod(mask.shape):
+        numbers = "whole numbers" if whole else "values"
+        raise InputError(
+            f"the mask holds {numbers} up to {most:g}",
+            "a transmission lies in 0..1: divide by that of an open pixel, or read the file with "
+            "crsdun.scenes.read_mask",
+        )
+
+
 def for_bands(mask: np.ndarray, known: Sequence[float] | None, wavelengths: Sequence[float] | None) -> np.ndarray:
     """A mask with its bands in the order of a camera's; itself where it has none, or one side is not known.
 
     Args:
         mask: (H,W), or (C,H,W) with the wavelengths ``known`` in nm.
-        wavelengths: of the camera's bands in nm. Each may differ from the mask's by half of the distance to the next
-            band, and by ``FURTHEST_NM``.
+        wavelengths: of the camera's bands in nm.
 
     Raises:
-        InputError: they differ by more.
+        InputError: they are others (``check_same_bands``).
     """
     if mask.ndim == 2 or known is None or wavelengths is None or len(known) != len(wavelengths):
         return mask  # numbers of bands are compared by the camera
     theirs, wanted = np.asarray(known, float), np.asarray(wavelengths, float)
     order, ranks = np.argsort(theirs), np.argsort(np.argsort(wanted))
-    allowed = min([FURTHEST_NM, *(np.diff(np.sort(wanted)) / 2)])
-    furthest = np.abs(theirs[order][ranks] - wanted).max()
-    if furthest > allowed:
-        raise InputError(
-            f"the mask was calibrated for bands of {theirs.min():g}–{theirs.max():g} nm, and the camera has "
-            f"{wanted.min():g}–{wanted.max():g} nm: they differ by up to {furthest:.3g} nm",
-            "set <mask> to that of these bands, or correct the wavelengths of one of them",
-        )
+    check_same_bands(
+        theirs[order][ranks].tolist(),
+        wanted.tolist(),
+        f"the mask was calibrated for bands of {theirs.min():g}–{theirs.max():g} nm, and the camera has "
+        f"{wanted.min():g}–{wanted.max():g} nm",
+        "set <mask> to that of these bands, or correct the wavelengths of one of them",
+    )
     return mask[order[ranks]]
 
 

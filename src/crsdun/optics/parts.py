@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
+from crsdun.optics.values import as_values
 
 
 class Part(ABC):
@@ -28,7 +30,7 @@ class Part(ABC):
         name: for records.
         per_band: whether it acts on each band in another way, and so before the detector adds them up.
         couples: whether light of one detector pixel reaches others, after which A Aᵀ is no longer diagonal.
-        values: what it is made of, a tensor.
+        values: what it is made of, a tensor of its own.
     """
 
     name: ClassVar[str]
@@ -57,6 +59,10 @@ class Part(ABC):
         """
         return self
 
+    def in_order(self, order: Sequence[int]) -> Part:
+        """The part of a camera whose bands have another order (``CassiCamera.in_order``)."""
+        return self
+
     def like(self, tensor: Tensor) -> Part:
         """The same on the device and in the floating type of a tensor."""
         return type(self)(self.values.to(tensor))
@@ -79,7 +85,7 @@ class Validity(Part):
     couples = False
 
     def __init__(self, valid: Tensor | np.ndarray):
-        values = torch.as_tensor(valid)
+        values = as_values(valid, "the map of valid pixels")
         if values.ndim != 2:
             raise InputError(f"a map of valid pixels has the shape (height, width), not {tuple(values.shape)}")
         super().__init__(values if values.is_floating_point() else values.bool().float())
@@ -118,7 +124,7 @@ class Blur(Part):
     name = "blur"
 
     def __init__(self, spread: Tensor | np.ndarray):
-        values = torch.as_tensor(spread)
+        values = as_values(spread, "the point spread function")
         values = values if values.is_floating_point() else values.float()
         if values.ndim not in (2, 3) or not all(size % 2 for size in values.shape[-2:]):
             raise InputError(
@@ -133,20 +139,29 @@ class Blur(Part):
         self.per_band = values.ndim == 3
 
     @classmethod
-    def gaussian(cls, sigma: float | list[float]) -> Blur:
+    def gaussian(cls, sigma: float | Sequence[float] | np.ndarray | Tensor) -> Blur:
         """A Gaussian with a standard deviation of ``sigma`` pixels, or one such for each band; sum 1.
 
         Raises:
-            InputError: a deviation is not positive, or larger than 100.
+            InputError: a deviation is not positive, or larger than 100; or they are more than one for each band.
         """
-        deviations = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1, 1)
+        given = as_values(sigma, "the standard deviation of a blur").detach().double().cpu()
+        deviations = given.reshape(-1, 1)
+        if given.ndim > 1 or not given.numel():
+            raise InputError(
+                f"the standard deviations of a blur have the shape {tuple(given.shape)}",
+                "give one, or one for each band",
+            )
         if not bool(((deviations > 0) & (deviations <= 100)).all()):
             raise InputError(f"the standard deviation of a blur lies between 0 and 100 pixels, not {sigma}")
         radius = math.ceil(3 * float(deviations.max()))
         line = torch.exp(-((torch.arange(-radius, radius + 1) / deviations) ** 2) / 2)
         line = line / line.sum(1, keepdim=True)
         spread = (line[:, :, None] * line[:, None, :]).float()
-        return cls(spread if isinstance(sigma, list) else spread[0])
+        return cls(spread if given.ndim else spread[0])
+
+    def in_order(self, order: Sequence[int]) -> Part:
+        return Blur(self.values[order]) if self.per_band else self
 
     def forward(self, picture: Tensor, power: int = 1) -> Tensor:
         return self._convolved(picture, self.values.flip(-2, -1) ** power)
@@ -166,6 +181,8 @@ class Blur(Part):
     def _convolved(self, picture: Tensor, kernel: Tensor) -> Tensor:
         padding = [size // 2 for size in kernel.shape[-2:]]
         kernels = kernel[:, None] if self.per_band else kernel[None, None]
+        kind = torch.promote_types(picture.dtype, kernel.dtype)  # as products do it, but not convolutions
+        kernels, picture = kernels.to(kind), picture.to(kind)
         pictures = picture.reshape(-1, len(kernels), *picture.shape[-2:])
         return F.conv2d(pictures, kernels, padding=padding, groups=len(kernels)).view(picture.shape)
 
@@ -184,7 +201,7 @@ class Distortion(Part):
     name = "distortion"
 
     def __init__(self, field: Tensor | np.ndarray):
-        values = torch.as_tensor(field)
+        values = as_values(field, "the field of distortion")
         values = values if values.is_floating_point() else values.float()
         if values.ndim != 3 or len(values) != 2:
             raise InputError(
@@ -202,7 +219,8 @@ class Distortion(Part):
                 "a smooth one changes by less than one",
             )
         super().__init__(values)
-        self._corners = _four_corners(values)
+        with torch.inference_mode(False):  # kept for every later use, backward passes too
+            self._corners = _four_corners(values)
 
     def forward(self, picture: Tensor, power: int = 1) -> Tensor:
         flat = picture.flatten(-2)
@@ -211,7 +229,7 @@ class Distortion(Part):
 
     def adjoint(self, picture: Tensor) -> Tensor:
         flat = picture.flatten(-2)
-        sent = torch.zeros_like(flat)
+        sent = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, self.values.dtype))
         for place, weight in self._corners:
             sent = sent.index_add(-1, place, flat * weight)
         return sent.view(picture.shape)

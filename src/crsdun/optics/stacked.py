@@ -10,7 +10,6 @@ for one exposure, refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -19,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics.camera import CassiCamera
+from crsdun.optics.camera import CassiCamera, Kept
+from crsdun.optics.values import as_values
+from crsdun.optics.wavelengths import as_centres, check_same_bands
 
 
 class View(Protocol):
@@ -60,7 +61,7 @@ class SideCamera:
     """
 
     def __init__(self, response: Tensor | np.ndarray | Sequence, height: int, width: int):
-        values = torch.as_tensor(response)
+        values = as_values(response, "the response of a second camera")
         values = values if values.is_floating_point() else values.float()
         values = values[None] if values.ndim == 1 else values
         if values.ndim != 2 or not (values.is_meta or bool((values >= 0).all() and torch.isfinite(values).all())):
@@ -88,7 +89,7 @@ class SideCamera:
     def variance(self, variances: Tensor) -> Tensor:
         return self._seen(self.response.square(), variances)
 
-    @cached_property
+    @Kept
     def diagonal(self) -> Tensor:
         return self.variance(self.response.new_ones(self.bands, self.height, self.width))
 
@@ -123,7 +124,7 @@ class StackedCamera(CassiCamera):
         views: all of them.
 
     Raises:
-        InputError: they do not see the same bands and pixels.
+        InputError: they do not see the same bands, in the same order, and pixels.
     """
 
     def __init__(self, first: CassiCamera, *others: View):
@@ -133,6 +134,15 @@ class StackedCamera(CassiCamera):
                 raise InputError(
                     "cameras of one scene see the same bands and pixels, but one sees {}×{}×{} and another "
                     "{}×{}×{}".format(*sizes[0], *sizes[1])
+                )
+            if isinstance(other, CassiCamera) and first.wavelengths and other.wavelengths:
+                check_same_bands(
+                    other.wavelengths,
+                    first.wavelengths,
+                    "cameras of one scene see the same bands in the same order, but one begins at "
+                    f"{first.wavelengths[0]:g} nm and ends at {first.wavelengths[-1]:g} nm, and another at "
+                    f"{other.wavelengths[0]:g} and {other.wavelengths[-1]:g} nm",
+                    "camera.in_order(order) sorts the bands of a camera; or correct the wavelengths of one",
                 )
         self.views: tuple[View, ...] = (first, *others)
         self.mask, self.bands, self.wavelengths = first.mask, first.bands, first.wavelengths
@@ -166,7 +176,8 @@ class StackedCamera(CassiCamera):
         if len(pictures) != len(self.views):
             raise InputError(f"this camera takes {len(self.views)} pictures, not {len(pictures)}")
         flat = []
-        for picture, view in zip(map(torch.as_tensor, pictures), self.views, strict=True):
+        for given, view in zip(pictures, self.views, strict=True):
+            picture = as_values(given, "a picture", shared=True)
             if isinstance(view, SideCamera) and tuple(picture.shape[-3:]) == (
                 len(view.response),
                 view.height,
@@ -197,7 +208,7 @@ class StackedCamera(CassiCamera):
         """How independent errors of the voxels add up: (..., C, H, W) → (..., Hm, Wm)."""
         return self._stacked([view.variance(variances) for view in self.views])
 
-    @cached_property
+    @Kept
     def diagonal(self) -> Tensor:
         """The diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives."""
         return self._stacked([view.diagonal for view in self.views])
@@ -230,9 +241,9 @@ class StackedCamera(CassiCamera):
         return self._of(view.with_masks(change) for view in self.views)
 
     def with_wavelengths(self, wavelengths: Sequence[float]) -> StackedCamera:
-        """The same with the centre of each band in nm, length C, known."""
+        """The same with the centre of each band in nm, length C, known; errors as of one."""
         camera = self._of(self.views)
-        camera.wavelengths = tuple(float(value) for value in wavelengths)
+        camera.wavelengths = as_centres(wavelengths, self.bands)
         return camera
 
     @property
@@ -253,13 +264,13 @@ class StackedCamera(CassiCamera):
         self.through(valid)
 
     def disperse(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as is ``gather``: there is more than one detector."""
+        """Refused, as are ``gather`` and ``in_order``: there is more than one detector."""
         raise InputError(
             "this takes one exposure, and the camera has several pictures of the scene",
             "use a method without training, such as lr-tv, or one exposure alone",
         )
 
-    gather = disperse
+    gather = in_order = disperse
 
     def _of(self, views: Iterator[View] | Sequence[View]) -> StackedCamera:
         camera = StackedCamera(*views)
@@ -291,7 +302,7 @@ def dual_disperser(
 
     Source: Gehm et al., "Single-shot compressive spectral imaging with a dual-disperser architecture", 2007.
     """
-    values = torch.as_tensor(mask)
+    values = as_values(mask, "the mask")
     width = values.shape[-1] - (bands - 1) * abs(step)
     if values.ndim != 2 or width < 1:
         raise InputError(

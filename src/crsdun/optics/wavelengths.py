@@ -1,5 +1,6 @@
 """The wavelengths of bands: lists in nanometres, units, and common grids."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ KAIST_WAVELENGTHS = (
 )  # fmt: skip
 
 MOST_BANDS = 10_000
+# By how much the wavelengths of a band may differ that is taken for the same.
+FURTHEST_NM = 5.0
 # Wavelengths that are all below so many nm are in micrometres.
 SHORTEST = 20.0
 
@@ -53,6 +56,34 @@ def band_order(wavelengths: Sequence[float] | None) -> list[int] | None:
     if len(set(wavelengths)) < len(wavelengths):
         raise InputError("two bands have the same wavelength", "drop one of them, or correct the list of wavelengths")
     return sorted(range(len(wavelengths)), key=lambda band: wavelengths[band])
+
+
+def as_centres(wavelengths: Sequence[float], bands: int) -> tuple[float, ...]:
+    """The centre of each of so many bands in nm, in any order.
+
+    Raises:
+        InputError: their number is another, or one is not positive and finite.
+    """
+    centres = tuple(float(value) for value in wavelengths)
+    if len(centres) != bands:
+        raise InputError(f"there are {len(centres)} wavelengths for {bands} bands", "give one for each band")
+    if not all(0 < value < math.inf for value in centres):
+        raise InputError("the wavelengths of the bands must be positive numbers of nanometres")
+    return centres
+
+
+def check_same_bands(known: Sequence[float], wanted: Sequence[float], whose: str, remedy: str) -> None:
+    """Raise an InputError unless bands are those that are wanted, in the same order, both in nm.
+
+    Each may differ by half of the distance to the next band, and by ``FURTHEST_NM``.
+
+    Args:
+        whose: what has the bands that are known, and what the wanted ones, as the beginning of the message.
+    """
+    one, other = np.asarray(known, float), np.asarray(wanted, float)
+    furthest = np.abs(one - other).max()
+    if furthest > min([FURTHEST_NM, *(np.diff(np.sort(other)) / 2)]):
+        raise InputError(f"{whose}: they differ by up to {furthest:.3g} nm", remedy)
 
 
 def nbk7_refractive_index(wavelength: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ def list_methods() -> list[str]:
 
     In the name of a network, {K} stands for the number of stages, as in ``crsdun.create("crsdun_3stg", bands=28)``.
     """
-    return [*pretrained_weights(), *SOLVERS, *NAMES]
+    return list(dict.fromkeys([*pretrained_weights(), *SOLVERS, *NAMES]))
 
 
 def choose_weights(prepared: PreparedMeasurement) -> tuple[str | None, str]:

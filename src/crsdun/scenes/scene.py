@@ -62,10 +62,11 @@ class Scene(Shown):
     """What every loader returns and every writer takes.
 
     Attributes:
-        cube: (C,H,W) float32, reflectance or radiance, usually 0..1; NaN where there is no data.
+        cube: (C,H,W) float32, reflectance or radiance, usually 0..1; NaN where there is no data. What a masked array
+            masks is no data.
         wavelengths: centre of each band in nm, ascending, length C; None where unknown.
         classes: (H,W) integer class of each pixel, 0..N−1, ``UNLABELLED`` (−1) where unknown, as it is where no band
-            holds data; or None.
+            holds data, and where a masked array is masked; or None.
         class_names: name of each class, length N; or None.
         name: what to call the scene in tables and pictures.
         provenance: where the scene came from and what was done to it (file, source, licence, resampling …).
@@ -86,6 +87,12 @@ class Scene(Shown):
     def __post_init__(self) -> None:
         if self.cube.ndim != 3 or 0 in self.cube.shape:
             raise InputError(f"a cube has the shape (bands, height, width), not {self.cube.shape}")
+        if np.iscomplexobj(self.cube):
+            raise InputError(f"the cube of {self.name!r} holds complex numbers", "give their real parts")
+        if isinstance(self.cube, np.ma.MaskedArray):
+            object.__setattr__(self, "cube", np.ma.filled(self.cube.astype(np.float32), np.nan))
+        if isinstance(self.classes, np.ma.MaskedArray):
+            object.__setattr__(self, "classes", np.ma.filled(self.classes.astype(np.int64), UNLABELLED))
         # A read-only memory map is copied here: tensors share memory with the arrays they are made of.
         object.__setattr__(self, "cube", np.require(self.cube, np.float32, ["C", "W", "E"]))
         finite = np.isfinite(self.cube)
@@ -103,6 +110,8 @@ class Scene(Shown):
                     f"{self.name!r} has {self.bands} bands but {len(self.wavelengths)} wavelengths",
                     "give one for each band",
                 )
+            if not all(0 < value < math.inf for value in self.wavelengths):
+                raise InputError(f"the wavelengths of {self.name!r} must be positive numbers of nanometres")
             if any(b <= a for a, b in zip(self.wavelengths, self.wavelengths[1:], strict=False)):
                 raise InputError(f"the wavelengths of {self.name!r} do not ascend", "sort the bands by wavelength")
         if self.classes is not None:

@@ -35,7 +35,7 @@ from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.denoiser import MOST_IMAGES, shipped_denoiser
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.pnp import MIRRORED, Pnp, Refinement
-from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
+from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
 from crsdun.typed import parse_json
 
@@ -110,6 +110,7 @@ class DeepPrior(Solver):
                 measurement or to other settings, or cannot be read or written.
         """
         begin = time.monotonic()
+        check_measurement(measurement, camera)
         if self.checkpoint is not None and len(measurement) != 1:
             raise InputError(
                 f"a checkpoint of {self.name} belongs to a single frame, not to {len(measurement)}",
@@ -173,7 +174,7 @@ class DeepPrior(Solver):
         top = int(torch.randint(height - count + 1, (1,), generator=random))
         rows = slice(top, top + count)
         mirror = MIRRORED[int(torch.randint(len(MIRRORED), (1,), generator=random))]
-        noise = torch.randn(u[:, rows].shape, generator=random).to(u)
+        noise = torch.randn(u[:, rows].shape, generator=random, dtype=torch.float32).to(u)
         above, below = MARGIN * (top > 0), MARGIN * (top + count < height)
         inner = slice(above, count - below)
         with torch.enable_grad():
@@ -216,7 +217,7 @@ def _images(network: nn.Module, weights: Tensor, u: Tensor, sigma: float, mirror
     """f_w(u), (r,H,W), of mirrored images: the network with the weights (P,) in place of its own."""
     parts = weights.split([each.numel() for each in network.parameters()])
     named = {name: part.view_as(each) for (name, each), part in zip(network.named_parameters(), parts, strict=True)}
-    level = torch.full((1,), sigma, device=u.device)
+    level = torch.full((1,), sigma, dtype=torch.float32, device=u.device)
     images: Tensor = functional_call(network, named, (u[None].flip(mirror).float(), level))
     return images[0].flip(mirror).to(u.dtype)
 

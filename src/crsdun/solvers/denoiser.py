@@ -92,4 +92,4 @@ def shipped_denoiser(device: torch.device) -> CoefficientDenoiser:
     """The denoiser that comes with the package, on a device, for inference; read when it is first needed."""
     denoiser = CoefficientDenoiser()
     denoiser.load_state_dict(load_file(WEIGHTS))
-    return denoiser.requires_grad_(False).to(device).eval()
+    return denoiser.requires_grad_(False).to(device, torch.float32).eval()

@@ -56,7 +56,8 @@ class HeldOut:
         self, y: Tensor, valid: Tensor, part: float, constant: float | None = None, slope: float | None = None
     ):
         # Always the same pixels, so that results can be repeated.
-        chosen = torch.rand(y.shape, generator=torch.Generator().manual_seed(7041)).to(y.device) < part
+        generator = torch.Generator().manual_seed(7041)
+        chosen = torch.rand(y.shape, generator=generator, dtype=torch.float32).to(y.device) < part
         chosen = valid & chosen
         if int(chosen.sum()) < FEWEST:
             chosen = torch.zeros_like(valid)

@@ -417,7 +417,7 @@ class _Detail:
         last = moves[np.hypot(*moves.T).argmax()]
         length = float(np.hypot(*last))
         along = torch.from_numpy(last / length) if length else torch.tensor([0.0, 1.0], dtype=torch.float64)
-        outermost = (grid[:, :2] @ along)[:, None] + grid[:, 4:] * torch.tensor([0.0, length])
+        outermost = (grid[:, :2] @ along)[:, None] + grid[:, 4:] * torch.tensor([0.0, length], dtype=torch.float32)
         found = []
         for _ in range(STARTS):
             best = int(score.argmax())

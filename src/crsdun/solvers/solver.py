@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, ModelCard, Progress
+from crsdun.optics.values import check_tensor
 from crsdun.registry import Registry
 from crsdun.typed import typed
 
@@ -91,7 +92,8 @@ class NormalisedFrame:
 
 
 def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
-    """Raise an InputError unless the measurement is a finite (B,H,Wm) of the camera."""
+    """Raise an InputError unless the measurement is a finite (B,H,Wm) of the camera, of one frame or more."""
+    check_tensor(measurement, "a solver takes a tensor")
     if measurement.ndim != 3 or not measurement.is_floating_point():
         raise InputError(
             f"a solver takes floating-point measurements (batch, height, width), not {measurement.dtype} of "
@@ -99,6 +101,8 @@ def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
             "convert with .float(), add a batch axis with measurement[None]",
         )
     camera.check(measurement)
+    if not len(measurement):
+        raise InputError("there is no frame in this batch of measurements", "give at least one, (1, height, width)")
     if not bool(torch.isfinite(measurement).all()):
         count = int((~torch.isfinite(measurement)).sum())
         raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
