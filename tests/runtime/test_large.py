@@ -405,7 +405,7 @@ def test_the_classes_of_a_classifier_are_those_of_the_whole_cube(tmp_path, camer
     usual = classifier.usual_difference(run.store.rows(*rows) for rows in frame.sample_rows)
     assert np.array_equal(scene.classes, classifier.classify(scene, usual).classes)
     assert (scene.classes != replace(classifier, smoothing=0).classify(scene).classes).any()
-    assert scene.class_names == ("dark", "grey", "light")
+    assert scene.class_names == ("background", "dark", "grey", "light")
     assert run.store.maps == (CLASSES_MAP,)
     assert run.record["classes"]["smoothing"] == 4.0
     assert not {"calibrated", "unknown"} & run.metrics.keys()

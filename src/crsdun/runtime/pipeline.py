@@ -15,6 +15,7 @@ from crsdun.errors import InputError, worded
 from crsdun.methods import Method, Progress, RunOptions, Tiles, available_memory
 from crsdun.methods.run import choose_tiles
 from crsdun.optics import read_camera
+from crsdun.optics.masks import check_transmission
 from crsdun.runtime.batch import Item, find_truth
 from crsdun.runtime.classification import classified
 from crsdun.runtime.engines import first_use
@@ -31,8 +32,6 @@ from crsdun.solvers import Refinement, refine_camera
 
 # In a record: the fingerprint of what decided on the result.
 INPUTS = "inputs_sha256"
-# A calibrated mask may have single elements this much brighter than an open one.
-BRIGHTEST_MASK = 2.0
 
 
 def reconstruct(
@@ -121,13 +120,16 @@ def _true_scene(truth: Any, divisor: float | None) -> Scene:
 def _transmission(mask: np.ndarray) -> StoredMask:
     """A mask in memory as transmissions, and what its numbers were divided by, as ``scenes.read_mask`` does it.
 
-    Fractions up to ``BRIGHTEST_MASK`` may be those of a calibration, which has no file here that says so.
+    Fractions may be those of a calibration, which has no file here that says so (``check_transmission``).
     """
-    most = BRIGHTEST_MASK if mask.dtype.kind == "f" and (mask != np.round(mask)).any() else 1.0
-    if not mask.size or not mask.max() > most:  # what else is wrong is for the camera to refuse
+    if not mask.size:  # what is wrong is for the camera to refuse
         return StoredMask(mask)
-    file = ArrayFile(Path("memory"), "array", {"mask": mask}, {"axes": "CHW"})
-    return transmission("mask", file)
+    try:
+        check_transmission(mask)
+        return StoredMask(mask)
+    except InputError:
+        file = ArrayFile(Path("memory"), "array", {"mask": mask}, {"axes": "CHW"})
+        return transmission("mask", file)
 
 
 @dataclass

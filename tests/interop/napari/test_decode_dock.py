@@ -74,7 +74,8 @@ def test_a_camera_file_takes_the_place_of_a_mask(viewer, decode, tmp_path):
     viewer.add_image(measurement.frame, name="y")
     layers = run(decode, "gap-tv", camera=tmp_path / "camera.npz", iterations="2")
     assert layers["cube (gap-tv): y"].metadata["wavelengths_nm"] == nbk7_wavelengths(6)
-    decode.fields["mask"].value = tmp_path / "camera.npz"
+    np.save(tmp_path / "mask.npy", measurement.mask)
+    decode.fields["mask"].value = tmp_path / "mask.npy"
     assert run(decode, "gap-tv") == {}
     assert decode.says.value == "a camera file already says the mask; omit the field 'Mask file', or the field " + (
         "'Camera file'"
