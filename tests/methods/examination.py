@@ -144,8 +144,9 @@ class MethodExamination:
         with torch.inference_mode(), opened.inference():
             raw = opened(y[None], camera).cube
         assert torch.equal(run.estimate.cube, raw.flip(1))
-        assert run.wavelengths == WAVELENGTHS
-        assert run.residual == data_residual(y, raw[0], camera)
+        assert run.wavelengths == run.camera.wavelengths == WAVELENGTHS
+        assert run.residual == pytest.approx(data_residual(y, raw[0], camera), rel=1e-4)
+        assert run.residual == data_residual(y, run.estimate.cube[0], run.camera)
         torch.testing.assert_close(run.estimate.cube, expected.estimate.cube, rtol=1e-3, atol=1e-3)
 
     def test_a_run_leaves_the_method_as_it_was(self, opened):

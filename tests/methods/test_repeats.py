@@ -43,8 +43,8 @@ def test_bands_are_in_the_order_of_the_estimate(scene):
     camera = Exposure().camera(scene)
     backwards = type(camera)(camera.mask, wavelengths=camera.wavelengths[::-1], offsets=camera.offsets)
     run, expected = decoded(backwards, scene.cube[::-1])
-    assert run.camera.wavelengths[0] > run.camera.wavelengths[-1]
-    assert run.wavelengths == scene.wavelengths
+    assert backwards.wavelengths[0] > backwards.wavelengths[-1]
+    assert run.wavelengths == run.camera.wavelengths == scene.wavelengths
     true = (run.estimate.cube[0] - torch.from_numpy(scene.cube)).square().mean((1, 2))
     assert float(true.mean()) < 0.05  # the estimate is that of the scene, blue first
     found = expected.square().mean((1, 2))

@@ -288,8 +288,11 @@ def test_red_first_to_the_right_is_blue_first_to_the_left():
     red_first = CassiCamera(GREY, wavelengths=(600, 500, 400), step=2)
     turned, other = red_first.in_order([2, 1, 0]), CassiCamera(GREY, wavelengths=(400, 500, 600), step=-2)
     assert (turned.offsets, turned.wavelengths, turned.step) == (other.offsets, other.wavelengths, -2)
-    with pytest.raises(InputError, match="takes one exposure"):
-        StackedCamera(red_first, red_first).in_order([2, 1, 0])
+    both = StackedCamera(red_first, SideCamera(random_like(2, 3), red_first.height, red_first.width))
+    cube = cube_for(both)
+    torch.testing.assert_close(both.ascending().forward(cube.flip(-3)), both.forward(cube))
+    assert both.ascending().wavelengths == red_first.ascending().wavelengths == (400, 500, 600)
+    assert other.ascending() is other
 
 
 @every_camera

@@ -186,3 +186,15 @@ def test_the_camera_is_refined_once_for_all_its_frames(tmp_path):
     plain = Pipeline(LrTv(iterations=30), notify=lines.append)
     told = plain.decode(plain.read(tmp_path / "one.npz"))
     assert results[0].metrics["held_out_residual"] < told.metrics["held_out_residual"]
+
+
+def test_the_camera_of_a_result_has_the_bands_of_its_scene(scene):
+    exposure = simulate(scene, Exposure())
+    told = {"wavelengths": WAVELENGTHS[::-1], "step": -2, "method": GapTv(iterations=3)}
+    result = crsdun.reconstruct(exposure.frame, exposure.mask, **told)
+    expected = crsdun.reconstruct(exposure.frame, exposure.mask, wavelengths=WAVELENGTHS, method=GapTv(iterations=3))
+    np.testing.assert_allclose(result.scene.cube, expected.scene.cube, atol=1e-6)
+    assert result.camera.wavelengths == result.scene.wavelengths == WAVELENGTHS
+    missing = result.camera.forward(torch.from_numpy(result.scene.cube)) - torch.from_numpy(exposure.frame)
+    residual = float(missing.norm() / torch.from_numpy(exposure.frame).norm())
+    assert residual == pytest.approx(result.metrics["data_residual"], rel=1e-4)

@@ -24,7 +24,6 @@ from crsdun.errors import InputError
 from crsdun.methods.method import Method
 from crsdun.methods.run import MethodRun, RunOptions, run_method
 from crsdun.optics import StackedCamera
-from crsdun.optics.wavelengths import band_order
 
 # Part of the detector pixels left out in each repeat.
 PART = 0.4
@@ -46,10 +45,8 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
     if isinstance(camera, StackedCamera):
         raise InputError("errors are estimated for a single exposure, not for several together", "omit <repeats>")
     turned, y = camera.upside_down(), measurement.to(options.device)
-    order = band_order(camera.wavelengths)
-    back = slice(None) if order is None else torch.as_tensor(order).argsort()
     x = run.estimate.cube[0]
-    predicted = camera.forward(x[back])
+    predicted = camera.forward(x)
     generator = torch.Generator().manual_seed(0)  # always the same pixels, so that results can be repeated
     changes = torch.zeros_like(x)
     unexplained = predicted.new_zeros(())
@@ -63,8 +60,8 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
             again = run_method(method, filled, camera, how).estimate.cube[0]
         change = (again - x).square()
         changes += change / options.repeats
-        unexplained += (y - camera.forward(again[back]))[out].square().sum()
-        explained += camera.with_mask(camera.mask.square()).forward(change[back])[out].sum()
+        unexplained += (y - camera.forward(again))[out].square().sum()
+        explained += camera.with_mask(camera.mask.square()).forward(change)[out].sum()
     smooth = F.avg_pool2d(changes[None], SQUARE, 1, SQUARE // 2, count_include_pad=False)[0]
     scale = unexplained / explained.clamp(min=torch.finfo(x.dtype).tiny)
     return (smooth * scale.clamp(min=1)).sqrt()

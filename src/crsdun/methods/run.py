@@ -81,7 +81,8 @@ class MethodRun:
 
     Attributes:
         estimate: float32, on the device, bands by ascending wavelength (the order of scenes, not of the camera).
-        camera: as completed by the method, or as it found it from the measurement, on the device.
+        camera: as completed by the method, or as it found it from the measurement, on the device; its bands are
+            those of the estimate, by ascending wavelength.
         residuals: ‖y − A x‖ / ‖y‖ of every stage, first to last.
         seconds: taken by the method.
         tiles: in which it was computed; None if it was computed whole.
@@ -178,17 +179,14 @@ def run_batch(
         if options.before is not None:
             x = options.before.smooth(estimate.cube[0], camera)
             estimate = replace(estimate, cubes=[*estimate.cubes[:-1], x[None]])
+        estimate, order = replace(estimate, wavelengths=camera.wavelengths), band_order(camera.wavelengths)
+        if order is not None:  # what people get has its bands by ascending wavelength
+            estimate, camera = estimate.in_order(order), camera.in_order(order)
         runs = []
         for frame, part in zip(y, estimate.frames(), strict=True):
             residuals = [data_residual(frame, x[0], camera) for x in part.cubes]
-            runs.append(MethodRun(_by_wavelength(part, camera), camera, residuals, seconds, tiles))
+            runs.append(MethodRun(part, camera, residuals, seconds, tiles))
     return runs
-
-
-def _by_wavelength(estimate: Estimate, camera: CassiCamera) -> Estimate:
-    """An estimate in the order of a camera, with its bands by ascending wavelength."""
-    estimate, order = replace(estimate, wavelengths=camera.wavelengths), band_order(camera.wavelengths)
-    return estimate if order is None else estimate.in_order(order)
 
 
 def choose_tiles(method: Method, camera: CassiCamera, options: RunOptions) -> Tiles | None:

@@ -34,7 +34,7 @@ from crsdun.optics.geometry import check_height, describe_fits, span
 from crsdun.optics.masks import check_transmission
 from crsdun.optics.parts import PARTS, Part, Validity
 from crsdun.optics.values import as_values, check_tensor, check_unmasked
-from crsdun.optics.wavelengths import MOST_BANDS, as_centres
+from crsdun.optics.wavelengths import MOST_BANDS, as_centres, band_order
 
 # In pixels; no detector is that wide, and a typing error should not fill the memory.
 LARGEST_OFFSET = 100_000
@@ -441,6 +441,11 @@ class CassiCamera:
         camera.offsets = tuple(right for _, right in moves) if self.along_rows else moves
         camera.parts = tuple(part.in_order(order) for part in self.parts)
         return camera
+
+    def ascending(self) -> CassiCamera:
+        """The same with its bands by ascending wavelength; itself where they are, or where these are unknown."""
+        order = band_order(self.wavelengths)
+        return self if order is None else self.in_order(order)
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -45,6 +45,7 @@ class View(Protocol):
     def crop(self, top: int, left: int, height: int, width: int) -> View: ...
     def to(self, *args: Any, **kwargs: Any) -> View: ...
     def with_masks(self, change: Callable[[Tensor], Tensor]) -> View: ...
+    def in_order(self, order: Sequence[int]) -> View: ...
 
 
 class SideCamera:
@@ -108,6 +109,9 @@ class SideCamera:
 
     def with_masks(self, change: Callable[[Tensor], Tensor]) -> SideCamera:
         return self
+
+    def in_order(self, order: Sequence[int]) -> SideCamera:
+        return SideCamera(self.response[:, list(order)], self.height, self.width)
 
     def _seen(self, weights: Tensor, cube: Tensor) -> Tensor:
         return torch.einsum("kc,...chw->...khw", weights, cube).flatten(-3, -2)
@@ -240,6 +244,12 @@ class StackedCamera(CassiCamera):
         """The same optics with the mask of every exposure changed."""
         return self._of(view.with_masks(change) for view in self.views)
 
+    def in_order(self, order: Sequence[int]) -> StackedCamera:
+        """The same optics with the bands in another order, as of one."""
+        camera = self._of([view.in_order(order) for view in self.views])
+        camera.wavelengths = self.wavelengths and tuple(self.wavelengths[band] for band in order)
+        return camera
+
     def with_wavelengths(self, wavelengths: Sequence[float]) -> StackedCamera:
         """The same with the centre of each band in nm, length C, known; errors as of one."""
         camera = self._of(self.views)
@@ -264,13 +274,13 @@ class StackedCamera(CassiCamera):
         self.through(valid)
 
     def disperse(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused, as are ``gather`` and ``in_order``: there is more than one detector."""
+        """Refused, as is ``gather``: there is more than one detector."""
         raise InputError(
             "this takes one exposure, and the camera has several pictures of the scene",
             "use a method without training, such as lr-tv, or one exposure alone",
         )
 
-    gather = in_order = disperse
+    gather = disperse
 
     def _of(self, views: Iterator[View] | Sequence[View]) -> StackedCamera:
         camera = StackedCamera(*views)

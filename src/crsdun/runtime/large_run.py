@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-import torch
 
 from crsdun.classifiers import SpectralClassifier
 from crsdun.classifiers.smoothing import REACH
@@ -37,7 +36,6 @@ from crsdun.methods.verdict import (
     trial_rows,
 )
 from crsdun.optics import CassiCamera, Fit
-from crsdun.optics.wavelengths import band_order
 from crsdun.runtime.large_frame import LargeFrame, Survey
 from crsdun.runtime.pipeline import Pipeline
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, choose_weights, record_of
@@ -136,11 +134,11 @@ class LargeRun:
         self.sample.check_scale(self.method)
         if self.method.needs_scale:
             check_level(survey.high, survey.white)
-        self.camera = self.method.fit(self.sample.camera)
+        self.camera = self.method.fit(self.sample.camera).ascending()
         self.tiles = self._tiles_of(self.method)
         pipeline.options.check(self.method)
         if pipeline.classes is not None:
-            pipeline.classes.check_bands(self.size[0], self._ascending, self.name)
+            pipeline.classes.check_bands(self.size[0], self.camera.wavelengths, self.name)
         self.lines: list[StripLine] = self._earlier()
         self.kept = self.lines[-1]["bottom"] if self.lines else 0
         self.store = SceneRows(folder / STORE, "r+") if self.lines else self._new_store()
@@ -172,7 +170,7 @@ class LargeRun:
         """
         start, height = self._resumed(), self.size[1]
         options = replace(self.pipeline.options, tiles=self.tiles)
-        doubts = DoubtByRows(self.method.card, self._ascending, options.coverage, start)
+        doubts = DoubtByRows(self.method.card, self.camera.wavelengths, options.coverage, start)
         if start == height:
             return
         for strip in run_by_rows(self.method, self.frame.rows, height, self.tiles, options, start):
@@ -241,10 +239,6 @@ class LargeRun:
         self.pipeline.note(f"{verdict.doubt}; {DEFAULT_SOLVER} decodes instead")
         return self.pipeline.open(None)
 
-    @property
-    def _ascending(self) -> tuple[float, ...] | None:
-        return self.camera.wavelengths and tuple(sorted(self.camera.wavelengths))
-
     def _new_store(self) -> SceneRows:
         """An empty store, cut so that every strip fills whole chunks."""
         card, height, classifier = self.method.card, self.size[1], self.pipeline.classes
@@ -258,7 +252,7 @@ class LargeRun:
         rows = min(self.tiles.rows, height)
         stride = rows if rows == height else rows - (self.tiles.overlap or 0)
         made = {"method": self.method.name, "measurement": self.sample.measurement.name}
-        outline = SceneOutline(self.size, self._ascending, maps, names, self.name, made, stride)
+        outline = SceneOutline(self.size, self.camera.wavelengths, maps, names, self.name, made, stride)
         try:
             (self.folder / ROWS).unlink(missing_ok=True)
             return SceneRows.create(self.folder / STORE, outline)
@@ -354,10 +348,8 @@ class LargeRun:
             first, last = self._trial_rows
             rows = slice(max(first, top) - top, min(last, bottom) - top)
             camera, cube = run.camera.crop(rows.start, 0, rows.stop - rows.start, self.size[2]), run.estimate.cube[0]
-            order = band_order(camera.wavelengths)
-            back = slice(None) if order is None else torch.as_tensor(order).argsort()
             y = self.frame.rows(top + rows.start, top + rows.stop)[0].to(options.device)
-            residual = data_residual(y, cube[back][:, rows], camera)
+            residual = data_residual(y, cube[:, rows], camera)
             verdict = judge_figures(method, residual, None, (float(cube.min()), float(cube.max())))
             self._trials[method.name] = verdict or against_solver(method, residual, y, camera, options)
         return self._trials[method.name]

@@ -44,7 +44,7 @@ class Reconstruction(Outlined):
 
     Attributes:
         measurement: the exposure, as a measurement on the scale of y = A x.
-        camera: that took it, as completed by the method.
+        camera: that took it, as completed by the method, with the bands of the scene.
         scene: the estimate, with wavelengths, and with classes if the method segments.
         truth: the true scene on the camera's bands, if it was given; without classes of another legend.
         metrics: of the scene, as in ``evaluation.score.judge``; ``class_note``, where classes of the truth were not
