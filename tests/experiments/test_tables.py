@@ -679,12 +679,13 @@ def test_a_row_may_be_a_bound_behind_a_camera_of_its_own(tmp_path):
     loss = {"cube": "none", "cross_entropy_weight": 1}
     network = {"name": "seg_1stg", "settings": {"width": 4}}
     rows = {
-        "Clean": {"camera": camera, "train": {"network": network, "loss": loss}},
         "CRSDUN-1stg": SMALL["rows"]["CRSDUN-1stg"],
+        "Clean": {"camera": camera, "train": {"network": network, "loss": loss}},
     }
     table, configs = small_table(tmp_path, rows=rows)
     made, _ = make(table, configs)
-    clean, other = made.rows
+    other, clean = made.rows
+    assert "read_sigma 0.01" in made.notes  # which say how the others are judged
     assert not clean.failure
     assert clean.figures["psnr_db"] >= 100
     assert other.figures["psnr_db"] < 40

@@ -106,7 +106,8 @@ class TablesSoFar:
     def add(self, made: Made) -> None:
         """One more row of one of them."""
         self.rows[made.task.steps][made.task.name].append(made.row)
-        if made.evaluation is not None:
+        is_bound = bool(self.config.rows[made.task.name].camera)  # which says nothing of how the others are judged
+        if made.evaluation is not None and not (is_bound and made.task.steps in self.evaluations):
             self.evaluations[made.task.steps] = made.evaluation
 
     def table(self) -> Table:
