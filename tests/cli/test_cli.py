@@ -826,8 +826,8 @@ def test_options_stay_what_they_are():
             "--wavelengths",
         ],
         "calibrate": [
-            "--band-whites", "--bands", "--dark", "--help", "--json", "--key", "--offsets", "--out", "--overwrite",
-            "--step", "--wavelengths", "--white",
+            "--axes", "--band-whites", "--band-whites-key", "--bands", "--dark", "--help", "--json", "--key",
+            "--offsets", "--out", "--overwrite", "--step", "--wavelengths", "--white",
         ],
         "train": ["--help", "--json", "--show"],
         "evaluate": [

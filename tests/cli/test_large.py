@@ -90,7 +90,7 @@ def test_an_interrupted_job_does_not_go_on_with_a_classifier_that_was_made_again
     assert main(command(*LARGE, "--classes", "c.safetensors")) == 2
     assert "of another command, or of other files" in capsys.readouterr().err
     assert main(command(*LARGE, "--classes", "c.safetensors", "--overwrite")) == 0
-    assert open_scene_rows(here / "out" / "cube.zarr").class_names == ("leaf", "fruit")
+    assert open_scene_rows(here / "out" / "cube.zarr").class_names == ("background", "leaf", "fruit")
 
 
 def interrupt(run: LargeRun) -> None:

@@ -91,7 +91,9 @@ def test_nothing_is_replaced_and_the_name_says_what_it_is(stored, path):
 
 
 def test_it_is_also_a_file_of_arrays(stored, path):
-    assert np.array_equal(read_mask(path), stored.mask)
+    assert np.array_equal(read_mask(path, "mask"), stored.mask)
+    with pytest.raises(InputError, match="is a camera file; omit mask, and set camera to it"):
+        read_mask(path)
     description = describe(path)
     assert description.wavelengths == stored.wavelengths
     assert {array.key for array in description.arrays} == {"mask", "dark", "white", "valid", "0_blur"}

@@ -51,18 +51,18 @@ class Kept:
     What is kept serves every later use: it is no inference tensor, which no backward pass could use.
     """
 
-    def __init__(self, compute: Callable[[Any], Tensor]):
-        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+    def __init__(self, func: Callable[[Any], Tensor]):
+        self.func, self.name, self.__doc__ = func, func.__name__, func.__doc__
 
     def __get__(self, camera: Any, kind: type | None = None) -> Tensor:
         if camera is None:  # of the class
             return self  # type: ignore[return-value]
         if any(tensor.requires_grad for tensor in camera.tensors):
-            return self.compute(camera)
+            return self.func(camera)
         kept: dict[str, Tensor] = camera.__dict__
         if self.name not in kept:
             with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
-                kept[self.name] = self.compute(camera)
+                kept[self.name] = self.func(camera)
         return kept[self.name]
 
 

@@ -74,14 +74,14 @@ def read_stored_mask(path: str | Path, key: str | None = None, axes: str | None 
     Raises:
         InputError: the file cannot be read, does not reveal which array is the mask, or is a colour picture.
     """
-    file = with_axes(_of_mask(grey(read_arrays(path))), axes)
+    file = with_axes(_of_mask(grey(read_arrays(path)), key), axes)
     name, _ = find_array(file, "mask", key)
     return transmission(name, around(file, name))
 
 
-def _of_mask(file: ArrayFile) -> ArrayFile:
-    """The file; raises an InputError where it says more than a mask, which would be lost."""
-    if file.metadata.get("kind") == "camera":
+def _of_mask(file: ArrayFile, key: str | None) -> ArrayFile:
+    """The file; raises an InputError where it says more than a mask, which would be lost, and no array is named."""
+    if key is None and file.metadata.get("kind") == "camera":
         raise InputError(f"{file.path} is a camera file", "omit <mask>, and set <camera> to it")
     return file
 
@@ -236,6 +236,6 @@ class MaskRows:
 
 def open_mask(path: str | Path, key: str | None = None, axes: str | None = None) -> MaskRows:
     """The coded aperture in a file, read by rows; arguments and errors as ``read_stored_mask``."""
-    file = with_axes(_of_mask(grey(open_arrays(path))), axes)
+    file = with_axes(_of_mask(grey(open_arrays(path)), key), axes)
     name, _ = find_array(file, "mask", key)
     return MaskRows.of(name, around(file, name))

@@ -41,6 +41,8 @@ CONTROLS = {
     "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
     "camera": "the camera",
+    "device": "the device when starting crsdun app",
+    "band_whites": "the band whites of crsdun calibrate",
     "offsets": "the offsets of crsdun reconstruct",
     "refine_camera": "Refine the camera",
     "coverage": "the coverage of crsdun reconstruct",
