@@ -41,7 +41,7 @@ CONTROLS = {
     "divisor": "the divisor of crsdun reconstruct",
     "memory": "memory when starting crsdun app",
     "camera": "the camera",
-    "device": "the device when starting crsdun app",
+    "device": "the device of crsdun reconstruct",
     "band_whites": "the band whites of crsdun calibrate",
     "offsets": "the offsets of crsdun reconstruct",
     "refine_camera": "Refine the camera",
