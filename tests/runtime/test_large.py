@@ -291,6 +291,18 @@ def test_full_pixels_and_odd_numbers_are_noticed_as_in_the_whole(tmp_path, camer
     assert any("below the dark, by more than noise explains" in line for line in lines)
 
 
+def test_rows_without_light_may_equal_the_dark_and_a_whole_frame_may_not(tmp_path, camera, y):
+    counts = np.rint(100 + 1000 * y).astype(np.uint16)
+    counts[:10] = 100
+    np.save(tmp_path / "y.npy", counts)
+    np.save(tmp_path / "mask.npy", camera.mask.numpy())
+    dark = Preparation(wavelengths=WAVELENGTHS, dark=np.full(y.shape, 100, np.uint16))
+    frame = open_large(tmp_path / "y.npy", dark, open_mask(tmp_path / "mask.npy"))
+    assert frame.prepared(0, 10).measurement.frame.max() == 0
+    with pytest.raises(InputError, match="the dark frame is the measurement itself"):
+        Preparation(mask=camera.mask.numpy(), dark=counts).read(tmp_path / "y.npy")
+
+
 def test_what_is_wrong_with_the_whole_is_said_before_it_is_decoded(tmp_path, camera, y):
     def frame_of(name, values, openness=1):
         np.save(tmp_path / f"{name}.npy", values)
