@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 import yaml
 
 from crsdun.cli import main
+from crsdun.errors import InputError
 from crsdun.scenes import write_scene
+from crsdun.training.distributed import join
 from tests.training.small import CLASS_NAMES, SmallSet
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +73,32 @@ def test_the_others_end_with_one_line_and_the_run_goes_on(config, capsys, rank):
     capsys.readouterr()
     assert main([*config, "minutes=1e-9"]) == 0
     assert "run goes on from step " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["while it leaves the loop", "while it leaves the group"])
+def test_the_signal_of_torchrun_does_not_hide_what_happened(monkeypatch, moment):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(dist, "destroy_process_group", interrupt if "group" in moment else lambda: None)
+    with pytest.raises((InputError, KeyboardInterrupt)) as ended:
+        lose_a_process(interrupt if "loop" in moment else lambda: None)
+    assert "another process of this run has ended" in str(ended.value)
+
+
+def test_an_interruption_alone_is_an_interruption(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    with pytest.raises(KeyboardInterrupt), join():
+        interrupt()
+
+
+def lose_a_process(on_leaving: Callable[[], None]) -> None:
+    with join(), ExitStack() as loop:
+        loop.callback(on_leaving)
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:29500")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt

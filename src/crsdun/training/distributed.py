@@ -93,16 +93,29 @@ def join() -> Iterator[Processes]:
         importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(rank, count, device)
-    except RuntimeError as error:
-        if count > 1 and any(sign in str(error) for sign in PEER_LOST):
+        try:
+            yield Processes(rank, count, device)
+        finally:
+            if joining:
+                dist.destroy_process_group()
+    except (RuntimeError, KeyboardInterrupt) as error:
+        if count > 1 and lost_a_peer(error):
             raise InputError(
                 "another process of this run has ended", "the same command goes on from the last checkpoint"
             ) from error
         raise
-    finally:
-        if joining:
-            dist.destroy_process_group()
+
+
+def lost_a_peer(error: BaseException | None) -> bool:
+    """Whether this or what it came upon is the loss of another process.
+
+    ``torchrun`` ends the others with SIGTERM as well, often while they are on their way out already.
+    """
+    while error is not None:
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
+            return True
+        error = error.__context__
+    return False
 
 
 class SynchronisedBatchNorm(ChannelBatchNorm):
