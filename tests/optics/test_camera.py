@@ -433,6 +433,8 @@ def test_numbers_of_bands_are_inferred():
         ({"mask": GREY.numpy() * 1j, "bands": 2}, "does not consist of real numbers"),
         ({"mask": GREY * 1j, "bands": 2}, "does not consist of real numbers"),
         ({"mask": GREY, "bands": 2.5}, "whole number, not 2.5"),
+        ({"mask": GREY, "bands": 2, "step": None}, "number of pixels per band, not None"),
+        ({"mask": GREY, "bands": 2, "step": "two"}, "number of pixels per band, not 'two'"),
     ],
 )
 def test_bad_cameras_are_refused(arguments, message):

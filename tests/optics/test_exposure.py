@@ -121,9 +121,11 @@ def test_a_mask_that_lies_elsewhere_is_refused():
         ({"mask": np.ma.masked_equal(random_mask(H, W), 0)}, "masked array"),
         ({"mask": "mask.npy"}, r"read_mask\(path\)"),
         ({"seed": 1.5}, "whole number.* not 1.5"),
+        ({"noise": 500}, r"is a SensorNoise, not 500.*SensorNoise\(photons=500\)"),
+        ({"step": None}, "number of pixels per band, not None"),
     ],
 )
-def test_what_is_no_mask_and_no_seed_is_refused(settings, message):
+def test_what_is_no_exposure_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         Exposure(**settings).camera(scene())
 
@@ -227,3 +229,17 @@ def test_a_detector_counts_nothing_below_black_however_it_is_simulated(way):
     assert frame.min() == 0
     assert 0.01 < frame.max() < 0.5
     assert 0.4 < (frame == 0).float().mean() < 0.6  # half of a normal distribution
+
+
+@pytest.mark.parametrize("noise", [SensorNoise(), NOISY, SensorNoise(photons=500)])
+def test_less_than_no_light_is_none(noise):
+    """Scenes that were measured have values below 0, and ``reconstruct`` takes no such exposures."""
+    exposure, dim = Exposure(noise=noise), scene()
+    camera = exposure.camera(dim)
+    dim.cube[:, :3] -= 1
+    below = camera.forward(torch.from_numpy(dim.cube))
+    frame = exposure.measure(dim.cube, camera)
+    assert below.min() < -0.5
+    assert frame.min() == 0
+    if noise.silent:
+        assert torch.equal(frame, below.clamp(min=0))

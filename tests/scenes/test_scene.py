@@ -29,6 +29,12 @@ def test_what_does_not_fit_is_refused(details, expected):
         Scene(**{"cube": CUBE, **details})
 
 
+def test_lists_are_arrays():
+    scene = Scene(CUBE.tolist(), classes=np.ones((4, 5), int).tolist())
+    np.testing.assert_array_equal(scene.cube, CUBE)
+    assert scene.classes.shape == (4, 5)
+
+
 def test_what_is_masked_is_no_data():
     cube = np.ma.masked_equal(np.where(CUBE > 0.9, -9999, CUBE), -9999)
     classes = np.ma.masked_equal(np.full((4, 5), 7, np.uint8), 7)

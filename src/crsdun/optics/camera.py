@@ -126,7 +126,7 @@ class CassiCamera:
         if self.bands > MOST_BANDS:
             raise InputError(f"a camera has at most {MOST_BANDS:,} bands, not {self.bands}")
         self.wavelengths = None if wavelengths is None else as_centres(wavelengths, self.bands)
-        moves = _down_and_right([step * band for band in range(self.bands)] if offsets is None else offsets)
+        moves = _down_and_right(_evenly(step, self.bands) if offsets is None else offsets)
         self.offsets: tuple[float, ...] | tuple[tuple[float, float], ...]
         self.offsets = moves if any(down for down, _ in moves) else tuple(right for _, right in moves)
 
@@ -625,6 +625,14 @@ def _count(bands: int) -> int:
         return operator.index(bands)
     except TypeError:
         raise InputError(f"the number of bands must be a whole number, not {bands!r}") from None
+
+
+def _evenly(step: float, bands: int) -> list[float]:
+    """The offsets of bands that lie ``step`` pixels apart."""
+    try:
+        return [float(step) * band for band in range(bands)]
+    except (TypeError, ValueError):
+        raise InputError(f"the step must be a number of pixels per band, not {step!r}") from None
 
 
 def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:

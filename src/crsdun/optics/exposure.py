@@ -77,6 +77,11 @@ class Exposure:
                     "the bands of this camera do not ascend by wavelength, as those of scenes do",
                     "save it with its mask, offsets and wavelengths in ascending order",
                 )
+        if not isinstance(self.noise, SensorNoise):
+            raise InputError(
+                f"the noise of a detector is a SensorNoise, not {self.noise!r}",
+                "crsdun.optics.SensorNoise(photons=500) is shot noise",
+            )
         if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed < 2**63:
             raise InputError(
                 f"the seed of the noise must be a whole number, 0 or more and below 2⁶³, not {self.seed!r}"
@@ -139,7 +144,10 @@ class Exposure:
         return CassiCamera(mask, bands, wavelengths, self.step, self.offsets)
 
     def measure(self, cube: np.ndarray | Tensor, camera: CassiCamera, seed: int | str | None = None) -> Tensor:
-        """The exposure of a cube (C,H,W): (Hm,Wm), on the CPU. Voxels without data (NaN, or masked) send no light.
+        """The exposure of a cube (C,H,W): (Hm,Wm), 0 or more, on the CPU.
+
+        Voxels without data (NaN, or masked) send no light, and a pixel where those of a cube that was measured add up
+        to less than 0 receives none.
 
         Args:
             camera: as returned by ``camera``, or a part of it.
@@ -158,7 +166,7 @@ class Exposure:
             camera = camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *self.moved)))
         if isinstance(cube, np.ma.MaskedArray):
             cube = cube.filled(0)
-        frame = camera.forward(fill_missing(as_values(cube, "the cube", shared=True)))
+        frame = camera.forward(fill_missing(as_values(cube, "the cube", shared=True))).clamp(min=0)
         if self.noise.silent:
             return frame
         if seed is None:

@@ -85,6 +85,10 @@ class Scene(Shown):
     valid: np.ndarray | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.cube, np.ndarray):
+            object.__setattr__(self, "cube", np.asarray(self.cube))
+        if self.classes is not None and not isinstance(self.classes, np.ndarray):
+            object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.cube.ndim != 3 or 0 in self.cube.shape:
             raise InputError(f"a cube has the shape (bands, height, width), not {self.cube.shape}")
         if np.iscomplexobj(self.cube):
