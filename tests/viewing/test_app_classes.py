@@ -55,6 +55,7 @@ def test_regions_make_a_map_and_a_classifier(link, tmp_path):
     assert job["state"] == "done", job
     assert "3 classes by" in job["message"]
     assert "cross-validated accuracy" in job["message"]
+    assert "pixels of the truth are of classes that the classifier does not know" in job["message"]
     scene = client.state()["scene"]
     layer = scene["layers"][-1]
     assert layer["name"] == f"truth · {YOURS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +43,17 @@ def classify(
     known = np.isfinite(shares[0])
     labels = np.where(known, probabilities.argmax(0), UNLABELLED)
 
-    metrics, result = dict(source.metrics), source.result
+    metrics: dict[str, Any] = dict(source.metrics)
+    result = source.result
     if result is not None:
         result = classified(result, classifier, scene.truth)
         metrics = result.metrics
     elif scene.truth is not None:
-        true, _ = relabelled(scene.truth, classifier)
+        true, note = relabelled(scene.truth, classifier)
         mine = np.where(known, np.nan_to_num(shares).argmax(0), UNLABELLED)
         estimate = replace(cube, classes=mine, class_names=classifier.class_names)
         metrics = {} if true is None else compared(estimate, true)
+        metrics |= {} if note is None else {"class_note": note}
     classified_layer = source.classified or source.name
     layer = Layer(
         f"{classified_layer} · {request.classifier or YOURS}",
@@ -77,14 +80,15 @@ def legend(scene: OpenScene, classifier: SpectralClassifier) -> tuple[tuple[str,
 
 
 def summary(layer: Layer) -> str:
-    """How the classes came about, in one line."""
+    """How the classes came about and what to know about them, in one line."""
     assert layer.classifier is not None
     classifier = layer.classifier
     text = f"{len(classifier.given)} classes by {classifier.kind}"
     figures = f", mIoU {layer.metrics['miou_present']:.3f}" if "miou_present" in layer.metrics else ""
+    note = f"; {layer.metrics['class_note']}" if "class_note" in layer.metrics else ""
     if not layer.name.endswith(YOURS):
-        return f"{text}, from {layer.name.removeprefix(f'{layer.classified} · ')}{figures}"
+        return f"{text}, from {layer.name.removeprefix(f'{layer.classified} · ')}{figures}{note}"
     accuracy = {trial["kind"]: trial["accuracy"] for trial in classifier.provenance["trials"]}.get(classifier.kind)
     if accuracy is None:
-        return f"{text}; mark a second place of each class to see how well they are told apart"
-    return f"{text}, cross-validated accuracy {accuracy:.0%}{figures}"
+        return f"{text}; mark a second place of each class to see how well they are told apart{note}"
+    return f"{text}, cross-validated accuracy {accuracy:.0%}{figures}{note}"
