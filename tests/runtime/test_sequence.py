@@ -10,13 +10,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 import zarr
 from PIL import Image, ImageSequence
 
+import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
+from crsdun.methods.doubt import calibrated, seen
 from crsdun.runtime import SequenceOptions, read_results
-from crsdun.scenes import open_series
+from crsdun.scenes import UNLABELLED, open_series
 from crsdun.scenes.series import Hdf5Series
 from crsdun.viewing.colour import NO_DATA
 from tests.listing import visible
@@ -104,6 +107,20 @@ def test_a_warm_start_changes_all_frames_but_the_first(files):
     warm, cold = cubes("warm/cubes.h5"), cubes("cold/cubes.h5")
     np.testing.assert_array_equal(warm[0], cold[0])
     assert not np.array_equal(warm[1], cold[1])
+
+
+def test_unknown_pixels_of_a_network_have_no_class(files):
+    wavelengths, random = (450.0, 500.0, 550.0, 600.0), torch.Generator().manual_seed(0)
+    network = crsdun.create("crsdun_1stg", bands=BANDS, classes=2, width=4)
+    logits, cube = (torch.rand(count, 30, 30, generator=random) for count in (2, BANDS))
+    pixels = [each.flatten(1).T for each in (logits, seen(cube, logits, wavelengths, wavelengths))]
+    known = calibrated(*pixels, logits.argmax(0).flatten())
+    crsdun.save(network, "w.safetensors", wavelengths=wavelengths, class_names=("a", "b"), calibration=known)
+    command = "reconstruct video.npy --mask mask.npy --weights w.safetensors --sequence --out out"
+    assert main(command.split()) == 0
+    unknown = [(scene.classes == UNLABELLED).mean() for scene in open_series("out/cubes.h5")]
+    assert unknown == pytest.approx([line["metrics"]["unknown"] for line in lines()])
+    assert max(unknown) > 0
 
 
 def test_zarr_holds_what_hdf5_holds(files):

@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import crsdun
+from crsdun.methods.doubt import Doubt
 from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import Preparation, decode, decode_batch, open_method, simulate
-from crsdun.scenes import read_scene, write_measurement
+from crsdun.scenes import UNLABELLED, read_arrays, read_scene, write_measurement
 from crsdun.service import decoder as module
 from crsdun.service.config import ServiceConfig
 from crsdun.service.decoder import MEASUREMENT, Decoder, Job, Read
+from crsdun.service.results import write_answer
 from crsdun.service.settings import Settings
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
 
@@ -119,6 +122,17 @@ def test_auto_chooses_and_says_so(given, job):
     assert answer.figures["method"] == "lr-tv"
     assert "no shipped weights fit" in answer.figures["notes"][0]
     made.always.close()
+
+
+@pytest.mark.parametrize(("product", "kind"), [(p, k) for p in ("cube", "classes") for k in ("npz", "safetensors")])
+def test_unknown_is_unknown_in_every_file(given, tmp_path, product, kind):
+    result = decode(Preparation().read(given / "y.npz"), open_method(given / "net.safetensors"))
+    doubt = np.linspace(0, 1, H * W, dtype=np.float32).reshape(H, W)
+    result = replace(result, doubt=Doubt(doubt, doubt, coverage=0.5))
+    write_answer(result, [], product, kind, path := tmp_path / f"answer.{kind}")
+    classes = (load_file(path) if kind == "safetensors" else read_arrays(path).arrays)["classes"]
+    assert np.array_equal(classes == UNLABELLED, doubt > 0.5)
+    assert np.array_equal(classes[doubt <= 0.5], result.scene.classes[doubt <= 0.5])
 
 
 def test_the_classes_of_a_network_keep_their_names(given, decoder, job):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +82,11 @@ class Reconstruction(Outlined):
         """The class map, −1 where it is unknown, (H,W) int64; ``scene.classes`` has a class everywhere."""
         classes, unknown = self.scene.classes, None if self.doubt is None else self.doubt.unknown
         return classes if classes is None or unknown is None else np.where(unknown, UNLABELLED, classes)
+
+    @property
+    def known_scene(self) -> Scene:
+        """The scene with the class map of ``classes``, for files that hold no doubt beside it."""
+        return replace(self.scene, classes=self.classes)
 
     @property
     def warning(self) -> str | None:

@@ -214,7 +214,7 @@ class SequenceRun:
             try:
                 if not self.lines:  # of an earlier run no frame is kept, since each follows from those before
                     self._begin(result)
-                self._writer.write(index, result.scene)
+                self._writer.write(index, result.known_scene)
                 with (self.folder / FRAMES).open("a", encoding="utf-8") as file:
                     file.write(_line(line))
             except (OSError, RuntimeError) as error:  # libraries report a full disk as either

@@ -57,7 +57,7 @@ def check_classes(segments: bool, product: str, method: str) -> None:
 
 
 def _cube_npz(result: Reconstruction, notes: Notes, path: Path) -> None:
-    write_scene(result.scene, path)
+    write_scene(result.known_scene, path)
 
 
 def _cube_safetensors(result: Reconstruction, notes: Notes, path: Path) -> None:
