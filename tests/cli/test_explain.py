@@ -10,7 +10,7 @@ import crsdun
 from crsdun.cli import main
 from crsdun.optics import Exposure
 from crsdun.runtime import simulate
-from crsdun.scenes import write_measurement, write_scene
+from crsdun.scenes import read_measurement, write_measurement, write_scene
 from tests.listing import visible
 from tests.runtime.test_explanation import NAMES, H, W, network, scene
 
@@ -58,6 +58,27 @@ def test_a_network_without_cross_aggregation_says_so(files, capsys):
     assert main(["explain", "y.npz", "--weights", "cube.safetensors", "--pixel", "3", "4", "--out", "out"]) == 0
     assert "no cross-aggregation" in capsys.readouterr().out
     assert visible("out") == ["explanation.json", "record.json", "stages.png"]
+
+
+def test_a_frame_is_prepared_and_judged_as_for_a_reconstruction(files, capsys):
+    frame = read_measurement("y.npz").frame
+    np.savez("dark.npz", measurement=frame, mask=read_measurement("y.npz").mask, dark=np.full_like(frame, 0.1))
+    reconstruct = ["reconstruct", "dark.npz", "--weights", "w.safetensors", "--out", "same"]
+    assert main(reconstruct) == main([*EXPLAIN[:1], "dark.npz", *EXPLAIN[2:]]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("the file also holds a dark frame") == 2
+    assert told.out.count("WARNING: do not rely on this result") == 2
+    metrics = json.loads(Path("out/explanation.json").read_text())["metrics"]
+    expected = json.loads(Path("same/metrics.json").read_text())
+    assert (metrics["fit"], metrics["warning"]) == (expected["fit"], expected["warning"])
+
+
+def test_counts_are_refused_as_for_a_reconstruction(files, capsys):
+    measurement = read_measurement("y.npz")
+    np.savez("counts.npz", measurement=np.rint(2 * measurement.frame).astype(np.uint8), mask=measurement.mask)
+    assert main([*EXPLAIN[:1], "counts.npz", *EXPLAIN[2:]]) == 2
+    assert "the measurement holds camera counts, and w.safetensors needs the scale" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_an_explanation_follows_the_same_rule(network):
     network.card = ModelCard(class_names=NAMES)
     prepared = Preparation().prepare(simulate(SCENE, Exposure()), replace(SCENE, class_names=(*NAMES, "pit")))
     explanation = explain(prepared, network)
-    assert "these weights know 5 classes but the truth has 6" in explanation.class_note
+    assert "these weights know 5 classes but the truth has 6" in explanation.result.metrics["class_note"]
     assert "miou" not in explanation.stages[-1].figures
 
 

@@ -153,7 +153,7 @@ def test_stages_grow(explanation):
     assert first.figures["same_class_as_answer"] == pytest.approx(same)
     psnr = -10 * np.log10(np.square(first.scene.cube - last.scene.cube).mean())
     assert first.figures["psnr_to_answer_db"] == pytest.approx(psnr, rel=1e-4)
-    assert explanation.record["method"] == "weights"
+    assert explanation.result.record["method"] == "weights"
 
 
 @pytest.mark.parametrize(

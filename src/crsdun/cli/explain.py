@@ -75,7 +75,9 @@ def run(options: argparse.Namespace) -> None:
     keep_freed_memory()
     run_options = RunOptions(device_from(options.device))
     network = runtime.open_method(options.weights, run_options.device)
-    prepared = pipeline_from(options, network, run_options).read(options.measurement)
+    pipeline = pipeline_from(options, network, run_options)
+    prepared = pipeline.read(options.measurement)
+    pipeline.tell(prepared)
     explanation = runtime.explain(prepared, network, run_options)
 
     regions: list[RegionAttention] = []
@@ -90,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         stage_sheet(explanation, folder / "stages.png")
         for region in regions:
             attention_sheet(explanation, region, folder / picture_name(region))
-        write_json(folder / RECORD, explanation.record)
+        write_json(folder / RECORD, explanation.result.record)
         write_json(folder / "explanation.json", figures)
     if options.json:
         print_json({"out": str(options.out), "method": network.name, **figures})
@@ -103,9 +105,10 @@ def picture_name(region: RegionAttention) -> str:
 
 
 def plain_figures(explanation: Explanation, regions: list[RegionAttention]) -> dict[str, Any]:
-    """The figures of the stages and of every block for each region, as plain JSON values without the maps."""
+    """The figures of the result, its stages and every block for each region, as plain JSON without the maps."""
     names = ("stage", "branch", "node", "block", "tokens", "own_class")
     return {
+        "metrics": explanation.result.metrics,
         "stages": [stage.figures for stage in explanation.stages],
         "looks": {
             region.title: [{name: getattr(maps, name) for name in names} for maps in region.blocks]
@@ -127,8 +130,11 @@ def print_explanation(explanation: Explanation, pictures: list[str], out: Path) 
             table.add_row(label, *("–" if value is None else form.format(value) for value in values))
     printed = console()
     printed.print(table)
-    if explanation.class_note:
-        printed.print(explanation.class_note, markup=False)
+    result = explanation.result
+    if "class_note" in result.metrics:
+        printed.print(result.metrics["class_note"], markup=False)
+    if result.warning is not None:
+        printed.print(f"WARNING: do not rely on this result: {result.warning}", markup=False)
     if not explanation.blocks:
         printed.print("this network has no cross-aggregation, so where it looks cannot be shown")
     for each in pictures:

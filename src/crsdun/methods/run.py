@@ -99,9 +99,9 @@ class MethodRun:
         """Of the last stage."""
         return self.residuals[-1]
 
-    def scene(self, name: str, card: ModelCard, stage: int = -1) -> Scene:
-        """The estimate of a stage as a scene, with the class names of the card; what is not finite becomes 0."""
-        x, theta = self.estimate.stages[stage]
+    def scene(self, name: str, card: ModelCard) -> Scene:
+        """The estimate as a scene, with the class names of the card; what is not finite becomes 0."""
+        x, theta = self.estimate.stages[-1]
         return Scene(
             np.nan_to_num(x[0].cpu().numpy(), posinf=0, neginf=0),
             wavelengths=self.wavelengths,

@@ -25,12 +25,11 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.evaluation import cube_metrics
-from crsdun.evaluation.legends import comparable_truth
-from crsdun.methods import Method, RunOptions, run_method
+from crsdun.methods import Method, RunOptions
 from crsdun.networks.blocks import from_windows, to_windows
 from crsdun.networks.super_tokens import SuperTokenAttention, add_from_neighbourhoods, neighbourhoods
 from crsdun.runtime.preparation import PreparedMeasurement
-from crsdun.runtime.reconstruction import record_of
+from crsdun.runtime.reconstruction import Reconstruction, decode
 from crsdun.scenes import Scene
 
 # The names of the attention modules in the networks of the zoo.
@@ -183,16 +182,12 @@ class Explanation:
     Attributes:
         stages: first to last; the last is the result.
         blocks: of cross-aggregation, in the order of computation; empty if the network has none.
-        truth: the true scene on the camera's bands, if it was given.
-        record: how it was made, as plain JSON values.
-        class_note: where classes of the truth were not compared, or only by their numbers, why.
+        result: what the pass gave, judged as every reconstruction, with the true scene if it was given.
     """
 
     stages: tuple[StageEstimate, ...]
     blocks: tuple[CrossAggregationRecord, ...]
-    truth: Scene | None
-    record: dict[str, Any]
-    class_note: str | None = None
+    result: Reconstruction
 
     @property
     def answer(self) -> Scene:
@@ -247,7 +242,7 @@ class Explanation:
 
 
 def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions | None = None) -> Explanation:
-    """Run a network once and record what its stages and its cross-aggregation compute.
+    """Decode with a network, and record what its stages and its cross-aggregation compute.
 
     The frame is computed whole: each tile would only see its own super-tokens.
 
@@ -257,21 +252,18 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
         options: device and precision.
 
     Raises:
-        InputError: as ``run_method``, or the inside of the method cannot be recorded.
+        InputError: as ``decode``, or the inside of the method cannot be recorded.
     """
-    from crsdun.evaluation.score import judge  # torchmetrics takes a second to import
-
     if not method.inspectable:
         raise InputError(f"{method.name} shows nothing of what it computes inside", "explain weights (.safetensors)")
-    truth, class_note = comparable_truth(prepared.truth_for(method.fit(prepared.camera)), method)
     camera = prepared.camera
     options = replace(options or RunOptions(), keep_stages=True)
-    frame = torch.from_numpy(prepared.measurement.frame)
     with recording(method, (camera.height, camera.width)) as blocks:
-        run = run_method(method, frame, camera, options)
+        result = decode(prepared, method, options)
 
-    stages, answer = [], run.estimate
-    for k, (figures, (x, theta)) in enumerate(zip(judge(run, truth), answer.stages, strict=True)):
+    answer, stages = result.stages, []
+    assert answer is not None
+    for k, (figures, (x, theta)) in enumerate(zip(result.stage_metrics, answer.stages, strict=True)):
         own: dict[str, Any] = {
             name: figures[name] for name in ("data_residual", "psnr_db", "miou") if name in figures
         }
@@ -279,9 +271,15 @@ def explain(prepared: PreparedMeasurement, method: Method, options: RunOptions |
             own["psnr_to_answer_db"] = cube_metrics(x[0], answer.cube[0])["psnr_db"]
             if theta is not None:
                 own["same_class_as_answer"] = float((theta.argmax(1) == answer.classes).float().mean())
-        scene = run.scene(f"{prepared.measurement.name}, stage {k + 1}", method.card, stage=k)
+        scene = replace(
+            result.scene,
+            cube=np.nan_to_num(x[0].numpy(), posinf=0, neginf=0),
+            classes=None if theta is None else theta[0].argmax(0).numpy(),
+            class_names=None if theta is None else result.scene.class_names,
+            name=f"{result.scene.name}, stage {k + 1}",
+        )
         stages.append(StageEstimate(scene, own))
-    return Explanation(tuple(stages), tuple(blocks), truth, record_of(run, method, prepared, options), class_note)
+    return Explanation(tuple(stages), tuple(blocks), result)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def stage_sheet(explanation: Explanation, path: str | Path) -> None:
         explanation: of ``crsdun.runtime.explain``.
         path: where the figure goes.
     """
-    stages, truth = explanation.stages, explanation.truth
+    stages, truth = explanation.stages, explanation.result.truth
     like = explanation.answer if truth is None else truth
     columns = [(f"stage {k}", stage.scene, *stage_captions(stage)) for k, stage in enumerate(stages, start=1)]
     if truth is not None:
