@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from crsdun.classifiers import Marks, fit_classifier
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions, Tiles, available_memory, run_method
 from crsdun.methods.doubt import calibrated, doubt_of, seen
+from crsdun.methods.tiles import USABLE
+from crsdun.methods.verdict import Verdict
 from crsdun.optics import CameraFile, CassiCamera, Estimate, Exposure, ModelCard, random_mask
-from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, open_large, read_results
+from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, large_run, open_large, read_results
 from crsdun.runtime.large_run import ROWS
 from crsdun.runtime.simulation import simulate
 from crsdun.scenes import UNLABELLED, Scene, open_mask, open_scene_rows, read_scene, write_arrays
@@ -399,6 +402,49 @@ def test_an_interrupted_job_goes_on_and_becomes_the_same(tmp_path, camera, y, st
     assert twice.metrics["unknown"] == pytest.approx(once.metrics["unknown"], abs=1e-3)
     lines = [json.loads(line) for line in (folder / ROWS).read_text().splitlines()]
     assert [line["top"] for line in lines] == [0, 24, 48, 64]
+
+
+def interrupted(frame, pipeline: Pipeline, folder: Path) -> LargeRun:
+    """After its first strip."""
+    folder.mkdir()
+    run = LargeRun(pipeline, frame, frame.survey(), folder)
+    rows = run.run()
+    next(rows)
+    rows.close()
+    return run
+
+
+def test_a_job_goes_on_in_the_tiles_that_it_began_with(tmp_path):
+    height, method, folder = 160, network(), tmp_path / "twice"
+    camera = CassiCamera(random_mask(height, W, seed=1), wavelengths=WAVELENGTHS)
+    y = camera.forward(scene_cube(height)).numpy()
+    frame, row = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation()), method.peak_bytes(1, W)
+    memory = int(96 * row / USABLE) + 1
+    once = decoded(frame, method, tmp_path / "once", None, memory=memory)
+    interrupted(frame, Pipeline(method, options=RunOptions(memory=memory)), folder)
+    with pytest.raises(InputError, match=r"tiles of 96 rows, which need .* available now; free some, or begin again"):
+        decoded(frame, method, folder, None, memory=95 * row)
+    for now in (96 * row, 10 * memory):  # for which other tiles would be chosen
+        copy = tmp_path / f"{now}"
+        shutil.copytree(folder, copy)
+        twice = decoded(frame, method, copy, None, memory=now)
+        assert (twice.tiles, twice.kept) == (once.tiles, 64) == (Tiles(96, automatic=True), 64)
+        assert twice.record["tiles"] == once.record["tiles"]
+        for name in ("cube", *once.store.maps):
+            assert np.array_equal(twice.store.read(name, 0, height), once.store.read(name, 0, height))
+
+
+def test_a_job_goes_on_by_the_method_that_it_began_with(tmp_path, camera, y, monkeypatch):
+    """Weights that gave way are not tried again: in other tiles they might not."""
+    frame = open_large(stored(tmp_path / "y.zarr", camera, y), Preparation())
+    monkeypatch.setattr(large_run, "choose_weights", lambda sample: ("weights", "weights fit"))
+    for verdict in (Verdict("not", doubt="they leave much"), Verdict("fits")):
+        monkeypatch.setattr(LargeRun, "_trial", lambda self, method, verdict=verdict: verdict)
+        pipeline = Pipeline(options=RunOptions(tiles=TILES), notify=lambda line: None)
+        pipeline.opened = {"weights": network(), None: LrTv(iterations=2)}
+        run = (interrupted if verdict.doubt else decoded)(frame, pipeline, tmp_path / "out")
+        assert run.method.name == "lr-tv"
+    assert "lr-tv has decoded the finished rows, and goes on" in pipeline.notes
 
 
 def test_the_classes_of_a_classifier_are_those_of_the_whole_cube(tmp_path, camera, y):

@@ -1,8 +1,9 @@
 """A frame larger than memory on its way into a folder: decoded tile by tile, and written as it goes.
 
 Every finished strip of rows lies in the store and has a line in ``rows.jsonl``. So a job that was interrupted goes on
-with the strip after the last, and what it becomes is the same. What a reconstruction says of its cube is here the sum
-over strips, or comes from the rows in the middle, as the trial of the mask does for every frame.
+with the strip after the last, by the same method in the same tiles, and what it becomes is the same. What a
+reconstruction says of its cube is here the sum over strips, or comes from the rows in the middle, as the trial of the
+mask does for every frame.
 
 Legend: C bands · H, W scene.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -45,7 +46,7 @@ from crsdun.scenes import SceneOutline, SceneRows
 from crsdun.scenes.formats.table import STORE
 from crsdun.scenes.scene_rows import CLASSES, CUBE
 from crsdun.storage import RECORD, refusal, write_json, write_text
-from crsdun.typed import parse_json
+from crsdun.typed import parse_json, typed
 
 ROWS = "rows.jsonl"
 # Rows whose doubt is found at once.
@@ -75,6 +76,13 @@ class StripLine(TypedDict):
     seconds: float
     fit: list[float] | None
     moved: list[float] | None
+
+
+class Begun(TypedDict):
+    """How the rows of a store are decoded, as its provenance says."""
+
+    method: str
+    tiles: Tiles
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ class LargeRun:
         self.sample = frame.sample()
         pipeline.tell(self.sample)
         self.size = frame.size
+        self._begun, self.lines = self._earlier()
+        self.kept = self.lines[-1]["bottom"] if self.lines else 0
         self.method = pipeline.method or self._chosen()
         self.sample.check_scale(self.method)
         if self.method.needs_scale:
@@ -137,10 +147,9 @@ class LargeRun:
         self.camera = self.method.fit(self.sample.camera).ascending()
         self.tiles = self._tiles_of(self.method)
         pipeline.options.check(self.method)
+        self._check_memory()
         if pipeline.classes is not None:
             pipeline.classes.check_bands(self.size[0], self.camera.wavelengths, self.name)
-        self.lines: list[StripLine] = self._earlier()
-        self.kept = self.lines[-1]["bottom"] if self.lines else 0
         self.store = SceneRows(folder / STORE, "r+") if self.lines else self._new_store()
         self.metrics: dict[str, Any] = {}
         self.record: dict[str, Any] = {}
@@ -229,6 +238,11 @@ class LargeRun:
         name, reason = choose_weights(self.sample)
         self.pipeline.note(reason)
         method = self.pipeline.open(name, self.pipeline.engine, self.sample.camera.step)
+        if self._begun is not None:  # whether they give way was found out before
+            if self._begun["method"] != method.name:
+                self.pipeline.note(f"{DEFAULT_SOLVER} has decoded the finished rows, and goes on")
+                return self.pipeline.open(None)
+            return method
         if name is None:
             return method
         if method.needs_scale:
@@ -251,7 +265,8 @@ class LargeRun:
             names = card.class_names
         rows = min(self.tiles.rows, height)
         stride = rows if rows == height else rows - (self.tiles.overlap or 0)
-        made = {"method": self.method.name, "measurement": self.sample.measurement.name}
+        name = self.sample.measurement.name
+        made = {"method": self.method.name, "tiles": asdict(self.tiles), "measurement": name}  # as ``Begun``
         outline = SceneOutline(self.size, self.camera.wavelengths, maps, names, self.name, made, stride)
         try:
             (self.folder / ROWS).unlink(missing_ok=True)
@@ -259,8 +274,8 @@ class LargeRun:
         except OSError as error:
             raise refusal(self.folder / STORE, error) from error
 
-    def _earlier(self) -> list[StripLine]:
-        """The lines that an interrupted run has left, without gaps; a torn one is none."""
+    def _earlier(self) -> tuple[Begun | None, list[StripLine]]:
+        """How an interrupted run has begun, and the lines that it has left, without gaps; a torn one is none."""
         lines: list[StripLine] = []
         try:
             for text in (self.folder / ROWS).read_text(encoding="utf-8").splitlines():
@@ -268,11 +283,30 @@ class LargeRun:
                 if line["top"] != (lines[-1]["bottom"] if lines else 0):
                     break
                 lines.append(line)
-            if lines and SceneRows(self.folder / STORE).size != self.size:
-                return []
         except (InputError, OSError, ValueError):
             pass
-        return lines
+        try:
+            store = SceneRows(self.folder / STORE) if lines else None
+            if store is not None and store.size == self.size:
+                return typed(Begun, store.provenance, "it"), lines
+        except (InputError, OSError, ValueError):
+            pass
+        return None, []
+
+    def _check_memory(self) -> None:
+        """Raise an InputError if an interrupted run has begun with tiles for which there is not enough memory now."""
+        memory, (_, height, width) = self.pipeline.options.memory, self.size
+        needed = self.method.peak_bytes(self.tiles.rows, width)
+        if self._begun is None or not self.tiles.automatic or self.kept == height:
+            return
+        if needed is None or memory is None or needed <= memory:
+            return
+        if tiles_by_rows(self.method, height, width, memory).rows < self.tiles.rows:
+            raise InputError(
+                f"the finished rows were decoded in tiles of {self.tiles.rows} rows, which need "
+                f"{needed / 1e9:.3g} GB of memory, more than the {memory / 1e9:.3g} GB available now",
+                "free some, or begin again in smaller tiles with <overwrite>",
+            )
 
     def _resumed(self) -> int:
         """The row to go on from: the top of a strip, so much above what is missing that its doubt can be told."""
@@ -355,6 +389,8 @@ class LargeRun:
         return self._trials[method.name]
 
     def _tiles_of(self, method: Method) -> Tiles:
+        if self._begun is not None and self._begun["method"] == method.name:
+            return self._begun["tiles"]
         _, height, width = self.size
         options = self.pipeline.options
         return options.tiles or tiles_by_rows(method, height, width, options.memory)
