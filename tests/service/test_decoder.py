@@ -16,7 +16,7 @@ from crsdun.runtime import Preparation, decode, decode_batch, open_method, simul
 from crsdun.scenes import UNLABELLED, read_arrays, read_scene, write_measurement
 from crsdun.service import decoder as module
 from crsdun.service.config import ServiceConfig
-from crsdun.service.decoder import MEASUREMENT, Decoder, Job, Read
+from crsdun.service.decoder import MASK, MEASUREMENT, Decoder, Job, Read
 from crsdun.service.results import write_answer
 from crsdun.service.settings import Settings
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W, scene
@@ -113,6 +113,53 @@ def test_a_fault_of_ours_is_logged_and_not_told(given, decoder, job, monkeypatch
     assert answer.status == 500
     assert "secret" not in str(answer)
     assert "a secret of the inside" in capsys.readouterr().err
+
+
+def preparation(seed: int) -> Preparation:
+    """Of a camera that is known like one of ``--mask``."""
+    return Preparation(mask=random_mask(H, W, seed=seed), wavelengths=WAVELENGTHS)
+
+
+@pytest.mark.parametrize("cameras", [["camera", "lab"], ["camera"], []])
+def test_a_camera_is_taken_where_it_is_named_or_the_only_one(given, job, cameras, tmp_path):
+    """Whatever mask the service was started with."""
+    known = {name: preparation(seed) for seed, name in enumerate(cameras, 7)}
+    made = Decoder(ServiceConfig("gap-tv", cameras=known, preparation=preparation(7)), "cpu")
+
+    def mask_of(name: str, file: str, **settings) -> np.ndarray:
+        return made.read(job(given / file, name, settings=Settings(**settings))).prepared.camera.mask.numpy()
+
+    own = np.load(given / "mask.npy")
+    expected = known["camera"].mask if len(cameras) == 1 else own
+    assert np.array_equal(mask_of("unnamed", "y.npz"), expected)
+    for name in cameras:
+        assert np.array_equal(mask_of(name, "y.npz", camera=name), known[name].mask)
+    if len(cameras) != 1:
+        np.savez(tmp_path / "bare.npz", measurement=np.load(given / "frame.npy"))
+        refused = made.read(job(tmp_path / "bare.npz", "bare"))
+        assert (refused.status, "with its coded aperture" in refused.error["error"]) == (400, True)
+    made.always.close()
+
+
+def test_what_the_service_knows_of_a_camera_is_not_said_otherwise(given, job):
+    told = {"wavelengths": "500-900:6", "bands": 3, "step": 1.0}
+    known = replace(preparation(1), bands=BANDS, step=2)
+    made = Decoder(ServiceConfig("gap-tv", cameras={"camera": known}, preparation=known), "cpu")
+    for name, value in told.items():
+        refused = made.read(job(given / "y.npz", name, settings=Settings(**{name: value})))
+        assert refused.status == 400
+        assert (
+            refused.error["error"]
+            == f"the service already knows the {name} of this camera, and the request says otherwise"
+        )
+        assert refused.error["remedy"] == f"omit the setting {name}"
+    same = made.read(job(given / "y.npz", "same", settings=Settings(bands=BANDS, step=2.0)))
+    assert same.prepared.camera.wavelengths == WAVELENGTHS
+    own = job(given / "y.npz", "own", settings=Settings(wavelengths="500-900:6"))
+    (own.folder / MASK).mkdir()
+    shutil.copy(given / "mask.npy", own.folder / MASK)
+    assert made.read(own).prepared.camera.wavelengths == (500, 580, 660, 740, 820, 900)
+    made.always.close()
 
 
 def test_auto_chooses_and_says_so(given, job):

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         options.method,
         solver_settings(options),
         cameras_from(options),
-        with_mask(scaled_as(options), options),
+        scaled_as(options),
         device,
         options.workers,
         (8 if device == "cuda" else 1) if options.batch is None else options.batch,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crsdun.errors import InputError
@@ -27,7 +27,7 @@ class ServiceConfig:
         method: name of a solver or of shipped weights, or a weights file; ``AUTO`` chooses for each measurement.
         settings: of a solver.
         cameras: by the id that requests name; of a measurement without one, the only camera.
-        preparation: of measurements that bring their own camera.
+        preparation: of measurements that bring their own camera; the mask of another is none of it, and left out.
         device: cpu, cuda or mps.
         workers: processes that decode, for each device.
         batch: most measurements of one size and camera that are decoded at once.
@@ -60,6 +60,8 @@ class ServiceConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        own = replace(self.preparation, camera_file=None, mask=None, mask_divisor=1.0, mask_wavelengths=None)
+        object.__setattr__(self, "preparation", own)
         for name, value, low, high in (
             ("workers", self.workers, 1, MOST_WORKERS),
             ("batch", self.batch, 1, MOST_BATCH),

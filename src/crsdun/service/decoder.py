@@ -142,24 +142,25 @@ class Decoder:
     def _prepared(self, job: Job) -> PreparedMeasurement:
         settings, file = job.settings, job.file(MEASUREMENT)
         assert file is not None
-        preparation = settings.prepared(self._preparation(job))
+        preparation = self._preparation(job)
         if settings.dtype is None:
             return preparation.read(file)
         return preparation.prepare(raw_frame(file, settings.dtype, preparation))
 
     def _preparation(self, job: Job) -> Preparation:
         """How the measurement of a job is read: by a camera of the service, by its own mask, or as its file says."""
-        cameras, chosen, mask = self.config.cameras, job.settings.camera, job.file(MASK)
+        cameras, settings, mask = self.config.cameras, job.settings, job.file(MASK)
+        chosen = settings.camera
         if chosen is not None:
             if chosen not in cameras:
                 known = f"there are {', '.join(cameras)}" if cameras else "the service was started without any"
                 raise InputError(f"there is no camera {chosen!r}", known)
             if mask is not None:
                 raise InputError(f"camera {chosen!r} has a mask", "leave out the camera, or the part mask")
-            return cameras[chosen]
+            return settings.prepared(cameras[chosen])
         if mask is not None:
-            return replace(self.config.preparation, **read_stored_mask(mask)._asdict())
-        return next(iter(cameras.values())) if len(cameras) == 1 else self.config.preparation
+            return replace(settings.prepared(self.config.preparation), **read_stored_mask(mask)._asdict())
+        return settings.prepared(next(iter(cameras.values())) if len(cameras) == 1 else self.config.preparation)
 
     # -- decoding ---------------------------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ class Settings:
         return cls(**{name: _parsed(each, values) for name, each in known.items() if name in values})
 
     def prepared(self, preparation: Preparation) -> Preparation:
-        """A preparation with what this request says besides.
+        """A preparation with what this request says besides; with a mask, or a camera file, it is of a known camera.
 
         Raises:
             InputError: the wavelengths cannot be read, or the camera is known and says something else.
@@ -102,6 +102,13 @@ class Settings:
         changes: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.wavelengths is not None:
             changes["wavelengths"] = parse_wavelengths(self.wavelengths)
+        for name in ("wavelengths", "bands", "step"):
+            told = getattr(preparation, name)
+            if preparation.mask is not None and name in changes and told not in (None, changes[name]):
+                raise InputError(
+                    f"the service already knows the {name} of this camera, and the request says otherwise",
+                    f"omit <{name}>",
+                )
         return replace(preparation, **changes)
 
     def answer(self, accept: str) -> tuple[str, str]:
