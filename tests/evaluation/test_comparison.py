@@ -11,6 +11,8 @@ from crsdun.evaluation.evaluator import by_psnr
 
 SCENES = 40
 NAMES = ["background", "real pear", "fake pear"]
+DATA = {"name": "made test", "bands": 3, "wavelengths_nm": [450.0, 550.0, 650.0], "class_names": NAMES}
+DATA["fingerprint"] = "0" * 64
 rng = np.random.default_rng(0)
 HARD = rng.normal(30, 3, SCENES)  # scenes differ far more than methods
 LUCK = rng.normal(0, 0.2, SCENES)
@@ -32,7 +34,7 @@ def made(shift=0.0, wrong=20, noise=0.0, **changes) -> Evaluation:
     evaluation = Evaluation(
         method="made",
         protocol="crsdun",
-        data={"name": "made test", "class_names": NAMES, "fingerprint": "0" * 64},
+        data=DATA,
         camera={"mask": "random:0", "step": 2, "noise": {}},
         stages=[{}],
         classes=[],
@@ -105,7 +107,15 @@ def test_cubes_are_compared_where_only_one_knows_classes():
         ({"protocol": "mst"}, "protocols differ: crsdun and mst"),
         ({"camera": {"mask": "random:0", "step": 1, "noise": {}}}, "cameras differ in step: 2 and 1"),
         ({"camera": {"mask": "random:1", "step": 2, "noise": {}}}, "differ in mask: random:0 and random:1"),
-        ({"data": {"name": "other", "fingerprint": "1" * 64}}, "data differ: made test .*and other"),
+        ({"data": DATA | {"name": "other", "fingerprint": "1" * 64}}, "data differ: made test .*and other"),
+        (
+            {"data": DATA | {"bands": 2, "wavelengths_nm": [450.0, 650.0]}},
+            "bands differ: 3 at 450–650 nm and 2 at 450–650 nm",
+        ),
+        (
+            {"data": DATA | {"wavelengths_nm": [450.0, 560.0, 650.0]}},
+            "bands differ: 3 at 450–650 nm, spaced differently",
+        ),
         ({"scenes": made().scenes[:-1]}, "scenes differ: 40 and 39, scene 39 in one only"),
     ],
 )

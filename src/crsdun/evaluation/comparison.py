@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.evaluation.evaluator import Evaluation, SceneRow, figure_of
+from crsdun.evaluation.evaluator import EvaluatedData, Evaluation, SceneRow, figure_of
 from crsdun.evaluation.metrics import class_figures
 
 RESAMPLES = 10_000
@@ -58,7 +58,7 @@ def compare(a: Evaluation | Sequence[Evaluation], b: Evaluation | Sequence[Evalu
     as so few can tell.
 
     Raises:
-        InputError: scenes, data, protocol or camera differ, or there is a single scene.
+        InputError: scenes, data, bands, protocol or camera differ, or there is a single scene.
     """
     several_a, several_b = ([each] if isinstance(each, Evaluation) else list(each) for each in (a, b))
     for other in (*several_a, *several_b):
@@ -83,6 +83,10 @@ def check_comparable(a: Evaluation, b: Evaluation) -> None:
             f"({b.data['fingerprint'][:12]}…)",
             "evaluate both on the same files",
         )
+    if (a.data["bands"], a.data["wavelengths_nm"]) != (b.data["bands"], b.data["wavelengths_nm"]):
+        texts = dict.fromkeys((_bands_text(a.data), _bands_text(b.data)))
+        words = " and ".join(texts) if len(texts) > 1 else f"{_bands_text(a.data)}, spaced differently"
+        raise InputError(f"the bands differ: {words}", "evaluate both on the same bands")
     if names_a != names_b:
         alone = [name for name in (*names_a, *names_b) if (name in names_a) != (name in names_b)]
         raise InputError(
@@ -97,6 +101,11 @@ def check_comparable(a: Evaluation, b: Evaluation) -> None:
             raise InputError(f"the cameras differ in {part}: {ours} and {theirs}", "evaluate both with one camera")
     if len(names_a) < 2:
         raise InputError("a single scene gives no confidence interval", "evaluate both on more scenes")
+
+
+def _bands_text(data: EvaluatedData) -> str:
+    nm = data["wavelengths_nm"]
+    return f"{data['bands']} " + ("without wavelengths" if nm is None else f"at {nm[0]:g}–{nm[-1]:g} nm")
 
 
 Seeds = tuple[Tensor, Tensor]
