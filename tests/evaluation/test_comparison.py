@@ -93,6 +93,37 @@ def test_classes_are_pooled_before_they_are_compared():
     assert found["authenticity_accuracy"].difference == pytest.approx((wrong_a - wrong_b) / (pear + fake))
 
 
+def of_scenes(confusions, names) -> Evaluation:
+    rows = [{**row, "confusion": each} for row, each in zip(made().scenes, confusions, strict=False)]
+    return made(scenes=rows, data=DATA | {"class_names": names})
+
+
+def test_a_class_that_a_resample_does_not_hold_is_left_out():
+    """Each class occurs in one scene, a last one in none; B is better by the same in each."""
+    names = ["background", *map(str, range(1, 8))]
+    a, b = (
+        of_scenes([[[0, 0, 500], [n, n, right], [n, 0, 100 - right]] for n in range(1, 7)], names)
+        for right in (60, 80)
+    )
+    found = by_figure(a, b)
+    miou = found["miou"]
+    assert miou.difference == pytest.approx(6 / 7 * 0.2, rel=1e-5)
+    assert [miou.low, miou.high] == pytest.approx([miou.difference] * 2, rel=1e-5)
+    assert found["f1"].low == pytest.approx(found["f1"].difference, rel=1e-5)
+
+
+def test_only_labelled_scenes_count_for_classes():
+    a, b = (of_scenes([[[1, 1, right], [1, 2, 100 - right]], [], [[0, 0, 9]], []], NAMES) for right in (60, 80))
+    found = by_figure(a, b)
+    assert found["accuracy"].low == pytest.approx(0), "of the second labelled one alone"
+    assert found["accuracy"].high == pytest.approx(0.2), "of the first alone"
+    assert found["miou"].low == pytest.approx(0.1, rel=1e-3), "a resample without pears says nothing of them"
+    assert found["authenticity_accuracy"].low == pytest.approx(0.2)
+    for row in (*a.scenes[2:], *b.scenes[2:]):
+        row["confusion"] = []
+    assert "accuracy" not in by_figure(a, b), "one scene has no interval"
+
+
 def test_the_interval_is_the_same_every_time():
     assert compare(made(), made(noise=1)) == compare(made(), made(noise=1))
 
