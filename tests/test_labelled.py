@@ -2,6 +2,7 @@
 
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,8 @@ import xarray
 import crsdun
 from crsdun.errors import InputError
 from crsdun.optics import Estimate, random_mask
-from crsdun.scenes import Measurement, Scene
+from crsdun.scenes import Measurement, Scene, describe, read_scene
+from crsdun.scenes.scene_io import read_class_map
 
 NM = (450.0, 500.0, 600.0)
 CUBE = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
@@ -39,6 +41,35 @@ def test_it_can_be_stored(tmp_path):
     with xarray.open_dataset(tmp_path / "scene.nc", engine="scipy") as stored:
         xarray.testing.assert_allclose(stored.load(), SCENE.to_xarray())
         assert stored.attrs["name"] == "tree"
+
+
+def test_what_was_stored_as_zarr_is_a_scene_again(tmp_path):
+    pytest.importorskip("zarr")
+    SCENE.to_xarray().to_zarr(tmp_path / "scene.zarr", consolidated=False)
+    scene = read_scene(tmp_path / "scene.zarr")
+    np.testing.assert_allclose(scene.cube, CUBE)
+    np.testing.assert_array_equal(scene.classes, CLASSES)
+    assert (scene.wavelengths, scene.class_names) == (NM, SCENE.class_names)
+    _, names = read_class_map(tmp_path / "scene.zarr")
+    assert names == SCENE.class_names
+    assert describe(tmp_path / "scene.zarr").label_notes[0] == "labels stand for 0 background, 1 real apple"
+
+
+@pytest.mark.parametrize(
+    ("values", "meanings", "names"),
+    [
+        ([2, 0, 1], "fruit soil_and_stone leaf", ("soil and stone", "leaf", "fruit")),
+        ([1, 2, 4], "cloud shadow snow", None),
+        ([0, 1], "soil leaf fruit", None),
+        ("none", "soil", None),
+    ],
+)
+def test_flags_that_number_classes_name_them(tmp_path, values, meanings, names):
+    with h5py.File(tmp_path / "scene.h5", "w") as file:
+        file["cube"], file["classes"], file["quality"] = CUBE, np.abs(CLASSES), CLASSES
+        file["classes"].attrs.update({"flag_values": values, "flag_meanings": meanings})
+        file["quality"].attrs.update({"flag_values": [0, 1], "flag_meanings": "good bad"})
+    assert read_scene(tmp_path / "scene.h5", wavelengths=NM).class_names == names
 
 
 def test_unknown_wavelengths_are_no_coordinates():

@@ -65,13 +65,21 @@ def test_other_light_and_a_veil_do_not_matter_but_without_normalisation_they_do(
     assert right["none"] < 0.8
 
 
+@pytest.mark.parametrize("scale", [1 / 3686, 3686])
+def test_the_scale_of_the_values_does_not_matter(scale):
+    scene, other = painted(), painted(1)
+    classifier = fit_classifier(scene, marked(scene), "lda")
+    found = classifier.classify(replace(other, cube=scale * other.cube)).classes
+    assert (found == classifier.classify(other).classes).mean() > 0.995
+
+
 def test_the_normalisation_takes_out_light_and_veil():
     spectra = np.random.default_rng(0).random((5, BANDS))
     expected = standard_normal_variate(spectra, 0)
     np.testing.assert_allclose(standard_normal_variate(3 * spectra + 0.2, 0), expected, rtol=1e-9)
     np.testing.assert_allclose([expected.mean(1), expected.std(1)], [[0] * 5, [1] * 5], atol=1e-9)
     dark = 1e-4 * spectra
-    floor = floor_of(np.stack([np.ones((4, 4)), np.ones((4, 4))]))
+    floor = floor_of([np.ones((2, 4, 4))])
     assert floor == pytest.approx(0.05)
     assert abs(standard_normal_variate(dark, floor)).max() < 0.01, "noise of what is black stays small"
     assert np.isfinite(standard_normal_variate(np.ones((1, 4)), 0)).all()

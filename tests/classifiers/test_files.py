@@ -57,7 +57,6 @@ def edited(classifier, tmp_path, arrays=None, **header):
         {"bands": 3},
         {"bands": -1},
         {"smoothing": -1},
-        {"floor": -1},
         {"wavelengths": [1, 2]},
         {"wavelengths": [500] * 9},
         {"class_names": ["a"]},
@@ -70,9 +69,14 @@ def test_an_edited_header_is_refused(fitted, tmp_path, header):
         load_classifier(edited(fitted["lda"], tmp_path, **header))
 
 
+def test_a_file_of_version_1_is_read(fitted, tmp_path):
+    old = load_classifier(edited(fitted["lda"], tmp_path, format=1, floor=0.02))
+    np.testing.assert_array_equal(old.probabilities(painted(3)), fitted["lda"].probabilities(painted(3)))
+
+
 def test_a_newer_format_is_said(fitted, tmp_path):
     with pytest.raises(InputError, match="a newer one than this; upgrade crsdun"):
-        load_classifier(edited(fitted["lda"], tmp_path, format=2))
+        load_classifier(edited(fitted["lda"], tmp_path, format=3))
 
 
 def changed(array, place, value):

@@ -33,6 +33,31 @@ def test_without_background_class_0_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (("2", "1"), ("background", "1", "2")),
+        (("4", "background", "2"), ("background", "1", "2", "3", "4")),
+        (("1", "0"), ("0", "1")),
+    ],
+)
+def test_classes_named_by_numbers_keep_them(tmp_path, given, names):
+    table = "".join(f"1,{place},{name}\n" for place, name in enumerate(given))
+    marks = points(tmp_path, f"row,column,class\n{table}")
+    assert marks.class_names == names
+    expected = [0 if name == "background" else int(name) for name in given]
+    assert marks.labels[1, : len(given)].tolist() == expected
+    labels = np.full((H, W), UNLABELLED)
+    labels[1, : len(given)] = range(len(given))
+    np.testing.assert_array_equal(Marks.of_labels(labels, given).labels, marks.labels)
+
+
+@pytest.mark.parametrize("given", [("1", "leaf"), ("01", "1"), ("111", "512"), ("background", "0")])
+def test_other_names_are_numbered_as_they_come(tmp_path, given):
+    marks = points(tmp_path, f"row,column,class\n1,1,{given[0]}\n1,2,{given[1]}\n")
+    assert marks.class_names == tuple(dict.fromkeys(("background", *given)))
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "is empty"),

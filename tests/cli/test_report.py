@@ -2,16 +2,21 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crsdun.cli import main
 from crsdun.evaluation import write_tables
 from crsdun.scenes import write_scene
+from crsdun.viewing import paper_figure
+from crsdun.viewing.palette import class_picture
 from crsdun.viewing.result_folder import write_results
+from crsdun.viewing.sheet import Sheet
 from tests.cli.test_cli import refuse
-from tests.viewing.reports import check_self_contained, small_reconstruction
+from tests.viewing.reports import check_self_contained, doubted, small_reconstruction
 from tests.viewing.test_evaluation_page import evaluation, write_run
 
 
@@ -65,6 +70,31 @@ def test_a_figure_by_its_defaults(capsys):
     assert main(["figure", "net", "gap", "--titles", "ours", "GAP-TV", "--out", "plain"]) == 0
     assert capsys.readouterr().out == "look at plain.png and plain.pdf\n"
     assert "plain.png exists already" in refuse(capsys, "figure", "net", "--out", "plain.pdf")
+
+
+def test_a_figure_shows_one_scene(capsys):
+    result = small_reconstruction()
+    assert result.truth is not None
+    other = replace(result.truth, cube=result.truth.cube[:, ::-1].copy())
+    write_results(replace(result, truth=other), Path("other"))
+    words = refuse(capsys, "figure", "net", "other", "--titles", "a", "b", "--out", "both")
+    assert "true scene" in words
+    assert "choose results of one scene" in words
+
+
+def test_a_figure_shows_which_classes_are_unknown(monkeypatch):
+    texts = []
+    monkeypatch.setattr(Sheet, "write", lambda sheet, x, middle, text, *style, **properties: texts.append(text))
+    result = doubted(small_reconstruction())
+    write_results(result, Path("doubted"))
+    drawn = []
+    monkeypatch.setattr(
+        paper_figure, "class_picture", lambda classes: (drawn.append(classes), class_picture(classes))[1]
+    )
+    assert main(["figure", "doubted", "--out", "doubt"]) == 0
+    assert "unknown" in texts
+    np.testing.assert_array_equal(drawn[0], result.classes)
+    assert (drawn[0] < 0).any()
 
 
 def test_a_figure_as_it_was_asked_for():

@@ -11,6 +11,8 @@ from crsdun.evaluation.evaluator import by_psnr
 
 SCENES = 40
 NAMES = ["background", "real pear", "fake pear"]
+DATA = {"name": "made test", "bands": 3, "wavelengths_nm": [450.0, 550.0, 650.0], "class_names": NAMES}
+DATA["fingerprint"] = "0" * 64
 rng = np.random.default_rng(0)
 HARD = rng.normal(30, 3, SCENES)  # scenes differ far more than methods
 LUCK = rng.normal(0, 0.2, SCENES)
@@ -32,7 +34,7 @@ def made(shift=0.0, wrong=20, noise=0.0, **changes) -> Evaluation:
     evaluation = Evaluation(
         method="made",
         protocol="crsdun",
-        data={"name": "made test", "class_names": NAMES, "fingerprint": "0" * 64},
+        data=DATA,
         camera={"mask": "random:0", "step": 2, "noise": {}},
         stages=[{}],
         classes=[],
@@ -91,6 +93,37 @@ def test_classes_are_pooled_before_they_are_compared():
     assert found["authenticity_accuracy"].difference == pytest.approx((wrong_a - wrong_b) / (pear + fake))
 
 
+def of_scenes(confusions, names) -> Evaluation:
+    rows = [{**row, "confusion": each} for row, each in zip(made().scenes, confusions, strict=False)]
+    return made(scenes=rows, data=DATA | {"class_names": names})
+
+
+def test_a_class_that_a_resample_does_not_hold_is_left_out():
+    """Each class occurs in one scene, a last one in none; B is better by the same in each."""
+    names = ["background", *map(str, range(1, 8))]
+    a, b = (
+        of_scenes([[[0, 0, 500], [n, n, right], [n, 0, 100 - right]] for n in range(1, 7)], names)
+        for right in (60, 80)
+    )
+    found = by_figure(a, b)
+    miou = found["miou"]
+    assert miou.difference == pytest.approx(6 / 7 * 0.2, rel=1e-5)
+    assert [miou.low, miou.high] == pytest.approx([miou.difference] * 2, rel=1e-5)
+    assert found["f1"].low == pytest.approx(found["f1"].difference, rel=1e-5)
+
+
+def test_only_labelled_scenes_count_for_classes():
+    a, b = (of_scenes([[[1, 1, right], [1, 2, 100 - right]], [], [[0, 0, 9]], []], NAMES) for right in (60, 80))
+    found = by_figure(a, b)
+    assert found["accuracy"].low == pytest.approx(0), "of the second labelled one alone"
+    assert found["accuracy"].high == pytest.approx(0.2), "of the first alone"
+    assert found["miou"].low == pytest.approx(0.1, rel=1e-3), "a resample without pears says nothing of them"
+    assert found["authenticity_accuracy"].low == pytest.approx(0.2)
+    for row in (*a.scenes[2:], *b.scenes[2:]):
+        row["confusion"] = []
+    assert "accuracy" not in by_figure(a, b), "one scene has no interval"
+
+
 def test_the_interval_is_the_same_every_time():
     assert compare(made(), made(noise=1)) == compare(made(), made(noise=1))
 
@@ -105,7 +138,15 @@ def test_cubes_are_compared_where_only_one_knows_classes():
         ({"protocol": "mst"}, "protocols differ: crsdun and mst"),
         ({"camera": {"mask": "random:0", "step": 1, "noise": {}}}, "cameras differ in step: 2 and 1"),
         ({"camera": {"mask": "random:1", "step": 2, "noise": {}}}, "differ in mask: random:0 and random:1"),
-        ({"data": {"name": "other", "fingerprint": "1" * 64}}, "data differ: made test .*and other"),
+        ({"data": DATA | {"name": "other", "fingerprint": "1" * 64}}, "data differ: made test .*and other"),
+        (
+            {"data": DATA | {"bands": 2, "wavelengths_nm": [450.0, 650.0]}},
+            "bands differ: 3 at 450–650 nm and 2 at 450–650 nm",
+        ),
+        (
+            {"data": DATA | {"wavelengths_nm": [450.0, 560.0, 650.0]}},
+            "bands differ: 3 at 450–650 nm, spaced differently",
+        ),
         ({"scenes": made().scenes[:-1]}, "scenes differ: 40 and 39, scene 39 in one only"),
     ],
 )

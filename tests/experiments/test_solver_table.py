@@ -256,8 +256,13 @@ def test_with_other_settings_or_scenes_it_is_evaluated_again(config, tmp_path, m
     stored.write_text(stored.read_text().replace('"iterations": 100', '"iterations": 99'))
     make(small, "gap-tv")
     assert len(evaluated) == 1
-    make(replace(small, mask="random:1"), "gap-tv")
+    values = json.loads(stored.read_text())
+    values["data"]["wavelengths_nm"][0] -= 1  # the same files on other bands
+    stored.write_text(json.dumps(values))
+    make(small, "gap-tv")
     assert len(evaluated) == 2
+    make(replace(small, mask="random:1"), "gap-tv")
+    assert len(evaluated) == 3
     assert read_evaluation(stored).camera["mask"] == "random:1"
 
 

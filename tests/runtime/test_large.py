@@ -460,7 +460,7 @@ def test_the_classes_of_a_classifier_are_those_of_the_whole_cube(tmp_path, camer
     pipeline = Pipeline(network(), options=RunOptions(tiles=TILES), classes=classifier)
     run = decoded(frame, pipeline, tmp_path / "out")
     scene = open_scene_rows(tmp_path / "out" / STORE).rows(0, H)
-    usual = classifier.usual_difference(run.store.rows(*rows) for rows in frame.sample_rows)
+    usual = classifier.usual(run.store.rows(*rows) for rows in frame.sample_rows)
     assert np.array_equal(scene.classes, classifier.classify(scene, usual).classes)
     assert (scene.classes != replace(classifier, smoothing=0).classify(scene).classes).any()
     assert scene.class_names == ("background", "dark", "grey", "light")

@@ -106,6 +106,29 @@ def test_geojson_of_other_programs_is_understood():
         assert region == polygon(TRIANGLE, name="region 1")
 
 
+@pytest.mark.parametrize(
+    ("properties", "name"),
+    [
+        ({"classification": {"name": "leaf", "color": [0, 128, 0]}}, "leaf"),
+        ({"classification": {"name": "leaf"}, "name": "the third one"}, "leaf"),
+        ({"classification": {"names": ["leaf", "sick"]}}, "leaf: sick"),
+        ({"classification": None, "name": "the third one"}, "the third one"),
+        ({"classification": "leaf"}, "region 1"),
+        ({"classification": {"name": 7}}, "region 1"),
+    ],
+)
+def test_a_region_of_qupath_is_named_after_its_class(properties, name):
+    shape = {"type": "Polygon", "coordinates": [[*TRIANGLE, TRIANGLE[0]]]}
+    content = {
+        "type": "Feature",
+        "id": "1",
+        "geometry": shape,
+        "properties": {"objectType": "annotation", **properties},
+    }
+    (region,) = read_regions(json.dumps(content).encode(), 30, 30)
+    assert region.name == name
+
+
 ENVI = """; ENVI Output of ROIs (4.8) [Sun Feb 07 09:41:07 2010]
 ; Number of ROIs: 2
 ; File Dimension: 20 x 24

@@ -120,6 +120,8 @@ def test_what_cannot_be_compared_is_noted(folders):
     other = evaluation()
     write_tables(replace(other, camera={**other.camera, "step": 1.0}), folders / "c")
     text = evaluation_page([folders / "a", folders / "c"])
+    assert '"best"' not in text, "nothing is better than what it cannot be compared with"
+    assert '"best"' in evaluation_page([folders / "a", folders / "b"])
     assert "c cannot be compared with a: the cameras differ in step: 2.0 and 1.0" in text
 
 

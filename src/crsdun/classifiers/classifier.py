@@ -10,13 +10,26 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.classifiers.kinds import KINDS, Arrays
-from crsdun.classifiers.normalisation import NORMALISATIONS
+from crsdun.classifiers.normalisation import NORMALISATIONS, floor_of
 from crsdun.classifiers.smoothing import smoothed, softmax, usual_difference
 from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, Scene
 
 SAME_NM = 0.05  # bands nearer than this to those of a classifier are the same
 PIXELS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usual in a scene, which its parts are classified with.
+
+    Attributes:
+        floor: of the normalisation (``floor_of``).
+        difference: between neighbours (``smoothed``).
+    """
+
+    floor: float
+    difference: float
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,6 @@ class SpectralClassifier:
         bands: C of the spectra that it knows.
         wavelengths: of these bands in nm, ascending; None where they were unknown.
         normalisation: of spectra, a name in ``NORMALISATIONS``.
-        floor: of the normalisation (``standard_normal_variate``), on the scale of the cube.
         smoothing: strength with which neighbours are heard (``smoothed``); 0 for none.
         provenance: what it was fitted to and how it was chosen, as plain JSON values.
     """
@@ -43,7 +55,6 @@ class SpectralClassifier:
     bands: int
     wavelengths: tuple[float, ...] | None
     normalisation: str
-    floor: float
     smoothing: float
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -85,29 +96,31 @@ class SpectralClassifier:
             return scene
         return scene.resampled(self.wavelengths)
 
-    def usual_difference(self, parts: Iterable[Scene]) -> float:
-        """How unlike neighbours usually are, of parts of a scene: what ``probabilities`` takes as ``usual``.
+    def usual(self, parts: Iterable[Scene]) -> Usual:
+        """What is usual in a scene, as far as parts of it tell.
 
         Raises:
             InputError: as ``check_bands``.
         """
-        cubes = (self.on_its_bands(part).cube for part in parts)
-        return usual_difference(np.concatenate([*self._features(cube)]).T.reshape(cube.shape) for cube in cubes)
+        cubes = [self.on_its_bands(part).cube for part in parts]
+        floor = floor_of(cubes)
+        features = (np.concatenate([*self._features(cube, floor)]).T.reshape(cube.shape) for cube in cubes)
+        return Usual(floor, usual_difference(features))
 
-    def _features(self, cube: np.ndarray) -> Iterator[np.ndarray]:
+    def _features(self, cube: np.ndarray, floor: float) -> Iterator[np.ndarray]:
         """The normalised spectra of its pixels, (n,C) float64, so many at once."""
         spectra = cube.reshape(self.bands, -1)
         for start in range(0, spectra.shape[1], PIXELS_AT_ONCE):
             part = spectra[:, start : start + PIXELS_AT_ONCE].T
-            yield NORMALISATIONS[self.normalisation](part.astype(np.float64), self.floor)
+            yield NORMALISATIONS[self.normalisation](part.astype(np.float64), floor)
 
-    def probabilities(self, scene: Scene, usual: float | None = None) -> np.ndarray:
+    def probabilities(self, scene: Scene, usual: Usual | None = None) -> np.ndarray:
         """The share of each class, (N,H,W) float32; NaN where a band of the pixel holds no data.
 
         How sure the examples make it, which is no measured frequency: few examples make it too sure.
 
         Args:
-            usual: of ``smoothed``, where the scene is a part of another.
+            usual: in the whole scene, where this is a part of it.
 
         Raises:
             InputError: the bands are not those of the classifier and cannot be brought to them, or there is not
@@ -121,20 +134,21 @@ class SpectralClassifier:
         pixels = size[0] * size[1]
         shares, spectra = np.empty((len(self.given), pixels), np.float32), np.empty((self.bands, pixels), cube.dtype)
         start = 0
-        for features in self._features(cube):
+        floor, difference = (floor_of([cube]), None) if usual is None else (usual.floor, usual.difference)
+        for features in self._features(cube, floor):
             part = slice(start, start + len(features))
             known = np.isfinite(features).all(1)
             answer = softmax(KINDS[self.kind].scores(self.arrays, np.where(known[:, None], features, 0)), axis=1)
             shares[:, part] = np.where(known[:, None], answer, np.nan).T
             spectra[:, part] = features.T
             start = part.stop
-        heard = smoothed(shares.reshape(-1, *size), spectra.reshape(-1, *size), self.smoothing, usual)
+        heard = smoothed(shares.reshape(-1, *size), spectra.reshape(-1, *size), self.smoothing, difference)
         whole = np.zeros((len(self.class_names), *size), np.float32)
         whole[self.given] = heard
         whole[:, np.isnan(heard[0])] = np.nan
         return whole
 
-    def classify(self, scene: Scene, usual: float | None = None) -> Scene:
+    def classify(self, scene: Scene, usual: Usual | None = None) -> Scene:
         """The same scene with the class map and the names of the classifier; arguments as ``probabilities``."""
         shares = self.probabilities(scene, usual)
         known = np.isfinite(shares[0])

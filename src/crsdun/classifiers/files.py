@@ -20,7 +20,7 @@ from crsdun.version import __version__
 
 SUFFIX = ".safetensors"
 HEADER = "crsdun_classes"  # the one metadata entry, JSON
-FORMAT = 1
+FORMAT = 2  # 1 had a floor of the normalisation, on the scale of its scene
 AGAIN = "make it again with crsdun classes"
 
 
@@ -35,7 +35,6 @@ class StoredClassifier(TypedDict):
     bands: int
     wavelengths: list[float] | None
     normalisation: str
-    floor: float
     smoothing: float
     provenance: dict[str, Any]
 
@@ -72,7 +71,6 @@ def to_bytes(classifier: SpectralClassifier) -> bytes:
         "bands": classifier.bands,
         "wavelengths": None if classifier.wavelengths is None else list(classifier.wavelengths),
         "normalisation": classifier.normalisation,
-        "floor": classifier.floor,
         "smoothing": classifier.smoothing,
         "provenance": classifier.provenance,
     }
@@ -117,7 +115,6 @@ def load_classifier(path: str | Path) -> SpectralClassifier:
         stored["bands"],
         None if known is None else tuple(known),
         stored["normalisation"],
-        stored["floor"],
         stored["smoothing"],
         stored["provenance"],
     )
@@ -134,8 +131,8 @@ def _problem(stored: StoredClassifier, arrays: dict[str, np.ndarray]) -> str | N
         or not 0 <= given[0] <= given[-1] < len(names)
     ):
         return f"it gives the classes {str(given)[:60]} of {len(names)}"
-    if stored["bands"] < 1 or not min(stored["smoothing"], stored["floor"]) >= 0:
-        return f"bands {stored['bands']}, smoothing {stored['smoothing']:g} and floor {stored['floor']:g} cannot be"
+    if stored["bands"] < 1 or not stored["smoothing"] >= 0:
+        return f"bands {stored['bands']} and smoothing {stored['smoothing']:g} cannot be"
     if known is not None and (len(known) != stored["bands"] or (np.diff(known) <= 0).any()):
         return "its wavelengths are not those of its bands"
     try:

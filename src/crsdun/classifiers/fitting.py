@@ -85,7 +85,7 @@ def fit_classifier(
             "choose those that belong to it",
         )
     given = np.unique(marks.labels[marks.marked])
-    floor = floor_of(scene.cube)
+    floor = floor_of([scene.cube])
     examples = examples_of(scene, marks, given, lambda spectra: NORMALISATIONS[normalisation](spectra, floor))
     if kind == AUTO:
         trials = cross_validate(examples, [name for name, each in KINDS.items() if each.available])
@@ -102,7 +102,6 @@ def fit_classifier(
         scene.bands,
         scene.wavelengths,
         normalisation,
-        floor,
         float(smoothing),
         provenance.record(
             scene={"name": scene.name, **scene.provenance},

@@ -17,6 +17,7 @@ from crsdun.scenes.scene import check_labels
 
 MOST_CLASSES = 250  # which have a byte each in a class map
 LONGEST_NAME = 80
+WHOLE_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 APART = 3  # pixels; marks of a class no farther than this from each other are one place
 WRITE_POINTS = (
     "expected a line with the names of the columns, row,column,class or x,y,class, and below it a line for each point"
@@ -123,7 +124,12 @@ class Marks:
 
 
 def _legend(names: Sequence[str]) -> Legend:
-    """What is called background is class 0, which is empty where nothing is."""
+    """What is called background is class 0, which is empty where nothing is; whole numbers keep their number."""
+    numbers = [0 if is_background(name) else int(name) if WHOLE_NUMBER.fullmatch(name) else -1 for name in names]
+    if -1 < min(numbers) <= max(numbers) <= MOST_CLASSES and len(set(numbers)) == len(numbers):
+        own = dict(zip(numbers, names, strict=True))
+        every = (own.get(number, str(number) if number else BACKGROUND) for number in range(max(numbers) + 1))
+        return Legend(tuple(every), tuple(numbers))
     return read_legend(names, background=any(map(is_background, names)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,9 +22,13 @@ def standard_normal_variate(spectra: np.ndarray, floor: float) -> np.ndarray:
     return centred / np.maximum(centred.std(-1, keepdims=True), max(floor, np.finfo(np.float32).tiny))
 
 
-def floor_of(cube: np.ndarray) -> float:
-    """The floor of ``standard_normal_variate`` for scenes like a cube (C,H,W): a share of its bright pixels."""
-    brightness = np.sqrt(np.mean(cube.reshape(len(cube), -1).astype(np.float64) ** 2, axis=0))
+def floor_of(cubes: Sequence[np.ndarray]) -> float:
+    """The floor of ``standard_normal_variate`` for a scene, from parts of it (C,H,W): a share of its bright pixels.
+
+    It grows with the values, so that their scale does not matter.
+    """
+    squares = [np.einsum("chw,chw->hw", cube, cube, dtype=np.float64).ravel() / len(cube) for cube in cubes]
+    brightness = np.sqrt(np.concatenate(squares))
     brightness = brightness[np.isfinite(brightness)]
     return DARKEST * float(np.percentile(brightness, BRIGHT)) if brightness.size else 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     truth = truth_from(options, results)
     with made_folder(name.parent), atomic_files(paths, options.overwrite) as parts:
         paper_figure(
-            {title: each.scene for title, each in zip(titles, results, strict=True)},
+            {title: replace(each.scene, classes=each.classes) for title, each in zip(titles, results, strict=True)},
             results[0].measurement.frame,
             parts,
             truth,
@@ -95,11 +96,26 @@ def titles_of(folders: list[Path], methods: list[str]) -> list[str]:
 
 
 def truth_from(options: argparse.Namespace, results: list[Reconstruction]) -> Scene | None:
-    """The true scene on the bands of the results: from its file, or from the first folder that has one."""
+    """The true scene on the bands of the results: from its file, or the one that folders hold.
+
+    Raises:
+        InputError: folders hold different ones.
+    """
+    import numpy as np
+
     from crsdun.runtime import match_bands
     from crsdun.scenes import read_scene
 
     if options.truth is None:
-        return next((each.truth for each in results if each.truth is not None), None)
+        folders = zip(options.results, results, strict=True)
+        held = [(folder, each.truth) for folder, each in folders if each.truth is not None]
+        for folder, truth in held[1:]:
+            cube = held[0][1].cube
+            if truth.cube.shape == cube.shape and not np.allclose(truth.cube, cube, equal_nan=True):
+                raise InputError(
+                    f"{held[0][0]} and {folder} hold different true scenes",
+                    "choose results of one scene, or give its truth with <truth>",
+                )
+        return held[0][1] if held else None
     truth = read_scene(options.truth, options.truth_key, axes=options.axes, divisor=options.divisor)
     return match_bands(results[0].camera, truth)

@@ -66,7 +66,8 @@ class SceneResult:
 
 
 class EvaluatedData(TypedDict):
-    """The set of scenes; ``fingerprint`` is the SHA-256 of the hashes of everything in it."""
+    """The set of scenes; ``fingerprint`` is the SHA-256 of the hashes of everything in it as stored, also of a set
+    that is resampled to other bands."""
 
     name: str
     bands: int
@@ -290,13 +291,7 @@ def evaluate(
     return Evaluation(
         method=method.name,
         protocol=options.protocol,
-        data={
-            "name": scenes.name,
-            "bands": scenes.bands,
-            "wavelengths_nm": None if scenes.wavelengths is None else list(scenes.wavelengths),
-            "class_names": None if scenes.class_names is None else list(scenes.class_names),
-            "fingerprint": provenance.fingerprint(scenes.hashes()),
-        },
+        data=described_data(scenes),
         camera=cast(DescribedCamera, exposure.described()),
         stages=[figures for figures, _ in pooled],
         classes=_class_rows(confusion, stages[-1].class_names),
@@ -315,6 +310,17 @@ def evaluate(
             },
         ),
     )
+
+
+def described_data(scenes: SceneSet) -> EvaluatedData:
+    """What an evaluation says of its scenes."""
+    return {
+        "name": scenes.name,
+        "bands": scenes.bands,
+        "wavelengths_nm": None if scenes.wavelengths is None else list(scenes.wavelengths),
+        "class_names": None if scenes.class_names is None else list(scenes.class_names),
+        "fingerprint": provenance.fingerprint(scenes.hashes()),
+    }
 
 
 def check_fit(method: Method, scenes: SceneSet, exposure: Exposure) -> tuple[str, ...]:

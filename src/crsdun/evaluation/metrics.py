@@ -123,11 +123,12 @@ def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -
     ``miou``, ``f1``, ``precision`` and ``recall`` are means over the N−1 foreground classes, an absent one
     counting as 0 (the paper's mIoU, if the matrix counts all pixels of a split) · ``miou_present`` the mean IoU over
     the foreground classes that occur in the truth, NaN if none does · ``accuracy`` the fraction of labelled pixels
-    that are right.
+    that are right, NaN if none is labelled.
 
     If classes come in pairs *real X* / *fake X*, among the pixels that truly belong to a pair: ``kind_accuracy`` the
     fraction assigned to the right X, real or fake; and among those, ``authenticity_accuracy`` the fraction for which
-    real or fake is right too. Guessing gives about one half for the latter.
+    real or fake is right too. Guessing gives about one half for the latter. Either is NaN
+    where there are no such pixels.
     """
     confusion = confusion.double()
     scores = class_scores(confusion)
@@ -137,7 +138,7 @@ def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -
         "miou": scores["iou"][..., 1:].sum(-1) / count,
         "miou_present": (scores["iou"][..., 1:] * present).sum(-1) / present.sum(-1),
         **{name: scores[name][..., 1:].sum(-1) / count for name in ("f1", "precision", "recall")},
-        "accuracy": confusion.diagonal(dim1=-2, dim2=-1).sum(-1) / confusion.sum((-2, -1)).clamp(min=1),
+        "accuracy": confusion.diagonal(dim1=-2, dim2=-1).sum(-1) / confusion.sum((-2, -1)),
     }
     pairs = authenticity_pairs(class_names or ())
     if pairs:
@@ -145,8 +146,8 @@ def class_figures(confusion: Tensor, class_names: Sequence[str] | None = None) -
         right = (confusion[..., real, real] + confusion[..., fake, fake]).sum(-1)
         right_kind = right + (confusion[..., real, fake] + confusion[..., fake, real]).sum(-1)
         pixels = scores["pixels"][..., torch.cat([real, fake])].sum(-1)
-        figures["kind_accuracy"] = right_kind / pixels.clamp(min=1)
-        figures["authenticity_accuracy"] = right / right_kind.clamp(min=1)
+        figures["kind_accuracy"] = right_kind / pixels
+        figures["authenticity_accuracy"] = right / right_kind
     return figures
 
 

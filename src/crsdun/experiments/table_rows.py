@@ -16,7 +16,7 @@ import torch
 from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
-from crsdun.evaluation.evaluator import JudgedScene, Judges
+from crsdun.evaluation.evaluator import JudgedScene, Judges, described_data
 from crsdun.evaluation.tables import FILE
 from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import TableConfig, folder_name
@@ -237,10 +237,13 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     except InputError as error:
         notify(f"{error.message}; evaluated again")
         return None
+    data = described_data(run.scenes)
     made_of = (
         earlier.record.get("weights"),
         earlier.record.get("settings"),
         earlier.data["fingerprint"],
+        earlier.data["bands"],
+        earlier.data["wavelengths_nm"],
         earlier.protocol,
         earlier.camera,
         len(earlier.scenes),
@@ -248,7 +251,9 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     wanted = (
         origin(run),
         json.loads(json.dumps(run.method.settings)),
-        fingerprint(run.scenes.hashes()),
+        data["fingerprint"],
+        data["bands"],
+        data["wavelengths_nm"],
         run.options.protocol,
         run.exposure.described(),
         min(run.options.first or len(run.scenes), len(run.scenes)),

@@ -324,11 +324,10 @@ class LargeRun:
     def _classify(self, classifier: SpectralClassifier) -> None:
         """Write the class map of a classifier, with the rows around each part that its smoothing hears.
 
-        How unlike neighbours usually are comes from the rows of the sample.
+        What is usual in the scene comes from the rows of the sample.
         """
-        height, store, usual = self.size[1], self.store, None
-        if classifier.smoothing:
-            usual = classifier.usual_difference(store.rows(*rows) for rows in self.frame.sample_rows)
+        height, store = self.size[1], self.store
+        usual = classifier.usual(store.rows(*rows) for rows in self.frame.sample_rows)
         for top, bottom in self.frame.blocks(store.chunk_rows * max(1, round(CLASSIFIED_ROWS / store.chunk_rows))):
             first, last = max(top - REACH, 0), min(bottom + REACH, height)
             classes = classifier.classify(store.rows(first, last), usual).classes

@@ -143,7 +143,8 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
 
 def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[str, ...]:
     """What the numbers of a class map mean: by the names in the file, or that it says nothing of 0."""
-    names = file.metadata.get("class_names")
+    maps = [array for array in arrays if array.looks_like == "class map"]
+    names = file.class_names(maps[0].key if maps else "")
     if names:
         legend = read_legend(names)
         listed = ", ".join(f"{number} {name}" for number, name in enumerate(names))
@@ -151,8 +152,7 @@ def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[s
     return tuple(
         f"{array.key} holds labels of {array.min} to {array.max} without names: 0 is taken for the background; if it "
         "marks an unknown class, set unlabelled to 0"
-        for array in arrays
-        if array.looks_like == "class map"
+        for array in maps
     )
 
 

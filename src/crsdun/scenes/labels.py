@@ -110,7 +110,7 @@ def read_codes(
             other colours than ``expected_palette``, or values of other names than ``class_names``.
     """
     file = open_arrays(path)
-    kinds = {len(code) for code in label_codes}
+    kinds, name = {len(code) for code in label_codes}, ""
     if expected_palette is not None and 3 not in kinds:
         own = file.metadata.get("palette", expected_palette)
         for index in np.unique(file.arrays.get("image", np.zeros(0, int))).tolist():
@@ -130,10 +130,12 @@ def read_codes(
     elif file.metadata.get("colour"):
         codes = file.arrays["image"]
     elif all(array.ndim == 3 for array in file.arrays.values()):
-        codes = np.asarray(find_array(file, "cube", key)[1][:, :, :])
+        name, stored = find_array(file, "cube", key)
+        codes = np.asarray(stored[:, :, :])
         codes = codes if codes.shape[-1] in CODE_NAMES else np.moveaxis(codes, 0, -1)
     else:
-        codes = find_array(file, "class map", key)[1][..., None]
+        name, stored = find_array(file, "class map", key)
+        codes = stored[..., None]
         codes = _of_grey(codes, file, label_codes) if 3 in kinds else codes
     if codes.shape[-1] not in kinds:
         raise InputError(
@@ -145,7 +147,7 @@ def read_codes(
         raise InputError(f"{path} holds fractions or NaN", "a label map needs integers")
     codes = codes.astype(np.int64)
     if codes.shape[-1] == 1 and class_names is not None:
-        label_codes = _with_stated(file, np.unique(codes).tolist(), label_codes, class_names)
+        label_codes = _with_stated(file, name, np.unique(codes).tolist(), label_codes, class_names)
     return codes, label_codes
 
 
@@ -179,11 +181,11 @@ def _of_grey(codes: np.ndarray, file: ArrayFile, label_codes: LabelCodes) -> np.
 
 
 def _with_stated(
-    file: ArrayFile, values: list[int], label_codes: LabelCodes, class_names: Sequence[str]
+    file: ArrayFile, key: str, values: list[int], label_codes: LabelCodes, class_names: Sequence[str]
 ) -> LabelCodes:
     """The codes with those among ``values`` that the file calls unlabelled, after its names were compared."""
     stated = dict(label_codes)
-    names = dict(enumerate(file.metadata.get("class_names") or ()))
+    names = dict(enumerate(file.class_names(key)))
     for value in (value for value in values if value in names):
         name, number = names[value], label_codes.get((value,), UNLABELLED)
         if is_unlabelled(name) and number == UNLABELLED:

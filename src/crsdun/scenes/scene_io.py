@@ -184,7 +184,7 @@ def _class_map(
         raise InputError(f"{name} in {file.path} holds fractions or NaN", "a class map needs one integer per pixel")
     labels = array.astype(np.int64)
     labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
-    given = file.metadata.get("class_names") or None
+    given = file.class_names(name) or None
     check_labels(labels, given, str(file.path))
     if given is None:
         return labels, None

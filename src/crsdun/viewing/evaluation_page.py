@@ -274,7 +274,7 @@ def _confusion_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
-    """A row for each figure and for each class, a column for each evaluation, the best one marked."""
+    """A row for each figure and for each class, a column for each evaluation; if all compare, the best is marked."""
     first, *others = reports
     differences: list[dict[str, str]] = [{}]
     notes = []
@@ -293,7 +293,7 @@ def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
         if any(name in shown(each) for each in evaluations):
             values = [each.figures.get(name) for each in evaluations]
             known = [value for value in values if value is not None]
-            best = (max if figure.higher_is_better else min)(known) if len(known) > 1 else None
+            best = (max if figure.higher_is_better else min)(known) if len(known) > 1 and not notes else None
             cells = [
                 ComparedValue(figure.number(value), value is not None and value == best, compared.get(name, ""))
                 for value, compared in zip(values, differences, strict=True)
@@ -305,7 +305,7 @@ def _side_by_side(reports: Sequence[EvaluationReport]) -> SideBySide:
     classes = []
     for rows in zip(*(each.classes for each in evaluations), strict=True) if same else ():
         values = [row["iou"] if row["pixels"] else None for row in rows]
-        best = max((value for value in values if value is not None), default=None)
+        best = None if notes else max((value for value in values if value is not None), default=None)
         cells = [ComparedValue(_percentage(value), value is not None and value == best) for value in values]
         classes.append(Row(rows[0]["name"], cells, _colour(rows[0])))
     titles = [f"{report.title}: {report.evaluation.method}" for report in reports]

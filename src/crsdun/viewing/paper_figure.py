@@ -84,7 +84,7 @@ def paper_figure(
     Class maps have the legend of the first scene that names its classes; scenes with another one show none.
 
     Args:
-        estimates: of one scene, by the name above their column.
+        estimates: of one scene, by the name above their column; their classes are −1 where unknown.
         frame: the measurement, (H,Wm).
         paths: of the files, .png, .pdf or .svg.
         truth: of the scene on the same bands; without it there are no PSNRs and correlations.
@@ -127,7 +127,15 @@ def paper_figure(
     maps = {  # colours mean nothing under the legend of others
         name: scene.classes if scene.class_names in (None, class_names) else None for name, scene in scenes.items()
     }
-    entries = classes_present(maps.values(), class_names) if with_classes else []
+    grey = {  # what −1 means
+        "unlabelled" if scene is truth else "unknown": None
+        for scene, classes in zip(scenes.values(), maps.values(), strict=True)
+        if classes is not None and classes.min() < 0
+    }
+    entries = [
+        entry._replace(name=" or ".join(grey)) if entry.number < 0 else entry
+        for entry in (classes_present(maps.values(), class_names) if with_classes else [])
+    ]
     legend = Legend(entries, across - LABEL, STYLE.small)
     first_row = margin + HEADER + 58
     class_row = first_row + len(bands) * row_height

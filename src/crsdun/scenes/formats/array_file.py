@@ -108,6 +108,10 @@ class ArrayFile:
         """What the file states about the numbers of an array."""
         return self.encodings.get(name, Encoding())
 
+    def class_names(self, name: str) -> tuple[str, ...]:
+        """What the file calls the labels of a class map, from 0 on; nothing where it does not."""
+        return tuple(self.metadata.get("class_names") or self.encoding(name).class_names)
+
     @property
     def contents(self) -> str:
         """Every array with its shape, for messages."""

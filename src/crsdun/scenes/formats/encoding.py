@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Encoding:
         no_data: numbers that stand for "no data"; NaN always does.
         valid_range: smallest and largest number that is data.
         good_bands: for each band of the file, whether it may be used; empty where all may.
+        class_names: what the numbers of a class map stand for, from 0 on; empty where the file does not say.
     """
 
     gain: PerBand = ()
@@ -44,6 +45,7 @@ class Encoding:
     no_data: PerBand = ()
     valid_range: tuple[float, float] = (-math.inf, math.inf)
     good_bands: tuple[bool, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def has_scale(self) -> bool:
@@ -105,12 +107,26 @@ def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding,
     Raises:
         InputError: as ``encoding_from``.
     """
+    names = _flags(attributes)
     said = text_in(attributes.get("_Unsigned", "")).lower()
     kind = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, said))
     if kind is None:
-        return encoding_from(attributes, CF, where), dtype
+        return replace(encoding_from(attributes, CF, where), class_names=names), dtype
     meant = np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
-    return encoding_from(attributes, CF, where, np.iinfo(meant)), meant
+    return replace(encoding_from(attributes, CF, where, np.iinfo(meant)), class_names=names), meant
+
+
+def _flags(attributes: Any) -> tuple[str, ...]:
+    """The meanings of the flags 0, 1, 2 … (CF, where _ stands for a space); none if the flags are others."""
+    meanings = text_in(attributes.get("flag_meanings", "")).split()
+    try:
+        values = numbers_in(attributes.get("flag_values", ()))
+    except (TypeError, ValueError):
+        return ()
+    named = dict(zip(values, meanings, strict=False))
+    if len(values) != len(meanings) or sorted(named) != list(range(len(meanings))):
+        return ()
+    return tuple(named[value].replace("_", " ") for value in sorted(named))
 
 
 def encoding_from(

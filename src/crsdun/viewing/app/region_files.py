@@ -124,8 +124,9 @@ def _from_feature(feature: Any, default: str) -> Region:
     is_feature = feature.get("type") == "Feature"
     geometry, properties = (feature.get("geometry"), feature.get("properties")) if is_feature else (feature, {})
     geometry = geometry if isinstance(geometry, dict) else {}
-    given = properties.get("name") if isinstance(properties, dict) else None
-    name = given[:MOST_NAME] if isinstance(given, str) and given else default
+    properties = properties if isinstance(properties, dict) else {}
+    names = (_class_of(properties.get("classification")), properties.get("name"), default)
+    name = next(given[:MOST_NAME] for given in names if isinstance(given, str) and given)
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind == "Point":
         x, y = _vertex(coordinates, name)
@@ -140,6 +141,14 @@ def _from_feature(feature: Any, default: str) -> Region:
     if len(rings) == 1 and (box := _as_box(rings[0], name)):
         return box
     return Region.within(name, rings)
+
+
+def _class_of(classification: Any) -> Any:
+    """The class that QuPath gives a region, whose ``name`` is its own; one derived from others has several names."""
+    if not isinstance(classification, dict):
+        return None
+    parts = classification.get("names")
+    return ": ".join(map(str, parts)) if isinstance(parts, list) else classification.get("name")
 
 
 def _list(value: Any, name: str) -> list[Any]:
