@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     truth = truth_from(options, results)
     with made_folder(name.parent), atomic_files(paths, options.overwrite) as parts:
         paper_figure(
-            {title: replace(each.scene, classes=each.classes) for title, each in zip(titles, results, strict=True)},
+            {title: each.known_scene for title, each in zip(titles, results, strict=True)},
             results[0].measurement.frame,
             parts,
             truth,
