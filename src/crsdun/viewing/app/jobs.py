@@ -224,7 +224,9 @@ def refine(scene: OpenScene, job: Job) -> OpenScene:
     if not found.significant:
         return replace(scene, refined=str(found))
     refined = prepared.refined(found)
-    return replace(scene, measurement=refined.measurement, camera=refined.camera, layers={}, refined=str(found))
+    return replace(
+        scene, measurement=refined.measurement, camera=refined.camera, class_names=(), layers={}, refined=str(found)
+    )
 
 
 # -- simulate ---------------------------------------------------------------------------------------------------
