@@ -11,6 +11,7 @@ from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import Preparation, decode, open_method, simulate
 from crsdun.runtime.result_files import write_data
 from crsdun.scenes import Scene
+from crsdun.viewing.app.jobs import measured
 from crsdun.viewing.app.open_scene import TRUTH, open_folders
 from crsdun.viewing.app.pictures import value_map
 from crsdun.viewing.app.requests import PictureRequest
@@ -79,3 +80,18 @@ def test_results_of_different_scenes_are_refused(tmp_path, given, told):
     with pytest.raises(InputError) as refused:
         open_folders(folders)
     assert str(refused.value) == f"{told}; choose results of one scene"
+
+
+def test_dim_counts_stay_counts_in_a_folder(tmp_path):
+    exposure = simulate(scene(), Exposure(random_mask(H, W)))
+    counts = replace(exposure, frame=np.rint(12 * exposure.frame / exposure.frame.max()).astype(np.uint8))
+    result = decode(Preparation().prepare(counts), open_method("lr-tv", iterations=2))
+    (tmp_path / "dim").mkdir()
+    write_data(result, tmp_path / "dim")
+    again = Preparation().read(tmp_path / "dim" / "measurement.npz")
+    assert again.counts
+    with pytest.raises(InputError, match="the measurement holds camera counts"):
+        again.check_scale(open_method("crsdun_tiny_1"))
+    opened = measured(open_folders([tmp_path / "dim"]))
+    assert opened.counts
+    assert not measured(open_folders([written(tmp_path / "scaled")])).counts

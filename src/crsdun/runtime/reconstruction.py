@@ -45,7 +45,7 @@ class Reconstruction(Outlined):
     """The result of decoding one measurement, and its inputs.
 
     Attributes:
-        measurement: the exposure, as a measurement on the scale of y = A x.
+        measurement: the exposure, as a measurement on the scale of y = A x, unless it ``holds_counts``.
         camera: that took it, as completed by the method, with the bands of the scene.
         scene: the estimate, with wavelengths, and with classes if the method segments.
         truth: the true scene on the camera's bands, if it was given; without classes of another legend.

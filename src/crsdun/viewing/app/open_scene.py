@@ -272,6 +272,7 @@ def open_folders(folders: Sequence[Path]) -> OpenScene:
             for name, result in results
             if truths and result.truth is None
         ],
+        counts=first.measurement.holds_counts,
     ).with_layers(list(layers.values()))
 
 
