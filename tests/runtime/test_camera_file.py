@@ -60,6 +60,8 @@ def test_its_dark_and_white_are_for_counts():
     prepared = Preparation(camera_file=only_dark).prepare(counts)
     assert prepared.measurement.frame == pytest.approx(500)
     assert prepared.counts
+    again = Preparation(camera_file=only_dark).prepare(prepared.measurement)
+    assert again.measurement.frame == pytest.approx(500), "the dark is subtracted once"
 
 
 def test_bad_pixels_take_what_is_around_them():

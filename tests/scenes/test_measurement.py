@@ -25,14 +25,16 @@ def test_a_measurement_comes_back_as_it_was(tmp_path, suffix, per_band, dtype):
         step=2,
         name="lab",
         provenance={"noise": {"read_sigma": 0.1}},
+        counts=dtype is np.float32,  # which its numbers do not show
     )
     write_measurement(measurement, tmp_path / f"frame{suffix}")
     back = read_measurement(tmp_path / f"frame{suffix}")
     np.testing.assert_array_equal(back.frame, measurement.frame)
     assert back.frame.dtype == dtype
     np.testing.assert_array_equal(back.mask, measurement.mask)
-    for name in ("wavelengths", "step", "name", "provenance"):
+    for name in ("wavelengths", "step", "name", "provenance", "counts"):
         assert getattr(back, name) == getattr(measurement, name)
+    assert open_exposures(tmp_path / f"frame{suffix}").part(0, 1, 3).counts == measurement.counts
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint16), (".png", np.uint8), (".hdr", np.float32)])

@@ -24,10 +24,13 @@ from crsdun.cli import main, parser
 from crsdun.errors import SETTING
 from crsdun.optics import Exposure, RandomMask, moved_mask, random_mask
 from crsdun.runtime import Preparation, simulate
-from crsdun.scenes import Scene, write_arrays, write_measurement, write_scene
+from crsdun.scenes import Box, Scene, spectra_in, write_arrays, write_measurement, write_scene
 from crsdun.viewing.app import server, uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
+from crsdun.viewing.app.open_scene import OpenScene
 from crsdun.viewing.app.pictures import ValueMap
+from crsdun.viewing.app.requests import Region, SpectraRequest
+from crsdun.viewing.app.spectra import spectra_at, spectra_csv
 from crsdun.viewing.app.wording import CONTROLS, page_message
 from crsdun.viewing.figures import save_png
 from tests.viewing.explorer import KEY, Client, running
@@ -575,6 +578,20 @@ def test_spectra_and_their_csv(decoded):
     for bad in ({"top": -1, "left": 0}, {"top": 0, "left": W}, {"top": 0, "left": 0, "height": 0}):
         assert "lies outside" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [bad]}))
     assert "a point needs" in decoded.refused("POST", "/api/spectra", json.dumps({"points": [{"top": "x"}]}))
+
+
+def test_pixels_without_data_count_in_no_spectrum():
+    cube = scene().cube.copy()
+    cube[:, 4, 5] = np.nan
+    opened = OpenScene("gaps", WAVELENGTHS, truth=Scene(cube, WAVELENGTHS))
+    regions = (Region("box", 4, 4, 3, 3), Region("gap", 4, 5))
+    box, gap = (each["truth"] for each in spectra_at(opened, SpectraRequest(regions, None)))
+    (told,) = spectra_in(Scene(cube, WAVELENGTHS), [Box(4, 4, 3, 3)])
+    np.testing.assert_allclose((box.mean, box.spread), (told.mean, told.deviation), rtol=1e-6)
+    np.testing.assert_allclose(told.mean, np.nanmean(cube[:, 4:7, 4:7], (1, 2)), rtol=1e-6)
+    assert np.isnan(gap.mean).all()
+    rows = list(csv.DictReader(io.StringIO(spectra_csv(opened, SpectraRequest(regions[1:], None)))))
+    assert {(row["mean"], row["standard_deviation"]) for row in rows} == {("", "")}
 
 
 def test_a_scale_can_be_set_and_a_value_read(decoded):

@@ -10,11 +10,11 @@ from crsdun.classifiers import kinds, load_classifier
 from crsdun.errors import InputError
 from crsdun.optics import Estimate
 from crsdun.scenes import UNLABELLED, write_scene
-from crsdun.viewing.app.classes import YOURS
+from crsdun.viewing.app.classes import YOURS, classify
 from crsdun.viewing.app.open_scene import OpenScene, layer_of
 from crsdun.viewing.app.pictures import class_bytes
 from crsdun.viewing.app.regions import marks_of
-from crsdun.viewing.app.requests import Region
+from crsdun.viewing.app.requests import ClassifyRequest, Region
 from tests.classifiers.scenes import NAMES, painted
 from tests.viewing.explorer import Client, running
 from tests.viewing.reports import doubted, small_reconstruction
@@ -125,3 +125,38 @@ def test_only_the_last_stage_knows_which_pixels_are_unknown():
     assert (layer.class_maps[1] == UNLABELLED).mean() == 0.5
     scene = OpenScene("live", None, layers={"live": layer})
     assert (class_bytes(scene, "live", None) == 255).mean() == 0.5
+
+
+def test_weights_keep_their_class_names_after_classes_by_example():
+    """Whatever comes first, classes are brought into the legend by their names."""
+    base = replace(small_reconstruction(truth=False), scene=replace(painted(), class_names=("salad", "a_b", "ham")))
+    logits = [np.eye(3, dtype="float32")[painted().classes].transpose(2, 0, 1)[None]]
+    estimate = Estimate([torch.from_numpy(painted().cube)[None]], [torch.from_numpy(each) for each in logits])
+    decoded = layer_of(replace(base, stages=estimate, stage_metrics=[{}]), "weights")
+    plain = layer_of(replace(base, scene=replace(painted(), classes=None, class_names=None)), "solver")
+    regions = tuple(Region(each["name"], each["top"], each["left"], 2, 2) for each in REGIONS)
+    scene, _ = classify(
+        OpenScene("live", painted().wavelengths).with_layers([plain]), ClassifyRequest("solver", regions)
+    )
+    scene = scene.with_layers([decoded])
+    assert scene.class_names == ("background", "salad", "fruit", "a_b", "ham")
+    shown = scene.layers["weights"]
+    np.testing.assert_array_equal(shown.class_maps[-1], np.array([1, 3, 4])[painted().classes])
+    np.testing.assert_array_equal(shown.probabilities[-1].argmax(0), shown.class_maps[-1])
+    assert decoded.class_maps[-1].max() == 2, "the result keeps its own numbers"
+
+
+def test_a_truth_without_names_takes_those_it_was_compared_with():
+    base = small_reconstruction()
+    truth = replace(base.truth, class_names=None)
+    scene = OpenScene("live", None, truth=truth)
+    assert scene.class_names == ("class 0", "class 1")
+    scene = scene.with_layers([layer_of(replace(base, truth=truth), "weights")])
+    assert scene.class_names == base.scene.class_names
+    # a truth of other classes keeps them, beside those of the weights
+    lost = replace(base.truth, classes=None, class_names=None)
+    other = OpenScene("live", None, truth=replace(base.truth, class_names=("oak", "elm")))
+    other = other.with_layers([layer_of(replace(base, truth=lost), "weights")])
+    assert other.class_names == ("oak", "elm", *base.scene.class_names)
+    np.testing.assert_array_equal(other.layers["weights"].class_maps[-1], base.scene.classes + 2)
+    np.testing.assert_array_equal(other.layers["truth"].class_maps[-1], base.truth.classes)

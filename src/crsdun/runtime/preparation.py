@@ -379,8 +379,9 @@ class Preparation:
         return replace(measurement, frame=frame, counts=measurement.holds_counts)
 
     def _references(self, measurement: Measurement) -> dict[str, Any]:
-        """The dark and white of a frame: those given, else for counts those of the camera file, else None."""
-        stored = self.camera_file if measurement.holds_counts or self.bits is not None else None
+        """The dark and white of a frame: those given, else for counts as the camera told them those of its file."""
+        raw = NORMALISED not in measurement.provenance and (measurement.holds_counts or self.bits is not None)
+        stored = self.camera_file if raw else None
         dark = stored.dark if self.dark is None and stored is not None else self.dark
         white = stored.white if self.white is None and stored is not None else self.white
         return {"dark": dark, "white": white}

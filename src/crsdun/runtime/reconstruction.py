@@ -28,7 +28,7 @@ from crsdun.registry import unknown
 from crsdun.runtime.engines import open_engine
 from crsdun.runtime.preparation import PreparedMeasurement
 from crsdun.scenes import UNLABELLED, Measurement, Scene
-from crsdun.showing import Outlined, size_in_words
+from crsdun.showing import Outlined, size_in_words, spectrum_in_words
 from crsdun.solvers import SOLVERS, create_solver
 
 # Used if no weights fit.
@@ -36,6 +36,8 @@ DEFAULT_SOLVER = "lr-tv"
 # Weights are chosen behind masks whose open part lies between these, of which a hundredth lets through no less than
 # this, unless it is closed; and for frames at least this bright relative to those of a white scene.
 OPEN, ALMOST_CLOSED, DIM = (0.3, 0.7), 0.05, 0.06
+# Wavelengths (nm) and values of true scenes that differ by less are the same.
+SAME_NM, SAME_TRUTH = 0.01, 1e-5
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +45,7 @@ class Reconstruction(Outlined):
     """The result of decoding one measurement, and its inputs.
 
     Attributes:
-        measurement: the exposure, as a measurement on the scale of y = A x.
+        measurement: the exposure, as a measurement on the scale of y = A x, unless it ``holds_counts``.
         camera: that took it, as completed by the method, with the bands of the scene.
         scene: the estimate, with wavelengths, and with classes if the method segments.
         truth: the true scene on the camera's bands, if it was given; without classes of another legend.
@@ -92,6 +94,28 @@ class Reconstruction(Outlined):
     def warning(self) -> str | None:
         """Why the scene should not be believed (``methods.verdict``); None if it may be."""
         return self.metrics.get("warning")
+
+
+def check_one_scene(results: Sequence[tuple[str, Reconstruction]]) -> None:
+    """Raise an InputError unless results, each with its name, can be estimates of one scene on the same bands."""
+    first, shape = results[0][0], results[0][1].scene.cube.shape
+    known: tuple[str, tuple[float, ...]] | None = None
+    truth: tuple[str, np.ndarray] | None = None
+    for name, result in results:
+        remedy, wavelengths = "choose results of one scene", result.scene.wavelengths
+        if result.scene.cube.shape != shape:
+            raise InputError(
+                f"{name} holds a cube of shape {result.scene.cube.shape}, but {first} one of {shape}", remedy
+            )
+        if wavelengths is not None:
+            known = known or (name, wavelengths)
+            if not np.allclose(wavelengths, known[1], rtol=0, atol=SAME_NM):
+                own, others = spectrum_in_words(wavelengths), spectrum_in_words(known[1])
+                raise InputError(f"{name} has other wavelengths ({own}) than {known[0]} ({others})", remedy)
+        if result.truth is not None:
+            cube, truth = result.truth.cube, truth or (name, result.truth.cube)
+            if cube.shape != truth[1].shape or not np.allclose(cube, truth[1], atol=SAME_TRUTH, equal_nan=True):
+                raise InputError(f"{name} was decoded with another true scene than {truth[0]}", remedy)
 
 
 def open_method(

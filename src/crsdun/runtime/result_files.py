@@ -93,8 +93,9 @@ def write_data(result: Reconstruction, folder: Path, **record: Any) -> None:
     ``cube.hdr`` + ``cube.img`` (ENVI) and ``cube.npz`` the cube with its wavelengths · ``classes.npy`` the class map
     where the method segments, and ``doubt.npz`` its confidence and, of calibrated weights, doubt and unknown pixels ·
     ``error.npz`` the expected error of each voxel where it was requested · ``measurement.npz`` on the scale of
-    y = A x, with the mask · ``truth.npz`` on the camera's bands where it was given · ``optics.npz`` the parts behind
-    the prism, where the camera has any · ``metrics.json`` · ``record.json`` how it was made, with ``record`` added.
+    y = A x, or saying that it holds counts, with the mask · ``truth.npz`` on the camera's bands where it was given ·
+    ``optics.npz`` the parts behind the prism, where the camera has any · ``metrics.json`` · ``record.json`` how it
+    was made, with ``record`` added.
 
     Raises:
         InputError: the camera has several pictures of the scene, or the disk refuses.

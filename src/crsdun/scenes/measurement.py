@@ -229,7 +229,7 @@ class Exposures:
             name=name if whole else f"{name} from row {top} on",
             provenance=provenance,
             valid=None if self._valid is None else self._valid[rows, :],
-            counts=None if whole else self._are_counts(index),
+            counts=self._are_counts(index, whole),
         )
 
     def _decoded(self, index: int, rows: slice) -> np.ndarray:
@@ -240,8 +240,11 @@ class Exposures:
         let_go(self.frames)
         return frame
 
-    def _are_counts(self, index: int) -> bool:
-        """Whether a frame of which only some rows are read holds counts, by rows from all over it."""
+    def _are_counts(self, index: int, whole: bool) -> bool | None:
+        """Whether a frame holds counts: as its file says, else, of a part of it, by rows from all over it."""
+        told: bool | None = self.file.metadata.get("holds_counts")
+        if told is not None or whole:
+            return told
         if index not in self._known_counts:
             height = self.frames.shape[1]
             rows = min(SAMPLE_ROWS, height)
@@ -403,6 +406,7 @@ def write_measurement(measurement: Measurement, path: str | Path, overwrite: boo
         "name": measurement.name,
         "provenance": measurement.provenance,
         "step": measurement.step,
+        "holds_counts": measurement.counts,
         "wavelengths": measurement.wavelengths,
         "wavelength_units": "Nanometers",
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -42,6 +41,22 @@ class Spectrum(NamedTuple):
     deviation: np.ndarray
 
 
+def mean_spectrum(cube: np.ndarray, selected: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The mean spectrum of pixels and its standard deviation, (C,) float64; voxels without data (NaN) do not count.
+
+    Args:
+        cube: (C,H,W); no more than one band of it is copied.
+        selected: which pixels, (H,W) bool; None takes all of them.
+    """
+    figures = []
+    for band in cube:
+        values = (band if selected is None else band[selected]).astype(np.float64)
+        known = values[~np.isnan(values)]
+        figures.append((known.mean(), known.std()) if known.size else (np.nan, np.nan))
+    mean, deviation = np.array(figures).T
+    return mean, deviation
+
+
 def spectra_in(scene: Scene, boxes: Sequence[Box]) -> list[Spectrum]:
     """The mean spectrum of each box and its standard deviation, (C,) float64.
 
@@ -56,10 +71,7 @@ def spectra_in(scene: Scene, boxes: Sequence[Box]) -> list[Spectrum]:
             raise InputError(
                 f"{box.name} is no part of the scene of {W} columns (x) and {H} rows (y)", "count both from 0"
             )
-        values = scene.cropped(*box).cube.reshape(scene.bands, -1).astype(np.float64)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Mean of empty slice|Degrees of freedom", RuntimeWarning)
-            spectra.append(Spectrum(box, np.nanmean(values, 1), np.nanstd(values, 1)))
+        spectra.append(Spectrum(box, *mean_spectrum(scene.cropped(*box).cube)))
     return spectra
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.interop.napari.layers import SOURCE
+from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.interop.napari.wording import CONTROLS, message
 from crsdun.methods import Progress
 from crsdun.networks import pretrained_weights
@@ -43,7 +43,7 @@ def may_be_measurement(layer: Any) -> bool:
 
 
 def measurement_of(layer: Image, point: Sequence[float]) -> Measurement:
-    """The measurement that a layer shows, with what its file told of the camera.
+    """The measurement that a layer shows, with what its file told of the camera; where it was edited, as it is shown.
 
     Args:
         point: where the sliders of the viewer stand, in the viewer's coordinates; of a stack, they choose the
@@ -58,12 +58,14 @@ def measurement_of(layer: Image, point: Sequence[float]) -> Measurement:
     here = layer.world_to_data(point[len(point) - layer.ndim :])[:-2]
     place = tuple(int(np.clip(round(float(at)), 0, count - 1)) for at, count in zip(here, data.shape, strict=False))
     known = layer.metadata.get(SOURCE)
-    if isinstance(known, Exposures):
-        return known[place[0]]
-    if isinstance(known, Measurement):
-        return known
-    origin = {"layer": layer.name} | ({"frame": place[-1] + 1} if place else {})
-    return Measurement(np.asarray(data[place]), name=layer.name, provenance=origin)
+    if known is not None and as_loaded(layer):
+        return known[place[0]] if isinstance(known, Exposures) else known
+    frame = np.asarray(data[place])
+    origin = getattr(known, "provenance", {}) | {"layer": layer.name} | ({"frame": place[-1] + 1} if place else {})
+    told = {name: getattr(known, name, None) for name in ("wavelengths", "mask", "step", "counts", "valid")}
+    if told["valid"] is not None and told["valid"].shape != frame.shape:
+        told["valid"] = None
+    return Measurement(frame, name=layer.name, provenance=origin, **told)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Legend: T exposures or scenes · C bands · H, W scene · Hm, Wm detector.
 
 A layer of napari is described by a tuple: the array, the settings of the layer, and its kind. Rows and columns are
 counted in pixels in all of them, and bands from 0: napari has no axis of uneven steps. The wavelengths stand in the
-metadata as ``wavelengths_nm``, and what the layer was made of as ``crsdun``: a scene, a measurement, or its word.
+metadata as ``wavelengths_nm``, and what the layer was made of as ``crsdun``: a scene, a measurement, or its word. The
+array itself is kept there too, as ``crsdun_data``: people put others in its place (``as_loaded``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from crsdun.runtime import Reconstruction
 
 LayerData = tuple[Any, dict[str, Any], str]
-SOURCE = "crsdun"  # in the metadata of a layer
+SOURCE, LOADED = "crsdun", "crsdun_data"  # in the metadata of a layer
 
 
 def add_to(viewer: Viewer, layers: Iterable[LayerData]) -> list[Layer]:
@@ -35,6 +36,16 @@ def add_to(viewer: Viewer, layers: Iterable[LayerData]) -> list[Layer]:
     from napari.layers import Layer
 
     return [viewer.add_layer(Layer.create(*each)) for each in layers]
+
+
+def as_loaded(layer: Layer) -> bool:
+    """Whether a layer of a cube or of measurements still shows the array it was made of, or an equal one.
+
+    Otherwise somebody has cropped, turned or edited it, and what its file told of bands and frames may be wrong.
+    """
+    shown, loaded = layer.data, layer.metadata[LOADED]
+    in_memory = isinstance(shown, np.ndarray) and isinstance(loaded, np.ndarray)
+    return shown is loaded or (in_memory and np.array_equal(shown, loaded, equal_nan=True))
 
 
 def scene_layers(scene: Scene, label: str = "", hidden: bool = False) -> list[LayerData]:
@@ -106,13 +117,14 @@ def exposure_layers(exposures: Exposures) -> list[LayerData]:
     name = f"measurements: {exposures.file.path.stem}"
     limits = _stretched(np.asarray(exposures.frames[:1, :, :]))
     settings = {"name": name, "axis_labels": ("exposure", "y", "x"), "contrast_limits": limits}
-    return [(lazily(exposures.frames), {**settings, "metadata": {SOURCE: exposures}}, "image")]
+    frames = lazily(exposures.frames)
+    return [(frames, {**settings, "metadata": {SOURCE: exposures, LOADED: frames}}, "image")]
 
 
 def measurement_layer(measurement: Measurement) -> LayerData:
     """A measurement (Hm,Wm)."""
     frame = measurement.frame
-    metadata = {SOURCE: measurement, "provenance": measurement.provenance}
+    metadata = {SOURCE: measurement, LOADED: frame, "provenance": measurement.provenance}
     settings = {"name": f"measurement: {measurement.name}", "contrast_limits": _stretched(frame)}
     return frame, {**settings, **_plane(), "metadata": metadata}, "image"
 
@@ -123,7 +135,9 @@ def cube_layer(cube: Any, scene: Scene, name: str, visible: bool = True) -> Laye
     Args:
         scene: the scene of the cube, or the first one of the series.
     """
-    metadata = {SOURCE: scene, "wavelengths_nm": scene.wavelengths, "provenance": scene.provenance}
+    metadata = {
+        SOURCE: scene, LOADED: cube, "wavelengths_nm": scene.wavelengths, "provenance": scene.provenance,
+    }  # fmt: skip
     axes = ("time",) * (len(cube.shape) - 3) + (_band_axis(scene), "y", "x")
     high = upper_limit(np.asarray(cube)) if len(cube.shape) == 3 else upper_limit(scene.cube)
     settings = {"name": name, "axis_labels": axes, "contrast_limits": (0.0, high if high > 0 else 1.0)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crsdun.interop.napari.layers import SOURCE
+from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.scenes import Scene
 from crsdun.viewing.app.open_scene import Layer as Shown
 from crsdun.viewing.app.open_scene import OpenScene
@@ -32,7 +32,7 @@ class Cube:
     Attributes:
         layer: of the viewer.
         data: (C,H,W), of a series the cube at which the slider stands.
-        wavelengths: nm, length C; None where unknown.
+        wavelengths: nm, length C; None where unknown, as of a layer that no longer shows what was loaded.
     """
 
     layer: Image
@@ -67,11 +67,11 @@ def visible_cubes(viewer: Viewer) -> list[Cube]:
     """The cubes whose layers are visible, the upmost first."""
     cubes = []
     for layer in reversed(viewer.layers):
-        if layer.visible and isinstance(layer.metadata.get(SOURCE), Scene):
+        if layer.visible and isinstance(layer.metadata.get(SOURCE), Scene) and layer.ndim >= 3:
             point = viewer.dims.point[viewer.dims.ndim - layer.ndim :]
             time = [round(float(at)) for at in layer.world_to_data(point)[:-3]]
             data = layer.data[tuple(np.clip(time, 0, np.asarray(layer.data.shape[:-3]) - 1))] if time else layer.data
-            cubes.append(Cube(layer, data, layer.metadata["wavelengths_nm"]))
+            cubes.append(Cube(layer, data, layer.metadata["wavelengths_nm"] if as_loaded(layer) else None))
     return cubes
 
 

@@ -153,7 +153,8 @@ class SpectraDock(QWidget):
 
     def _changed(self, event: Any) -> None:
         """Draw anew if other cubes are shown than before; layers tell of much besides."""
-        if event.type in ("inserted", "removed", "reordered", "visible", "name"):
+        other_data = event.type == "data" and event.sources[0] is not self.points  # which are heard already
+        if other_data or event.type in ("inserted", "removed", "reordered", "visible", "name"):
             self.draw()
 
     # -- drawing ------------------------------------------------------------------------------------------------

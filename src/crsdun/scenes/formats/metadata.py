@@ -27,6 +27,7 @@ class Notes(TypedDict, total=False):
     class_names: list[str] | None
     provenance: dict[str, Any]
     step: float | None
+    holds_counts: bool | None
     axes: Literal["CHW", "HWC"]
     wavelength_units: str
     frames_per_second: float

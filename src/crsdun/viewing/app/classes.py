@@ -15,7 +15,6 @@ from crsdun.scenes import UNLABELLED, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
 from crsdun.viewing.app.regions import marks_of
 from crsdun.viewing.app.requests import ClassifyRequest
-from crsdun.viewing.palette import class_name
 
 YOURS = "your classes"  # behind the name of the layer that they are of
 
@@ -31,17 +30,15 @@ def classify(
         saved: the classifier that the request names, which then gives the classes.
 
     Raises:
-        InputError: there is no such layer, or as ``marks_of``, ``fit_classifier`` and ``SpectralClassifier``.
+        InputError: there is no such layer, there are too many classes to show, or as ``marks_of``, ``fit_classifier``
+            and ``SpectralClassifier``.
     """
     source, _ = scene.layer(request.layer)
     cube = Scene(source.cubes[-1], scene.wavelengths, name=scene.name)
     classifier = saved or fit_classifier(cube, marks_of(request.regions, *scene.shape[1:]))
     shares = classifier.probabilities(cube)
-    names, numbers = legend(scene, classifier)
-    probabilities = np.zeros((len(names), *shares.shape[1:]), np.float32)
-    probabilities[numbers] = np.nan_to_num(shares[classifier.given])
-    known = np.isfinite(shares[0])
-    labels = np.where(known, probabilities.argmax(0), UNLABELLED)
+    probabilities = np.nan_to_num(shares)
+    labels = np.where(np.isfinite(shares[0]), probabilities.argmax(0), UNLABELLED)
 
     metrics: dict[str, Any] = dict(source.metrics)
     result = source.result
@@ -50,8 +47,7 @@ def classify(
         metrics = result.metrics
     elif scene.truth is not None:
         true, note = relabelled(scene.truth, classifier)
-        mine = np.where(known, np.nan_to_num(shares).argmax(0), UNLABELLED)
-        estimate = replace(cube, classes=mine, class_names=classifier.class_names)
+        estimate = replace(cube, classes=labels, class_names=classifier.class_names)
         metrics = {} if true is None else compared(estimate, true)
         metrics |= {} if note is None else {"class_note": note}
     classified_layer = source.classified or source.name
@@ -60,23 +56,10 @@ def classify(
         [source.cubes[-1]], [probabilities], [labels], metrics, [metrics], source.seconds, result,
         classifier=classifier, classified=classified_layer,
     )  # fmt: skip
-    return replace(scene, layers={**scene.layers, layer.name: layer}, class_names=names), layer
-
-
-def legend(scene: OpenScene, classifier: SpectralClassifier) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names of all classes of a scene with those of a classifier, and the numbers of the classes that it gives.
-
-    Raises:
-        InputError: they are too many to show.
-    """
-    labels = [labels for layer in scene.layers.values() for labels in layer.class_maps if labels is not None]
-    count = max([len(scene.class_names or ()), *(int(each.max(initial=-1)) + 1 for each in labels)])
-    before = [class_name(number, scene.class_names) for number in range(count)] or [classifier.class_names[0]]
-    given = [classifier.class_names[number] for number in classifier.given]
-    names = tuple(dict.fromkeys([*before, *given]))
-    if len(names) > MOST_CLASSES:
-        raise InputError(f"{len(names)} classes are too many to show", "mark fewer")
-    return names, np.array([names.index(name) for name in given])
+    scene = scene.with_layers([layer])
+    if len(scene.class_names) > MOST_CLASSES:
+        raise InputError(f"{len(scene.class_names)} classes are too many to show", "mark fewer")
+    return scene, scene.layers[layer.name]
 
 
 def summary(layer: Layer) -> str:

@@ -205,7 +205,7 @@ def fitting_weights(scene: OpenScene | None) -> dict[str, str | None]:
     """For each of the shipped weights why they do not fit, None where they do; empty without a measurement."""
     if scene is None or scene.measurement is None or scene.camera is None:
         return {}
-    return runtime.fit_of_weights(PreparedMeasurement(scene.measurement, scene.camera))
+    return runtime.fit_of_weights(measured(scene))
 
 
 # -- refine -----------------------------------------------------------------------------------------------------
@@ -224,7 +224,9 @@ def refine(scene: OpenScene, job: Job) -> OpenScene:
     if not found.significant:
         return replace(scene, refined=str(found))
     refined = prepared.refined(found)
-    return replace(scene, measurement=refined.measurement, camera=refined.camera, layers={}, refined=str(found))
+    return replace(
+        scene, measurement=refined.measurement, camera=refined.camera, class_names=(), layers={}, refined=str(found)
+    )
 
 
 # -- simulate ---------------------------------------------------------------------------------------------------

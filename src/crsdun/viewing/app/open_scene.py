@@ -16,8 +16,11 @@ from crsdun.classifiers import SpectralClassifier
 from crsdun.errors import InputError
 from crsdun.optics import CameraFile, CassiCamera
 from crsdun.runtime.explanation import CrossAggregationRecord
-from crsdun.scenes import Measurement, Scene, StoredMask
+from crsdun.runtime.reconstruction import check_one_scene
+from crsdun.scenes import UNLABELLED, Measurement, Scene, StoredMask
+from crsdun.scenes.labels import plain
 from crsdun.viewing.app.requests import OpenRequest
+from crsdun.viewing.palette import class_name
 
 TRUTH = "truth"
 MOST_CLASSES = 255  # which have a byte each in a class map; the last one stands for all others
@@ -32,7 +35,8 @@ class Layer:
         name: unique among the layers of a scene.
         cubes: (C,H,W) of each stage, first to last.
         probabilities: (N,H,W) of each stage; None for stages that do not segment.
-        class_maps: (H,W) int64 of each stage, −1 where it is unknown, or None.
+        class_maps: (H,W) int64 of each stage, −1 where it is unknown, or None. In a scene these are numbers of its
+            legend, and so are the classes of ``probabilities``; before, those of what made them (``in_legend``).
         metrics: of the last stage.
         stage_metrics: of each stage, as far as they are known.
         result: the reconstruction it came from; None for the truth.
@@ -64,10 +68,67 @@ class Layer:
         """Which values of the last cube are shown black and white."""
         return display_range(self.cubes[-1])
 
+    @property
+    def own_class_names(self) -> tuple[str, ...] | None:
+        """The classes of what made its map, by their numbers there; None where they have no names."""
+        if self.classifier is not None:
+            return self.classifier.class_names
+        if self.result is None:
+            return None
+        names, truth = self.result.scene.class_names, self.result.truth
+        if names is None and truth is not None and truth.classes is not None:  # compared by their numbers
+            return truth.class_names
+        return names
+
+
+def in_legend(legend: tuple[str, ...], layer: Layer, names: Sequence[str] | None) -> tuple[tuple[str, ...], Layer]:
+    """A legend with the classes of a layer, and the layer with the numbers that they have there.
+
+    Classes that are called alike (``labels.plain``) are one; new ones follow. Those without a name are called by
+    their number, unless a truth without names was compared with named ones by the numbers: it then takes their names.
+
+    Args:
+        names: of the classes of the layer, by the numbers that it has so far.
+    """
+    maps, shares = ([each for each in many if each is not None] for many in (layer.class_maps, layer.probabilities))
+    if not maps and not shares:
+        return legend, layer
+    highest = max((int(labels.max(initial=-1)) for labels in maps), default=-1)
+    count = max(len(names or ()), *map(len, shares), min(highest + 1, MOST_CLASSES))
+    own = [class_name(number, names) for number in range(count)]
+    truth = None if layer.result is None else layer.result.truth
+    if truth is not None and truth.classes is not None and truth.class_names is None and not set(own) & set(legend):
+        unnamed = [k < count and name == class_name(k, None) for k, name in enumerate(legend)]
+        legend = tuple(own[k] if unnamed[k] else name for k, name in enumerate(legend))
+    known = list(legend or own[:1])
+    numbers = np.full(count + 2, UNLABELLED)  # −1 takes the last
+    numbers[count] = MOST_CLASSES  # which stands for all others
+    for number in range(count) if layer.classifier is None else layer.classifier.given:
+        name = own[number]
+        alike = [other for other in known if plain(other) == plain(name) and other not in own]
+        if name not in known and not alike:
+            known.append(name)
+        numbers[number] = known.index(name if name in known else alike[0])
+    if np.array_equal(numbers[:count], np.arange(count)):
+        return tuple(known), layer
+    return tuple(known), replace(
+        layer,
+        class_maps=[None if labels is None else numbers[labels.clip(max=count)] for labels in layer.class_maps],
+        probabilities=[None if each is None else _placed(each, numbers) for each in layer.probabilities],
+    )
+
+
+def _placed(probabilities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Probabilities (N,H,W) with each class at its number, where it has one."""
+    own = numbers[: len(probabilities)]
+    placed = np.zeros((own.max() + 1, *probabilities.shape[1:]), np.float32)
+    np.add.at(placed, own[own != UNLABELLED], probabilities[own != UNLABELLED])
+    return placed
+
 
 @dataclass
 class OpenScene:
-    """What is open. ``truth`` is on the camera's bands; ``folder`` the folder of results it was read from.
+    """What is open. ``truth`` is on the camera's bands; ``class_names`` the legend of all layers.
 
     ``from_files``: it was opened from arrays of files, and nothing was simulated since; ``counts``: as in
     ``PreparedMeasurement``.
@@ -82,19 +143,18 @@ class OpenScene:
     measurement: Measurement | None = None
     camera: CassiCamera | None = None
     truth: Scene | None = None
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    folder: Path | None = None
     from_files: bool = False
     counts: bool = False
     refined: str = ""
     maps: dict[Any, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.truth is not None:
-            self.class_names = self.class_names or self.truth.class_names
+        if self.truth is not None and TRUTH not in self.layers:
             layer = Layer(TRUTH, [self.truth.cube], [None], [self.truth.classes])
+            self.class_names, layer = in_legend(self.class_names, layer, self.truth.class_names)
             self.layers = {TRUTH: layer, **self.layers}
 
     @property
@@ -104,10 +164,6 @@ class OpenScene:
             return self.camera.bands, self.camera.height, self.camera.width
         C, H, W = next(iter(self.layers.values())).cubes[0].shape
         return C, H, W
-
-    @cached_property
-    def cpu_camera(self) -> CassiCamera | None:
-        return None if self.camera is None else self.camera.to("cpu")
 
     def layer(self, name: str, stage: int | None = None) -> tuple[Layer, int]:
         """A layer, and the index of a stage in it (``stage`` from 1; None is the last one).
@@ -121,43 +177,15 @@ class OpenScene:
         return layer, (layer.stages if stage is None else min(max(stage, 1), layer.stages)) - 1
 
     def with_layers(self, layers: Sequence[Layer]) -> OpenScene:
-        """The same scene with more layers, and what the weights of the first one know where the files say less.
-
-        A truth whose classes have another legend than the weights loses them.
-        """
-        result = layers[0].result
-        known = self if result is None else result.scene
-        truth, layers_before, class_names, notes = self.truth, self.layers, self.class_names, self.notes
-        if result is not None and "class_note" in result.metrics and result.truth is not None:
-            notes = [*dict.fromkeys([*notes, result.metrics["class_note"]])]
-            if result.truth.classes is None:
-                truth, class_names = result.truth, known.class_names
-                layers_before = {name: layer for name, layer in layers_before.items() if name != TRUTH}
-        return replace(
-            self,
-            truth=truth,
-            layers={**layers_before, **{each.name: each for each in layers}},
-            wavelengths=self.wavelengths or known.wavelengths,
-            class_names=class_names or known.class_names,
-            notes=notes,
-        )
-
-    def add_results(self, other: OpenScene) -> None:
-        """Add the estimates of another folder of results for the same scene.
-
-        Raises:
-            InputError: its cube has another shape.
-        """
-        assert other.folder is not None
-        if other.shape != self.shape:
-            raise InputError(
-                f"{other.folder.name} holds a cube of shape {other.shape}, but the first folder one of {self.shape}",
-                "open them one at a time",
-            )
-        for layer in other.layers.values():
-            if layer.name != TRUTH:
-                layer.name += f" · {other.folder.name}" if layer.name in self.layers else ""
-                self.layers[layer.name] = layer
+        """The same scene with more layers, their classes by its legend, and what their results know besides."""
+        legend, changed, notes, wavelengths = self.class_names, dict(self.layers), self.notes, self.wavelengths
+        for layer in layers:
+            legend, changed[layer.name] = in_legend(legend, layer, layer.own_class_names)
+            if layer.result is not None:
+                wavelengths = wavelengths or layer.result.scene.wavelengths
+                note = layer.result.metrics.get("class_note") if layer.classifier is None else None
+                notes = [*dict.fromkeys([*notes, *([note] if note else [])])]
+        return replace(self, layers=changed, wavelengths=wavelengths, class_names=legend, notes=notes)
 
 
 def display_range(values: np.ndarray) -> tuple[float, float]:
@@ -214,20 +242,38 @@ def missing_note(scene: Scene | None) -> list[str]:
     return [f"{scene.missing} voxels hold no data: they are grey, send no light in a simulation and count nowhere"]
 
 
-def open_folder(folder: Path) -> OpenScene:
-    """A folder that ``crsdun reconstruct`` wrote; raises as ``read_results``."""
-    result = runtime.read_results(folder)
-    layer = layer_of(result, str(result.record["method"]))
+def open_folders(folders: Sequence[Path]) -> OpenScene:
+    """Folders that ``crsdun reconstruct`` wrote, of one scene; what is decoded later is the measurement of the first.
+
+    Raises:
+        InputError: as ``read_results`` and ``check_one_scene``.
+    """
+    results = [(folder.name, runtime.read_results(folder)) for folder in folders]
+    check_one_scene(results)
+    first = results[0][1]
+    truths = [(name, each.truth) for name, each in results if each.truth is not None]
+    truths.sort(key=lambda known: known[1].classes is None)  # one with classes, if there is any
+    layers: dict[str, Layer] = {}
+    for name, result in results:
+        method = title = str(result.record["method"])
+        for number in itertools.count(1):
+            if title not in layers:
+                break
+            title = f"{method} · {name}" if number == 1 else f"{method} · {name} ({number})"
+        layers[title] = layer_of(result, title)
     return OpenScene(
-        result.scene.name,
-        result.scene.wavelengths,
-        result.measurement,
-        result.camera,
-        result.truth,
-        result.scene.class_names,
-        {layer.name: layer},
-        folder=folder,
-    )
+        first.scene.name,
+        first.scene.wavelengths,
+        first.measurement,
+        first.camera,
+        truths[0][1] if truths else None,
+        notes=[
+            f"{name} was decoded without a true scene, and is compared with that of {truths[0][0]}"
+            for name, result in results
+            if truths and result.truth is None
+        ],
+        counts=first.measurement.holds_counts,
+    ).with_layers(list(layers.values()))
 
 
 def layer_of(result: runtime.Reconstruction, name: str, blocks: Sequence[CrossAggregationRecord] = ()) -> Layer:

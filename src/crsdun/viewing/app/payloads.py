@@ -141,10 +141,7 @@ def state_payload(workspace: Workspace) -> StatePayload:
 
 def _scene_payload(scene: OpenScene) -> ScenePayload:
     bands, height, width = scene.shape
-    names = scene.class_names or ()
-    labels = [labels for layer in scene.layers.values() for labels in layer.class_maps if labels is not None]
-    count = min(MOST_CLASSES, max([len(names), *(int(each.max(initial=-1)) + 1 for each in labels)]))
-    names = (*names, *(f"class {k}" for k in range(len(names), count)))
+    count = min(MOST_CLASSES, len(scene.class_names))
     rows, columns = (0, 0) if scene.measurement is None else scene.measurement.frame.shape
     return ScenePayload(
         name=scene.name,
@@ -159,7 +156,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
         from_files=scene.from_files,
         classes=[
             ClassPayload(name, css_colour(colour))
-            for name, colour in zip(names[:count], class_colours(count), strict=True)
+            for name, colour in zip(scene.class_names[:count], class_colours(count), strict=True)
         ],
         unknown=css_colour(UNLABELLED_COLOUR),
         notes=scene.notes,

@@ -12,6 +12,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import spectral_angles
+from crsdun.optics import CassiCamera
 from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
 from crsdun.viewing.app.regions import check_region, inside
@@ -121,7 +122,8 @@ def value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
 
     ``request.mode`` is ``band`` · ``error`` RMSE over bands · ``angle`` between spectra · ``difference`` of a band of
     two layers · ``trust`` the residual mapped back to the scene · ``residual`` y − A x on the detector ·
-    ``measurement`` · ``confidence`` of the class map. The last few are kept.
+    ``measurement`` · ``confidence`` of the class map; measurement and camera are those that the layer was decoded
+    from. The last few are kept.
 
     Raises:
         InputError: as ``render``.
@@ -138,7 +140,7 @@ def value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
 def _value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
     mode = request.mode
     if mode == "measurement":
-        frame = _measurement(scene).frame
+        frame = _exposure(scene, scene.layers.get(request.layer))[0].frame
         low, high = np.percentile(frame, MEASUREMENT_BLACK_AND_WHITE)
         return ValueMap(frame, "the coded measurement y", float(low), float(high), "gray")
     layer, k = scene.layer(request.layer, request.stage)
@@ -160,7 +162,7 @@ def _value_map(scene: OpenScene, request: PictureRequest) -> ValueMap | None:
         return _confidence(layer, k)
     if mode not in COMPARED:
         raise InputError(f"there is no display mode {mode!r}")
-    return _residual(scene, cube, mode)
+    return _residual(*_exposure(scene, layer), cube, mode)
 
 
 def attention(scene: OpenScene, request: AttentionRequest) -> Picture:
@@ -222,15 +224,16 @@ def _confidence(layer: Layer, k: int) -> ValueMap:
     return ValueMap(probabilities.max(0), "probability of the most probable class", 0.0, 1.0)
 
 
-def _measurement(scene: OpenScene) -> Measurement:
-    if scene.measurement is None:
+def _exposure(scene: OpenScene, layer: Layer | None) -> tuple[Measurement, CassiCamera]:
+    """The measurement of which a layer is an estimate, else the one that is open, and its camera."""
+    source = scene if layer is None or layer.result is None else layer.result
+    if source.measurement is None or source.camera is None:
         raise InputError("there is no measurement here", "open one, or simulate it")
-    return scene.measurement
+    return source.measurement, source.camera.to("cpu")
 
 
-def _residual(scene: OpenScene, cube: np.ndarray, mode: str) -> ValueMap:
-    camera, frame = scene.cpu_camera, _measurement(scene).frame
-    assert camera is not None  # which a measurement always has
+def _residual(measurement: Measurement, camera: CassiCamera, cube: np.ndarray, mode: str) -> ValueMap:
+    frame = measurement.frame
     # A scene's bands are sorted from blue to red; the camera may spread them the other way.
     order = range(camera.bands) if camera.wavelengths is None else np.argsort(np.argsort(camera.wavelengths))
     in_camera_order = torch.from_numpy(cube[np.asarray(order)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crsdun.scenes.spectra import mean_spectrum
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
 from crsdun.viewing.app.regions import check_region, inside
 from crsdun.viewing.app.requests import Region, SpectraRequest
@@ -19,8 +20,8 @@ class Spectrum:
     """What one layer holds in a region.
 
     Attributes:
-        mean: per band, over the region.
-        spread: standard deviation per band; None for a single pixel.
+        mean: per band, over the pixels of the region that hold data; NaN where none does.
+        spread: standard deviation per band of the same; None for a single pixel.
         classes: probability of each class; None where the layer has no classes.
         stage: from 1.
         pixels: how many the region has.
@@ -45,7 +46,7 @@ def spectra_at(scene: OpenScene, request: SpectraRequest) -> list[dict[str, Spec
 
 
 def spectra_csv(scene: OpenScene, request: SpectraRequest) -> str:
-    """One row for each region, layer and band; raises as ``spectra_at``."""
+    """One row for each region, layer and band; cells without data are empty. Raises as ``spectra_at``."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     header = ["point", "top", "left", "height", "width", "cube", "stage", "band", "wavelength_nm", "mean"]
@@ -56,7 +57,8 @@ def spectra_csv(scene: OpenScene, request: SpectraRequest) -> str:
             spread = spectrum.spread or [0.0] * len(spectrum.mean)
             for band, (mean, deviation) in enumerate(zip(spectrum.mean, spread, strict=True)):
                 nm = "" if scene.wavelengths is None else round(scene.wavelengths[band], 4)
-                rows.writerow([*place, _cell(name), spectrum.stage, band + 1, nm, mean, deviation, spectrum.pixels])
+                figures = ["", ""] if np.isnan(mean) else [mean, deviation]
+                rows.writerow([*place, _cell(name), spectrum.stage, band + 1, nm, *figures, spectrum.pixels])
     return file.getvalue()
 
 
@@ -65,11 +67,7 @@ def _spectra(scene: OpenScene, region: Region, stage: int | None) -> dict[str, S
     pixels = int(selected.sum())
     for name in scene.layers:
         layer, k = scene.layer(name, stage)
-        # Band by band: no more than one of them is copied.
-        figures = [
-            (values.mean(), values.std()) for values in (band[selected] for band in _box(layer.cubes[k], region))
-        ]
-        mean, spread = (_rounded(each) for each in zip(*figures, strict=True))
+        mean, spread = map(_rounded, mean_spectrum(_box(layer.cubes[k], region), selected))
         shares = _class_shares(layer, k, region, selected)
         spectra[name] = Spectrum(mean, spread if pixels > 1 else None, shares, k + 1, pixels)
     return spectra

@@ -23,7 +23,7 @@ from crsdun.storage import atomic_file
 from crsdun.viewing.app.classes import classify
 from crsdun.viewing.app.classes import summary as classes_summary
 from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, refine, simulate, summary
-from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folder
+from crsdun.viewing.app.open_scene import OpenScene, open_cube, open_exposure, open_folders
 from crsdun.viewing.app.references import read_library
 from crsdun.viewing.app.requests import (
     ROLES,
@@ -128,10 +128,7 @@ class Workspace:
                 self.add_file(path)
         try:
             if result_folders:
-                scene = open_folder(result_folders[0])
-                for folder in result_folders[1:]:
-                    scene.add_results(open_folder(folder))
-                self._show(scene)
+                self._show(open_folders(result_folders))
             elif self._images():
                 self.open(self.suggested_request())
         except (InputError, OSError) as error:
