@@ -61,6 +61,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crsdun.runtime import read_results
+    from crsdun.runtime.reconstruction import check_one_scene
     from crsdun.scenes import Box
     from crsdun.storage import atomic_files, made_folder
     from crsdun.viewing.paper_figure import choose_bands, paper_figure
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
     name = options.out.with_suffix("") if options.out.suffix.lower() in KINDS else options.out
     paths = [name.with_name(name.name + kind) for kind in KINDS]
     results = [read_results(folder) for folder in options.results]
+    check_one_scene([(str(folder), each) for folder, each in zip(options.results, results, strict=True)])
     titles = options.titles or titles_of(options.results, [each.record["method"] for each in results])
     if len(set(titles)) != len(results):
         raise InputError(f"{len(results)} folders need as many different --titles, not {', '.join(titles)}")
@@ -95,26 +97,11 @@ def titles_of(folders: list[Path], methods: list[str]) -> list[str]:
 
 
 def truth_from(options: argparse.Namespace, results: list[Reconstruction]) -> Scene | None:
-    """The true scene on the bands of the results: from its file, or the one that folders hold.
-
-    Raises:
-        InputError: folders hold different ones.
-    """
-    import numpy as np
-
+    """The true scene on the bands of the results: from its file, or from the first folder that has one."""
     from crsdun.runtime import match_bands
     from crsdun.scenes import read_scene
 
     if options.truth is None:
-        folders = zip(options.results, results, strict=True)
-        held = [(folder, each.truth) for folder, each in folders if each.truth is not None]
-        for folder, truth in held[1:]:
-            cube = held[0][1].cube
-            if truth.cube.shape == cube.shape and not np.allclose(truth.cube, cube, equal_nan=True):
-                raise InputError(
-                    f"{held[0][0]} and {folder} hold different true scenes",
-                    "choose results of one scene, or give its truth with <truth>",
-                )
-        return held[0][1] if held else None
+        return next((each.truth for each in results if each.truth is not None), None)
     truth = read_scene(options.truth, options.truth_key, axes=options.axes, divisor=options.divisor)
     return match_bands(results[0].camera, truth)
