@@ -91,12 +91,13 @@ def test_the_explorer_shows_no_class_of_the_one_under_a_name_of_the_other(networ
     result = decoded(network, truth)
     scene = OpenScene("a", result.scene.wavelengths, result.measurement, result.camera, truth)
     shown = scene.with_layers([layer_of(result, "weights")])
-    assert shown.class_names == NAMES
-    assert shown.layers[TRUTH].class_maps == [None]
+    assert shown.class_names == (*truth.class_names, *NAMES)
+    np.testing.assert_array_equal(shown.layers[TRUTH].class_maps[0], truth.classes)
+    np.testing.assert_array_equal(shown.layers["weights"].class_maps[-1], result.classes + len(truth.class_names))
     assert shown.notes == [result.metrics["class_note"]]
     same = decoded(network, SCENE)
     scene = OpenScene("a", same.scene.wavelengths, same.measurement, same.camera, SCENE)
-    assert scene.with_layers([layer_of(same, "weights")]).layers[TRUTH].class_maps[0] is not None
+    assert scene.with_layers([layer_of(same, "weights")]).class_names == NAMES
 
 
 def test_a_label_that_means_unknown_is_asked_for(network, tmp_path, capsys):
