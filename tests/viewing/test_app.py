@@ -241,7 +241,11 @@ def test_counts_are_opened_with_their_dark_and_white_levels(given, visitor):
     visitor.post("/api/decode", method="gap-tv", iterations=2)
     problem = visitor.wait()["message"]
     assert all(words in problem for words in ("the bit depth", "the white level", "the dark level"))
+    (note,) = visitor.state()["scene"]["notes"]
+    assert note.startswith("unlit pixels read about ")
+    assert ": set the dark level to " in note
     visitor.post("/api/open", **roles, dark="100", white=str(white))
+    assert not visitor.state()["scene"]["notes"]
     (value,) = (json.loads(visitor.get("/api/value?mode=measurement&top=9&left=9"))["value"],)
     assert value == pytest.approx(frame[9, 9], rel=0.02)
 

@@ -95,3 +95,6 @@ def test_dim_counts_stay_counts_in_a_folder(tmp_path):
     opened = measured(open_folders([tmp_path / "dim"]))
     assert opened.counts
     assert not measured(open_folders([written(tmp_path / "scaled")])).counts
+    for folders in ("dim", "scaled"), ("scaled", "dim"):
+        with pytest.raises(InputError, match="dim is in camera counts, and scaled is not; decode both"):
+            open_folders([tmp_path / folder for folder in folders])

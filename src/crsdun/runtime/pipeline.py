@@ -22,12 +22,11 @@ from crsdun.runtime.engines import first_use
 from crsdun.runtime.fingerprint import fingerprint_of
 from crsdun.runtime.preparation import Preparation, PreparedMeasurement
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, Reconstruction, choose_weights, decode, open_method
-from crsdun.runtime.scale_doubts import DOUBTS, NORMALISED
 from crsdun.scenes import Measurement, Scene, StoredMask, read_frame, read_stored_mask
 from crsdun.scenes.array_roles import doubts, unit_range
 from crsdun.scenes.formats import ArrayFile
 from crsdun.scenes.mask_io import transmission
-from crsdun.scenes.measurement import CALIBRATION_BESIDE, MASK_DIVISOR, unmasked
+from crsdun.scenes.measurement import unmasked
 from crsdun.solvers import Refinement, refine_camera
 
 # In a record: the fingerprint of what decided on the result.
@@ -214,36 +213,9 @@ class Pipeline:
         return self.run(prepared, self.open(None), progress)
 
     def tell(self, prepared: PreparedMeasurement) -> None:
-        """Note what the mask was divided by, what is odd about the numbers, and a dark that was not subtracted.
-
-        It would become a veil and coloured borders.
-        """
-        divisor = prepared.measurement.provenance.get(MASK_DIVISOR)
-        if divisor is not None:
-            self.note(f"the mask is read as transmission: its numbers divided by {divisor:g}")
-        for doubt in prepared.measurement.provenance.get(DOUBTS, ()):
-            self.note(doubt)
-        truth, wavelengths = prepared.truth, prepared.camera.wavelengths
-        if truth is not None and truth.wavelengths is None and wavelengths and wavelengths[0] > wavelengths[-1]:
-            self.note(
-                "the truth states no wavelengths and is taken to begin with the shortest one, while the bands of the "
-                "camera begin with the longest: if both have the same order, turn the bands of the truth around"
-            )
-        has_dark = "dark" in prepared.measurement.provenance.get(NORMALISED, {})
-        floor = None if has_dark else prepared.floor()
-        beside = prepared.measurement.provenance.get(CALIBRATION_BESIDE, {})
-        if "dark" in beside and not has_dark:
-            self.note(
-                f"the file also holds a dark frame, {beside['dark']}, which is not subtracted: to subtract it, set "
-                "<dark> to this file too"
-            )
-        elif floor is not None:
-            share = floor / float(prepared.measurement.frame.mean())
-            level = f"{floor:.3g}" if NORMALISED not in prepared.measurement.provenance else "its dark level"
-            self.note(
-                f"unlit pixels read about {floor:.3g}, {share:.0%} of the mean: set <dark> to {level}, or to a frame "
-                "with the shutter closed, to subtract it"
-            )
+        """Note what there is to say of a measurement before it is decoded."""
+        for remark in prepared.remarks():
+            self.note(remark)
 
     def run(self, prepared: PreparedMeasurement, method: Method, progress: Progress | None) -> Reconstruction:
         """The reconstruction by one method."""

@@ -37,7 +37,7 @@ from crsdun.runtime.scale_doubts import (
 )
 from crsdun.scenes import Exposures, Measurement, Scene, open_exposures, read_scene, read_stored_mask
 from crsdun.scenes.array_roles import are_of_exposures
-from crsdun.scenes.measurement import MASK_DIVISOR, unmasked
+from crsdun.scenes.measurement import CALIBRATION_BESIDE, MASK_DIVISOR, unmasked
 from crsdun.solvers import Refinement
 from crsdun.solvers.self_calibration import on_detector
 
@@ -94,6 +94,40 @@ class PreparedMeasurement:
         light = self.camera.open_light
         counts = (self.camera.counted(torch.ones_like(light)) > 0).cpu().numpy()
         return dark_floor(self.measurement.frame[counts], light.cpu().numpy()[counts])
+
+    def remarks(self) -> list[str]:
+        """What was decided or is odd about the measurement, for whoever decodes it; settings in angle brackets.
+
+        What the mask was divided by, doubts about the numbers, the order of the bands of a truth, and a dark that was
+        not subtracted, which would become a veil and coloured borders.
+        """
+        provenance, truth, wavelengths = self.measurement.provenance, self.truth, self.camera.wavelengths
+        lines = []
+        divisor = provenance.get(MASK_DIVISOR)
+        if divisor is not None:
+            lines.append(f"the mask is read as transmission: its numbers divided by {divisor:g}")
+        lines += provenance.get(DOUBTS, ())
+        if truth is not None and truth.wavelengths is None and wavelengths and wavelengths[0] > wavelengths[-1]:
+            lines.append(
+                "the truth states no wavelengths and is taken to begin with the shortest one, while the bands of the "
+                "camera begin with the longest: if both have the same order, turn the bands of the truth around"
+            )
+        beside = provenance.get(CALIBRATION_BESIDE, {})
+        if "dark" in provenance.get(NORMALISED, {}):
+            return lines
+        if "dark" in beside:
+            lines.append(
+                f"the file also holds a dark frame, {beside['dark']}, which is not subtracted: to subtract it, set "
+                "<dark> to this file too"
+            )
+        elif (floor := self.floor()) is not None:
+            share = floor / float(self.measurement.frame.mean())
+            level = f"{floor:.3g}" if NORMALISED not in provenance else "its dark level"
+            lines.append(
+                f"unlit pixels read about {floor:.3g}, {share:.0%} of the mean: set <dark> to {level}, or to a frame "
+                "with the shutter closed, to subtract it"
+            )
+        return lines
 
     def refined(self, found: Refinement) -> PreparedMeasurement:
         """The same behind the camera that was found, with what was found in its provenance."""

@@ -97,8 +97,9 @@ class Reconstruction(Outlined):
 
 
 def check_one_scene(results: Sequence[tuple[str, Reconstruction]]) -> None:
-    """Raise an InputError unless results, each with its name, can be estimates of one scene on the same bands."""
-    first, shape = results[0][0], results[0][1].scene.cube.shape
+    """Raise an InputError unless results, each with its name, can be of one scene, on the same bands and scale."""
+    (first, one), *_ = results
+    shape, counts = one.scene.cube.shape, one.measurement.holds_counts
     known: tuple[str, tuple[float, ...]] | None = None
     truth: tuple[str, np.ndarray] | None = None
     for name, result in results:
@@ -106,6 +107,11 @@ def check_one_scene(results: Sequence[tuple[str, Reconstruction]]) -> None:
         if result.scene.cube.shape != shape:
             raise InputError(
                 f"{name} holds a cube of shape {result.scene.cube.shape}, but {first} one of {shape}", remedy
+            )
+        if result.measurement.holds_counts != counts:
+            in_counts, other = (first, name) if counts else (name, first)
+            raise InputError(
+                f"{in_counts} is in camera counts, and {other} is not", "decode both measurements on the same scale"
             )
         if wavelengths is not None:
             known = known or (name, wavelengths)

@@ -13,13 +13,14 @@ import numpy as np
 
 from crsdun import runtime
 from crsdun.classifiers import SpectralClassifier
-from crsdun.errors import InputError
+from crsdun.errors import InputError, worded
 from crsdun.optics import CameraFile, CassiCamera
 from crsdun.runtime.explanation import CrossAggregationRecord
 from crsdun.runtime.reconstruction import check_one_scene
 from crsdun.scenes import UNLABELLED, Measurement, Scene, StoredMask
 from crsdun.scenes.labels import plain
 from crsdun.viewing.app.requests import OpenRequest
+from crsdun.viewing.app.wording import CONTROLS
 from crsdun.viewing.palette import class_name
 
 TRUTH = "truth"
@@ -224,7 +225,8 @@ def open_exposure(
     known = ascending or (truth.wavelengths if truth is not None else None)
     return OpenScene(
         measurement.name, known, measurement, camera, truth,
-        notes=missing_note(truth), from_files=True, counts=prepared.counts,
+        notes=[*(worded(remark, CONTROLS.__getitem__) for remark in prepared.remarks()), *missing_note(truth)],
+        from_files=True, counts=prepared.counts,
     )  # fmt: skip
 
 
