@@ -172,6 +172,7 @@ def test_a_broken_file_is_explained(page, link, tmp_path):
     page.wait_for_load_state("networkidle")  # the page has asked for all that it shows
     page.set_input_files("#chosen", tmp_path / "cube.npy")
     page.wait_for_function("() => document.querySelector('#scene').textContent.includes('30×40')", polling=100)
+    assert page.locator("#notes").inner_text().startswith("a cube without a measurement: ")
     assert page.locator("#mode option[value=error]").is_enabled()
     assert not page.locator("#mode option[value=residual]").is_enabled()
 

@@ -22,9 +22,9 @@ on("state", () => {
   if (!scene) return;
   const range = scene.wavelengths ? `, ${scene.wavelengths[0].toFixed(0)}–${scene.wavelengths.at(-1).toFixed(0)} nm` : "";
   const step = scene.step === null ? "" : ` · step ${scene.step}`;
-  const notes = scene.notes.map((note) => ` · ${note}`).join("");
-  $("scene").replaceChildren(h("strong", {}, scene.name), ` ${scene.height}×${scene.width} · ${scene.bands} bands${range}${step}${notes}`);
+  $("scene").replaceChildren(h("strong", {}, scene.name), ` ${scene.height}×${scene.width} · ${scene.bands} bands${range}${step}`);
   $("scene").title = $("scene").textContent;
+  $("notes").replaceChildren(...scene.notes.map((note) => h("p", {}, note)));
 });
 
 const address = location.hash;
