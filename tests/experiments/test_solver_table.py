@@ -226,6 +226,24 @@ def test_what_cannot_be_compared_is_refused(config):
         assert words in str(caught.value)
 
 
+def test_what_a_row_takes_is_measured_on_the_processor_wherever_it_is_evaluated(config, tmp_path, monkeypatch):
+    devices, open_method = [], solver_table.open_method
+
+    def here(name, device, **settings):
+        devices.append(device)
+        return open_method(name, "cpu", **settings)
+
+    def there(run, judges):
+        raise RuntimeError(f"evaluated on {run.options.device}")
+
+    monkeypatch.setattr(solver_table, "open_method", here)
+    monkeypatch.setattr(solver_table.EvaluationRun, "evaluate", there)
+    small = replace(config, noise=(CLEAN,), first=1, out=str(tmp_path))
+    (row,) = make_solver_table(small, "gap-tv", device="cuda").rows
+    assert devices == ["cuda", "cpu"]
+    assert row.failure == "RuntimeError: evaluated on cuda"
+
+
 # -- going on --------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +251,7 @@ def test_what_is_done_is_not_evaluated_again(finished, config, monkeypatch):
     def never(*_):
         raise AssertionError("nothing is left to do")
 
-    monkeypatch.setattr(solver_table, "evaluate_run", never)
+    monkeypatch.setattr(solver_table, "evaluated", never)
     assert make(config) == finished
     assert make(config, "gap-tv")[0] == finished[0]  # the other row is made and stays
     monkeypatch.setattr(solver_table, "write", lambda *_: None)
@@ -245,11 +263,8 @@ def test_with_other_settings_or_scenes_it_is_evaluated_again(config, tmp_path, m
     small = replace(config, noise=(CLEAN,), first=1, out=str(tmp_path))
     make(small, "gap-tv")
     (stored,) = tmp_path.glob("*/gap_tv/evaluation.json")
-    evaluated = []
-    evaluate_run = solver_table.evaluate_run
-    monkeypatch.setattr(
-        solver_table, "evaluate_run", lambda run, judges: (evaluated.append(run), evaluate_run(run, judges))[1]
-    )
+    evaluated, evaluate = [], solver_table.evaluated
+    monkeypatch.setattr(solver_table, "evaluated", lambda *given: (evaluated.append(given), evaluate(*given))[1])
     make(small, "gap-tv")
     assert len(evaluated) == 0
     assert '"iterations": 100' in stored.read_text()

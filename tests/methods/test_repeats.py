@@ -1,12 +1,14 @@
 """The expected error of a cube: where it is large, how large it is, and in which order its bands are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from crsdun.errors import InputError
 from crsdun.evaluation.metrics import doubt_figures, doubt_histogram
-from crsdun.methods import RunOptions, run_method
+from crsdun.methods import Before, RunOptions, run_method
 from crsdun.methods.repeats import expected_error
 from crsdun.optics import Exposure
 from crsdun.solvers import GapTv
@@ -49,6 +51,14 @@ def test_bands_are_in_the_order_of_the_estimate(scene):
     assert float(true.mean()) < 0.05  # the estimate is that of the scene, blue first
     found = expected.square().mean((1, 2))
     assert float(torch.corrcoef(torch.stack([found, true]))[0, 1]) > 0
+
+
+def test_the_frame_before_does_not_enter_the_error(scene):
+    camera = Exposure().camera(scene)
+    y = camera.forward(torch.from_numpy(scene.cube))
+    run = run_method(METHOD, y, camera, OPTIONS)
+    after = replace(OPTIONS, before=Before(scene.cube[:, ::-1].copy()))
+    assert torch.equal(expected_error(run, METHOD, y, after), expected_error(run, METHOD, y, OPTIONS))
 
 
 @pytest.mark.parametrize(("setting", "words"), [({"repeats": 1}, "2 repeats or more"), ({"coverage": 0}, "coverage")])

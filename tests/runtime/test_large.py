@@ -230,6 +230,23 @@ def test_masks_that_are_no_transmission_are_refused_by_rows_too(tmp_path):
         open_mask(tmp_path / "mask.npy").rows(0, 5)
 
 
+def test_a_frame_of_a_stack_is_found_as_in_memory(tmp_path, camera, y):
+    np.save(tmp_path / "mask.npy", camera.mask.numpy())
+    mask, known = open_mask(tmp_path / "mask.npy"), Preparation(wavelengths=WAVELENGTHS, frame=2)
+    stacks = {"frames": np.stack([y, y / 2, y / 4]), "cube": np.stack([y] * BANDS), "square": np.stack([y[:, :W]] * H)}
+    for name, stack in stacks.items():
+        np.save(tmp_path / f"{name}.npy", stack)
+    assert np.array_equal(open_large(tmp_path / "frames.npy", known, mask).rows(0, H)[0].numpy(), y / 2)
+    with pytest.raises(InputError, match="has no frame 4; expected 1 to 3"):
+        open_large(tmp_path / "frames.npy", replace(known, frame=4), mask)
+    with pytest.raises(InputError, match="it looks like a cube.*; if these are 4 exposures .*, set axes to thw"):
+        open_large(tmp_path / "cube.npy", known, mask)
+    assert open_large(tmp_path / "cube.npy", replace(known, axes="thw"), mask).index == 1
+    with pytest.raises(InputError, match="96 columns wide"):  # taken for 24 of 96×96
+        open_large(tmp_path / "square.npy", Preparation(bands=1, frame=2), mask)
+    assert open_large(tmp_path / "square.npy", Preparation(bands=1, frame=2, axes="thw"), mask).size == (1, H, W)
+
+
 def test_a_small_mask_repeats_only_where_it_is_told_to(tmp_path, y):
     tile = random_mask(20, 7, seed=3)
     np.save(tmp_path / "y.npy", y)

@@ -208,6 +208,7 @@ def test_a_sequence_without_any_good_frame_leaves_nothing(files, capsys):
         ("--sequence --fps 60 --out out", "a GIF shows at most 50 frames per second, not 60; set --video to mp4"),
         ("--sequence --smooth 1 --out out", "the smoothing must be at least 0 and below 1, not 1"),
         ("--sequence --frame 1 --out out", "holds one frame, which is no sequence"),
+        ("--sequence --repeats 2 --out out", "for single frames, not in a sequence; omit --repeats"),
     ],
 )
 def test_what_cannot_be_a_sequence_is_refused_at_once(files, capsys, more, message):

@@ -137,7 +137,7 @@ class SceneRow(_EveryScene, total=False):
 
 
 class EvaluationRecord(Record, total=False):
-    """How the figures were made; ``weights`` is the file of the method's, and its hash.
+    """How the figures were made; ``weights`` is the file of the method's and its hash, or the name of the solver.
 
     ``peak_mb`` and ``processor_seconds`` are what the method takes for the first scene, the memory above what is
     ready to run (``experiments.bench.RunCost``).

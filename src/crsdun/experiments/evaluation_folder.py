@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from crsdun.evaluation import FIGURES, Evaluation, EvaluationOptions, evaluate, evaluate_scene, write_tables
 from crsdun.evaluation.evaluator import JudgedScene, Judges, SceneResult, by_psnr, figure_of, judge_scene
@@ -33,11 +34,15 @@ class EvaluationRun:
     options: EvaluationOptions
     weights: str
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The file of the weights and its hash, or the name of the solver."""
+        return record_of_weights(self.weights) or {"solver": self.weights}
+
     def evaluate(self, progress: Progress | None = None, judges: Judges | None = None) -> Evaluation:
-        """The evaluation, with the file of the weights in its record; arguments and errors as ``evaluate``."""
+        """The evaluation, with the origin of the method in its record; arguments and errors as ``evaluate``."""
         evaluation = evaluate(self.method, self.scenes, self.exposure, self.options, progress, judges)
-        file = record_of_weights(self.weights)
-        return replace(evaluation, record={**evaluation.record, "weights": file}) if file else evaluation
+        return replace(evaluation, record={**evaluation.record, "weights": self.origin})
 
     def judge(self, index: int) -> JudgedScene:
         """One of the scenes, judged, with its scores on the CPU; errors as ``evaluate``."""

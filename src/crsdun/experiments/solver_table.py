@@ -28,7 +28,7 @@ from crsdun.experiments.bench import RunCost, run_apart
 from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import chosen, folder_name
 from crsdun.experiments.table_files import write_files
-from crsdun.experiments.table_rows import earlier_evaluation, evaluate_run, in_one_line, write_evaluation
+from crsdun.experiments.table_rows import earlier_evaluation, in_one_line, write_evaluation
 from crsdun.machine import processor
 from crsdun.methods import Method, run_method
 from crsdun.networks import pretrained_weights
@@ -161,9 +161,9 @@ class Trial:
         """In words."""
         return in_words(self.exposure.noise)
 
-    def run(self, name: str, settings: dict[str, Any]) -> EvaluationRun:
-        """A method on these."""
-        method = open_method(name, self.options.device, **settings)
+    def run(self, name: str, settings: dict[str, Any], device: str | None = None) -> EvaluationRun:
+        """A method on these; ``device``: None takes that of the evaluation."""
+        method = open_method(name, device or self.options.device, **settings)
         return EvaluationRun(method, self.scenes, self.exposure, self.options, name)
 
     def judge(self, name: str, settings: dict[str, Any]) -> Callable[[int], JudgedScene]:
@@ -214,7 +214,11 @@ def make_solver_table(
             if earlier is None and row not in wanted:
                 continue
             judges = None if crew is None else crew.work(partial(trial.judge, name, settings)).results
-            made = filled(made, earlier or evaluated(run, row, folder, judges))
+            if earlier is None:
+                cost = cost_of(trial.run(name, settings, device="cpu"))
+                made = filled(made, evaluated(run, cost, row, folder, judges))
+            else:
+                made = filled(made, earlier)
         except Exception as failure:  # whatever it is, the other rows are not affected
             if row not in wanted:
                 continue
@@ -257,9 +261,11 @@ def does_not_fit(run: EvaluationRun) -> str | None:
     return None
 
 
-def evaluated(run: EvaluationRun, row: str, folder: Path, judges: Judges | None = None) -> Evaluation:
+def evaluated(
+    run: EvaluationRun, cost: RunCost, row: str, folder: Path, judges: Judges | None = None
+) -> Evaluation:
     """The evaluation of a row with what it takes, written into its folder."""
-    evaluation, cost = evaluate_run(run, judges), cost_of(run)
+    evaluation = run.evaluate(judges=judges)
     facts = {"peak_mb": cost.peak_above_ready_mb, "processor_seconds": cost.processor_seconds}
     record = cast(EvaluationRecord, {**evaluation.record, **facts})
     evaluation = replace(evaluation, method=row, record=record)
@@ -268,7 +274,7 @@ def evaluated(run: EvaluationRun, row: str, folder: Path, judges: Judges | None 
 
 
 def cost_of(run: EvaluationRun) -> RunCost:
-    """What the method takes for the first scene, on the processor."""
+    """What a method, which is on the processor, takes for the first scene."""
     scene = run.scenes[0]
     camera = run.exposure.camera(scene)
     frame = run.exposure.measure(scene.cube, camera, seed=run.scenes.names[0]).numpy()

@@ -15,13 +15,12 @@ import torch
 
 from crsdun.cluster import Crew
 from crsdun.errors import InputError
-from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, evaluate, read_evaluation, write_tables
+from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, read_evaluation, write_tables
 from crsdun.evaluation.evaluator import JudgedScene, Judges, described_data
 from crsdun.evaluation.tables import FILE
 from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import TableConfig, folder_name
 from crsdun.experiments.table_files import TableRow, filled
-from crsdun.networks import record_of_weights
 from crsdun.provenance import fingerprint
 from crsdun.runtime import open_method
 from crsdun.scenes.catalog import open_set
@@ -193,7 +192,7 @@ class RowMaker:
         if earlier is not None:
             return earlier
         judges = None if self.crew is None else self.crew.work(partial(judge_of_row, *row)).results
-        evaluation = replace(evaluate_run(run, judges), method=name)
+        evaluation = replace(run.evaluate(judges=judges), method=name)
         if self.processes.rank == 0:
             write_evaluation(evaluation, folder)
         return evaluation
@@ -249,7 +248,7 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
         len(earlier.scenes),
     )
     wanted = (
-        origin(run),
+        run.origin,
         json.loads(json.dumps(run.method.settings)),
         data["fingerprint"],
         data["bands"],
@@ -259,17 +258,6 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
         min(run.options.first or len(run.scenes), len(run.scenes)),
     )
     return earlier if made_of == wanted else None
-
-
-def evaluate_run(run: EvaluationRun, judges: Judges | None = None) -> Evaluation:
-    """The evaluation, with the file of the weights or the name of the solver in its record; as ``evaluate``."""
-    evaluation = evaluate(run.method, run.scenes, run.exposure, run.options, judges=judges)
-    return replace(evaluation, record={**evaluation.record, "weights": origin(run)})
-
-
-def origin(run: EvaluationRun) -> dict[str, Any]:
-    """What a method was opened from."""
-    return record_of_weights(run.weights) or {"solver": run.weights}
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:

@@ -41,7 +41,7 @@ def expected_error(run: MethodRun, method: Method, measurement: Tensor, options:
     Raises:
         InputError: as ``run_method``, or the camera has several pictures of the scene.
     """
-    camera, how = run.camera, replace(options, tiles=run.tiles, keep_stages=False)
+    camera, how = run.camera, replace(options, tiles=run.tiles, keep_stages=False, before=None)
     if isinstance(camera, StackedCamera):
         raise InputError("errors are estimated for a single exposure, not for several together", "omit <repeats>")
     turned, y = camera.upside_down(), measurement.to(options.device)

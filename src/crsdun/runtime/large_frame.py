@@ -22,6 +22,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, Validity, check_height, saturation_at
 from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
+from crsdun.scenes.array_roles import are_of_exposures
 
 # Rows that are read at once in a pass over all of them.
 BLOCK = 64
@@ -212,15 +213,11 @@ def open_large(
     Raises:
         InputError: as ``Preparation.open`` and ``Preparation.camera_for``, or light crosses the rows.
     """
-    size = None if mask is None else mask.shape
-    exposures = open_exposures(file, preparation.key, preparation.wavelengths, None if repeat else size, by_rows=True)
-    if len(exposures) > 1 and preparation.frame is None:
-        raise InputError(
-            f"{file} holds {len(exposures)} exposures", f"choose one of 1 to {len(exposures)} with <frame>"
-        )
-    index = 0 if preparation.frame is None else preparation.frame - 1
-    if not 0 <= index < len(exposures):
-        raise InputError(f"{file} has no frame {index + 1}", f"expected 1 to {len(exposures)}")
+    size = None if mask is None or repeat else mask.shape
+    axes = preparation.axes if are_of_exposures(preparation.axes) else None
+    opened = open_exposures(file, preparation.key, preparation.wavelengths, size, axes, by_rows=True)
+    exposures = replace(opened, doubtful=False)  # the camera tells
+    index = exposures.place(preparation.frame)
     stored = preparation.camera_file
     if stored is None:
         mask = mask or exposures.mask_rows
@@ -235,6 +232,8 @@ def open_large(
         mask = mask.repeated(height, width - _span(exposures, preparation))
     frame = LargeFrame(exposures, index, preparation, None if stored is not None else mask)
     check_height(frame.mask_shape[-2], height, width)
+    if opened.doubtful and len(opened) == frame.size[0] > 1:
+        raise opened.as_cube()
     return frame
 
 

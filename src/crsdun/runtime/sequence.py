@@ -97,9 +97,14 @@ class SequenceRun:
         lines: what ``frames.jsonl`` says of each finished frame, by its index.
         failures: why the others have none, by their index; in the series they are NaN.
         kept: how many were finished by an earlier run.
+
+    Raises:
+        InputError: errors are to be estimated, which a series of cubes does not hold.
     """
 
     def __init__(self, pipeline: Pipeline, folder: Path, name: str, count: int, options: SequenceOptions):
+        if pipeline.options.repeats:
+            raise InputError("errors are estimated for single frames, not in a sequence", "omit <repeats>")
         self.pipeline, self.folder, self.name, self.count, self.options = pipeline, folder, name, count, options
         self.lines: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, tuple[str, Exception]] = {}

@@ -278,10 +278,14 @@ class Exposures:
         return name_of_exposure(name, index, len(self))
 
     def one(self, number: int | None = None) -> Measurement:
-        """The exposure with this number from 1; None takes the only one.
+        """The exposure with this number from 1; None takes the only one. Raises as ``place``."""
+        return self[self.place(number)]
+
+    def place(self, number: int | None = None) -> int:
+        """The index of the exposure with this number from 1; None takes the only one.
 
         Raises:
-            InputError: there are several and none is named, or there is none with this number.
+            InputError: there are several and none is named, or there is none with this number, or they are doubtful.
         """
         if self.doubtful:
             raise self.as_cube()
@@ -292,7 +296,7 @@ class Exposures:
             raise InputError(
                 f"{self.file.path} has no frame {number}", f"expected 1 to {count}" if count > 1 else "omit <frame>"
             )
-        return self[0 if number is None else number - 1]
+        return 0 if number is None else number - 1
 
     def as_cube(self) -> InputError:
         """The error where these are probably no exposures."""
