@@ -13,7 +13,7 @@ import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions
-from crsdun.methods.verdict import MASK_DOUBT, Verdict, against_solver, describe_fit
+from crsdun.methods.verdict import MASK_DOUBT, Verdict, against_solver, describe_fit, judge_figures
 from crsdun.networks import earlier_weights, pretrained_weights
 from crsdun.optics import Exposure, ModelCard, SensorNoise, moved_mask
 from crsdun.runtime import Pipeline, Preparation, decode, fit_of_weights, open_method, simulate
@@ -224,17 +224,20 @@ def test_what_has_learnt_is_doubted_at_any_scale_where_it_does_not_explain():
     prepared = Preparation().prepare(simulate(waves(), Exposure()))
     y = torch.from_numpy(prepared.measurement.frame)
 
+    def weights(card: ModelCard):
+        return SimpleNamespace(name="some weights", needs_scale=False, card=card)
+
     def verdict(residual: float, card: ModelCard):
-        method = SimpleNamespace(name="some weights", needs_scale=False, card=card)
-        return against_solver(method, residual, y, prepared.camera, RunOptions())
+        return against_solver(weights(card), residual, y, prepared.camera, RunOptions())
 
     learnt = ModelCard(prepared.camera.wavelengths)
+    assert judge_figures(weights(learnt), 0.19, None, (0, 1)) is None
     found = verdict(0.19, learnt)
     assert found.fit == "not"
     assert re.fullmatch(
         r"some weights leaves 19\.0% of the measurement unexplained, where .* leave 0\.\d%", found.doubt
     )
-    assert verdict(0.19, ModelCard()) == Verdict("partly")
+    assert judge_figures(weights(ModelCard()), 0.19, None, (0, 1)) == Verdict("partly")
     assert verdict(0.009, learnt) == Verdict("partly")
 
 

@@ -97,6 +97,8 @@ def test_a_camera_file_takes_the_place_of_a_mask(visitor, tmp_path):
     assert visitor.state()["scene"]["layers"][-1]["metrics"]["psnr_db"] > 24
     for mode in ("residual", "trust", "measurement"):
         visitor.get(f"/api/picture?layer=lr-tv&mode={mode}&version={visitor.version}")
+    dead = visitor.get(f"/api/value?layer=lr-tv&mode=residual&top=5&left=5&version={visitor.version}")
+    assert json.loads(dead)["value"] == 0, "what does not count is not unexplained"
 
 
 def test_a_mask_that_came_later_is_meant_instead_of_the_camera(visitor, tmp_path):

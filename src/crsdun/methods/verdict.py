@@ -112,16 +112,18 @@ def judge_figures(method: Method, residual: float, known: Fit | None, span: tupl
     if method.needs_scale and (low < DARKEST or high > BRIGHTEST):
         doubt = f"{method.name} gives values from {low:.3g} to {high:.3g}, where a scene has 0 to 1"
         return Verdict("fits" if residual <= EXPLAINED else "not", doubt=doubt)
-    return Verdict("fits") if residual <= EXPLAINED else None
+    if residual <= EXPLAINED:
+        return Verdict("fits")
+    return None if is_learnt(method) else Verdict("partly")
 
 
 def against_solver(
     method: Method, residual: float, measurement: Tensor, camera: CassiCamera, options: RunOptions
 ) -> Verdict:
-    """The verdict on a residual of ``method`` by what a few iterations of a solver leave of y, (H,Wm)."""
+    """The verdict on a residual of a method that has learnt, by what a few iterations of a solver leave of y (H,Wm)."""
     solver = create_solver("admm-tv", iterations=ITERATIONS)
     usual = run_method(solver, measurement, camera, RunOptions(options.device, memory=options.memory)).residual
-    if residual <= WORSE * usual or not is_learnt(method):
+    if residual <= WORSE * usual:
         return Verdict("partly")
     return Verdict(
         "not",

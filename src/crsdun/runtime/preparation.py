@@ -13,7 +13,7 @@ import torch
 
 from crsdun.errors import InputError, renamed
 from crsdun.methods import Method
-from crsdun.methods.run import BRIGHTEST, check_scale
+from crsdun.methods.run import BRIGHTEST, check_scale, white_level
 from crsdun.optics import (
     CameraFile,
     CassiCamera,
@@ -426,7 +426,8 @@ class Preparation:
         unused = stored is not None and not (stored.dark is None and stored.white is None)
         if not unused or prepared.counts or self.bits is not None:
             return
-        high, most = float(prepared.measurement.frame.max()), float(prepared.camera.open_light.max())
+        camera = prepared.camera
+        high, most = float(camera.counted(torch.from_numpy(prepared.measurement.frame)).max()), white_level(camera)
         if high > BRIGHTEST * most:
             yield (
                 f"the frame goes up to {high:.4g}, where a white scene gives {most:.3g}, but holds fractions: the "

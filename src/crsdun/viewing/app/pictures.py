@@ -237,7 +237,7 @@ def _residual(measurement: Measurement, camera: CassiCamera, cube: np.ndarray, m
     # A scene's bands are sorted from blue to red; the camera may spread them the other way.
     order = range(camera.bands) if camera.wavelengths is None else np.argsort(np.argsort(camera.wavelengths))
     in_camera_order = torch.from_numpy(cube[np.asarray(order)])
-    residual = torch.from_numpy(frame) - camera.forward(in_camera_order)
+    residual = camera.counted(torch.from_numpy(frame)) - camera.forward(in_camera_order)
     if mode == "trust":
         at_scene = camera.gather(residual.abs()).mean(0) / float(np.abs(frame).mean() or 1)
         text = "|y − A x| where this pixel’s light fell, relative to the mean of y"
