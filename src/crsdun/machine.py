@@ -40,6 +40,15 @@ def cpuinfo() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
+def best_device() -> str:
+    """The kind of device to compute on: ``cuda`` or ``mps`` where there is one, else ``cpu``."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def check_device(device: Any) -> None:
     """Raise an InputError unless PyTorch can compute on a device, such as ``cpu``, ``cuda:1`` or ``mps``, here."""
     if str(device) == "cpu":

@@ -226,11 +226,16 @@ def _put_in_place(part: Path, out: Path, replaced: Path, was_there: bool, mark: 
         raise
 
 
+def unfinished(out: Path) -> Path:
+    """What a ``lasting_folder`` is called until it is complete."""
+    return out.with_name(f"{out.name}{UNFINISHED}")
+
+
 @contextmanager
 def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False) -> Iterator[Path]:
     """As ``atomic_folder``, but what was written outlives an interruption, and the same job goes on with it.
 
-    Until it is complete, the folder is called as ``out`` with ``.unfinished`` behind.
+    Until it is complete, the folder is called as ``unfinished`` says.
 
     Args:
         job: what decides on its contents, as plain JSON values.
@@ -240,7 +245,7 @@ def lasting_folder(out: str | Path, job: dict[str, Any], overwrite: bool = False
         InputError: as there, or another job has left the unfinished folder, or is writing into it.
     """
     out = check_folder(out, overwrite)
-    was_there, part = out.exists(), out.with_name(f"{out.name}{UNFINISHED}")
+    was_there, part = out.exists(), unfinished(out)
     with locked(part):
         left = _visible(part)
         if left and not _is_of(job, part / JOB):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
-from crsdun.experiments import table_judgements, table_rows, tables
+from crsdun.experiments import evaluation_folder, table_judgements, table_rows, tables
 from crsdun.experiments.table_config import Condition, chosen, folder_name, load_table
 from crsdun.experiments.table_files import cells
 from crsdun.experiments.table_judgements import (
@@ -251,7 +251,7 @@ def test_a_finished_table_is_not_made_again(finished, monkeypatch):
         raise AssertionError("nothing is left to do")
 
     monkeypatch.setattr(Learner, "learn", never)
-    monkeypatch.setattr(table_rows, "evaluate", never)
+    monkeypatch.setattr(evaluation_folder, "evaluate", never)
     again, said = make(table, configs)
     assert again == made
     assert f"{folder / 'out' / 'crsdun_1stg'} has done all its steps" in said
@@ -274,13 +274,13 @@ def test_interrupted_at_any_step_it_ends_with_the_same_table(finished, tmp_path)
 def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     _, table, configs, *_ = finished
     judged = []
-    evaluate = table_rows.evaluate
+    evaluate = evaluation_folder.evaluate
 
     def counted(*arguments, **settings):
         judged.append(arguments[1].name)
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(table_rows, "evaluate", counted)
+    monkeypatch.setattr(evaluation_folder, "evaluate", counted)
     monkeypatch.setattr(table_rows, "write_tables", lambda *_: None)
     monkeypatch.setattr(tables, "write", lambda *_: None)
     only = {name: configs[name] for name in ("Mine",)}

@@ -233,13 +233,17 @@ def test_masks_that_are_no_transmission_are_refused_by_rows_too(tmp_path):
 def test_a_frame_of_a_stack_is_found_as_in_memory(tmp_path, camera, y):
     np.save(tmp_path / "mask.npy", camera.mask.numpy())
     mask, known = open_mask(tmp_path / "mask.npy"), Preparation(wavelengths=WAVELENGTHS, frame=2)
-    stacks = {"frames": np.stack([y, y / 2, y / 4]), "cube": np.stack([y] * BANDS), "square": np.stack([y[:, :W]] * H)}
+    stacks = {
+        "frames": np.stack([y, y / 2, y / 4]),
+        "cube": np.stack([y] * BANDS),
+        "square": np.stack([y[:, :W]] * H),
+    }
     for name, stack in stacks.items():
         np.save(tmp_path / f"{name}.npy", stack)
     assert np.array_equal(open_large(tmp_path / "frames.npy", known, mask).rows(0, H)[0].numpy(), y / 2)
     with pytest.raises(InputError, match="has no frame 4; expected 1 to 3"):
         open_large(tmp_path / "frames.npy", replace(known, frame=4), mask)
-    with pytest.raises(InputError, match="it looks like a cube.*; if these are 4 exposures .*, set axes to thw"):
+    with pytest.raises(InputError, match=r"it looks like a cube.*; if these are 4 exposures .*, set axes to thw"):
         open_large(tmp_path / "cube.npy", known, mask)
     assert open_large(tmp_path / "cube.npy", replace(known, axes="thw"), mask).index == 1
     with pytest.raises(InputError, match="96 columns wide"):  # taken for 24 of 96×96
@@ -409,7 +413,7 @@ def test_an_interrupted_job_goes_on_and_becomes_the_same(tmp_path, camera, y, st
     with (folder / ROWS).open("a") as file:
         file.write('{"top": 24, "bott')  # torn
     twice = decoded(frame, method, folder)
-    assert twice.kept > 0
+    assert (twice.kept > 0) == (strips > 1), "the doubt of a strip needs the rows above it"
     for name in ("cube", *once.store.maps):
         # Products of matrices of another height round differently.
         np.testing.assert_allclose(
@@ -445,7 +449,7 @@ def test_a_job_goes_on_in_the_tiles_that_it_began_with(tmp_path):
         copy = tmp_path / f"{now}"
         shutil.copytree(folder, copy)
         twice = decoded(frame, method, copy, None, memory=now)
-        assert (twice.tiles, twice.kept) == (once.tiles, 64) == (Tiles(96, automatic=True), 64)
+        assert twice.tiles == once.tiles == Tiles(96, automatic=True)
         assert twice.record["tiles"] == once.record["tiles"]
         for name in ("cube", *once.store.maps):
             assert np.array_equal(twice.store.read(name, 0, height), once.store.read(name, 0, height))

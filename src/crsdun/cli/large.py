@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import mask_axes
-from crsdun.cli.printing import notify, print_result, progress_bar
+from crsdun.cli.printing import left_unfinished, notify, print_result, progress_bar
 from crsdun.errors import InputError
 from crsdun.remote import Remote
 
@@ -79,7 +79,7 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
     from crsdun.methods import SMALL_BLOCK, keep_freed_memory, return_freed_memory
     from crsdun.provenance import command as command_line
     from crsdun.runtime import LargeRun, deciding_files
-    from crsdun.storage import UNFINISHED, check_folder, lasting_folder
+    from crsdun.storage import check_folder, lasting_folder
 
     keep_freed_memory(SMALL_BLOCK)
     pipeline.classes = None if options.classes is None else load_classifier(options.classes)
@@ -108,11 +108,7 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
 
             side = draw_large(run, folder)
     except KeyboardInterrupt:
-        left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
-        if not left.exists():
-            raise
-        notify(f"interrupted; the finished rows are in {left}, and the same command resumes from there")
-        return 130
+        return left_unfinished(options.out, "rows")
     print_result(_summary(run, options.out), _line(run, options.out, side), options.json)
     return 0
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from crsdun.cli.printing import error_line, notify, option
 from crsdun.errors import InputError
-from crsdun.machine import check_device
+from crsdun.machine import best_device, check_device
 from crsdun.optics import parse_wavelengths
 from crsdun.remote import Place, place
 from crsdun.storage import local_copy
@@ -384,11 +384,7 @@ def device_from(name: str) -> str:
     Raises:
         InputError: it cannot be used on this machine.
     """
-    import torch
-
     if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return best_device()
     check_device(name)
     return name

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crsdun.budget import is_out_of_memory
 from crsdun.errors import InputError, InputWarning, worded
 from crsdun.remote import Place
+from crsdun.storage import unfinished
 from crsdun.typed import finite
 
 if TYPE_CHECKING:
@@ -99,6 +100,19 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
     """Those of crsdun itself as a line; those of libraries are for their developers."""
     if Path(filename).is_relative_to(PACKAGE):
         notify(message.worded(option) if isinstance(message, InputWarning) else str(message))
+
+
+def left_unfinished(out: Path, what: str) -> int:
+    """Say, after an interruption, where the finished part of what ``lasting_folder`` makes lies; the exit code.
+
+    Raises:
+        KeyboardInterrupt: nothing is finished.
+    """
+    left = unfinished(out)
+    if not left.exists():
+        raise KeyboardInterrupt
+    notify(f"interrupted; the finished {what} are in {left}, and the same command resumes from there")
+    return 130
 
 
 def print_result(values: dict[str, Any], lines: str, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.printing import error_line, notify, print_result, progress_bar
+from crsdun.cli.printing import error_line, left_unfinished, notify, print_result, progress_bar
 from crsdun.errors import InputError
 from crsdun.remote import Remote
 
@@ -67,7 +67,7 @@ def run_sequence(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) 
     """Decode a sequence into the folder for the results."""
     from crsdun import runtime
     from crsdun.provenance import command as command_line
-    from crsdun.storage import UNFINISHED, lasting_folder
+    from crsdun.storage import lasting_folder
     from crsdun.viewing.video import write_video
 
     batch, count = runtime.open_frames(batch)
@@ -86,11 +86,7 @@ def run_sequence(options: argparse.Namespace, pipeline: Pipeline, batch: Batch) 
             video = folder / f"video.{kind}"
             run.finish(video=write_video(run.series, video, chosen.frames_per_second, overwrite=True))
     except KeyboardInterrupt:
-        left = options.out.with_name(f"{options.out.name}{UNFINISHED}")
-        if not left.exists():
-            raise
-        notify(f"interrupted; the finished frames are in {left}, and the same command resumes from there")
-        return 130
+        return left_unfinished(options.out, "frames")
     return _print(run, options, kind)
 
 

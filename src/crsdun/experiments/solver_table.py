@@ -261,9 +261,7 @@ def does_not_fit(run: EvaluationRun) -> str | None:
     return None
 
 
-def evaluated(
-    run: EvaluationRun, cost: RunCost, row: str, folder: Path, judges: Judges | None = None
-) -> Evaluation:
+def evaluated(run: EvaluationRun, cost: RunCost, row: str, folder: Path, judges: Judges | None = None) -> Evaluation:
     """The evaluation of a row with what it takes, written into its folder."""
     evaluation = run.evaluate(judges=judges)
     facts = {"peak_mb": cost.peak_above_ready_mb, "processor_seconds": cost.processor_seconds}

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from crsdun.cluster import Crew
 from crsdun.errors import InputError
 from crsdun.evaluation import PUBLISHED, Evaluation, EvaluationOptions, read_evaluation, write_tables
-from crsdun.evaluation.evaluator import JudgedScene, Judges, described_data
+from crsdun.evaluation.evaluator import JudgedScene, described_data
 from crsdun.evaluation.tables import FILE
 from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import TableConfig, folder_name
 from crsdun.experiments.table_files import TableRow, filled
+from crsdun.machine import best_device
 from crsdun.provenance import fingerprint
 from crsdun.runtime import open_method
 from crsdun.scenes.catalog import open_set
@@ -213,9 +213,8 @@ def evaluation_of_row(
 
 def judge_of_row(table: TableConfig, name: str, weights: str, condition: str | None) -> Callable[[int], JudgedScene]:
     """What a worker does for each scene of a row."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     scenes = open_set(table.data.source, table.split)
-    return evaluation_of_row(table, name, weights, condition, scenes, device).judge
+    return evaluation_of_row(table, name, weights, condition, scenes, best_device()).judge
 
 
 def in_one_line(failure: Exception) -> str:

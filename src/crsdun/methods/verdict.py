@@ -120,7 +120,7 @@ def judge_figures(method: Method, residual: float, known: Fit | None, span: tupl
 def against_solver(
     method: Method, residual: float, measurement: Tensor, camera: CassiCamera, options: RunOptions
 ) -> Verdict:
-    """The verdict on a residual of a method that has learnt, by what a few iterations of a solver leave of y (H,Wm)."""
+    """The verdict on a residual of what has learnt, by what a few iterations of a solver leave of y, (H,Wm)."""
     solver = create_solver("admm-tv", iterations=ITERATIONS)
     usual = run_method(solver, measurement, camera, RunOptions(options.device, memory=options.memory)).residual
     if residual <= WORSE * usual:

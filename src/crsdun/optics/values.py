@@ -52,10 +52,10 @@ def as_values(given: Any, what: str, shared: bool = False) -> Tensor:
         return torch.from_numpy(array)
 
 
-def check_unmasked(given: Any, what: str, remedy: str = "fill them with .filled(…)") -> None:
-    """Raise an InputError if elements of an array are masked: they would be taken for numbers."""
+def check_unmasked(given: Any, what: str) -> None:
+    """Raise an InputError if elements of an array are masked: a camera needs to know all that it is made of."""
     if isinstance(given, np.ma.MaskedArray) and np.ma.getmaskarray(given).any():
-        raise InputError(f"{what} is a masked array with invalid elements", remedy)
+        raise InputError(f"{what} is a masked array with invalid elements", "fill them with .filled(…)")
 
 
 def check_tensor(given: Any, taken: str) -> None:

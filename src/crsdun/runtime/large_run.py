@@ -120,7 +120,7 @@ class LargeRun:
     Attributes:
         method, tiles: that decode.
         store: what is finished of the scene.
-        kept: rows that were finished by an earlier run.
+        kept: rows that were finished by an earlier run, and are not decoded again.
         metrics, record: as of ``Reconstruction``, once it is finished; and ``worst_residual`` with ``worst_rows``, of
             the strip that is explained worst.
 
@@ -317,7 +317,8 @@ class LargeRun:
                 self.lines.pop()
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         write_text(self.folder / ROWS, text)
-        return self.lines[-1]["bottom"] if self.lines else 0
+        self.kept = self.lines[-1]["bottom"] if self.lines else 0
+        return self.kept
 
     # -- after -----------------------------------------------------------------------------------------------------
 

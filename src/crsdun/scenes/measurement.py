@@ -14,7 +14,6 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.labelled import labelled
 from crsdun.optics.masks import for_bands
-from crsdun.optics.values import check_unmasked
 from crsdun.scenes.array_roles import (
     STACK_AXES,
     around,
@@ -311,8 +310,13 @@ class Exposures:
 
 
 def unmasked(array: Any, what: str) -> np.ndarray:
-    """An array without a mask of invalid elements; an InputError if it has some."""
-    check_unmasked(array, what, "fill them, and give them as bad pixels")
+    """An array without a mask of invalid elements.
+
+    Raises:
+        InputError: it has some, which would be taken for numbers.
+    """
+    if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array).any():
+        raise InputError(f"{what} is a masked array with invalid elements", "fill them, and give them as bad pixels")
     return np.asarray(array)
 
 

@@ -22,6 +22,7 @@ from crsdun.scenes.formats import ArrayFile, open_arrays
 from crsdun.scenes.formats.hdf5 import HDF5_OVERHEAD
 from crsdun.scenes.formats.metadata import JSON_KEY, to_json
 from crsdun.scenes.formats.zarr_store import AXES, ome, open_store, zarr_library
+from crsdun.scenes.measurement import name_of_exposure
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.storage import make_room
 
@@ -69,7 +70,7 @@ class Series:
             wavelengths=self.file.wavelengths,
             classes=classes,
             class_names=None if names is None else tuple(names),
-            name=f"{name}_{index + 1:0{len(str(len(self)))}d}",
+            name=name_of_exposure(name, index, len(self)),
             provenance={**metadata.get("provenance", {"file": self.file.path.name}), "frame": index + 1},
         )
 

@@ -89,6 +89,15 @@ class ServiceConfig:
             )
 
     @property
+    def lanes(self) -> int:
+        """How many processes decode: some for each GPU."""
+        if self.device != "cuda":
+            return self.workers
+        import torch
+
+        return self.workers * torch.cuda.device_count()
+
+    @property
     def capacity(self) -> int:
         """Most requests that are inside: decoded and waiting."""
-        return self.workers * self.batch + self.queue
+        return self.lanes * self.batch + self.queue

@@ -114,9 +114,9 @@ class Decoder:
     def __init__(self, config: ServiceConfig, device: str):
         self.config = config
         keep_freed_memory()
-        shared = cores() // config.workers or 1
+        shared = cores() // config.lanes or 1
         self.always = ExitStack()  # as long as the process lives
-        self.always.enter_context(computing_with(config.threads or (None if config.workers == 1 else shared)))
+        self.always.enter_context(computing_with(config.threads or (None if config.lanes == 1 else shared)))
         self.always.enter_context(limited_to(config.memory))
         self.options = RunOptions(device, memory=available_memory(device))
         self.method: Method | None = None

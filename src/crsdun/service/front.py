@@ -69,7 +69,7 @@ class Front:
 
     def __init__(self, config: ServiceConfig, folder: Path, connection: Connection, described: dict[str, Any]):
         self.config, self.folder, self.connection, self.described = config, folder, connection, described
-        self.desk = Desk(config.capacity, config.workers)
+        self.desk = Desk(config.capacity, config.lanes)
         self.figures = Figures(lambda: self.desk.inside, lambda: self.workers().values())
         self.sender = ThreadPoolExecutor(1)  # each thread has a connection of its own to the queue
         document_ = document(config)

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from crsdun.errors import InputError
+from crsdun.machine import best_device
 from crsdun.networks.blocks import ChannelBatchNorm
 
 
@@ -81,11 +82,12 @@ def join() -> Iterator[Processes]:
     a second rendezvous at the same address would find the state of the first.
     """
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    kind = best_device()
+    if kind == "cuda":
+        device = torch.device(kind, int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     else:
-        device = torch.device("mps" if count == 1 and torch.backends.mps.is_available() else "cpu")
+        device = torch.device(kind if count == 1 else "cpu")
     joining = count > 1 and not dist.is_initialized()
     if joining:
         # Imported by PyTorch at some later time, it would keep the group in its functions' defaults: gloo's threads
