@@ -147,7 +147,7 @@ def test_classes_are_recognised_on_bands_of_their_own():
 
 
 def test_class_bands_are_as_many_as_the_network_has():
-    with pytest.raises(InputError, match="not 5 bands"):
+    with pytest.raises(InputError, match="are not 5 bands; set class_bands to nbk7:5"):
         network(**WARM, class_bands="nbk7")
 
 

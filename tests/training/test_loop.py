@@ -275,7 +275,10 @@ def test_scenes_without_labels_can_be_learnt_from(tmp_path):
             self.class_names = None
             self.scenes = [replace(scene, classes=None, class_names=None) for scene in self.scenes]
 
-    outcome, _ = run(small_config(tmp_path / "run", steps=3), (Unlabelled("train"), Unlabelled("validation")))
+    sets = Unlabelled("train"), Unlabelled("validation")
+    with pytest.raises(InputError, match=r"small validation has no classes to choose weights by; set validation\.crit"):
+        run(small_config(tmp_path / "run", validation={"criterion": "miou"}), sets)
+    outcome, _ = run(small_config(tmp_path / "run", steps=3), sets)
     assert outcome.figures["miou"] is None
     assert outcome.figures["psnr_db"] > 0
     assert {row["ce_1"] for row in rows(tmp_path / "run" / "log.csv")} == {"0"}

@@ -91,7 +91,10 @@ class CrsdunConfig(NetworkConfig):
     def __post_init__(self) -> None:
         check_counts("CRSDUN", bands=self.bands, classes=self.classes, stages=self.stages, width=self.base)
         if self.class_bands is not None and len(self.class_wavelengths or ()) != self.bands:
-            raise InputError(f"class_bands {self.class_bands!r} are not {self.bands} bands", "name as many")
+            raise InputError(
+                f"class_bands {self.class_bands!r} are not {self.bands} bands",
+                f"set class_bands to nbk7:{self.bands}, or to null for those of the camera",
+            )
         if not (self.lista or self.cube_in_class_input):
             raise InputError(
                 "without LISTA the class branch sees the cube only through its input: "

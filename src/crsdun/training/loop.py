@@ -123,10 +123,10 @@ class TrainingRun:
         self.from_weights: dict[str, Any] | None = None
         if config.network.weights is not None:
             self.from_weights = self.take_over(network, config.network.weights)
-        if config.validation.criterion == "miou" and not network.config.classes:
-            raise InputError(
-                f"{config.network.name} has no classes to choose weights by", "set validation.criterion to psnr"
-            )
+        if config.validation.criterion == "miou":
+            known = {config.network.name: network.config.classes, self.validation.name: self.validation.class_names}
+            for name in (name for name, classes in known.items() if not classes):
+                raise InputError(f"{name} has no classes to choose weights by", "set validation.criterion to psnr")
         slots = processes.slots(config.sampling.batch)
         self.batches = Batches(self.scenes, self.exposure, config, slots, others, network.begin)
         span = self.batches.span
