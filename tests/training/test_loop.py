@@ -276,7 +276,9 @@ def test_scenes_without_labels_can_be_learnt_from(tmp_path):
             self.scenes = [replace(scene, classes=None, class_names=None) for scene in self.scenes]
 
     sets = Unlabelled("train"), Unlabelled("validation")
-    with pytest.raises(InputError, match=r"small validation has no classes to choose weights by; set validation\.crit"):
+    with pytest.raises(
+        InputError, match=r"small validation has no classes to choose weights by; set validation\.crit"
+    ):
         run(small_config(tmp_path / "run", validation={"criterion": "miou"}), sets)
     outcome, _ = run(small_config(tmp_path / "run", steps=3), sets)
     assert outcome.figures["miou"] is None

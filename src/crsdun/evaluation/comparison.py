@@ -11,12 +11,11 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.evaluation.evaluator import EvaluatedData, Evaluation, SceneRow, figure_of
-from crsdun.evaluation.metrics import class_figures
+from crsdun.evaluation.metrics import CUBE_FIGURES, class_figures
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-# Means over scenes, and figures of the class map pooled over the scenes.
-SCENE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
+# Figures of the class map, pooled over the scenes.
 MEANS_OVER_CLASSES = ("miou", "f1")
 POOLED_FIGURES = (*MEANS_OVER_CLASSES, "accuracy", "kind_accuracy", "authenticity_accuracy")
 
@@ -46,7 +45,7 @@ class Comparison:
 
 
 def compare(a: Evaluation | Sequence[Evaluation], b: Evaluation | Sequence[Evaluation]) -> list[Comparison]:
-    """Paired differences B − A of ``SCENE_FIGURES`` and ``POOLED_FIGURES``, as far as both have them.
+    """Paired differences B − A of ``CUBE_FIGURES`` and ``POOLED_FIGURES``, as far as both have them.
 
     Args:
         a, b: an evaluation, or one for each of several seeds, of which the means are compared.
@@ -115,7 +114,7 @@ def _bands_text(data: EvaluatedData) -> str:
 
 def _of_cubes(a: Sequence[Evaluation], b: Sequence[Evaluation]) -> Iterator[Comparison]:
     scenes, *seeds = _draws(len(a[0].scenes), len(a), len(b))
-    for figure in SCENE_FIGURES:
+    for figure in CUBE_FIGURES:
         values = [[[figure_of(row, figure) for row in each.scenes] for each in several] for several in (a, b)]
         if any(value is None for several in values for rows in several for value in rows):
             continue

@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from crsdun import provenance
 from crsdun.errors import InputError
 from crsdun.evaluation.legends import legend_difference
-from crsdun.evaluation.metrics import class_scores
+from crsdun.evaluation.metrics import CUBE_FIGURES, class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.methods.doubt import COVERAGE
@@ -213,7 +213,7 @@ class Evaluation:
 
 
 # Most classes do not occur in a single scene, so the paper's mean over all classes is meaningless there.
-SCENE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse", "miou_present", "accuracy")
+SCENE_FIGURES = (*CUBE_FIGURES, "miou_present", "accuracy")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.evaluation.protocols import get_protocol, missing_voxels
 
+# Of a cube; and of the classes of a single scene.
+CUBE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
+CLASS_FIGURES = ("miou", "miou_present", "accuracy")
 # Keeps the IoU of an absent class at 0 / 1e-4 = 0, as in the paper.
 IOU_SMOOTHING = 1e-4
 CALIBRATION_BINS = 15

@@ -11,6 +11,8 @@ from torchmetrics import Metric
 
 from crsdun.evaluation.metrics import (
     CALIBRATION_BINS,
+    CLASS_FIGURES,
+    CUBE_FIGURES,
     DOUBT_BINS,
     calibration_error,
     class_figures,
@@ -25,8 +27,6 @@ from crsdun.methods.doubt import odds_scale
 if TYPE_CHECKING:
     from crsdun.methods import MethodRun
     from crsdun.scenes import Scene
-
-CUBE_FIGURES = ("psnr_db", "ssim", "sam_deg", "rmse")
 
 
 class Score(Metric):
@@ -125,10 +125,6 @@ def _plain(value: float) -> float | None:
     return None if value != value else value
 
 
-# Figures that are meaningful for the single scene of a reconstruction.
-RECONSTRUCTION_CLASS_FIGURES = ("miou", "miou_present", "accuracy")
-
-
 def judge(run: MethodRun, truth: Scene | None, protocol: str = "crsdun") -> list[dict[str, Any]]:
     """The figures of every stage of a run on one scene, first to last.
 
@@ -145,7 +141,7 @@ def judge(run: MethodRun, truth: Scene | None, protocol: str = "crsdun") -> list
         score = Score(protocol, classes=0 if classes is None or theta is None else theta.shape[1]).to(x.device)
         figures, _ = score(x[0], torch.from_numpy(truth.cube), None if theta is None else theta[0], classes)
         rows[-1] |= {name: figures[name] for name in CUBE_FIGURES} | {"protocol": protocol}
-        rows[-1] |= {name: figures[name] for name in RECONSTRUCTION_CLASS_FIGURES if name in figures}
+        rows[-1] |= {name: figures[name] for name in CLASS_FIGURES if name in figures}
         if truth.missing:
             rows[-1]["voxels_without_data"] = truth.missing
     return rows

@@ -10,14 +10,13 @@ import torch
 
 from crsdun.classifiers import SpectralClassifier
 from crsdun.evaluation.legends import NUMBERS_ALONE, count_difference
-from crsdun.evaluation.metrics import class_figures, confusion_matrix
+from crsdun.evaluation.metrics import CLASS_FIGURES, class_figures, confusion_matrix
 from crsdun.runtime.reconstruction import Reconstruction
 from crsdun.scenes import UNLABELLED, Scene
 from crsdun.scenes.labels import plain
 
-FIGURES = ("miou", "miou_present", "accuracy")
 # What a method says of its own classes.
-OF_THE_METHOD = (*FIGURES, "class_note", "calibrated", "coverage", "unknown")
+OF_THE_METHOD = (*CLASS_FIGURES, "class_note", "calibrated", "coverage", "unknown")
 
 
 def classified(
@@ -87,5 +86,5 @@ def compared(scene: Scene, labels: np.ndarray) -> dict[str, Any]:
         return {}
     answer, true = (torch.from_numpy(np.ascontiguousarray(each[counts])) for each in (scene.classes, labels))
     figures = class_figures(confusion_matrix(answer.long(), true.long(), len(scene.class_names)))
-    values = {name: float(figures[name]) for name in FIGURES}
+    values = {name: float(figures[name]) for name in CLASS_FIGURES}
     return {name: value for name, value in values.items() if np.isfinite(value)}

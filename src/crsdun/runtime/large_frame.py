@@ -20,7 +20,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, Validity, check_height, saturation_at
-from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open
+from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open, no_mask
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 from crsdun.scenes.array_roles import are_of_exposures
 
@@ -222,7 +222,7 @@ def open_large(
     if stored is None:
         mask = mask or exposures.mask_rows
         if mask is None:
-            raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
+            raise no_mask()
     _check_by_rows(preparation)
     height, width = exposures.frames.shape[1:]
     if repeat:
@@ -251,8 +251,8 @@ def _check_by_rows(preparation: Preparation) -> None:
 def _span(exposures: Exposures, preparation: Preparation) -> int:
     """Columns that the dispersion adds, where the mask does not tell how wide the scene is."""
     wavelengths = preparation.wavelengths or exposures.wavelengths
-    known = next(each for each in (preparation.step, exposures.step, 2) if each is not None)
+    step = preparation.step_of(exposures.step)
     if preparation.bands is None and wavelengths is None and preparation.offsets is None:
         raise InputError("behind a mask that repeats the widths do not tell the number of bands", "set <bands>")
-    camera = CassiCamera(np.ones((1, 1), np.float32), preparation.bands, wavelengths, known, preparation.offsets)
+    camera = CassiCamera(np.ones((1, 1), np.float32), preparation.bands, wavelengths, step, preparation.offsets)
     return camera.span

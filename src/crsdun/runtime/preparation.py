@@ -47,6 +47,8 @@ REFINED = "refined_camera"
 FILLED = "bad_pixels_filled"
 # What a camera file says as well.
 OF_A_CAMERA = ("mask", "mask_key", "bands", "wavelengths", "step", "offsets")
+# Pixels per band where nothing tells them.
+USUAL_STEP = 2
 # More than any camera counts, and safely below where squares overflow.
 LARGEST_VALUE = 1e15
 
@@ -320,7 +322,7 @@ class Preparation:
             return camera
         mask = measurement.mask if self.mask is None else self.mask
         if mask is None:
-            raise InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
+            raise no_mask()
         if whole:
             check_open(bool((mask > 0).any()))
         if self.offsets is None:  # which may run down
@@ -330,7 +332,7 @@ class Preparation:
             raise InputError("two bands have the same wavelength", "correct <wavelengths>")
         if self.offsets is not None and self.step is not None:
             raise InputError("the dispersion is either one step or a list of offsets, not both", "omit <step>")
-        step = next(known for known in (self.step, measurement.step, 2) if known is not None)
+        step = self.step_of(measurement.step)
         bands = self.bands
         if bands is None and wavelengths is None and self.offsets is None and mask.ndim == 2:
             bands = bands_from_widths(measurement.frame.shape[1], mask.shape[1], step)
@@ -351,8 +353,13 @@ class Preparation:
             return CassiCamera.load(replace(self.camera_file, valid=None)).measurement_shape
         if self.mask is None:
             raise InputError("the size of a frame follows from its coded aperture", "set <mask>")
-        step = 2 if self.step is None else self.step
-        return CassiCamera(self.mask, self.bands, self.wavelengths, step, self.offsets).measurement_shape
+        return CassiCamera(
+            self.mask, self.bands, self.wavelengths, self.step_of(None), self.offsets
+        ).measurement_shape
+
+    def step_of(self, told: float | None) -> float:
+        """Pixels per band, where a file has ``told`` them or not."""
+        return next(known for known in (self.step, told, USUAL_STEP) if known is not None)
 
     def valid_pixels(self, frame: np.ndarray, full: float | None = None) -> np.ndarray | None:
         """The pixels of a frame, as it was read, that say something, bool; None where nothing excludes any.
@@ -446,6 +453,11 @@ class Preparation:
         """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""
         valid = None if self.camera_file is None else self.camera_file.valid
         return frame if valid is None or np.shape(frame) != valid.shape else filled(frame, valid)
+
+
+def no_mask() -> InputError:
+    """The error where there is none."""
+    return InputError("a measurement can only be decoded with its coded aperture", "set <mask>")
 
 
 def filled(frame: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def push(
 ) -> Published:
     """Publish weights on the Hugging Face Hub as one commit, with ``config.json`` and a card, ``README.md``.
 
-    The header of the file is published with it: it tells how the weights were trained (``crsdun info --json`` shows it).
+    The header of the file is published with it: it tells how they were trained (``crsdun info --json`` shows it).
 
     Args:
         weights: a .safetensors file, or the name of shipped weights.
