@@ -71,21 +71,19 @@ def doubt_of(
     card: ModelCard,
     wavelengths: tuple[float, ...] | None = None,
     coverage: float = COVERAGE,
-    stage: int = -1,
 ) -> Doubt | None:
-    """The doubt of an estimate, the first of its batch; None where it has no class map.
+    """The doubt of the last stage of an estimate, the first of its batch; None where it has no class map.
 
     Args:
         estimate: bands by ascending wavelength, as ``run_method`` returns it.
         card: of the method, with its calibration if there is one.
         wavelengths: of the bands in nm; None takes those of the card.
         coverage: as in ``Doubt``.
-        stage: of the estimate.
 
     Raises:
         InputError: the calibration belongs to other bands or classes.
     """
-    cube, theta = estimate.stages[stage]
+    cube, theta = estimate.stages[-1]
     if theta is None:
         return None
     logits, known = theta[0].float(), card.calibration
