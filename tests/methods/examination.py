@@ -25,7 +25,7 @@ class MethodExamination:
 
     name: str
     class_count, stage_count = 0, 1
-    tileable = needs_scale = True
+    tileable = needs_scale = takes_optics = True
     smallest = 1
 
     def method(self) -> Method:
@@ -111,6 +111,21 @@ class MethodExamination:
         assert opened.fit(known).wavelengths == WAVELENGTHS
         assert opened.fit(plain).wavelengths == opened.card.wavelengths
         assert torch.equal(opened.fit(plain).mask, plain.mask)
+
+    def test_what_pixels_read_that_do_not_count_is_nothing_to_it(self, opened):
+        valid = torch.ones(self.camera().measurement_shape, dtype=torch.bool)
+        valid[3::7, 5::6] = False
+        camera = self.camera().counting(valid)
+        y = self.measure(camera)
+        if not self.takes_optics:
+            with pytest.raises(InputError, match="knows no optics behind the prism, and the camera has validity"):
+                run_method(opened, y, camera)
+            return
+        expected = run_method(opened, y, camera)
+        for reading in (50.0, float("nan")):
+            run = run_method(opened, torch.where(valid, y, reading), camera)
+            assert torch.equal(run.estimate.cube, expected.estimate.cube)
+            assert run.residual == expected.residual
 
     # -- how it is run ---------------------------------------------------------------------------------------------
 

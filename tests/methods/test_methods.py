@@ -28,6 +28,13 @@ class TestCrsdun(NetworkByName):
     class_count, stage_count = CLASSES, 2
 
 
+class TestAlignedCrsdun(NetworkByName):
+    """One that looks for its mask, and at how much it leaves unexplained, as the shipped weights do."""
+
+    name, settings = "crsdun_2stg", {"width": 4, "align": True, "noise_aware": True, "own_scale": True}
+    class_count, stage_count, needs_scale = CLASSES, 2, False
+
+
 class TestMstpp(NetworkByName):
     name, settings = "mstpp", {"bodies": 1}
 
@@ -135,7 +142,7 @@ class TestDeepPrior(SolverByName):
 class TestEngine(MethodExamination):
     """What another library would compute, here by a function."""
 
-    name, class_count, smallest = "engine", CLASSES, 33
+    name, class_count, smallest, takes_optics = "engine", CLASSES, 33, False
 
     def method(self):
         network = crsdun.create("crsdun_2stg", bands=BANDS, classes=CLASSES, width=4)

@@ -70,6 +70,16 @@ def test_a_mask_that_has_moved_is_found(cubes, blur, down, right):
     assert camera.offsets == told.offsets
 
 
+def test_pixels_that_do_not_count_do_not_hide_it(cubes):
+    told = told_camera()
+    y = exposed(cubes[0], told, 0.8, -0.6, photons=500)
+    dead = torch.rand(y.shape[1:], generator=torch.Generator().manual_seed(0)) < 0.01
+    for reading in (0, 100, math.nan):
+        camera, shift = align(torch.where(dead, reading, y), told.counting(~dead))
+        assert (shift.down, shift.right) == (pytest.approx(0.8, abs=0.1), pytest.approx(-0.6, abs=0.1))
+        assert len(camera.parts) == 1
+
+
 @pytest.mark.parametrize(
     "dispersion",
     [{"step": -2}, {"step": 1}, {"step": 1.5}, {"step": 3}, {"offsets": [(0.5 * c, 2 * c) for c in range(28)]}],

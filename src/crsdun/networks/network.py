@@ -126,7 +126,7 @@ class Network(nn.Module):
         progress: Progress | None = None,
         begun: Tensor | None = None,
     ) -> Estimate:
-        """``check``, ``aligned`` except in training, ``begin``, then ``forward``.
+        """``check``, ``counted``, ``aligned`` except in training, ``begin``, then ``forward``.
 
         Networks learn bands by ascending wavelength: they see a camera with its bands in this order, and the estimate
         has them in the camera's own. Except in training, a camera that the card does not fit is an InputWarning.
@@ -143,8 +143,10 @@ class Network(nn.Module):
             estimate = self(measurement, cast(CassiCamera, camera).in_order(order), progress, begun)
             return estimate.in_order(np.argsort(order).tolist())
         self.check(measurement, camera)
-        if camera is not None and not (self.training or torch.compiler.is_compiling()):
-            self._doubt(camera)
+        if camera is not None:
+            measurement = camera.counted(measurement)
+            if not (self.training or torch.compiler.is_compiling()):
+                self._doubt(camera)
         told = cast(CassiCamera, camera)
         camera = told if self.training or begun is not None else self.aligned(measurement, told)
         with nullcontext() if progress is None else reporting_layers(self, progress) as report:

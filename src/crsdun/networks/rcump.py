@@ -69,7 +69,7 @@ class Rcump(Network):
         light = shifted.sum(0)
 
         # g shares the light among the bands; where none arrives there is nothing to share.
-        g = camera.gather(camera.counted(y) / torch.where(light == 0, 1, light))
+        g = camera.gather(y / torch.where(light == 0, 1, light))
         x = self.initial(torch.cat([g, g * camera.mask], 1))
 
         mask = shifted[None, ..., : camera.height, : camera.width]

@@ -107,6 +107,7 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
     check_measurement(measurement, camera)
     if reach < 1:
         raise InputError(f"reach must be at least 1 pixel, not {reach}")
+    measurement = camera.counted(measurement)
     detail = _Detail(measurement, camera.to(measurement), reach)
     here, there = detail.search(moves=(False, False)), detail.search()
     count = len(measurement)
@@ -195,7 +196,7 @@ class _Detail:
     def __init__(self, y: Tensor, camera: CassiCamera, reach: int):
         C, margin = camera.bands, reach + 2
         self.reach, self.most_lag = reach, reach + 1  # one more for the smear
-        h = fine_detail(y)
+        h = fine_detail(y, camera.counted(torch.ones_like(y[0])) > 0)
         # Away from the border of the mask, where no displacement within reach needs what has not been told.
         inside = inner_code(camera.mask, margin)
         phi = camera.disperse(inside.expand(C, -1, -1)).flatten(1)  # (C,N)

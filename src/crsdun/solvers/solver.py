@@ -92,7 +92,10 @@ class NormalisedFrame:
 
 
 def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
-    """Raise an InputError unless the measurement is a finite (B,H,Wm) of the camera, of one frame or more."""
+    """Raise an InputError unless the measurement is a (B,H,Wm) of the camera, of one frame or more, and finite.
+
+    What pixels read that do not count may be anything.
+    """
     check_tensor(measurement, "a solver takes a tensor")
     if measurement.ndim != 3 or not measurement.is_floating_point():
         raise InputError(
@@ -103,8 +106,9 @@ def check_measurement(measurement: Tensor, camera: CassiCamera) -> None:
     camera.check(measurement)
     if not len(measurement):
         raise InputError("there is no frame in this batch of measurements", "give at least one, (1, height, width)")
-    if not bool(torch.isfinite(measurement).all()):
-        count = int((~torch.isfinite(measurement)).sum())
+    finite = torch.isfinite(camera.counted(measurement))
+    if not bool(finite.all()):
+        count = int((~finite).sum())
         raise InputError(f"the measurement contains {count} NaN or infinite values", "replace them first, e.g. by 0")
 
 
