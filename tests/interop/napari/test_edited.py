@@ -56,7 +56,8 @@ def test_an_edited_frame_of_a_stack_means_what_its_file_says(tmp_path):
     edited = measurement_of(layer, (1, 0, 0))
     np.testing.assert_allclose(edited.frame, frames[2] // 2 * 0.001, rtol=1e-6)
     np.testing.assert_array_equal(edited.valid, valid)
-    assert edited.provenance["file"] == "y.h5" and edited.provenance["frame"] == 2
+    assert edited.provenance["file"] == "y.h5"
+    assert edited.provenance["frame"] == 2
     layer.data = layer.data[:, 2:]
     assert measurement_of(layer, (1, 0, 0)).valid is None
 
