@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crsdun.errors import InputError
-from crsdun.remote import Remote, exists, fetch, is_folder, listed, place, send
+from crsdun.remote import Remote, delete, exists, fetch, is_folder, listed, place, send
 from crsdun.runtime import Batch, Preparation, check_parent, find_measurements
 from crsdun.scenes import write_arrays
 from crsdun.storage import RECORD, UNSENT, WRITTEN, atomic_file, atomic_folder, check_folder, local_copy
@@ -78,6 +78,31 @@ def test_the_data_of_a_header_comes_along(tmp_path):
     assert find_measurements([there]) == {"frame": there}
     (item,) = Batch({"frame": there}, Preparation().open)
     assert item.read().frame.shape == (4, 6)
+
+
+def test_signs_of_patterns_in_names_are_none(store, tmp_path):
+    shots, others = Remote("memory://bucket/shot [1]"), Remote("memory://bucket/shot 1")
+    write_arrays(tmp_path / "y?[0]*.hdr", {"measurement": np.ones((4, 6), np.float32)}, {})
+    for folder in (shots, others):
+        send(sorted(tmp_path.iterdir()), tmp_path, folder)
+        (header,) = listed(folder / "*.hdr")
+        assert header == folder / "y?[0]*.hdr"
+        for given in ([folder], [folder / "*.hdr"], [header]):
+            assert find_measurements(given) == {"y?[0]*": header}
+        (item,) = Batch({"y": header}, Preparation().open)
+        assert item.read().frame.shape == (4, 6)
+    with local_copy(shots) as copy:
+        assert {each.name for each in copy.iterdir()} == {each.name for each in tmp_path.iterdir()}
+    delete(shots)
+    assert not exists(shots / "y?[0]*.hdr")
+    assert exists(others / "y?[0]*.hdr")
+
+
+def test_a_file_whose_name_leaves_its_folder_is_not_fetched(store, tmp_path, monkeypatch):
+    write("memory://bucket/folder/a.txt")
+    monkeypatch.setattr(type(store), "find", lambda *_: ["/bucket/folder/../../a.txt"])
+    with pytest.raises(InputError, match="which would lie outside it"):
+        fetch(Remote("memory://bucket/folder"), tmp_path)
 
 
 def test_a_folder_is_whole_once_its_record_is_there():

@@ -449,6 +449,15 @@ def test_scratch_folders_of_dead_processes_are_removed(tmp_path):
     assert list(tmp_path.iterdir()) == [elsewhere]
 
 
+def test_those_of_a_container_of_the_same_name_are_not(tmp_path, monkeypatch):
+    with storage.scratch_folder(tmp_path) as ours:
+        theirs = tmp_path / ours.name.replace(f"-{os.getpid()}-", "-999999999-")
+        theirs.mkdir()
+        monkeypatch.setattr(os, "readlink", lambda _: "pid:[1]")
+        with storage.scratch_folder(tmp_path):
+            assert theirs.exists()
+
+
 def test_a_link_to_itself_is_no_place_for_results(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(InputError):

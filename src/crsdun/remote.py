@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,10 +54,16 @@ def exists(path: Remote) -> bool:
 
 
 def listed(path: Remote) -> list[Remote]:
-    """What a pattern with * ? [ matches, or what lies directly in a folder; errors as ``exists``."""
+    """What a pattern with * ? [ matches, or what lies directly in a folder; errors as ``exists``.
+
+    What exists is called so, and no pattern.
+    """
     with _reaching(path):
         files, name = _open(path)
-        found = files.glob(name) if any(sign in name for sign in "*?[") else files.ls(name, detail=False)
+        folder = name
+        while has_magic(folder) and not files.exists(folder):
+            folder = folder.rpartition("/")[0]
+        found = files.ls(name, detail=False) if folder == name else files.glob(escape(folder) + name[len(folder) :])
         return [Remote(files.unstrip_protocol(each)) for each in found if each.rstrip("/") != name.rstrip("/")]
 
 
@@ -85,12 +92,20 @@ def fetch(path: Remote, folder: Path) -> Path:
         files, name = _open(path)
         if not files.exists(name):
             raise InputError(f"there is no {path}")
-        # With a slash behind, the contents of a folder become those of the target.
-        files.get(f"{name}/" if files.isdir(name) else name, str(target), recursive=True)
-        if path.suffix.lower() == ".hdr":
-            for other in files.glob(f"{name.removesuffix(path.suffix)}.*"):
-                if other != name:
-                    files.get(other, str(folder / other.rpartition("/")[2]))
+        if files.isdir(name):
+            target.mkdir(exist_ok=True)
+            places = {each: target / each[len(name) :].lstrip("/") for each in files.find(name)}
+        else:
+            places = {name: target}
+            if path.suffix.lower() == ".hdr":
+                beside = files.glob(f"{escape(name.removesuffix(path.suffix))}.*")
+                places |= {each: folder / each.rpartition("/")[2] for each in beside}
+        for each, where in places.items():
+            if ".." in where.relative_to(folder).parts:
+                raise InputError(f"{path} holds {each}, which would lie outside it", "rename it")
+            where.parent.mkdir(parents=True, exist_ok=True)
+        # Of lists none is taken for a pattern.
+        files.get([*places], [str(where) for where in places.values()])
     return target
 
 
@@ -113,7 +128,11 @@ def delete(path: Remote) -> None:
     """Delete a file, or a folder with everything in it; errors as ``exists``."""
     with _reaching(path):
         files, name = _open(path)
-        files.rm(name, recursive=True)
+        if has_magic(name):  # which ``rm`` would take for a pattern
+            for each in files.find(name):
+                files.rm_file(each)
+        else:
+            files.rm(name, recursive=True)
 
 
 def _open(path: Remote) -> tuple[Any, str]:

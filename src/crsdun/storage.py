@@ -471,8 +471,12 @@ def is_running(process: int) -> bool:
 
 
 def _host() -> str:
-    """This machine, since several may share a folder."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    """This machine, or the container on it whose processes are numbered apart, since several may share a folder."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        numbers = ""
+    return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()):08x}"
 
 
 # -- what can be made again ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from sklearn.covariance import ledoit_wolf as theirs
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
+from crsdun.budget import limited_to
 from crsdun.classifiers import KINDS, Marks, fit_classifier, fitting, kinds, trees
 from crsdun.classifiers.fitting import Examples, cross_validate, folds
 from crsdun.classifiers.normalisation import floor_of, standard_normal_variate
@@ -97,6 +98,13 @@ def test_pixels_without_data_are_unlabelled_and_heard_by_nobody():
     holed = replace(scene, cube=cube)
     with pytest.raises(InputError, match="row 2, column 3, marked as 'background', holds no data; mark another"):
         fit_classifier(holed, marked(scene))
+
+
+def test_every_class_that_is_named_takes_memory():
+    scene = painted()
+    classifier = replace(fit_classifier(scene, marked(scene), "angle"), class_names=tuple(map(str, range(251))))
+    with limited_to(4 * 200 * SIDE**2), pytest.raises(InputError, match="the classes of 'painted 0' needs"):
+        classifier.probabilities(scene)
 
 
 def test_other_bands_are_resampled_and_those_out_of_reach_refused():

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 import crsdun
 from crsdun.classifiers import KINDS, fit_classifier, kinds, load_classifier, save_classifier
 from crsdun.classifiers.files import HEADER, to_bytes
+from crsdun.classifiers.marks import MOST_NAMES
 from crsdun.errors import InputError
 from tests.classifiers.scenes import marked, painted
 
@@ -60,6 +61,7 @@ def edited(classifier, tmp_path, arrays=None, **header):
         {"wavelengths": [1, 2]},
         {"wavelengths": [500] * 9},
         {"class_names": ["a"]},
+        {"class_names": [str(number) for number in range(MOST_NAMES + 1)]},
         {"class_names": 5},
         {"provenance": []},
     ],
@@ -96,6 +98,7 @@ def broken_trees(arrays):
     yield {"root": changed(arrays["root"], 1, 0)}
     yield {"value": changed(arrays["value"], 0, np.nan)}
     yield {"value": arrays["value"][:-1]}
+    yield {"right": arrays["right"][:-1]}
     yield {"left": arrays["left"].astype(np.int64)}
     yield {name: array[:0] for name, array in arrays.items() if name != "bias"}
 

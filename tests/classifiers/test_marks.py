@@ -115,6 +115,8 @@ def test_a_sparse_map_marks_what_it_labels():
         Marks.of_labels(labels, ("background", "leaf", "fruit"))
     with pytest.raises(InputError, match="0 classes are marked"):
         Marks.of_labels(0 * labels)
+    with pytest.raises(InputError, match="400 classes are named; name at most 251"):
+        Marks.of_labels(labels, ("background", *(f"leaf {number}" for number in range(399))))
 
 
 def test_neighbours_of_a_class_are_one_place():

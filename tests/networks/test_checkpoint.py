@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 import crsdun
 from crsdun.errors import InputError, InputWarning
 from crsdun.networks import read_header
+from crsdun.networks.network import fit_card
+from crsdun.optics import ModelCard
 
 
 @pytest.fixture
@@ -138,6 +140,13 @@ def test_a_camera_that_the_card_does_not_fit_is_told_when_the_network_is_called(
         network(y[..., :14], crsdun.CassiCamera(torch.ones(8, 8), bands=4))
         network.train()(y, other)  # which may well be learning the camera
     assert torch.isfinite(estimate.cube).all()
+
+
+def test_a_single_band_has_no_step():
+    card = ModelCard(step=2)
+    camera = crsdun.CassiCamera(torch.ones(8, 8), bands=1, step=2)
+    assert fit_card(camera, card, 1) is camera
+    assert fit_card(camera, replace(card, step=None, steps=((1, 3),)), 1) is camera
 
 
 def test_a_device_that_is_not_there_is_refused():

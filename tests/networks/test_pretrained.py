@@ -25,6 +25,9 @@ def test_a_name_stands_for_the_file_unless_there_is_one(tmp_path, monkeypatch):
     assert find_weights("crsdun_tiny") == pretrained_weights()["crsdun_tiny"]
     assert find_weights("mine.safetensors").name == "mine.safetensors"
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "crsdun_tiny").mkdir()  # such as results
+    assert find_weights("crsdun_tiny") == pretrained_weights()["crsdun_tiny"]
+    (tmp_path / "crsdun_tiny").rmdir()
     (tmp_path / "crsdun_tiny").write_text("")
     with pytest.raises(crsdun.InputError, match="not a whole safetensors file"):
         crsdun.load("crsdun_tiny")

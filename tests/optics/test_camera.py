@@ -306,6 +306,20 @@ def test_what_is_kept_serves_a_backward_pass_later(camera):
     assert torch.isfinite(y.grad).all()
 
 
+@every_camera
+def test_autocast_is_the_matter_of_networks(camera):
+    fresh, again, cube = camera.to(torch.float32), camera.to(torch.float32), cube_for(camera).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        _ = fresh.diagonal, fresh.row_sums
+        measurement = fresh.forward(cube)
+        sent_back = fresh.adjoint(measurement)
+        assert fresh.forward(cube.bfloat16()).dtype == torch.float32
+    assert torch.equal(fresh.diagonal, again.diagonal)
+    assert torch.equal(fresh.row_sums, again.row_sums)
+    assert torch.equal(measurement, again.forward(cube))
+    assert torch.equal(sent_back, again.adjoint(measurement))
+
+
 def test_a_camera_keeps_what_it_was_made_of():
     mask, spread, response = GREY.clone(), SPREAD.clone(), random_like(3, C).numpy()
     camera = CassiCamera(mask, bands=C).through(Blur(spread))

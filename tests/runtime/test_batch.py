@@ -38,6 +38,16 @@ def test_patterns_and_several_arguments(folder):
     assert find_measurements(["a[1].npz"]) is None
 
 
+def test_a_folder_may_have_the_signs_of_patterns_in_its_name(folder):
+    for name in ("shot [1]", "shot 1"):
+        Path(name, "deep").mkdir(parents=True)
+        Path(name, "deep", "y.npz").write_text("")
+    path = Path("shot [1]/deep/y.npz")
+    for given in ("shot [1]/deep", "shot [1]/*/*.npz", folder / "shot [1]" / "**" / "*.npz"):
+        found = find_measurements([given])
+        assert {name: each.resolve() for name, each in found.items()} == {"y": path.resolve()}
+
+
 def test_names_stay_different(folder):
     Path("b.tif").write_text("")
     assert list(find_measurements(["b.*", "a.mat"])) == ["b.npz", "b.tif", "a"]

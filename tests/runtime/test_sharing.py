@@ -99,6 +99,12 @@ def test_the_card_of_evaluated_weights(weights, evaluation):
         assert told in text
 
 
+def test_the_card_of_a_branch_names_it(weights):
+    text = card_of(files_to_publish(weights, HubAddress.parse(f"{ADDRESS}@experiment"), HubCard()))[1]
+    assert f'crsdun.load("{ADDRESS}@experiment")' in text
+    assert f"--weights {ADDRESS}@experiment " in text
+
+
 def test_without_an_evaluation_the_card_says_what_training_noted(weights):
     metadata, text = card_of(files_to_publish(weights, HubAddress.parse(ADDRESS), HubCard()))
     assert metrics_of(metadata) == {"psnr_db": 31.23, "miou": 50.0}

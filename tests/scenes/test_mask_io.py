@@ -86,7 +86,9 @@ def test_a_mask_beside_its_exposure_is_scaled_as_in_a_file_of_its_own(tmp_path, 
     np.testing.assert_array_equal(read_mask(tmp_path / f"both{suffix}"), beside)
 
 
-def test_random_masks_are_parsed(tmp_path):
+def test_random_masks_are_parsed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "open").mkdir()  # is no file of that name
     assert parse_mask("random") == (RandomMask(seed=0), None)
     assert parse_mask("random:7") == (RandomMask(seed=7), None)
     assert parse_mask("open")[0].of_size(2, 3).tolist() == [[1, 1, 1]] * 2

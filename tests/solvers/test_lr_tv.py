@@ -123,6 +123,12 @@ def test_without_the_refit_pixels_held_out_stay_a_test(truth, camera):
     assert honest > 2 * seen
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_no_more_components_are_kept_than_are_wanted(truth, camera, rank):
+    result = LrTv(iterations=25, rank=rank)(camera.forward(truth)[None], camera)
+    assert result.fits[0].rank == rank
+
+
 def test_few_iterations_still_give_a_cube_and_a_fit(truth, camera):
     y = measured(truth, camera, SensorNoise())
     calls = []

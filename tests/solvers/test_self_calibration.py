@@ -52,6 +52,14 @@ def test_a_camera_that_is_as_told_stays_itself(cubes, scene, photons):
     assert str(found).startswith("no deviation from the given camera found")
 
 
+def test_a_mask_that_has_moved_moves_on():
+    told = told_camera()
+    told = told.with_mask(told.mask, (1.0, 2.0))
+    y = torch.zeros(1, *told.measurement_shape)
+    assert deviating(y, told, Deviation(down=0.25)).moved == (1.25, 2.0)
+    assert deviating(y, told, Deviation(dispersion=1.02)).moved == (1.0, 2.0)
+
+
 @pytest.mark.parametrize(
     "by", [FAR, Deviation(-0.7, 0.4, -0.5, 1.008, 0.98), Deviation(down=1.0), Deviation(dispersion=0.97)], ids=str
 )

@@ -25,6 +25,7 @@ from crsdun.errors import SETTING
 from crsdun.optics import Exposure, RandomMask, moved_mask, random_mask
 from crsdun.runtime import Preparation, simulate
 from crsdun.scenes import Box, Scene, spectra_in, write_arrays, write_measurement, write_scene
+from crsdun.storage import HIDDEN
 from crsdun.viewing.app import server, uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
 from crsdun.viewing.app.open_scene import OpenScene
@@ -157,10 +158,10 @@ def test_visitors_do_not_see_each_other(link, given):
 
 
 def test_what_was_uploaded_goes_when_it_ends(given):
-    before = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*"))
+    before = set(Path(tempfile.gettempdir()).glob(f"{HIDDEN}*"))
     with running() as link:
         Client(link).put("y.npz", (given / "y.npz").read_bytes())
-        (folder,) = set(Path(tempfile.gettempdir()).glob(f"{workspace_store.PREFIX}*")) - before
+        (folder,) = set(Path(tempfile.gettempdir()).glob(f"{HIDDEN}*")) - before
         assert oct(folder.stat().st_mode)[-2:] == "00"  # nobody else of this machine may look
         assert list(folder.glob("*/uploads/y.npz"))
     assert not folder.exists()
@@ -168,15 +169,13 @@ def test_what_was_uploaded_goes_when_it_ends(given):
 
 def test_what_a_killed_explorer_left_goes_too(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead, alive = (
-        tmp_path / f"{workspace_store.PREFIX}999999999-a",
-        tmp_path / f"{workspace_store.PREFIX}{os.getpid()}-b",
-    )
+    one = workspace_store.WorkspaceStore()
+    dead = tmp_path / one.folder.name.replace(f"-{os.getpid()}-", "-999999999-")
     dead.mkdir()
-    alive.mkdir()
     workspace_store.WorkspaceStore().close()
     assert not dead.exists()
-    assert alive.exists()
+    assert one.folder.exists()
+    one.close()
 
 
 def test_the_least_recently_used_workspace_goes_unless_it_computes(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import simulate
 from crsdun.scenes import write_measurement, write_scene
 from crsdun.scenes.formats import guard, table
+from crsdun.storage import HIDDEN
 from crsdun.viewing.app import server, spectra, uploads
 from crsdun.web import answers
 from crsdun.web.listening import listen
@@ -294,7 +295,7 @@ def test_two_uploads_of_one_name_do_not_mix(visitor):
 
     with ThreadPoolExecutor(2) as pool:
         assert set(pool.map(send, (1, 2))) == {200}
-    (stored,) = Path(uploads.tempfile.gettempdir()).glob("crsdun-app-*/*/uploads/same.npy")
+    (stored,) = Path(uploads.tempfile.gettempdir()).glob(f"{HIDDEN}*/*/uploads/same.npy")
     content = stored.read_bytes()
     assert content in (bytes([1]) * 400_000, bytes([2]) * 400_000)
     assert not list(stored.parent.glob(".*")), "nothing partial is left"
@@ -338,7 +339,7 @@ def test_forgetting_closes_everything(decoded):
     assert "mine.npy" not in [file["name"] for file in state["files"]]
     assert [layer["name"] for layer in state["scene"]["layers"]] == ["truth"]
     assert (state["trials"], state["job"], workspace) == ([], None, decoded.workspace)
-    assert not list(Path(uploads.tempfile.gettempdir()).glob("crsdun-app-*/*/uploads/mine.npy"))
+    assert not list(Path(uploads.tempfile.gettempdir()).glob(f"{HIDDEN}*/*/uploads/mine.npy"))
 
 
 def test_a_removed_file_locks_nobody_out(given, tmp_path):

@@ -128,10 +128,9 @@ class SpectralClassifier:
         """
         cube = self.on_its_bands(scene).cube
         size = cube.shape[1:]
-        check_budget(
-            4 * (self.bands + 3 * len(self.given) + 30) * size[0] * size[1], f"the classes of {scene.name!r}"
-        )
         pixels = size[0] * size[1]
+        numbers = self.bands + 3 * len(self.given) + len(self.class_names) + 30
+        check_budget(4 * numbers * pixels, f"the classes of {scene.name!r}")
         shares, spectra = np.empty((len(self.given), pixels), np.float32), np.empty((self.bands, pixels), cube.dtype)
         start = 0
         floor, difference = (floor_of([cube]), None) if usual is None else (usual.floor, usual.difference)

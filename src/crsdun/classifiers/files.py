@@ -11,7 +11,7 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.classifiers.classifier import SpectralClassifier
 from crsdun.classifiers.kinds import KINDS
-from crsdun.classifiers.marks import MOST_CLASSES
+from crsdun.classifiers.marks import MOST_CLASSES, MOST_NAMES
 from crsdun.classifiers.normalisation import NORMALISATIONS
 from crsdun.errors import InputError
 from crsdun.storage import atomic_file
@@ -131,6 +131,8 @@ def _problem(stored: StoredClassifier, arrays: dict[str, np.ndarray]) -> str | N
         or not 0 <= given[0] <= given[-1] < len(names)
     ):
         return f"it gives the classes {str(given)[:60]} of {len(names)}"
+    if len(names) > MOST_NAMES:
+        return f"it names {len(names)} classes, more than {MOST_NAMES}"
     if stored["bands"] < 1 or not stored["smoothing"] >= 0:
         return f"bands {stored['bands']} and smoothing {stored['smoothing']:g} cannot be"
     if known is not None and (len(known) != stored["bands"] or (np.diff(known) <= 0).any()):

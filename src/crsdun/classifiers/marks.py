@@ -16,6 +16,7 @@ from crsdun.scenes.labels import BACKGROUND, Legend, is_background, is_unlabelle
 from crsdun.scenes.scene import check_labels
 
 MOST_CLASSES = 250  # which have a byte each in a class map
+MOST_NAMES = MOST_CLASSES + 1  # the background has one, too
 LONGEST_NAME = 80
 WHOLE_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 APART = 3  # pixels; marks of a class no farther than this from each other are one place
@@ -130,7 +131,10 @@ def _legend(names: Sequence[str]) -> Legend:
         own = dict(zip(numbers, names, strict=True))
         every = (own.get(number, str(number) if number else BACKGROUND) for number in range(max(numbers) + 1))
         return Legend(tuple(every), tuple(numbers))
-    return read_legend(names, background=any(map(is_background, names)))
+    legend = read_legend(names, background=any(map(is_background, names)))
+    if len(legend.names) > MOST_NAMES:
+        raise InputError(f"{len(legend.names)} classes are named", f"name at most {MOST_NAMES}")
+    return legend
 
 
 def _check_count(count: int) -> None:

@@ -73,6 +73,8 @@ def check(arrays: dict[str, np.ndarray], classes: int, bands: int) -> None:
         if name not in arrays or arrays[name].dtype != kind or arrays[name].ndim != 1:
             raise InputError(f"{name} should be a list of {np.dtype(kind)}")
     size = len(arrays["left"])
+    if {len(arrays[name]) for name in NODES} != {size}:
+        raise InputError(f"its tables of nodes are not of one length: {', '.join(NODES)}")
     place = np.arange(size)
     inner = arrays["left"] != LEAF
     children = np.concatenate([arrays[name][inner] for name in ("left", "right")])
@@ -80,7 +82,6 @@ def check(arrays: dict[str, np.ndarray], classes: int, bands: int) -> None:
     tree = np.searchsorted(arrays["root"], place, side="right")
     whole = (
         size > 0
-        and {len(arrays[name]) for name in NODES} == {size}
         and len(arrays["root"]) == len(arrays["column"])
         and arrays["bias"].shape == (classes,)
         and all(np.isfinite(arrays[name]).all() for name in ("threshold", "value", "bias"))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import html
-import os
 import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from crsdun.cli.options import Commands, command
 from crsdun.cli.printing import notify
 from crsdun.errors import InputError
+from crsdun.storage import scratch_folder
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -54,10 +53,10 @@ def run(options: argparse.Namespace) -> None:
         text = f"open {link}\nCtrl-C ends it" if first else f"to look with another browser, open {link}"
         print(f'{{"link": "{link}"}}' if options.json else text, flush=True)
         if first and not options.no_browser and not options.json:
-            _open_browser(link, Path(folder))
+            _open_browser(link, folder)
 
-    with tempfile.TemporaryDirectory(prefix=f"crsdun-app-{os.getpid()}-") as folder:
-        files = [_local(file, Path(folder)) for file in options.files]
+    with scratch_folder() as folder:
+        files = [_local(file, folder) for file in options.files]
         start(files, options.host, options.port, options.limit, announce)
 
 

@@ -308,7 +308,7 @@ def fit_card(camera: CassiCamera, card: ModelCard, bands: int) -> CassiCamera:
     told, order = camera, band_order(camera.wavelengths)
     if order is not None:
         camera = camera.in_order(order)
-    learnt = learnt_steps(card)
+    learnt = learnt_steps(card) if bands > 1 else ""  # a single band lies no step from any other
     mean = mean_step(camera) if card.steps else None
     if learnt and not is_learnt_step(card, mean if card.steps else camera.step):
         given = camera.dispersion if camera.step is None else f"{camera.step:g}"

@@ -31,7 +31,7 @@ def _weights_in(folder: Path) -> dict[str, Path]:
 
 
 def find_weights(given: str | os.PathLike) -> Path:
-    """The given file if it exists, otherwise the file of the shipped weights of this name.
+    """The given file if there is one, otherwise the file of the shipped weights of this name.
 
     An address such as ``hf://owner/name`` is fetched from the Hugging Face Hub, or from its cache.
 
@@ -41,7 +41,7 @@ def find_weights(given: str | os.PathLike) -> Path:
     if is_hub_address(given):
         return fetch(HubAddress.parse(given))
     path = Path(given)
-    return path if path.exists() else {**earlier_weights(), **pretrained_weights()}.get(str(given), path)
+    return path if path.is_file() else {**earlier_weights(), **pretrained_weights()}.get(str(given), path)
 
 
 def name_of_weights(given: str | os.PathLike) -> str:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics.values import as_values
+from crsdun.optics.values import as_values, exactly
 
 
 class Part(ABC):
@@ -181,10 +181,10 @@ class Blur(Part):
     def _convolved(self, picture: Tensor, kernel: Tensor) -> Tensor:
         padding = [size // 2 for size in kernel.shape[-2:]]
         kernels = kernel[:, None] if self.per_band else kernel[None, None]
-        kind = torch.promote_types(picture.dtype, kernel.dtype)  # as products do it, but not convolutions
-        kernels, picture = kernels.to(kind), picture.to(kind)
         pictures = picture.reshape(-1, len(kernels), *picture.shape[-2:])
-        return F.conv2d(pictures, kernels, padding=padding, groups=len(kernels)).view(picture.shape)
+        return exactly(
+            lambda weights, seen: F.conv2d(seen, weights, padding=padding, groups=len(weights)), kernels, pictures
+        ).view(picture.shape)
 
 
 class Distortion(Part):

@@ -10,6 +10,7 @@ for one exposure, refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera, Kept
-from crsdun.optics.values import as_values
+from crsdun.optics.values import as_values, exactly
 from crsdun.optics.wavelengths import as_centres, check_same_bands
 
 
@@ -85,7 +86,7 @@ class SideCamera:
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         channels = measurement.unflatten(-2, (len(self.response), self.height))
-        return torch.einsum("kc,...khw->...chw", self.response, channels)
+        return exactly(partial(torch.einsum, "kc,...khw->...chw"), self.response, channels)
 
     def variance(self, variances: Tensor) -> Tensor:
         return self._seen(self.response.square(), variances)
@@ -114,7 +115,7 @@ class SideCamera:
         return SideCamera(self.response[:, list(order)], self.height, self.width)
 
     def _seen(self, weights: Tensor, cube: Tensor) -> Tensor:
-        return torch.einsum("kc,...chw->...khw", weights, cube).flatten(-3, -2)
+        return exactly(partial(torch.einsum, "kc,...chw->...khw"), weights, cube).flatten(-3, -2)
 
 
 class StackedCamera(CassiCamera):

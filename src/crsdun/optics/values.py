@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,17 @@ def as_values(given: Any, what: str, shared: bool = False) -> Tensor:
     array = np.require(array, native, ["C", "W"]) if shared else np.array(array, native, order="C")
     with torch.inference_mode(False):
         return torch.from_numpy(array)
+
+
+def exactly(function: Callable[..., Tensor], values: Tensor, picture: Tensor) -> Tensor:
+    """A sum of products of two tensors in the type that a product of them has, whatever autocast asks of networks.
+
+    Sums of products of PyTorch, such as convolutions, neither promote types nor leave them as they are.
+    """
+    kind, device = torch.promote_types(values.dtype, picture.dtype), picture.device.type
+    lowered = not picture.is_meta and torch.is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False) if lowered else nullcontext():
+        return function(values.to(kind), picture.to(kind))
 
 
 def check_unmasked(given: Any, what: str) -> None:

@@ -76,7 +76,9 @@ def matching(pattern: Place) -> list[Place]:
     """The files that a pattern with * ? [ matches, in natural order."""
     if isinstance(pattern, Remote):
         return sorted(remote.listed(pattern), key=natural_order)
-    return sorted(_files(map(Path, glob.glob(str(pattern), recursive=True))), key=natural_order)
+    folder = next(each for each in pattern.parents if each.exists())  # is called so, and no pattern
+    found = glob.glob(str(pattern.relative_to(folder)), root_dir=folder, recursive=True)
+    return sorted(_files(folder / each for each in found), key=natural_order)
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,7 @@ def check_parent(out: Place) -> None:
     """Raise an InputError if ``out`` cannot contain result folders: it is a file, or a result folder itself."""
     if isinstance(out, Path) and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file", "choose another <out>")
-    record = out / RECORD
-    if remote.exists(record) if isinstance(record, Remote) else record.exists():
+    if _exists(out / RECORD):
         raise InputError(f"{out} holds the results of one measurement", "choose another <out> for those of many")
 
 
@@ -291,4 +292,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _is_pattern(path: Place) -> bool:
-    return glob.has_magic(str(path)) and (isinstance(path, Remote) or not path.exists())
+    return glob.has_magic(str(path)) and not _exists(path)
+
+
+def _exists(path: Place) -> bool:
+    return remote.exists(path) if isinstance(path, Remote) else path.exists()

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def metadata(network: Network, address: HubAddress, card: HubCard, judged: Seque
 
 def told_by_weights(network: Network, header: WeightsHeader, address: HubAddress, judged: Sequence[Judgement]) -> str:
     """The text of a card, as far as weights and evaluations tell it."""
-    at = f"hf://{address.repository}"
+    at = replace(address, sha256=None)
     bands, classes, grid = network.config.bands, network.class_count, header.card.wavelengths
     spectrum = f" from {min(grid):g} to {max(grid):g} nm" if grid else ""
     segments = f" and a map of {classes} classes" if classes else ""

@@ -49,7 +49,7 @@ def parse_mask(text: str | Path, key: str | None = None) -> tuple[np.ndarray | R
         InputError: the seed is not a whole number, or as ``read_mask``.
     """
     kind, _, seed = str(text).partition(":")
-    if str(text) == "open" and not Path("open").exists():
+    if str(text) == "open" and not Path("open").is_file():
         return RandomMask(transmission=1.0), None
     if kind != "random":
         mask, _, wavelengths = read_stored_mask(text, key)

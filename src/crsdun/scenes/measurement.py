@@ -208,8 +208,41 @@ class Exposures:
         """
         file, count, rows = self.file, len(self), slice(top, bottom)
         index = range(count)[index]
-        frame = self._decoded(index, rows)
         whole = bottom - top == self.frames.shape[1]
+        name = self.name_of(index, file.metadata.get("name", file.path.stem))
+        return Measurement(
+            self._decoded(self._stored(index, rows)),
+            name=name if whole else f"{name} from row {top} on",
+            provenance=self._provenance | ({"frame": index + 1, "frames": count} if count > 1 else {}),
+            valid=None if self._valid is None else self._valid[rows, :],
+            counts=self._are_counts(index, whole),
+            **self._camera,
+        )
+
+    def edited(self, stored: np.ndarray, name: str) -> Measurement:
+        """A frame (H,Wm) in place of one of the file, in its numbers, with what the file tells of all of them.
+
+        Raises:
+            InputError: it holds NaN or infinity.
+        """
+        fits = self._valid is not None and self._valid.shape == stored.shape
+        return Measurement(
+            self._decoded(stored),
+            name=name,
+            provenance=self._provenance,
+            valid=self._valid[:, :] if fits else None,
+            counts=self.file.metadata.get("holds_counts"),
+            **self._camera,
+        )
+
+    @property
+    def _camera(self) -> dict[str, Any]:
+        return {"wavelengths": self.wavelengths, "mask": self.mask, "step": self.step}
+
+    @property
+    def _provenance(self) -> dict[str, Any]:
+        """Where they all came from."""
+        file = self.file
         origin = {"file": file.path.name, "format": file.format, "array": self.array}
         provenance = {**file.metadata.get("provenance", origin), **file.encoding(self.array).summary()}
         for of_an_earlier_reading in (MASK_DIVISOR, CALIBRATION_BESIDE):
@@ -218,27 +251,18 @@ class Exposures:
             provenance[MASK_DIVISOR] = self.mask_divisor
         if self._calibration_beside:
             provenance[CALIBRATION_BESIDE] = self._calibration_beside
-        if count > 1:
-            provenance |= {"frame": index + 1, "frames": count}
-        name = self.name_of(index, file.metadata.get("name", file.path.stem))
-        return Measurement(
-            frame,
-            wavelengths=self.wavelengths,
-            mask=self.mask,
-            step=self.step,
-            name=name if whole else f"{name} from row {top} on",
-            provenance=provenance,
-            valid=None if self._valid is None else self._valid[rows, :],
-            counts=self._are_counts(index, whole),
-        )
+        return provenance
 
-    def _decoded(self, index: int, rows: slice) -> np.ndarray:
+    def _stored(self, index: int, rows: slice) -> np.ndarray:
         size = (rows.stop - rows.start) * self.frames.shape[2] * self.frames.dtype.itemsize
         check_budget(size, f"a frame of {self.file.path}")
         stored = self.frames[index : index + 1, rows, :]
-        frame = self.file.encoding(self.array).decode(np.array(stored[0], stored.dtype.newbyteorder("=")))
+        frame = np.array(stored[0], stored.dtype.newbyteorder("="))
         let_go(self.frames)
         return frame
+
+    def _decoded(self, stored: np.ndarray) -> np.ndarray:
+        return self.file.encoding(self.array).decode(stored)
 
     def _are_counts(self, index: int, whole: bool) -> bool | None:
         """Whether a frame holds counts: as its file says, else, of a part of it, by rows from all over it."""
@@ -249,8 +273,8 @@ class Exposures:
             height = self.frames.shape[1]
             rows = min(SAMPLE_ROWS, height)
             tops = np.unique(np.linspace(0, height - rows, SAMPLE_BLOCKS).astype(int))
-            sample = [self._decoded(index, slice(int(top), int(top) + rows)) for top in tops]
-            self._known_counts[index] = are_counts(np.concatenate(sample))
+            sample = [self._stored(index, slice(int(top), int(top) + rows)) for top in tops]
+            self._known_counts[index] = are_counts(self._decoded(np.concatenate(sample)))
         return self._known_counts[index]
 
     @cached_property

@@ -197,7 +197,7 @@ class LrTv(Solver):
         spectra = x[0].flatten(1)
         energy, vectors = torch.linalg.eigh((spectra @ spectra.mT).double())  # ascending
         needed = int((energy.clamp(min=0).cumsum(0) > self.discarded * energy.sum()).sum())
-        kept = max(FEWEST_COMPONENTS, min(self.rank, needed))
+        kept = min(self.rank, max(FEWEST_COMPONENTS, needed))
         variation.turn(vectors.flip(1)[:, :kept].mT.to(x.dtype).contiguous()[None])
 
 

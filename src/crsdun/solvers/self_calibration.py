@@ -289,7 +289,7 @@ def _dispersing(told: CassiCamera, scale: float) -> CassiCamera:
     offsets = _moves(told)
     if scale != 1:
         offsets = offsets[0] + scale * (offsets - offsets[0])
-    camera = CassiCamera(told.mask, told.bands, told.wavelengths, offsets=offsets)
+    camera = CassiCamera(told.mask, told.bands, told.wavelengths, offsets=offsets).with_mask(told.mask, told.moved)
     return camera.with_parts(*(_on_detector_of(part, told, camera) for part in told.parts))
 
 

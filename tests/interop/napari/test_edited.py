@@ -3,6 +3,7 @@
 import csv
 import io
 
+import h5py
 import numpy as np
 import pytest
 
@@ -41,6 +42,24 @@ def test_of_an_edited_stack_the_shown_frame_is_decoded(tmp_path):
     np.testing.assert_array_equal(measurement_of(layer, (1, 0, 0)).frame, frames[1])
     layer.data = np.asarray(layer.data)[1:] // 2
     np.testing.assert_array_equal(measurement_of(layer, (1, 0, 0)).frame, frames[2] // 2)
+
+
+def test_an_edited_frame_of_a_stack_means_what_its_file_says(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 4000, (3, 12, 20)).astype("uint16")
+    valid = np.ones((12, 20), np.uint8)
+    valid[3, 4] = 0
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file["measurement"], file["valid"] = frames, valid
+        file["measurement"].attrs["scale_factor"] = 0.001
+    (layer,) = add_to(components.ViewerModel(), read(str(tmp_path / "y.h5")))
+    layer.data = np.asarray(layer.data)[1:] // 2
+    edited = measurement_of(layer, (1, 0, 0))
+    np.testing.assert_allclose(edited.frame, frames[2] // 2 * 0.001, rtol=1e-6)
+    np.testing.assert_array_equal(edited.valid, valid)
+    assert edited.provenance["file"] == "y.h5"
+    assert edited.provenance["frame"] == 2
+    layer.data = layer.data[:, 2:]
+    assert measurement_of(layer, (1, 0, 0)).valid is None
 
 
 @pytest.mark.parametrize("part", [slice(2, 5), slice(None, None, -1)])

@@ -61,6 +61,9 @@ def measurement_of(layer: Image, point: Sequence[float]) -> Measurement:
     if known is not None and as_loaded(layer):
         return known[place[0]] if isinstance(known, Exposures) else known
     frame = np.asarray(data[place])
+    if isinstance(known, Exposures):  # whose layer shows the numbers of the file
+        known = known.edited(frame, layer.name)
+        frame = known.frame
     origin = getattr(known, "provenance", {}) | {"layer": layer.name} | ({"frame": place[-1] + 1} if place else {})
     told = {name: getattr(known, name, None) for name in ("wavelengths", "mask", "step", "counts", "valid")}
     if told["valid"] is not None and told["valid"].shape != frame.shape:

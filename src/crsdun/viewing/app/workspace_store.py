@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
-import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from crsdun.errors import InputError
+from crsdun.storage import scratch_folder
 from crsdun.viewing.app.workspace import Workspace
 
-PREFIX = "crsdun-app-"
 # Beyond this, the least recently used workspace that is not computing is closed.
 MOST_WORKSPACES = 16
 
@@ -31,9 +29,9 @@ class WorkspaceStore:
     """
 
     def __init__(self, paths: Sequence[Path] = (), limit: int = 0):
-        _remove_leftovers()
         self.paths, self.limit = paths, limit
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._scratch = ExitStack()
+        self.folder = self._scratch.enter_context(scratch_folder())
         self._tokens: dict[str, str] = {}  # by the visitor's cookie
         self._codes: dict[str, str] = {}  # of the visitors that have not exchanged theirs
         self._workspaces: dict[tuple[str, str], Workspace] = {}
@@ -94,22 +92,4 @@ class WorkspaceStore:
             for workspace in self._workspaces.values():
                 workspace.close()
             self._workspaces.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _remove_leftovers() -> None:
-    """Remove the folders of explorers that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        match = re.match(rf"{PREFIX}(\d+)-", folder.name)
-        if match and not _alive(int(match[1])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
+        self._scratch.close()
