@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import crsdun
 from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
+from crsdun.methods import run_method
 from crsdun.networks import join, read_header
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import Estimate
-from crsdun.solvers import GapTv, Solver
+from crsdun.solvers import DeepPrior, GapTv, Solver
 from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 
 
@@ -72,6 +74,31 @@ def test_trained_parts_are_joined_and_travel_together(tmp_path):
         config = read_header(path).config
         assert json.loads(json.dumps(config)) == config
         assert config["method"] == ("gap-tv" if isinstance(part, GapTv) else "mstpp")
+
+
+def test_a_weights_file_names_no_other_file(tmp_path):
+    """The checkpoint of a deep prior is for whoever runs it to name, and a file may not bring one along."""
+    state, path = tmp_path / "state.safetensors", tmp_path / "w.safetensors"
+    camera = NetworkExamination.camera(8, 8)
+    y = NetworkExamination.measure(camera)[1][0]
+    settings = {"bands": 4, "classes": 3, "segmenter": {"stages": 1}}
+    with pytest.raises(InputError, match="deep-prior takes no checkpoint in a two-stage system"):
+        crsdun.create("deep-prior+seg", **settings, reconstruction={"iterations": 1, "checkpoint": str(state)})
+
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3)
+    crsdun.save(join(DeepPrior(iterations=1, checkpoint=str(state)), segmenter), path)
+    assert "checkpoint" not in read_header(path).config["reconstruction"]
+    run_method(crsdun.load(path), y, camera)
+    assert not state.exists()
+
+    header, tensors = json.loads(read_header(path).to_json()), load_file(path)
+    header["config"]["reconstruction"]["checkpoint"] = None  # as earlier versions wrote it
+    save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
+    assert crsdun.load(path).config.reconstruction == DeepPrior(iterations=1)
+    header["config"]["reconstruction"]["checkpoint"] = str(state)
+    save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
+    with pytest.raises(InputError, match=r"w\.safetensors was damaged or edited: deep-prior takes no checkpoint"):
+        crsdun.load(path)
 
 
 @torch.no_grad()

@@ -74,6 +74,12 @@ class TwoStageNetwork(Network):
         self.batches = reconstruction.batches
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values; of a solver, its ``settings``."""
+        parts = {"reconstruction": self.reconstruction.settings, "segmenter": self.segmenter.settings}
+        return {"method": self.config.method, **parts}
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Both, or only the segmenter after a solver."""
         return ("reconstruction", "segmenter") if isinstance(self.reconstruction, Network) else ("segmenter",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 
@@ -193,10 +193,19 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
         method, part = settings["method"], settings["reconstruction"]
         return TwoStageConfig(
             method,
-            create_solver(method, **part) if method in SOLVERS else config_from(method, part),
+            _solver(method, part) if method in SOLVERS else config_from(method, part),
             config_from("seg", settings["segmenter"]),
         )
     return typed(config, settings, kind)
+
+
+def _solver(name: str, settings: dict[str, Any]) -> Solver:
+    """The solver of a two-stage system, as ``create_solver``, but without what ``Solver.settings`` leaves out."""
+    solver = create_solver(name, **settings)
+    for field in fields(cast(Any, solver)):
+        if field.name not in solver.settings and getattr(solver, field.name) != field.default:
+            raise InputError(f"{name} takes no {field.name} in a two-stage system")
+    return solver
 
 
 def kind_of(network: Network) -> str:
