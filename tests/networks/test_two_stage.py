@@ -14,7 +14,7 @@ from crsdun.methods import run_method
 from crsdun.networks import join, read_header
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import Estimate
-from crsdun.solvers import DeepPrior, GapTv, Solver
+from crsdun.solvers import SOLVERS, DeepPrior, GapTv, Pnp, Solver, register_solver
 from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 
 
@@ -99,6 +99,30 @@ def test_a_weights_file_names_no_other_file(tmp_path):
     save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
     with pytest.raises(InputError, match=r"w\.safetensors was damaged or edited: deep-prior takes no checkpoint"):
         crsdun.load(path)
+
+
+def test_functions_are_for_no_file(tmp_path):
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3)
+
+    @dataclass(frozen=True)
+    class Called(Solver):
+        how: object = len
+
+        def __call__(self, measurement, camera, progress=None): ...
+
+    register_solver("called", Called)
+    try:
+        for solver, reason in (
+            (Pnp(denoiser=lambda images, sigma: images), "no denoiser called '.*lambda>' comes with crsdun"),
+            (Called(), "not JSON serializable"),
+        ):
+            words = rf"no file can describe {solver.name}\+seg \(.*{reason}.*; save its segmenter alone"
+            with pytest.raises(InputError, match=words):
+                crsdun.save(join(solver, segmenter), tmp_path / "w.safetensors")
+    finally:
+        SOLVERS.unregister("called")
+    crsdun.save(join(Pnp(iterations=2), segmenter), tmp_path / "w.safetensors")
+    assert crsdun.load(tmp_path / "w.safetensors").config.reconstruction == Pnp(iterations=2)
 
 
 @torch.no_grad()
