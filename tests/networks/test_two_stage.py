@@ -14,7 +14,7 @@ from crsdun.methods import run_method
 from crsdun.networks import join, read_header
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import Estimate
-from crsdun.solvers import SOLVERS, DeepPrior, GapTv, Pnp, Solver, register_solver
+from crsdun.solvers import SOLVERS, DeepPrior, GapTv, LrTv, Pnp, Solver, register_solver
 from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 
 
@@ -58,6 +58,22 @@ def test_anything_that_reconstructs_can_be_joined(name):
     assert len(estimate.cubes) == len(alone.cubes)
     assert len(estimate.logits) == 1
     assert torch.equal(estimate.logits[0], network.segmenter(alone.cube).logits[0])
+
+
+@torch.no_grad()
+def test_what_the_reconstruction_found_is_kept():
+    """The camera where it really is, by which its cubes are judged, and how well they explain what was held out."""
+    camera, names = NetworkExamination.camera(32, 32), {"bands": 4, "classes": 3}
+    y = NetworkExamination.measure(camera)[1]
+    segmenter = crsdun.create("seg_1stg", **names).eval()
+    for part in (crsdun.create("crsdun_1stg", **names, align=True).eval(), LrTv(iterations=20)):
+        told = camera.with_mask(camera.mask.roll(1, 0))
+        system = join(part, segmenter).eval()
+        alone, run = run_method(part, y[0], told), run_method(system, y[0], told)
+        assert torch.equal(run.estimate.cube, alone.estimate.cube)
+        assert torch.equal(run.camera.mask, alone.camera.mask)
+        assert (run.residuals, run.estimate.fits) == (alone.residuals, alone.estimate.fits)
+        assert torch.equal(run.estimate.logits[0], segmenter(alone.estimate.cube).logits[0])
 
 
 @torch.no_grad()

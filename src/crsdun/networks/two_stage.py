@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -90,6 +90,6 @@ class TwoStageNetwork(Network):
         return self if isinstance(self.reconstruction, Network) else self.segmenter
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """All cubes of the reconstruction, and the logits of the last one only; arguments as for any network."""
-        cubes = self.reconstruction(measurement, camera).cubes
-        return Estimate(cubes, self.segmenter(cubes[-1]).logits)
+        """That of the reconstruction, with the logits of its last cube only; arguments as for any network."""
+        first = self.reconstruction(measurement, camera)
+        return replace(first, logits=self.segmenter(first.cube).logits)
