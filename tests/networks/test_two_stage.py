@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import crsdun
 from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
-from crsdun.methods import run_method
+from crsdun.methods import RunOptions, Tiles, run_method
 from crsdun.networks import join, read_header
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import Estimate
@@ -74,6 +74,26 @@ def test_what_the_reconstruction_found_is_kept():
         assert torch.equal(run.camera.mask, alone.camera.mask)
         assert (run.residuals, run.estimate.fits) == (alone.residuals, alone.estimate.fits)
         assert torch.equal(run.estimate.logits[0], segmenter(alone.estimate.cube).logits[0])
+
+
+def test_a_joined_system_promises_what_its_reconstruction_does():
+    camera = NetworkExamination.camera(24, 20)
+    y = NetworkExamination.measure(camera)[1][0]
+    settings = {"bands": 4, "classes": 3, "segmenter": {"stages": 1}, "reconstruction": {"iterations": 2}}
+    gap, pnp, lr = (crsdun.create(f"{name}+seg", **settings) for name in ("gap_tv", "pnp", "lr_tv"))
+    with pytest.raises(InputError, match=r"gap_tv\+seg takes whole frames"):
+        run_method(gap, y, camera, RunOptions(tiles=Tiles(16)))
+    assert lr.tileable
+    calls = []
+    for system in (gap, pnp, lr):
+        calls.clear()
+        half = run_method(system, y, camera, RunOptions(precision="bfloat16"), lambda *call: calls.append(call))
+        alone = run_method(system.reconstruction, y, camera).estimate
+        assert torch.equal(half.estimate.cube, alone.cube)
+        done, totals = zip(*calls, strict=True)
+        assert list(done) == sorted(done)
+        assert done[0] == 1  # iteration
+        assert done[-1] == totals[-1] == totals[0]
 
 
 @torch.no_grad()
