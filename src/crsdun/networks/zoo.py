@@ -68,18 +68,24 @@ def register_network(
     Args:
         kind: what its weights files store.
         config: frozen dataclass of its settings, a ``NetworkConfig`` where the network segments, otherwise a
-            ``ReconstructionConfig``.
+            ``ReconstructionConfig``; of this kind alone.
         build: makes the network of a configuration; usually its class.
         names: pattern → settings, as in ``NAMES``; None for the kind itself with the default settings.
 
     Raises:
-        InputError: the kind or a name is taken; then nothing is registered.
+        InputError: the kind, its configuration or a name is taken; then nothing is registered.
     """
     row = NetworkKind(config, build)
     rows = {name: (kind, settings) for name, settings in ({kind: {}} if names is None else names).items()}
     KINDS.check_free(kind, row)
     for name, named in rows.items():
         NAMES.check_free(name, named)
+    for other, known in KINDS.so_far().items():
+        if known.config is config and other != kind:
+            raise InputError(
+                f"{config.__name__} is already the configuration of {other}",
+                f"give {kind} one of its own, which may inherit from it",
+            )
     KINDS.put(kind, row)
     for name, named in rows.items():
         NAMES.put(name, named)
@@ -209,8 +215,21 @@ def _solver(name: str, settings: dict[str, Any]) -> Solver:
 
 
 def kind_of(network: Network) -> str:
-    """The kind under which a network is listed in ``KINDS``."""
-    return next(kind for kind, row in KINDS.items() if isinstance(network.config, row.config))
+    """The kind under which a network is listed in ``KINDS``.
+
+    Raises:
+        InputError: networks of its class, or a solver in it, are not registered, so that no file brings them back.
+    """
+    part = getattr(network.config, "reconstruction", None)
+    if isinstance(part, Solver) and SOLVERS.get(part.name) is not type(part):
+        raise InputError(f"{type(part).__name__} is not a registered solver", "register it with register_solver")
+    for kind, row in KINDS.items():
+        if type(network.config) is row.config and (type(network) is row.build or not isinstance(row.build, type)):
+            return kind
+    raise InputError(
+        f"{type(network).__name__} is not a registered network",
+        "register it with register_network, and with a configuration of its own",
+    )
 
 
 def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str, Any]]:
