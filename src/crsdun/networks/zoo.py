@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 
 import torch
 
-from crsdun.budget import check_budget
+from crsdun.budget import check_budget, memory_budget
 from crsdun.errors import InputError
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
@@ -49,8 +49,8 @@ class NetworkKind:
 KINDS: Registry[NetworkKind] = Registry("kind of network")
 # Names that users type: pattern → kind and settings; {K} in a pattern is the number of stages.
 NAMES: Registry[tuple[str, dict[str, Any]]] = Registry("network")
-# Width times stages from which the size of a network is computed before it is built.
-LARGE = 2000
+# No network of the package has weights of more bytes, per stage and square of its widest channels plus 8.
+MOST_BYTES = 7000
 # Suffix of a method without classes: joined with the segmenter.
 JOINED = "+seg"
 # Stages of the segmenter after a method that has none itself, as in the paper's row of MST++.
@@ -177,14 +177,26 @@ def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetw
 def build(kind: str, settings: dict[str, Any]) -> Network:
     """A network of a kind from its settings; an InputError names settings that do not exist."""
     config = config_from(kind, settings)
-    if config.base * config.stages > LARGE:
+    budget = memory_budget()
+    if budget is not None and _at_most(config) > budget:
         with torch.device("meta"):
             ghost = KINDS[kind].build(config)
         size = sum(weights.numel() * weights.element_size() for weights in ghost.parameters())
-        check_budget(size, f"a {kind} network of {config.stages} stages and width {config.base}")
+        what = f"a {kind} network (bands {config.bands}, stages {config.stages}, width {config.base})"
+        check_budget(size, what)
     built = KINDS[kind].build(config)
     built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
+
+
+def _at_most(config: Any) -> int:
+    """Bytes that the weights of a network of the package do not exceed; counting takes as long as building."""
+    if isinstance(config, TwoStageConfig):
+        return _at_most(config.reconstruction) + _at_most(config.segmenter)
+    if isinstance(config, Solver):
+        return 0
+    widest, repeated = max(config.base, config.bands, config.classes), config.stages * getattr(config, "bodies", 1)
+    return MOST_BYTES * (widest + 8) ** 2 * repeated
 
 
 def config_from(kind: str, settings: dict[str, Any]) -> Any:
