@@ -1,12 +1,13 @@
 """Open tables and the plugins that fill them."""
 
 import re
+from dataclasses import dataclass
 
 import pytest
 
 from crsdun import registry
 from crsdun.errors import InputError
-from crsdun.networks import ReconstructionConfig, create, register_network
+from crsdun.networks import ReconstructionConfig, Ssr, SsrConfig, create, join, load, register_network, save
 from crsdun.networks.zoo import KINDS, NAMES
 from crsdun.registry import PLUGINS, Registry
 from crsdun.solvers import SOLVERS, GapTv, create_solver, register_solver
@@ -116,6 +117,35 @@ def test_a_network_of_ones_own_is_registered_by_kind_and_names():
             NAMES.unregister(name)
     with pytest.raises(InputError, match="no network called 'mine_3stg'"):
         create("mine_3stg", bands=4)
+
+
+def test_weights_come_back_as_the_network_that_was_saved(tmp_path):
+    @dataclass(frozen=True)
+    class MineConfig(SsrConfig):
+        more: int = 2
+
+    class Mine(Ssr):
+        pass
+
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match="Mine is not a registered network"):
+        save(Mine(SsrConfig(bands=4, stages=1)), path)
+    with pytest.raises(InputError, match="SsrConfig is already the configuration of ssr; give mine one of its own"):
+        register_network("mine", SsrConfig, Mine)
+    try:
+        register_network("mine", MineConfig, Mine)
+        save(create("mine", bands=4, stages=1, more=3), path)
+        again = load(path)
+        assert (type(again), again.config.more) == (Mine, 3)
+    finally:
+        KINDS.unregister("mine")
+        NAMES.unregister("mine")
+
+    class MySolver(GapTv):
+        pass
+
+    with pytest.raises(InputError, match="MySolver is not a registered solver"):
+        save(join(MySolver(), create("seg_1stg", bands=4, classes=3)), path)
 
 
 def test_a_solver_of_ones_own_is_registered_by_name():

@@ -10,7 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import crsdun
+from crsdun.budget import limited_to
 from crsdun.errors import InputError, InputWarning
+from crsdun.evaluation import parameters
 from crsdun.networks import read_header
 from crsdun.networks.network import fit_card
 from crsdun.optics import ModelCard
@@ -123,6 +125,27 @@ def test_a_header_that_holds_something_else_is_refused(tmp_path, text):
     save_file({"a": torch.ones(1)}, tmp_path / "w.safetensors", metadata={"crsdun": text})
     with pytest.raises(InputError, match=r"w\.safetensors"):
         crsdun.load(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("name", ["crsdun_2stg_warm", "ssr_2stg", "rcump_2stg", "mstpp", "rcump_1stg+seg"])
+@pytest.mark.parametrize("bands", [1, 16])
+def test_what_exceeds_the_budget_is_not_built(name, bands):
+    """Whether its weights are counted depends on a bound that none exceeds."""
+    size = 4 * parameters(crsdun.create(name, bands, classes=bands))
+    with limited_to(size):
+        crsdun.create(name, bands, classes=bands)
+    with limited_to(size - 1), pytest.raises(InputError, match=rf"network \(bands {bands}, stages .*\) needs"):
+        crsdun.create(name, bands, classes=bands)
+
+
+def test_a_small_header_cannot_ask_for_much_memory(network, tmp_path):
+    path = tmp_path / "w.safetensors"
+    crsdun.save(network, path)
+    header = json.loads(read_header(path).to_json())
+    header["config"] |= {"bands": 10_000, "width": 10}
+    save_file({}, path, metadata={"crsdun": json.dumps(header)})
+    with limited_to(10**9), pytest.raises(InputError, match=r"needs 2\.82 GB of memory, more than the 1 GB"):
+        crsdun.load(path)
 
 
 def test_a_camera_that_the_card_does_not_fit_is_told_when_the_network_is_called():

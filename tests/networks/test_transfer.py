@@ -50,6 +50,28 @@ def test_classes_are_taken_over_by_name_and_new_ones_stay_fresh(file):
     assert torch.equal(now[:, 2:], begun[:, 2:])
 
 
+@pytest.mark.parametrize("name", ["ssr_1stg+seg", "crsdun_1stg+seg", "gap_tv+seg"])
+def test_the_parts_of_a_joined_system_are_taken_over_like_any_network(name, tmp_path):
+    def joined(seed):
+        torch.manual_seed(seed)
+        return crsdun.create(name, 6, 3, segmenter={"stages": 1, "width": 4})
+
+    old, fresh, new = joined(0), joined(1), joined(1)
+    crsdun.save(old, tmp_path / "old.safetensors", wavelengths=OLD, class_names=NAMES)
+    taken = take_over(new, tmp_path / "old.safetensors", OLD, ("background", "stone", "water"))
+    assert (taken.new_classes, taken.fresh) == (["water"], [])
+    last = "segmenter.unet.out.weight"
+    assert last in taken.partly
+    was, begun, now = (each.state_dict()[last] for each in (old, fresh, new))
+    assert torch.equal(now[:2], was[[0, 2]])
+    assert torch.equal(now[2], begun[2])
+    again = joined(1)
+    taken = take_over(again, tmp_path / "old.safetensors")  # nothing is known of either: they are the same
+    assert taken == Transfer([], [], [], [])
+    expected = old.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in again.state_dict().items())
+
+
 def test_bands_are_interpolated_between_wavelengths(file):
     old, new = network(), network(bands=8, seed=1)
     taken = take_over(new, file, NEW, NAMES)

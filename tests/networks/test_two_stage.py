@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import crsdun
 from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
+from crsdun.methods import RunOptions, Tiles, run_method
 from crsdun.networks import join, read_header
 from crsdun.networks.segmenter import SegConfig, Segmenter
 from crsdun.optics import Estimate
-from crsdun.solvers import GapTv, Solver
+from crsdun.solvers import SOLVERS, DeepPrior, GapTv, LrTv, Pnp, Solver, register_solver
 from tests.networks.examination import ExportedNetworkExamination, NetworkExamination
 
 
@@ -59,6 +61,42 @@ def test_anything_that_reconstructs_can_be_joined(name):
 
 
 @torch.no_grad()
+def test_what_the_reconstruction_found_is_kept():
+    """The camera where it really is, by which its cubes are judged, and how well they explain what was held out."""
+    camera, names = NetworkExamination.camera(32, 32), {"bands": 4, "classes": 3}
+    y = NetworkExamination.measure(camera)[1]
+    segmenter = crsdun.create("seg_1stg", **names).eval()
+    for part in (crsdun.create("crsdun_1stg", **names, align=True).eval(), LrTv(iterations=20)):
+        told = camera.with_mask(camera.mask.roll(1, 0))
+        system = join(part, segmenter).eval()
+        alone, run = run_method(part, y[0], told), run_method(system, y[0], told)
+        assert torch.equal(run.estimate.cube, alone.estimate.cube)
+        assert torch.equal(run.camera.mask, alone.camera.mask)
+        assert (run.residuals, run.estimate.fits) == (alone.residuals, alone.estimate.fits)
+        assert torch.equal(run.estimate.logits[0], segmenter(alone.estimate.cube).logits[0])
+
+
+def test_a_joined_system_promises_what_its_reconstruction_does():
+    camera = NetworkExamination.camera(24, 20)
+    y = NetworkExamination.measure(camera)[1][0]
+    settings = {"bands": 4, "classes": 3, "segmenter": {"stages": 1}, "reconstruction": {"iterations": 2}}
+    gap, pnp, lr = (crsdun.create(f"{name}+seg", **settings) for name in ("gap_tv", "pnp", "lr_tv"))
+    with pytest.raises(InputError, match=r"gap_tv\+seg takes whole frames"):
+        run_method(gap, y, camera, RunOptions(tiles=Tiles(16)))
+    assert lr.tileable
+    calls = []
+    for system in (gap, pnp, lr):
+        calls.clear()
+        half = run_method(system, y, camera, RunOptions(precision="bfloat16"), lambda *call: calls.append(call))
+        alone = run_method(system.reconstruction, y, camera).estimate
+        assert torch.equal(half.estimate.cube, alone.cube)
+        done, totals = zip(*calls, strict=True)
+        assert list(done) == sorted(done)
+        assert done[0] == 1  # iteration
+        assert done[-1] == totals[-1] == totals[0]
+
+
+@torch.no_grad()
 def test_trained_parts_are_joined_and_travel_together(tmp_path):
     camera = NetworkExamination.camera()
     y = NetworkExamination.measure(camera)[1]
@@ -72,6 +110,55 @@ def test_trained_parts_are_joined_and_travel_together(tmp_path):
         config = read_header(path).config
         assert json.loads(json.dumps(config)) == config
         assert config["method"] == ("gap-tv" if isinstance(part, GapTv) else "mstpp")
+
+
+def test_a_weights_file_names_no_other_file(tmp_path):
+    """The checkpoint of a deep prior is for whoever runs it to name, and a file may not bring one along."""
+    state, path = tmp_path / "state.safetensors", tmp_path / "w.safetensors"
+    camera = NetworkExamination.camera(8, 8)
+    y = NetworkExamination.measure(camera)[1][0]
+    settings = {"bands": 4, "classes": 3, "segmenter": {"stages": 1}}
+    with pytest.raises(InputError, match="deep-prior takes no checkpoint in a two-stage system"):
+        crsdun.create("deep-prior+seg", **settings, reconstruction={"iterations": 1, "checkpoint": str(state)})
+
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3)
+    crsdun.save(join(DeepPrior(iterations=1, checkpoint=str(state)), segmenter), path)
+    assert "checkpoint" not in read_header(path).config["reconstruction"]
+    run_method(crsdun.load(path), y, camera)
+    assert not state.exists()
+
+    header, tensors = json.loads(read_header(path).to_json()), load_file(path)
+    header["config"]["reconstruction"]["checkpoint"] = None  # as earlier versions wrote it
+    save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
+    assert crsdun.load(path).config.reconstruction == DeepPrior(iterations=1)
+    header["config"]["reconstruction"]["checkpoint"] = str(state)
+    save_file(tensors, path, metadata={"crsdun": json.dumps(header)})
+    with pytest.raises(InputError, match=r"w\.safetensors was damaged or edited: deep-prior takes no checkpoint"):
+        crsdun.load(path)
+
+
+def test_functions_are_for_no_file(tmp_path):
+    segmenter = crsdun.create("seg_1stg", bands=4, classes=3)
+
+    @dataclass(frozen=True)
+    class Called(Solver):
+        how: object = len
+
+        def __call__(self, measurement, camera, progress=None): ...
+
+    register_solver("called", Called)
+    try:
+        for solver, reason in (
+            (Pnp(denoiser=lambda images, sigma: images), "no denoiser called '.*lambda>' comes with crsdun"),
+            (Called(), "not JSON serializable"),
+        ):
+            words = rf"no file can describe {solver.name}\+seg \(.*{reason}.*; save its segmenter alone"
+            with pytest.raises(InputError, match=words):
+                crsdun.save(join(solver, segmenter), tmp_path / "w.safetensors")
+    finally:
+        SOLVERS.unregister("called")
+    crsdun.save(join(Pnp(iterations=2), segmenter), tmp_path / "w.safetensors")
+    assert crsdun.load(tmp_path / "w.safetensors").config.reconstruction == Pnp(iterations=2)
 
 
 @torch.no_grad()

@@ -37,7 +37,8 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
             change the network's own card.
 
     Raises:
-        InputError: an unknown field, wavelengths or names that do not fit the network, or the file cannot be written.
+        InputError: an unknown field, wavelengths or names that do not fit the network, a network that no file can
+            describe, or the file cannot be written.
     """
     path = Path(path)
     if not isinstance(network, Network):
@@ -106,8 +107,19 @@ class WeightsHeader:
     def of(
         cls, network: Network, card: ModelCard | None = None, export: dict[str, Any] | None = None
     ) -> WeightsHeader:
-        """The header of a network, perhaps with another card or for an exported graph."""
-        return cls(kind_of(network), network.settings, card or network.card, export=export)
+        """The header of a network, perhaps with another card or for an exported graph.
+
+        Raises:
+            InputError: nothing could be built from it, as where a solver in the network has a denoiser of one's own.
+        """
+        header = cls(kind_of(network), network.settings, card or network.card, export=export)
+        try:
+            config_from(header.kind, json.loads(header.to_json())["config"])
+        except (InputError, TypeError) as error:
+            reason = error.message if isinstance(error, InputError) else error
+            remedy = "save its segmenter alone, and join it again when it is loaded" if network.parts else ""
+            raise InputError(f"no file can describe {network.name} ({reason})", remedy) from error
+        return header
 
     def to_json(self) -> str:
         """The text that is stored in a file."""

@@ -152,7 +152,7 @@ class Network(nn.Module):
         with nullcontext() if progress is None else reporting_layers(self, progress) as report:
             if begun is None:
                 begun = self.begin(measurement, camera, report)
-            estimate = super().__call__(measurement, camera, **({} if begun is None else {"begun": begun}))
+            estimate = super().__call__(measurement, camera, **self.told(begun, report))
         found = estimate.camera if camera is told else camera
         wavelengths = None if camera is None else camera.wavelengths  # a segmenter is called without a camera
         return replace(estimate, camera=found, wavelengths=wavelengths)
@@ -167,6 +167,10 @@ class Network(nn.Module):
         Training computes it ahead, in the threads that prepare batches. Arguments as for the call.
         """
         return None
+
+    def told(self, begun: Tensor | None, progress: Progress | None) -> dict[str, Any]:
+        """What else ``forward`` is called with: the cube of ``begin`` if there is one."""
+        return {} if begun is None else {"begun": begun}
 
     def check(self, measurement: Tensor, camera: CassiCamera | None) -> None:
         """Raise an InputError unless this camera, with the network's bands, could have taken (B,H,Wm)."""

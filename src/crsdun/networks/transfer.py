@@ -25,7 +25,8 @@ from crsdun.networks.checkpoint import read_header
 from crsdun.networks.network import Network
 from crsdun.networks.pretrained import find_weights
 from crsdun.networks.start import resampling
-from crsdun.networks.zoo import KINDS, kind_of
+from crsdun.networks.two_stage import TwoStageConfig
+from crsdun.networks.zoo import KINDS, config_from, kind_of
 
 Names = Sequence[str] | None
 Wavelengths = Sequence[float] | None
@@ -67,9 +68,9 @@ def take_over(
     with safe_open(find_weights(path), framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
-    own, card = network.state_dict(), header.card
-    bands = _Bands.between(card.wavelengths, wavelengths, header.config.get("bands"), network.config.bands)
-    classes = _classes(card.class_names, class_names, header.config.get("classes"), network.class_count)
+    own, card, stored_config = network.state_dict(), header.card, config_from(kind, header.config)
+    bands = _Bands.between(card.wavelengths, wavelengths, stored_config.bands, network.config.bands)
+    classes = _classes(card.class_names, class_names, stored_config.classes, network.class_count)
     parts = _parts(kind, network.config)
     transfer = Transfer([], [], [], _new(card.class_names, class_names))
     for name, fresh in own.items():
@@ -126,6 +127,9 @@ def _parts(kind: str, config: Any) -> dict[str, list[tuple[int, int, int]]]:
 
     Empty for networks whose widths follow from their number of bands, so that bands cannot be told from features.
     """
+    if isinstance(config, TwoStageConfig):
+        both = {"reconstruction": (config.method, config.reconstruction), "segmenter": ("seg", config.segmenter)}
+        return {f"{part}.{name}": each for part, of in both.items() for name, each in _parts(*of).items()}
     known = {field.name for field in fields(config)}
     if not {"bands", "classes", "width"} <= known:
         return {}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.networks.network import Network, NetworkConfig
 from crsdun.networks.segmenter import SegConfig, Segmenter
-from crsdun.optics import CassiCamera, Estimate
+from crsdun.optics import CassiCamera, Estimate, Progress
 from crsdun.solvers import Solver
 
 
@@ -69,9 +70,17 @@ class TwoStageNetwork(Network):
     def __init__(self, config: TwoStageConfig, reconstruction: Network | Solver, segmenter: Segmenter):
         super().__init__(config)
         self.reconstruction, self.segmenter = reconstruction, segmenter
-        self.exportable = reconstruction.exportable
+        self.exportable, self.tileable = reconstruction.exportable, reconstruction.tileable
         self.solver = reconstruction.solver if isinstance(reconstruction, Network) else reconstruction.name
         self.batches = reconstruction.batches
+        if isinstance(reconstruction, Network):  # after a solver, which takes float32, the segmenter takes any
+            self.precisions = reconstruction.precisions
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values; of a solver, its ``settings``."""
+        parts = {"reconstruction": self.reconstruction.settings, "segmenter": self.segmenter.settings}
+        return {"method": self.config.method, **parts}
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -83,7 +92,15 @@ class TwoStageNetwork(Network):
         """The whole, or only the segmenter after a solver."""
         return self if isinstance(self.reconstruction, Network) else self.segmenter
 
-    def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
-        """All cubes of the reconstruction, and the logits of the last one only; arguments as for any network."""
-        cubes = self.reconstruction(measurement, camera).cubes
-        return Estimate(cubes, self.segmenter(cubes[-1]).logits)
+    def told(self, begun: Tensor | None, progress: Progress | None) -> dict[str, Any]:
+        """How far a solver is; layers report by themselves."""
+        return {} if isinstance(self.reconstruction, Network) else {"progress": progress}
+
+    def forward(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Estimate:
+        """That of the reconstruction, with the logits of its last cube only; arguments as for any network."""
+        if isinstance(self.reconstruction, Network):
+            first = self.reconstruction(measurement, camera)
+        else:
+            with torch.autocast(measurement.device.type, enabled=False):
+                first = self.reconstruction(measurement, camera, progress)
+        return replace(first, logits=self.segmenter(first.cube).logits)

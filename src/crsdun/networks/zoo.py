@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 
-from crsdun.budget import check_budget
+from crsdun.budget import check_budget, memory_budget
 from crsdun.errors import InputError
 from crsdun.networks.crsdun import Crsdun, CrsdunConfig
 from crsdun.networks.mstpp import Mstpp, MstppConfig
@@ -49,8 +49,8 @@ class NetworkKind:
 KINDS: Registry[NetworkKind] = Registry("kind of network")
 # Names that users type: pattern → kind and settings; {K} in a pattern is the number of stages.
 NAMES: Registry[tuple[str, dict[str, Any]]] = Registry("network")
-# Width times stages from which the size of a network is computed before it is built.
-LARGE = 2000
+# No network of the package has weights of more bytes, per stage and square of its widest channels plus 8.
+MOST_BYTES = 7000
 # Suffix of a method without classes: joined with the segmenter.
 JOINED = "+seg"
 # Stages of the segmenter after a method that has none itself, as in the paper's row of MST++.
@@ -68,18 +68,24 @@ def register_network(
     Args:
         kind: what its weights files store.
         config: frozen dataclass of its settings, a ``NetworkConfig`` where the network segments, otherwise a
-            ``ReconstructionConfig``.
+            ``ReconstructionConfig``; of this kind alone.
         build: makes the network of a configuration; usually its class.
         names: pattern → settings, as in ``NAMES``; None for the kind itself with the default settings.
 
     Raises:
-        InputError: the kind or a name is taken; then nothing is registered.
+        InputError: the kind, its configuration or a name is taken; then nothing is registered.
     """
     row = NetworkKind(config, build)
     rows = {name: (kind, settings) for name, settings in ({kind: {}} if names is None else names).items()}
     KINDS.check_free(kind, row)
     for name, named in rows.items():
         NAMES.check_free(name, named)
+    for other, known in KINDS.so_far().items():
+        if known.config is config and other != kind:
+            raise InputError(
+                f"{config.__name__} is already the configuration of {other}",
+                f"give {kind} one of its own, which may inherit from it",
+            )
     KINDS.put(kind, row)
     for name, named in rows.items():
         NAMES.put(name, named)
@@ -171,14 +177,26 @@ def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetw
 def build(kind: str, settings: dict[str, Any]) -> Network:
     """A network of a kind from its settings; an InputError names settings that do not exist."""
     config = config_from(kind, settings)
-    if config.base * config.stages > LARGE:
+    budget = memory_budget()
+    if budget is not None and _at_most(config) > budget:
         with torch.device("meta"):
             ghost = KINDS[kind].build(config)
         size = sum(weights.numel() * weights.element_size() for weights in ghost.parameters())
-        check_budget(size, f"a {kind} network of {config.stages} stages and width {config.base}")
+        what = f"a {kind} network (bands {config.bands}, stages {config.stages}, width {config.base})"
+        check_budget(size, what)
     built = KINDS[kind].build(config)
     built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
+
+
+def _at_most(config: Any) -> int:
+    """Bytes that the weights of a network of the package do not exceed; counting takes as long as building."""
+    if isinstance(config, TwoStageConfig):
+        return _at_most(config.reconstruction) + _at_most(config.segmenter)
+    if isinstance(config, Solver):
+        return 0
+    widest, repeated = max(config.base, config.bands, config.classes), config.stages * getattr(config, "bodies", 1)
+    return MOST_BYTES * (widest + 8) ** 2 * repeated
 
 
 def config_from(kind: str, settings: dict[str, Any]) -> Any:
@@ -193,15 +211,37 @@ def config_from(kind: str, settings: dict[str, Any]) -> Any:
         method, part = settings["method"], settings["reconstruction"]
         return TwoStageConfig(
             method,
-            create_solver(method, **part) if method in SOLVERS else config_from(method, part),
+            _solver(method, part) if method in SOLVERS else config_from(method, part),
             config_from("seg", settings["segmenter"]),
         )
     return typed(config, settings, kind)
 
 
+def _solver(name: str, settings: dict[str, Any]) -> Solver:
+    """The solver of a two-stage system, as ``create_solver``, but without what ``Solver.settings`` leaves out."""
+    solver = create_solver(name, **settings)
+    for field in fields(cast(Any, solver)):
+        if field.name not in solver.settings and getattr(solver, field.name) != field.default:
+            raise InputError(f"{name} takes no {field.name} in a two-stage system")
+    return solver
+
+
 def kind_of(network: Network) -> str:
-    """The kind under which a network is listed in ``KINDS``."""
-    return next(kind for kind, row in KINDS.items() if isinstance(network.config, row.config))
+    """The kind under which a network is listed in ``KINDS``.
+
+    Raises:
+        InputError: networks of its class, or a solver in it, are not registered, so that no file brings them back.
+    """
+    part = getattr(network.config, "reconstruction", None)
+    if isinstance(part, Solver) and SOLVERS.get(part.name) is not type(part):
+        raise InputError(f"{type(part).__name__} is not a registered solver", "register it with register_solver")
+    for kind, row in KINDS.items():
+        if type(network.config) is row.config and (type(network) is row.build or not isinstance(row.build, type)):
+            return kind
+    raise InputError(
+        f"{type(network).__name__} is not a registered network",
+        "register it with register_network, and with a configuration of its own",
+    )
 
 
 def _look_up(name: str, bands: int, classes: int | None) -> tuple[str, dict[str, Any]]:

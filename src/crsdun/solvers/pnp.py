@@ -123,6 +123,12 @@ class Pnp(Solver):
     denoiser: Denoiser | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.denoiser, str):  # as ``settings`` name it
+            if self.denoiser != name_of(None):
+                raise InputError(
+                    f"no denoiser called {self.denoiser!r} comes with crsdun", "give the function itself"
+                )
+            object.__setattr__(self, "denoiser", None)
         if self.iterations < 1 or self.images < 1:
             raise InputError(f"iterations ({self.iterations}) and images ({self.images}) must be at least 1")
         if self.denoiser is None and self.images > MOST_IMAGES:

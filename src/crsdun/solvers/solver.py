@@ -58,7 +58,10 @@ class Solver(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """The fields as plain values, from which ``create_solver`` makes it again.
+
+        Those that name a file are left out: what is left out cannot be set by the weights of a two-stage system.
+        """
         return asdict(self)  # type: ignore[call-overload]
 
     def fit(self, camera: CassiCamera) -> CassiCamera:
