@@ -11,7 +11,16 @@ import tifffile
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.runtime import Pipeline, Preparation
-from crsdun.scenes import describe, read_mask, read_measurement, read_scene, read_stored_mask
+from crsdun.scenes import (
+    UNLABELLED,
+    describe,
+    read_class_map,
+    read_mask,
+    read_measurement,
+    read_scene,
+    read_stored_mask,
+)
+from crsdun.scenes.labels import classes_of, read_codes
 from crsdun.solvers import GapTv
 
 H, W, C = 6, 8, 4
@@ -86,6 +95,33 @@ def test_masks_of_each_band_and_beside_an_exposure(tmp_path):
         file["mask"].attrs["scale_factor"] = 0.005
     np.testing.assert_allclose(read_measurement(tmp_path / "both.h5").mask, masks, atol=3e-3)
     np.testing.assert_allclose(read_mask(tmp_path / "both.h5"), masks, atol=3e-3)
+
+
+def test_no_data_in_a_class_map_is_unlabelled(tmp_path):
+    """By itself, beside a cube and in a data set, where it may not be a class as well."""
+    labels = np.array([[0, 1, 255], [2, 255, 0]])
+    known = np.where(labels == 255, UNLABELLED, labels)
+    gaps, far = np.where(labels == 255, np.nan, labels), np.where(labels == 255, -3e38, labels).astype(np.float32)
+    paths = [
+        write_hdf5(tmp_path / "a.h5", labels.astype(np.uint8), "gt", _FillValue=np.uint8(255)),
+        write_hdf5(tmp_path / "b.h5", labels.astype(np.int16), "gt", valid_range=[0, 2]),
+        write_hdf5(tmp_path / "c.h5", gaps, "gt", _FillValue=np.nan),
+        write_hdf5(tmp_path / "d.h5", far, "gt", _FillValue=np.float32(-3e38)),
+        write_envi(tmp_path / "a.hdr", labels, "data ignore value = 255"),
+        write_tiff(tmp_path / "a.tif", labels.astype(np.uint8), 1, "255"),
+    ]
+    codes = {(value,): value for value in range(3)}
+    for path in paths:
+        np.testing.assert_array_equal(read_class_map(path)[0], known)
+        stored, stated = read_codes(path, codes, class_names="abc")
+        np.testing.assert_array_equal(classes_of(stored, stated, path), known)
+    with pytest.raises(
+        InputError, match=r"a\.h5 states that 255 is no data but the data set calls it 'd'; set unlab"
+    ):
+        read_codes(paths[0], codes | {(255,): 3}, class_names="abcd")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["cube"] = np.ones((2, 3, 1))
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.h5").classes, known)
 
 
 def test_a_gain_for_every_band_needs_every_band(tmp_path):

@@ -144,7 +144,7 @@ def test_what_cannot_be_the_map_of_a_cube_is_said(tmp_path):
             np.zeros((13, 12), int),
             r"gt in .* has 13×12 pixels but its cube 12×13, as if it were transposed, and is not taken",
         ),
-        (ramp(12, 13), "gt in .* holds fractions or NaN, and is not taken for the class map"),
+        (ramp(12, 13), "gt in .* holds fractions or infinity, and is not taken for the class map"),
     ):
         np.savez(tmp_path / "scene.npz", cube=ramp(12, 13, 4), gt=array)
         with pytest.warns(InputWarning, match=words):
@@ -170,7 +170,7 @@ def test_labels_are_classes_or_unlabelled(tmp_path, odd):
 
 def test_classes_that_are_none(tmp_path):
     np.savez(tmp_path / "scene.npz", cube=ramp(2, 3, 1), gt=ramp(2, 3))
-    with pytest.raises(InputError, match="holds fractions or NaN; a class map needs one integer"):
+    with pytest.raises(InputError, match="holds fractions or infinity; a class map needs one integer"):
         read_scene(tmp_path / "scene.npz", classes_key="gt")
     np.save(tmp_path / "turned.npy", np.zeros((3, 2), int))
     with pytest.raises(InputError, match="transposed"):

@@ -22,7 +22,7 @@ from crsdun.scenes.array_roles import (
 )
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.formats.pictures import without_palette
-from crsdun.scenes.labels import read_legend
+from crsdun.scenes.labels import read_legend, whole_numbers
 from crsdun.scenes.scene import UNLABELLED, Scene, check_labels
 from crsdun.scenes.series import Series, is_series
 
@@ -167,8 +167,8 @@ def _map_beside(file: ArrayFile, cube: str, size: tuple[int, int]) -> str | None
         shape = "×".join(map(str, array.shape))
         turned = ", as if it were transposed" if array.shape == size[::-1] else ""
         odd = f"has {shape} pixels but its cube {size[0]}×{size[1]}{turned}"
-    elif not _is_whole(array):
-        odd = "holds fractions or NaN"
+    elif whole_numbers(array, file.encoding(name)) is None:
+        odd = "holds fractions or infinity"
     else:
         return name
     message = f"{name} in {file.path} {odd}, and is not taken for the class map"
@@ -180,9 +180,11 @@ def _class_map(
     file: ArrayFile, name: str, array: np.ndarray, unlabelled: int | None
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """The class map (H,W) int64 that an array holds, by the names of its file, and these."""
-    if not _is_whole(array):
-        raise InputError(f"{name} in {file.path} holds fractions or NaN", "a class map needs one integer per pixel")
-    labels = array.astype(np.int64)
+    labels = whole_numbers(array, file.encoding(name))
+    if labels is None:
+        raise InputError(
+            f"{name} in {file.path} holds fractions or infinity", "a class map needs one integer per pixel"
+        )
     labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
     given = file.class_names(name) or None
     check_labels(labels, given, str(file.path))
@@ -190,7 +192,3 @@ def _class_map(
         return labels, None
     legend = read_legend(given)
     return np.array([*legend.numbers, UNLABELLED])[labels], legend.names  # −1 takes the last
-
-
-def _is_whole(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all() and (array == np.round(array)).all())
