@@ -132,7 +132,8 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
 
     Names such as ``cam1/mask`` have groups. What lies in the group of an array, or around it, belongs to it; so does
     what lies elsewhere, unless another array of its kind is nearer. Of several lists of wavelengths the nearest
-    counts, of a cube one with a wavelength for each band.
+    counts, of a cube one with a wavelength for each band. What is called a picture, such as a mask or a class map,
+    comes without leading and trailing axes of length 1.
     """
     array = file.arrays[name]
     role = role_by_name(name, array)
@@ -150,7 +151,11 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
     def belongs(other: str) -> bool:
         return all(_shared(rival, other) <= _shared(name, other) for rival in rivals)
 
-    arrays = {n: a for n, a in file.arrays.items() if n == name or (n not in rivals and belongs(n))}
+    arrays = {
+        n: _squeezed(a, (2,)) if (kind := role_by_name(n, a)) is not None and 2 in ROLES[kind][0] else a
+        for n, a in file.arrays.items()
+        if n == name or (n not in rivals and belongs(n))
+    }
     if not file.grids:
         return replace(file, arrays=arrays)
     grids = {n: file.grids[n] for n in nearest(name, filter(belongs, file.grids))}
@@ -226,9 +231,13 @@ def _first_names(arrays: Iterable[str], role: str) -> list[str]:
 
 
 def role_by_name(name: str, array: np.ndarray) -> str | None:
-    """The role that an array has by its name; None where the name is unknown or the shape contradicts it."""
+    """The role that an array has by its name; None where the name is unknown or the shape contradicts it.
+
+    Where it may be a picture, leading and trailing axes of length 1 do not count.
+    """
     for role, (dimensions, _, names) in ROLES.items():
-        if _last_part(name) in names and array.ndim in dimensions:
+        axes = {array.ndim, *([2] if len(_without_ones(array.shape, 2)) == 2 else [])}
+        if _last_part(name) in names and axes & set(dimensions):
             return role
     return None
 
@@ -454,11 +463,17 @@ def is_called_measurement(name: str) -> bool:
 
 
 def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
-    if isinstance(array, LazyArray) and array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
-        array = array[(slice(None),) * array.ndim]
-    while array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
-        array = array[0] if array.shape[0] == 1 else array[..., 0]
-    return array
+    shape = _without_ones(array.shape, min(dimensions))
+    if shape == array.shape:
+        return array
+    return (array[(slice(None),) * array.ndim] if isinstance(array, LazyArray) else array).reshape(shape)
+
+
+def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """A shape without leading and trailing axes of length 1, as far as it has more than so many."""
+    while len(shape) > axes and 1 in (shape[0], shape[-1]):
+        shape = shape[1:] if shape[0] == 1 else shape[:-1]
+    return shape
 
 
 def _last_part(name: str) -> str:

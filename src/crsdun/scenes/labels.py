@@ -147,7 +147,7 @@ def read_codes(
         codes = palette[indices]
     elif file.metadata.get("colour"):
         codes = file.arrays["image"]
-    elif all(array.ndim == 3 for array in file.arrays.values()):
+    elif all(array.ndim == 3 and 1 not in (array.shape[0], array.shape[-1]) for array in file.arrays.values()):
         name, stored = find_array(file, "cube", key)
         codes = np.asarray(stored[:, :, :])
         codes = codes if codes.shape[-1] in CODE_NAMES else np.moveaxis(codes, 0, -1)

@@ -65,9 +65,9 @@ def read_scene(
     opened = without_palette(open_arrays(path))
     if is_series(opened):
         raise InputError(f"{path} holds a series of {len(Series(opened, None))} scenes", "read it with open_series")
-    file = with_axes(in_memory(opened, list(opened.arrays)), axes)
-    name, stored = find_array(file, "cube", key)
-    file = around(file, name)
+    whole = with_axes(in_memory(opened, list(opened.arrays)), axes)
+    name, stored = find_array(whole, "cube", key)
+    file = around(whole, name)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
     encoding = file.encoding(name)
     stored = bands_first(stored, file, known)
@@ -93,7 +93,7 @@ def read_scene(
     given = file.metadata.get("class_names")
     class_map, names = None, read_legend(given).names if given else None
     if classes is not None or classes_key is not None:
-        class_file = file if classes is None else read_arrays(classes)
+        class_file = whole if classes is None else read_arrays(classes)
         class_map, names = _class_map(class_file, *find_array(class_file, "class map", classes_key), unlabelled)
         changes["classes"] = class_file.path.name
     elif (own := _map_beside(file, name, cube.shape[1:])) is not None:
