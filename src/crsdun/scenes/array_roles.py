@@ -418,11 +418,12 @@ def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] |
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
         )
     if array.dtype.kind in "iu" and not encoding.has_scale:
-        if array.itemsize == 2 and 255 < high < 2**14:
+        if array.itemsize == 2 and 1 < high < 2**14:
+            bits = next(bits for bits in (8, 12, 14) if high < 2**bits)
             return Doubt(
                 f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
-                f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
-                f"{12 if high < 2**12 else 14} bits, {np.iinfo(array.dtype).max} for a dark cube over the full range",
+                f"set <divisor>: 10000 for reflectances, {2**bits - 1} for counts of {bits} bits, "
+                f"{np.iinfo(array.dtype).max} for a dark cube over the full range",
             )
         return None
     is_ours = "provenance" in file.metadata  # which was read before
