@@ -9,11 +9,12 @@ import pytest
 import tifffile
 
 from crsdun.cli import main
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.runtime import Pipeline, Preparation
 from crsdun.scenes import (
     UNLABELLED,
     describe,
+    open_set,
     read_class_map,
     read_mask,
     read_measurement,
@@ -143,6 +144,21 @@ def test_a_divisor_of_the_user_takes_the_place_of_that_of_the_file(tmp_path):
     scene = read_scene(tmp_path / "c.hdr", divisor=5000)
     np.testing.assert_allclose(scene.cube, stored / 5000, rtol=1e-6)
     assert scene.provenance["divided_by"] == 5000
+
+
+def test_a_divisor_on_top_of_a_gain_is_doubted_where_it_leaves_no_light(tmp_path):
+    stored = np.round(np.stack([MASK] * 3) * 10000).astype(np.int16)
+    path = write_hdf5(tmp_path / "c.h5", stored, "cube", scale_factor=1e-4)
+    words = r"c\.h5 states a gain, after which hardly any value divided by 10000 exceeds 0\.01; omit divisor"
+    with pytest.warns(InputWarning, match=words):
+        assert read_scene(path, axes="chw", divisor=10000).cube.max() < 1e-3
+    index = tmp_path / "set.yaml"
+    index.write_text("cubes: '{name}.h5'\naxes: chw\nbands: 3\ndivisor: 10000\nsplits: {test: [c]}\n")
+    with pytest.warns(InputWarning, match=f"{words} in a"):
+        open_set(index, "test")
+    with h5py.File(path, "a") as file:
+        file["cube"].attrs["scale_factor"] = 0.01  # percent
+    np.testing.assert_allclose(read_scene(path, axes="chw", divisor=100).cube, stored / 10000, rtol=1e-6)
 
 
 # -- said ------------------------------------------------------------------------------------------------------

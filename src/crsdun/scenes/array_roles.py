@@ -54,6 +54,8 @@ CLEARLY_SHORTER = 1.5
 LARGEST_NO_DATA = -900.0
 # If more of the light exceeds 1, white is hardly 1 on its scale (of FVgNET 3.4 % do).
 MOST_ABOVE_WHITE = 0.5
+# If fewer of the values exceed this, the cube is dark, except for outliers.
+DARK, MOST_LIT = 0.01, 1e-3
 # What white is on other scales, and below which none of these is meant.
 WHITES, LEAST_WHITE = (100, 255, 1023, 4095, 10_000, 65_535), 10
 HINTS = {
@@ -359,9 +361,9 @@ def unit_range(
 ) -> tuple[np.ndarray, float]:
     """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
-    The encoding that the file states for the array ``name`` is applied, with ``divisor`` in place of its own; where
-    there is neither, 8- and 16-bit integers are divided by the largest value of their type, and floating-point
-    numbers stay as they are.
+    The encoding that the file states for the array ``name`` is applied, its gain and offset also where a ``divisor``
+    takes the place of its own; where there is neither, 8- and 16-bit integers are divided by the largest value of
+    their type, and floating-point numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
@@ -399,18 +401,35 @@ class Doubt(NamedTuple):
         warnings.warn(InputWarning(self.message, self.remedy), stacklevel=2)
 
 
-def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] | slice = slice(None)) -> Doubt | None:
-    """The doubt about a whole stored cube that is read without a divisor; None where all is well.
+def doubts(
+    array: np.ndarray,
+    file: ArrayFile,
+    name: str,
+    bands: Sequence[int] | slice = slice(None),
+    divisor: float | None = None,
+) -> Doubt | None:
+    """The doubt about a whole stored cube; None where all is well.
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Where most of the
     light exceeds 1, it is in percent, in 255ths or the like. Only ``bands`` count.
+    Who sets a ``divisor`` knows all this, but perhaps not that the file states a gain, which leaves hardly any light.
     """
     encoding = file.encoding(name)
+    if divisor is not None and not (encoding.gain and divisor > 1):
+        return None
     values = encoding.decode(array)[bands]
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
+    if divisor is not None:
+        if (finite > DARK * divisor).mean() > MOST_LIT:
+            return None
+        return Doubt(
+            f"{file.path} states a gain, after which hardly any value divided by {divisor:g} exceeds {DARK:g}",
+            "omit <divisor>, or set it to the value of white after the gain",
+            refused=False,
+        )
     low, high = float(finite.min()), float(finite.max())
     if low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())

@@ -21,7 +21,8 @@ wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``
                file, and no other may contradict them).
 bands          number of bands, where no file states wavelengths.
 resample       wavelengths to which every cube is interpolated.
-divisor        what stored numbers are divided by (default: the largest value of 8- and 16-bit integers).
+divisor        what stored numbers are divided by, after gains that the files state (default: the largest value of 8-
+               and 16-bit integers).
 transpose      true where rows and columns of the cubes are swapped relative to the label maps.
 cube_key       name of the cube in its file, where that holds several arrays; ``labels_key`` of the label map.
 axes           of the stored cubes where they are unclear: hwc (height, width, bands), chw or hcw.

@@ -50,7 +50,8 @@ def read_scene(
         classes: file of the class map, integers (H,W), where it is not in the file of the cube.
         classes_key: name of the class map in its file.
         axes: of the stored cube, such as "hwc"; None finds out.
-        divisor: what stored numbers are divided by, instead of what the file states or their type suggests.
+        divisor: what numbers are divided by, after gains and offsets that the file states, and instead of a divisor
+            that it states or their type suggests.
         unlabelled: label of pixels whose class is unknown; they become −1, as do those of a class that the file calls
             so (``labels.read_legend``). None where there are no others.
 
@@ -81,7 +82,7 @@ def read_scene(
         if known is not None and len(known) == len(cube):
             known = tuple(known[band] for band in kept)
         cube, bands = cube[kept], kept
-    doubt = None if divisor else doubts(stored, file, name, bands)
+    doubt = doubts(stored, file, name, bands, divisor)
     if doubt is not None:
         doubt.tell()
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
