@@ -224,7 +224,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
     splits = _splits(config, list(scenes), problems)
     used = {name for names in splits.values() for name in names}
     for name, files in scenes.items():
-        if name in used and files.labels is not None and not files.labels.is_file():
+        if name in used and files.labels is not None and not files.labels.exists():
             problems.append(f"{name} has no label map {files.labels}; add it, or leave the scene out of the splits")
     unused = [name for name in scenes if name not in used]
     return DatasetIndex(

@@ -129,9 +129,9 @@ def read_codes(
     """
     file = open_arrays(path)
     kinds, name = {len(code) for code in label_codes}, ""
-    if expected_palette is not None and 3 not in kinds:
-        own = file.metadata.get("palette", expected_palette)
-        for index in np.unique(file.arrays.get("image", np.zeros(0, int))).tolist():
+    if expected_palette is not None and 3 not in kinds and "palette" in file.metadata:
+        own = file.metadata["palette"]
+        for index in np.unique(file.arrays["image"]).tolist():
             if index < min(len(own), len(expected_palette)) and tuple(own[index]) != expected_palette[index]:
                 raise InputError(
                     f"{path} shows {index} as the colour {tuple(own[index])} but other maps of the data set as "
@@ -153,7 +153,7 @@ def read_codes(
         codes = codes if codes.shape[-1] in CODE_NAMES else np.moveaxis(codes, 0, -1)
     else:
         name, stored = find_array(file, "class map", key)
-        codes = stored[..., None]
+        codes = np.asarray(stored[:, :])[..., None]
         codes = _of_grey(codes, file, label_codes) if 3 in kinds else codes
     if codes.shape[-1] not in kinds:
         raise InputError(
