@@ -46,9 +46,10 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.plain_yaml import NotYamlError, parse_yaml
-from crsdun.scenes.array_roles import around
+from crsdun.scenes.array_roles import around, find_array
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
+from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.fvgnet import VALIDATION_SHARE, index_fvgnet
 from crsdun.scenes.labels import LabelCodes, Legend, palette_of, plain, read_legend
 from crsdun.scenes.scene import UNLABELLED
@@ -269,8 +270,8 @@ def _find_cubes(path: Path, config: FolderConfig) -> dict[str, Path]:
 
 def _stated_wavelengths(cube: Path, key: str | None) -> tuple[float, ...] | None:
     """Those that the file of a cube states for it."""
-    file = open_arrays(cube)
-    return (around(file, key) if key in file.arrays else file).wavelengths
+    file = without_palette(open_arrays(cube))
+    return around(file, find_array(file, "cube", key)[0]).wavelengths
 
 
 def _label_map(path: Path, config: FolderConfig, name: str) -> Path | None:
