@@ -144,6 +144,14 @@ def test_the_map_travels_with_the_measurement(tmp_path, suffix):
     np.testing.assert_array_equal(back.frame, measurement.frame)
 
 
+def test_axes_of_length_1_do_not_hide_the_map(tmp_path):
+    valid, mask = np.arange(24).reshape(1, 4, 6) % 5 > 0, np.ones((4, 4, 1))
+    np.savez(tmp_path / "y.npz", y=np.ones((4, 6)), valid=valid, mask=mask)
+    measurement = read_measurement(tmp_path / "y.npz")
+    np.testing.assert_array_equal(measurement.valid, valid[0])
+    np.testing.assert_array_equal(measurement.mask, mask[..., 0])
+
+
 def test_a_map_of_another_size_is_not_one(tmp_path):
     np.savez(tmp_path / "y.npz", y=np.ones((4, 6)), valid=np.ones((4, 4)))
     assert read_measurement(tmp_path / "y.npz").valid is None

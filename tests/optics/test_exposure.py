@@ -1,6 +1,7 @@
 """One exposure: which camera looks at a scene, and what its detector adds."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_light_passes_through_the_moved_mask_and_the_camera_does_not_know(moved)
     measurement = simulate(scene(), exposure)
     assert np.array_equal(measurement.mask, camera.mask.numpy())
     assert measurement.provenance["mask_moved"] == list(moved)
+
+
+def test_pixels_lack_the_light_that_would_pass_through_the_moved_mask():
+    mask, cube = np.zeros((H, W), np.float32), scene().cube.copy()
+    mask[2, 3], cube[:, 2, 4] = 1, np.nan
+    measurement = simulate(replace(scene(), cube=cube), Exposure(mask, moved=(0, 1)))
+    assert measurement.frame.max() == 0
+    assert measurement.incomplete == len(cube)
+    assert simulate(replace(scene(), cube=cube), Exposure(mask)).incomplete == 0
 
 
 def test_a_mask_that_lies_elsewhere_is_refused():

@@ -162,6 +162,17 @@ def test_saturated_values(tmp_path, dtype, share, wrong):
     assert problems == ((expected,) if wrong else ())
 
 
+def test_no_data_is_not_saturated(tmp_path):
+    write_cubes(tmp_path, count=5)
+    write_labels(tmp_path, count=5)
+    for cube in tmp_path.glob("cubes/*.npy"):
+        with h5py.File(cube.with_suffix(".h5"), "w") as file:
+            file["cube"] = np.round(np.load(cube) * 60000).astype(np.uint16)
+            file["cube"][:2] = 65535
+            file["cube"].attrs["_FillValue"] = np.uint16(65535)
+    assert check_set(write_yaml(tmp_path, cubes="cubes/{name}.h5")).problems == ()
+
+
 def test_your_own_folder(tmp_path):
     write_cubes(tmp_path)
     write_labels(tmp_path)

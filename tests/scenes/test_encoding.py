@@ -9,9 +9,19 @@ import pytest
 import tifffile
 
 from crsdun.cli import main
-from crsdun.errors import InputError
+from crsdun.errors import InputError, InputWarning
 from crsdun.runtime import Pipeline, Preparation
-from crsdun.scenes import describe, read_mask, read_measurement, read_scene, read_stored_mask
+from crsdun.scenes import (
+    UNLABELLED,
+    describe,
+    open_set,
+    read_class_map,
+    read_mask,
+    read_measurement,
+    read_scene,
+    read_stored_mask,
+)
+from crsdun.scenes.labels import classes_of, read_codes
 from crsdun.solvers import GapTv
 
 H, W, C = 6, 8, 4
@@ -88,6 +98,33 @@ def test_masks_of_each_band_and_beside_an_exposure(tmp_path):
     np.testing.assert_allclose(read_mask(tmp_path / "both.h5"), masks, atol=3e-3)
 
 
+def test_no_data_in_a_class_map_is_unlabelled(tmp_path):
+    """By itself, beside a cube and in a data set, where it may not be a class as well."""
+    labels = np.array([[0, 1, 255], [2, 255, 0]])
+    known = np.where(labels == 255, UNLABELLED, labels)
+    gaps, far = np.where(labels == 255, np.nan, labels), np.where(labels == 255, -3e38, labels).astype(np.float32)
+    paths = [
+        write_hdf5(tmp_path / "a.h5", labels.astype(np.uint8), "gt", _FillValue=np.uint8(255)),
+        write_hdf5(tmp_path / "b.h5", labels.astype(np.int16), "gt", valid_range=[0, 2]),
+        write_hdf5(tmp_path / "c.h5", gaps, "gt", _FillValue=np.nan),
+        write_hdf5(tmp_path / "d.h5", far, "gt", _FillValue=np.float32(-3e38)),
+        write_envi(tmp_path / "a.hdr", labels, "data ignore value = 255"),
+        write_tiff(tmp_path / "a.tif", labels.astype(np.uint8), 1, "255"),
+    ]
+    codes = {(value,): value for value in range(3)}
+    for path in paths:
+        np.testing.assert_array_equal(read_class_map(path)[0], known)
+        stored, stated = read_codes(path, codes, class_names="abc")
+        np.testing.assert_array_equal(classes_of(stored, stated, path), known)
+    with pytest.raises(
+        InputError, match=r"a\.h5 states that 255 is no data but the data set calls it 'd'; set unlab"
+    ):
+        read_codes(paths[0], codes | {(255,): 3}, class_names="abcd")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["cube"] = np.ones((2, 3, 1))
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.h5").classes, known)
+
+
 def test_a_gain_for_every_band_needs_every_band(tmp_path):
     path = write_envi(tmp_path / "a.hdr", MASK * 100, "data gain values = {1, 2, 3}")
     with pytest.raises(InputError, match="states 3 gains or offsets for 1 bands; correct them in its header"):
@@ -107,6 +144,21 @@ def test_a_divisor_of_the_user_takes_the_place_of_that_of_the_file(tmp_path):
     scene = read_scene(tmp_path / "c.hdr", divisor=5000)
     np.testing.assert_allclose(scene.cube, stored / 5000, rtol=1e-6)
     assert scene.provenance["divided_by"] == 5000
+
+
+def test_a_divisor_on_top_of_a_gain_is_doubted_where_it_leaves_no_light(tmp_path):
+    stored = np.round(np.stack([MASK] * 3) * 10000).astype(np.int16)
+    path = write_hdf5(tmp_path / "c.h5", stored, "cube", scale_factor=1e-4)
+    words = r"c\.h5 states a gain, after which hardly any value divided by 10000 exceeds 0\.01; omit divisor"
+    with pytest.warns(InputWarning, match=words):
+        assert read_scene(path, axes="chw", divisor=10000).cube.max() < 1e-3
+    index = tmp_path / "set.yaml"
+    index.write_text("cubes: '{name}.h5'\naxes: chw\nbands: 3\ndivisor: 10000\nsplits: {test: [c]}\n")
+    with pytest.warns(InputWarning, match=f"{words} in a"):
+        open_set(index, "test")
+    with h5py.File(path, "a") as file:
+        file["cube"].attrs["scale_factor"] = 0.01  # percent
+    np.testing.assert_allclose(read_scene(path, axes="chw", divisor=100).cube, stored / 10000, rtol=1e-6)
 
 
 # -- said ------------------------------------------------------------------------------------------------------

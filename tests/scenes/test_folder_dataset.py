@@ -12,10 +12,11 @@ import yaml
 from PIL import Image
 
 from crsdun.errors import InputError, InputWarning
-from crsdun.scenes import UNLABELLED, Scene, open_arrays, open_set, read_arrays, write_scene
+from crsdun.scenes import UNLABELLED, Scene, open_arrays, open_set, read_arrays, read_scene, write_arrays, write_scene
 from crsdun.scenes.dataset_check import check_set
 from crsdun.scenes.file_dataset import FileDataset
 from crsdun.scenes.folder_dataset import index_folder
+from crsdun.scenes.formats import array_file
 from crsdun.scenes.formats.array_file import LazyArray
 from tests.scenes.datasets import SIZE, made_scene, write_release
 from tests.scenes.examination import SetExamination
@@ -323,6 +324,28 @@ def test_the_wavelengths_of_the_cube_that_is_taken(tmp_path):
     keys = {"labels": None, "classes": None, "unlabelled": None, "wavelengths": None, "splits": {"test": ["a"]}}
     scenes = open_set(write_yaml(tmp_path, cubes="{name}.h5", cube_key="vnir/cube", **keys), "test")
     assert scenes.wavelengths == tuple(WAVELENGTHS)
+
+
+def test_a_cube_that_its_name_tells_from_others_needs_no_key(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["vnir/cube"] = np.moveaxis(scene(0)[0], 0, -1)
+        file["vnir/wavelengths"] = np.array(WAVELENGTHS)
+        file["swir/spare"] = np.zeros((SIZE, SIZE, 4))
+        file["swir/wavelengths"] = np.array(WAVELENGTHS[:4]) + 900
+    keys = {"labels": None, "classes": None, "unlabelled": None, "wavelengths": None, "splits": {"test": ["a"]}}
+    scenes = open_set(write_yaml(tmp_path, cubes="{name}.h5", **keys), "test")
+    assert scenes.wavelengths == read_scene(tmp_path / "a.h5").wavelengths == tuple(WAVELENGTHS)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_label_maps_that_stay_in_their_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_file, "LARGE_PICTURE", 0)
+    write_cubes(tmp_path, count=5)
+    for index in range(5):
+        write_arrays(tmp_path / f"labels/tree_{index}.zarr", {"classes": scene(index)[1] + 1}, {})
+    path = write_yaml(tmp_path, labels="labels/{name}.zarr", **BY_VALUE)
+    assert_scenes_are_right(open_set(path, "train"))
+    assert check_set(path).splits["train"].labels == {".zarr, every pixel known": 3}
 
 
 def test_each_scene_on_another_scale_is_said_once(tmp_path):

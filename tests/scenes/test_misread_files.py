@@ -126,6 +126,15 @@ def test_integers_without_their_scale(tmp_path):
     np.testing.assert_allclose(read_scene(tmp_path / "cube.npy", divisor=4095).cube, CUBE, atol=2e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_8_bits_in_16_are_without_their_scale_too(tmp_path, dtype):
+    np.save(tmp_path / "cube.npy", np.round(np.moveaxis(CUBE, 0, -1) * 255).astype(dtype))
+    with pytest.raises(
+        InputError, match="without their scale; set divisor: 10000 for reflectances, 255 for counts of 8"
+    ):
+        read_scene(tmp_path / "cube.npy")
+
+
 def test_complex_numbers_are_refused(tmp_path):
     np.save(tmp_path / "cube.npy", CUBE.astype(np.complex64))
     with pytest.raises(InputError, match="no array of real numbers; save its magnitude"):

@@ -9,6 +9,7 @@ from crsdun.cli import main
 from crsdun.errors import InputError, InputWarning
 from crsdun.scenes import UNLABELLED, Scene, read_class_map, read_scene, write_scene
 from crsdun.scenes.formats import write_arrays
+from crsdun.scenes.labels import read_codes
 
 
 def ramp(*shape):
@@ -138,13 +139,34 @@ def test_the_map_beside_a_cube_is_taken_by_its_name(tmp_path, name):
     np.testing.assert_array_equal(scene.classes, np.where(labels == 0, UNLABELLED, labels))
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_axes_of_length_1_do_not_hide_a_map(tmp_path, suffix):
+    labels = np.random.default_rng(0).integers(0, 3, (13, 12))
+    for stored in (labels[None], labels[..., None]):
+        path, metadata = tmp_path / f"scene{suffix}", {"axes": "CHW"}
+        write_arrays(path, {"cube": ramp(4, 13, 12), "gt": stored}, metadata, overwrite=True)
+        for classes_key in (None, "gt"):
+            scene = read_scene(path, classes_key=classes_key)
+            np.testing.assert_array_equal(scene.classes, labels)
+        write_arrays(path, {"gt": stored}, {}, overwrite=True)
+        codes, _ = read_codes(path, {(value,): value for value in range(3)})
+        np.testing.assert_array_equal(codes[..., 0], labels)
+
+
+def test_a_map_that_is_named_may_lie_anywhere(tmp_path):
+    labels = np.array([[0, 1, 2], [2, 1, 0]])
+    write_arrays(tmp_path / "scene.h5", {"a/cube": ramp(4, 2, 3), "b/cube": ramp(4, 2, 3), "b/gt": labels}, {})
+    scene = read_scene(tmp_path / "scene.h5", key="a/cube", axes="chw", classes_key="b/gt")
+    np.testing.assert_array_equal(scene.classes, labels)
+
+
 def test_what_cannot_be_the_map_of_a_cube_is_said(tmp_path):
     for array, words in (
         (
             np.zeros((13, 12), int),
             r"gt in .* has 13×12 pixels but its cube 12×13, as if it were transposed, and is not taken",
         ),
-        (ramp(12, 13), "gt in .* holds fractions or NaN, and is not taken for the class map"),
+        (ramp(12, 13), "gt in .* holds fractions or infinity, and is not taken for the class map"),
     ):
         np.savez(tmp_path / "scene.npz", cube=ramp(12, 13, 4), gt=array)
         with pytest.warns(InputWarning, match=words):
@@ -170,7 +192,7 @@ def test_labels_are_classes_or_unlabelled(tmp_path, odd):
 
 def test_classes_that_are_none(tmp_path):
     np.savez(tmp_path / "scene.npz", cube=ramp(2, 3, 1), gt=ramp(2, 3))
-    with pytest.raises(InputError, match="holds fractions or NaN; a class map needs one integer"):
+    with pytest.raises(InputError, match="holds fractions or infinity; a class map needs one integer"):
         read_scene(tmp_path / "scene.npz", classes_key="gt")
     np.save(tmp_path / "turned.npy", np.zeros((3, 2), int))
     with pytest.raises(InputError, match="transposed"):

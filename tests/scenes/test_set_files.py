@@ -1,6 +1,7 @@
 """Any data set in files: written once, opened by its ``.yaml``, the same scenes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,24 @@ def test_unlabelled_pixels_and_the_background_come_back(tmp_path):
     assert (scenes[1].classes == UNLABELLED).any()
     np.testing.assert_array_equal(stored[1].classes, scenes[1].classes)
     assert stored.index.notes == ()
+
+
+class UnstatedSet(PaintedSet):
+    """Whose wavelengths are unknown."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.wavelengths = None
+
+    def whole(self, index):
+        return replace(super().whole(index), wavelengths=None)
+
+
+def test_scenes_without_wavelengths_come_back(tmp_path):
+    scenes = UnstatedSet(2)
+    stored = open_set(write_set("painted", [scenes], tmp_path / "painted", 2).index, "test")
+    assert (stored.bands, stored.wavelengths) == (scenes.bands, None)
+    np.testing.assert_array_equal(stored[1].cube, scenes[1].cube)
 
 
 def test_no_scene_is_no_data_set(tmp_path):

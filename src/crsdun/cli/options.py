@@ -111,7 +111,9 @@ def array_options(command: argparse.ArgumentParser, array: str, more: str = "") 
         help=f"axes of {array} in its file, if they are ambiguous: hwc (height, width, bands), chw or hcw{more}",
     )
     command.add_argument(
-        "--divisor", type=float, help=f"divide the stored numbers of {array} by this, such as 10000 or 4095"
+        "--divisor",
+        type=float,
+        help=f"divide the stored numbers of {array} by this, such as 10000 or 4095, after any gain the file states",
     )
 
 

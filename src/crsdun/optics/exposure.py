@@ -162,8 +162,7 @@ class Exposure:
             f"an exposure of {camera.bands} bands, {camera.measurement_height}×{camera.measurement_width},",
             "take fewer bands or a smaller step",
         )
-        if any(self.moved):
-            camera = camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *self.moved)))
+        camera = self._as_moved(camera)
         if isinstance(cube, np.ma.MaskedArray):
             cube = cube.filled(0)
         frame = camera.forward(fill_missing(as_values(cube, "the cube", shared=True))).clamp(min=0)
@@ -185,8 +184,14 @@ class Exposure:
         """
         if valid is None:
             return None
-        lost: np.ndarray = camera.forward(torch.from_numpy(~valid).float()).numpy()
+        lost: np.ndarray = self._as_moved(camera).forward(torch.from_numpy(~valid).float()).numpy()
         return lost == 0
+
+    def _as_moved(self, camera: CassiCamera) -> CassiCamera:
+        """The camera with the mask where light passes through it."""
+        if not any(self.moved):
+            return camera
+        return camera.with_mask(torch.from_numpy(moved_mask(camera.mask.numpy(), *self.moved)))
 
     def sized(self, height: int, width: int) -> Exposure:
         """The same with a random mask fixed at this size, so that all crops see parts of one mask."""

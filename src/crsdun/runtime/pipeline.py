@@ -110,7 +110,7 @@ def _true_scene(truth: Any, divisor: float | None) -> Scene:
     is_masked = isinstance(truth, np.ma.MaskedArray)
     array = np.ma.filled(truth.astype(np.float32), np.nan) if is_masked else np.asarray(truth)
     file = ArrayFile(Path("the truth"), "array", {"truth": array}, {})
-    doubt = None if divisor else doubts(array, file, "truth")
+    doubt = doubts(array, file, "truth", divisor=divisor)
     if doubt is not None:
         doubt.tell()
     return Scene(unit_range(array, file, "truth", divisor)[0], name="truth")

@@ -54,6 +54,8 @@ CLEARLY_SHORTER = 1.5
 LARGEST_NO_DATA = -900.0
 # If more of the light exceeds 1, white is hardly 1 on its scale (of FVgNET 3.4 % do).
 MOST_ABOVE_WHITE = 0.5
+# If fewer of the values exceed this, the cube is dark, except for outliers.
+DARK, MOST_LIT = 0.01, 1e-3
 # What white is on other scales, and below which none of these is meant.
 WHITES, LEAST_WHITE = (100, 255, 1023, 4095, 10_000, 65_535), 10
 HINTS = {
@@ -132,7 +134,8 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
 
     Names such as ``cam1/mask`` have groups. What lies in the group of an array, or around it, belongs to it; so does
     what lies elsewhere, unless another array of its kind is nearer. Of several lists of wavelengths the nearest
-    counts, of a cube one with a wavelength for each band.
+    counts, of a cube one with a wavelength for each band. What is called a picture, such as a mask or a class map,
+    comes without leading and trailing axes of length 1.
     """
     array = file.arrays[name]
     role = role_by_name(name, array)
@@ -150,7 +153,11 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
     def belongs(other: str) -> bool:
         return all(_shared(rival, other) <= _shared(name, other) for rival in rivals)
 
-    arrays = {n: a for n, a in file.arrays.items() if n == name or (n not in rivals and belongs(n))}
+    arrays = {
+        n: _squeezed(a, (2,)) if (kind := role_by_name(n, a)) is not None and 2 in ROLES[kind][0] else a
+        for n, a in file.arrays.items()
+        if n == name or (n not in rivals and belongs(n))
+    }
     if not file.grids:
         return replace(file, arrays=arrays)
     grids = {n: file.grids[n] for n in nearest(name, filter(belongs, file.grids))}
@@ -226,9 +233,13 @@ def _first_names(arrays: Iterable[str], role: str) -> list[str]:
 
 
 def role_by_name(name: str, array: np.ndarray) -> str | None:
-    """The role that an array has by its name; None where the name is unknown or the shape contradicts it."""
+    """The role that an array has by its name; None where the name is unknown or the shape contradicts it.
+
+    Where it may be a picture, leading and trailing axes of length 1 do not count.
+    """
     for role, (dimensions, _, names) in ROLES.items():
-        if _last_part(name) in names and array.ndim in dimensions:
+        axes = {array.ndim, *([2] if len(_without_ones(array.shape, 2)) == 2 else [])}
+        if _last_part(name) in names and axes & set(dimensions):
             return role
     return None
 
@@ -350,9 +361,9 @@ def unit_range(
 ) -> tuple[np.ndarray, float]:
     """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
-    The encoding that the file states for the array ``name`` is applied, with ``divisor`` in place of its own; where
-    there is neither, 8- and 16-bit integers are divided by the largest value of their type, and floating-point
-    numbers stay as they are.
+    The encoding that the file states for the array ``name`` is applied, its gain and offset also where a ``divisor``
+    takes the place of its own; where there is neither, 8- and 16-bit integers are divided by the largest value of
+    their type, and floating-point numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
@@ -390,18 +401,35 @@ class Doubt(NamedTuple):
         warnings.warn(InputWarning(self.message, self.remedy), stacklevel=2)
 
 
-def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] | slice = slice(None)) -> Doubt | None:
-    """The doubt about a whole stored cube that is read without a divisor; None where all is well.
+def doubts(
+    array: np.ndarray,
+    file: ArrayFile,
+    name: str,
+    bands: Sequence[int] | slice = slice(None),
+    divisor: float | None = None,
+) -> Doubt | None:
+    """The doubt about a whole stored cube; None where all is well.
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Where most of the
     light exceeds 1, it is in percent, in 255ths or the like. Only ``bands`` count.
+    Who sets a ``divisor`` knows all this, but perhaps not that the file states a gain, which leaves hardly any light.
     """
     encoding = file.encoding(name)
+    if divisor is not None and not (encoding.gain and divisor > 1):
+        return None
     values = encoding.decode(array)[bands]
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
+    if divisor is not None:
+        if (finite > DARK * divisor).mean() > MOST_LIT:
+            return None
+        return Doubt(
+            f"{file.path} states a gain, after which hardly any value divided by {divisor:g} exceeds {DARK:g}",
+            "omit <divisor>, or set it to the value of white after the gain",
+            refused=False,
+        )
     low, high = float(finite.min()), float(finite.max())
     if low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
@@ -409,11 +437,12 @@ def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] |
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
         )
     if array.dtype.kind in "iu" and not encoding.has_scale:
-        if array.itemsize == 2 and 255 < high < 2**14:
+        if array.itemsize == 2 and 1 < high < 2**14:
+            bits = next(bits for bits in (8, 12, 14) if high < 2**bits)
             return Doubt(
                 f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
-                f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "
-                f"{12 if high < 2**12 else 14} bits, {np.iinfo(array.dtype).max} for a dark cube over the full range",
+                f"set <divisor>: 10000 for reflectances, {2**bits - 1} for counts of {bits} bits, "
+                f"{np.iinfo(array.dtype).max} for a dark cube over the full range",
             )
         return None
     is_ours = "provenance" in file.metadata  # which was read before
@@ -454,11 +483,17 @@ def is_called_measurement(name: str) -> bool:
 
 
 def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
-    if isinstance(array, LazyArray) and array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
-        array = array[(slice(None),) * array.ndim]
-    while array.ndim > min(dimensions) and 1 in (array.shape[0], array.shape[-1]):
-        array = array[0] if array.shape[0] == 1 else array[..., 0]
-    return array
+    shape = _without_ones(array.shape, min(dimensions))
+    if shape == array.shape:
+        return array
+    return (array[(slice(None),) * array.ndim] if isinstance(array, LazyArray) else array).reshape(shape)
+
+
+def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """A shape without leading and trailing axes of length 1, as far as it has more than so many."""
+    while len(shape) > axes and 1 in (shape[0], shape[-1]):
+        shape = shape[1:] if shape[0] == 1 else shape[:-1]
+    return shape
 
 
 def _last_part(name: str) -> str:

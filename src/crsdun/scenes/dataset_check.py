@@ -234,10 +234,13 @@ def _check_scene(
     doubt = schema.doubt(numbers, file)
     if doubt is not None and doubt.refused:  # of the others all scenes together decide
         problems.append(f"{doubt.message}; {doubt.remedy}")
-    saturated = float((numbers == np.iinfo(numbers.dtype).max).mean()) if numbers.dtype.kind in "iu" else 0.0
-    if numbers.itemsize == 2 and saturated > MOST_SATURATED:
-        problems.append(f"{scene.cube}: {saturated:.1%} of the values are saturated; expose for less, or crop them")
-    if scene.labels is None or not scene.labels.is_file():  # a missing one is among the problems of the index
+    if numbers.dtype.kind in "iu" and numbers.itemsize == 2:
+        saturated = float((numbers[~np.isnan(cube)] == np.iinfo(numbers.dtype).max).sum()) / numbers.size
+        if saturated > MOST_SATURATED:
+            problems.append(
+                f"{scene.cube}: {saturated:.1%} of the values are saturated; expose for less, or crop them"
+            )
+    if scene.labels is None or not scene.labels.exists():  # a missing one is among the problems of the index
         return {}
     try:
         classes = schema.read_classes(scene.labels, cube.shape[1:])

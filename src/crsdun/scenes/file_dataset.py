@@ -59,8 +59,8 @@ class FileSchema:
         class_names, colours: of the classes.
         resample: wavelengths (nm) to which every cube is interpolated; None keeps the bands of the files.
         transposed: rows and columns of the cubes are swapped, to match the labels.
-        divisor: what stored numbers are divided by; None divides 8- and 16-bit integers by the largest value
-            of their type and leaves floating-point numbers as they are.
+        divisor: what numbers are divided by, after gains that files state; None divides 8- and 16-bit integers by the
+            largest value of their type and leaves floating-point numbers as they are.
         cube_key, labels_key: names of the arrays in files that hold several.
         axes: of the stored cubes, such as "hwc"; None finds out.
         palette: colours of the first label map, if it has a palette and its indices are the codes; others must agree.
@@ -104,10 +104,8 @@ class FileSchema:
         return np.ascontiguousarray(unit_range(stored, file, name, self.divisor)[0], dtype=np.float32)
 
     def doubt(self, numbers: np.ndarray, file: ArrayFile) -> Doubt | None:
-        """The doubt about the scale of a whole stored cube (C,H,W); None where there is none, or a ``divisor``."""
-        if self.divisor:
-            return None
-        doubt = doubts(numbers, file, find_array(file, "cube", self.cube_key)[0])
+        """The doubt about the scale of a whole stored cube (C,H,W); None where there is none."""
+        doubt = doubts(numbers, file, find_array(file, "cube", self.cube_key)[0], divisor=self.divisor)
         return doubt and doubt._replace(remedy=doubt.remedy.replace("<divisor>", DIVISOR))
 
     def check_wavelengths(self, file: ArrayFile) -> bool:

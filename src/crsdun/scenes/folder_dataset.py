@@ -21,7 +21,8 @@ wavelengths    of the cubes' bands in nm: a list, ``400-700:31``, ``nbk7`` or ``
                file, and no other may contradict them).
 bands          number of bands, where no file states wavelengths.
 resample       wavelengths to which every cube is interpolated.
-divisor        what stored numbers are divided by (default: the largest value of 8- and 16-bit integers).
+divisor        what stored numbers are divided by, after gains that the files state (default: the largest value of 8-
+               and 16-bit integers).
 transpose      true where rows and columns of the cubes are swapped relative to the label maps.
 cube_key       name of the cube in its file, where that holds several arrays; ``labels_key`` of the label map.
 axes           of the stored cubes where they are unclear: hwc (height, width, bands), chw or hcw.
@@ -45,9 +46,10 @@ from typing import Any
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.plain_yaml import NotYamlError, parse_yaml
-from crsdun.scenes.array_roles import around
+from crsdun.scenes.array_roles import around, find_array
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
+from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.fvgnet import VALIDATION_SHARE, index_fvgnet
 from crsdun.scenes.labels import LabelCodes, Legend, palette_of, plain, read_legend
 from crsdun.scenes.scene import UNLABELLED
@@ -223,7 +225,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
     splits = _splits(config, list(scenes), problems)
     used = {name for names in splits.values() for name in names}
     for name, files in scenes.items():
-        if name in used and files.labels is not None and not files.labels.is_file():
+        if name in used and files.labels is not None and not files.labels.exists():
             problems.append(f"{name} has no label map {files.labels}; add it, or leave the scene out of the splits")
     unused = [name for name in scenes if name not in used]
     return DatasetIndex(
@@ -268,8 +270,8 @@ def _find_cubes(path: Path, config: FolderConfig) -> dict[str, Path]:
 
 def _stated_wavelengths(cube: Path, key: str | None) -> tuple[float, ...] | None:
     """Those that the file of a cube states for it."""
-    file = open_arrays(cube)
-    return (around(file, key) if key in file.arrays else file).wavelengths
+    file = without_palette(open_arrays(cube))
+    return around(file, find_array(file, "cube", key)[0]).wavelengths
 
 
 def _label_map(path: Path, config: FolderConfig, name: str) -> Path | None:

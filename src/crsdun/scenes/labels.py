@@ -11,12 +11,14 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.array_roles import find_array
 from crsdun.scenes.formats import ArrayFile, open_arrays
+from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.formats.pictures import PICTURES, shades
 from crsdun.scenes.scene import UNLABELLED
 
 # The code of a pixel in a label map, (value,) or (red, green, blue) or any other tuple of channels → its class.
 LabelCodes = dict[tuple[int, ...], int]
 CODE_NAMES = {1: "value", 2: "pair", 3: "colour"}
+NO_DATA = int(np.iinfo(np.int64).min)  # the value of pixels without data, which no class has
 # What a legend calls pixels whose class is unknown, and those of no class in particular.
 UNLABELLED_NAMES = (
     "unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "unclassified", "unassigned", "ignore",
@@ -87,6 +89,21 @@ def read_legend(given: Sequence[str], background: bool | None = None) -> Legend:
     return Legend(names, tuple(numbers.get(place, UNLABELLED) for place in range(len(given))), tuple(notes))
 
 
+def whole_numbers(stored: np.ndarray, encoding: Encoding, no_data: int = UNLABELLED) -> np.ndarray | None:
+    """The numbers of a label map as int64, ``no_data`` where it has none; None where there are fractions or infinity.
+
+    Args:
+        encoding: what its file states about it.
+    """
+    missing = np.isnan(encoding.decode(stored))
+    known = np.where(missing, 0, stored)
+    if known.dtype.kind == "f" and not (np.isfinite(known).all() and (known == np.round(known)).all()):
+        return None
+    numbers = known.astype(np.int64)
+    numbers[missing] = no_data
+    return numbers
+
+
 def read_codes(
     path: str | Path,
     label_codes: LabelCodes,
@@ -96,9 +113,10 @@ def read_codes(
 ) -> tuple[np.ndarray, LabelCodes]:
     """The codes of a label map as they are stored, (H,W,K): a value (K = 1), a pair (2) or a colour (3) per pixel.
 
-    Returned with what they stand for: ``label_codes``, and values that the file itself calls unlabelled. Of a picture
-    with a palette the codes are its colours where ``label_codes`` has colours, else its indices; of one in shades of
-    grey they are colours where those of all classes are shades (``_of_grey``).
+    Returned with what they stand for: ``label_codes``, and values that the file itself calls unlabelled; where a map
+    of values has no data they are ``NO_DATA``. Of a picture with a palette the codes are its colours where
+    ``label_codes`` has colours, else its indices; of one in shades of grey they are colours where those of all
+    classes are shades (``_of_grey``).
 
     Args:
         key: name of the map in a file with several arrays.
@@ -111,9 +129,9 @@ def read_codes(
     """
     file = open_arrays(path)
     kinds, name = {len(code) for code in label_codes}, ""
-    if expected_palette is not None and 3 not in kinds:
-        own = file.metadata.get("palette", expected_palette)
-        for index in np.unique(file.arrays.get("image", np.zeros(0, int))).tolist():
+    if expected_palette is not None and 3 not in kinds and "palette" in file.metadata:
+        own = file.metadata["palette"]
+        for index in np.unique(file.arrays["image"]).tolist():
             if index < min(len(own), len(expected_palette)) and tuple(own[index]) != expected_palette[index]:
                 raise InputError(
                     f"{path} shows {index} as the colour {tuple(own[index])} but other maps of the data set as "
@@ -129,13 +147,13 @@ def read_codes(
         codes = palette[indices]
     elif file.metadata.get("colour"):
         codes = file.arrays["image"]
-    elif all(array.ndim == 3 for array in file.arrays.values()):
+    elif all(array.ndim == 3 and 1 not in (array.shape[0], array.shape[-1]) for array in file.arrays.values()):
         name, stored = find_array(file, "cube", key)
         codes = np.asarray(stored[:, :, :])
         codes = codes if codes.shape[-1] in CODE_NAMES else np.moveaxis(codes, 0, -1)
     else:
         name, stored = find_array(file, "class map", key)
-        codes = stored[..., None]
+        codes = np.asarray(stored[:, :])[..., None]
         codes = _of_grey(codes, file, label_codes) if 3 in kinds else codes
     if codes.shape[-1] not in kinds:
         raise InputError(
@@ -143,12 +161,13 @@ def read_codes(
             f"{' or '.join(CODE_NAMES[kind] for kind in sorted(kinds))}",
             "describe the classes as the map stores them, or save the map as described",
         )
-    if codes.dtype.kind == "f" and not (np.isfinite(codes).all() and (codes == np.round(codes)).all()):
-        raise InputError(f"{path} holds fractions or NaN", "a label map needs integers")
-    codes = codes.astype(np.int64)
+    numbers = whole_numbers(codes, file.encoding(name) if codes.shape[-1] == 1 else Encoding(), NO_DATA)
+    if numbers is None:
+        raise InputError(f"{path} holds fractions or infinity", "a label map needs integers")
     if codes.shape[-1] == 1 and class_names is not None:
-        label_codes = _with_stated(file, name, np.unique(codes).tolist(), label_codes, class_names)
-    return codes, label_codes
+        missing = np.unique(codes[numbers == NO_DATA]).tolist()
+        label_codes = _with_stated(file, name, np.unique(numbers).tolist(), missing, label_codes, class_names)
+    return numbers, {**label_codes, (NO_DATA,): UNLABELLED}
 
 
 def _of_grey(codes: np.ndarray, file: ArrayFile, label_codes: LabelCodes) -> np.ndarray:
@@ -181,10 +200,27 @@ def _of_grey(codes: np.ndarray, file: ArrayFile, label_codes: LabelCodes) -> np.
 
 
 def _with_stated(
-    file: ArrayFile, key: str, values: list[int], label_codes: LabelCodes, class_names: Sequence[str]
+    file: ArrayFile,
+    key: str,
+    values: list[int],
+    missing: list[int],
+    label_codes: LabelCodes,
+    class_names: Sequence[str],
 ) -> LabelCodes:
-    """The codes with those among ``values`` that the file calls unlabelled, after its names were compared."""
+    """The codes with those among ``values`` that the file calls unlabelled, after its names were compared.
+
+    Args:
+        missing: what it stores where it has no data, which may be no class either.
+    """
     stated = dict(label_codes)
+    contradicted = [value for value in missing if label_codes.get((value,), UNLABELLED) != UNLABELLED]
+    if contradicted:
+        value = int(contradicted[0])
+        raise InputError(
+            f"{file.path} states that {value} is no data but the data set calls it "
+            f"{class_names[label_codes[value,]]!r}",
+            f"set unlabelled to {value} in the .yaml and give each class its value, or correct the file",
+        )
     names = dict(enumerate(file.class_names(key)))
     for value in (value for value in values if value in names):
         name, number = names[value], label_codes.get((value,), UNLABELLED)

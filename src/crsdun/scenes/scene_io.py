@@ -22,7 +22,7 @@ from crsdun.scenes.array_roles import (
 )
 from crsdun.scenes.formats import ArrayFile, in_memory, open_arrays, read_arrays, write_arrays
 from crsdun.scenes.formats.pictures import without_palette
-from crsdun.scenes.labels import read_legend
+from crsdun.scenes.labels import read_legend, whole_numbers
 from crsdun.scenes.scene import UNLABELLED, Scene, check_labels
 from crsdun.scenes.series import Series, is_series
 
@@ -50,7 +50,8 @@ def read_scene(
         classes: file of the class map, integers (H,W), where it is not in the file of the cube.
         classes_key: name of the class map in its file.
         axes: of the stored cube, such as "hwc"; None finds out.
-        divisor: what stored numbers are divided by, instead of what the file states or their type suggests.
+        divisor: what numbers are divided by, after gains and offsets that the file states, and instead of a divisor
+            that it states or their type suggests.
         unlabelled: label of pixels whose class is unknown; they become −1, as do those of a class that the file calls
             so (``labels.read_legend``). None where there are no others.
 
@@ -65,9 +66,9 @@ def read_scene(
     opened = without_palette(open_arrays(path))
     if is_series(opened):
         raise InputError(f"{path} holds a series of {len(Series(opened, None))} scenes", "read it with open_series")
-    file = with_axes(in_memory(opened, list(opened.arrays)), axes)
-    name, stored = find_array(file, "cube", key)
-    file = around(file, name)
+    whole = with_axes(in_memory(opened, list(opened.arrays)), axes)
+    name, stored = find_array(whole, "cube", key)
+    file = around(whole, name)
     known = file.wavelengths if wavelengths is None else tuple(float(value) for value in wavelengths)
     encoding = file.encoding(name)
     stored = bands_first(stored, file, known)
@@ -81,7 +82,7 @@ def read_scene(
         if known is not None and len(known) == len(cube):
             known = tuple(known[band] for band in kept)
         cube, bands = cube[kept], kept
-    doubt = None if divisor else doubts(stored, file, name, bands)
+    doubt = doubts(stored, file, name, bands, divisor)
     if doubt is not None:
         doubt.tell()
     if known is not None and len(known) == len(cube):  # otherwise Scene refuses them
@@ -93,7 +94,7 @@ def read_scene(
     given = file.metadata.get("class_names")
     class_map, names = None, read_legend(given).names if given else None
     if classes is not None or classes_key is not None:
-        class_file = file if classes is None else read_arrays(classes)
+        class_file = whole if classes is None else read_arrays(classes)
         class_map, names = _class_map(class_file, *find_array(class_file, "class map", classes_key), unlabelled)
         changes["classes"] = class_file.path.name
     elif (own := _map_beside(file, name, cube.shape[1:])) is not None:
@@ -167,8 +168,8 @@ def _map_beside(file: ArrayFile, cube: str, size: tuple[int, int]) -> str | None
         shape = "×".join(map(str, array.shape))
         turned = ", as if it were transposed" if array.shape == size[::-1] else ""
         odd = f"has {shape} pixels but its cube {size[0]}×{size[1]}{turned}"
-    elif not _is_whole(array):
-        odd = "holds fractions or NaN"
+    elif whole_numbers(array, file.encoding(name)) is None:
+        odd = "holds fractions or infinity"
     else:
         return name
     message = f"{name} in {file.path} {odd}, and is not taken for the class map"
@@ -180,9 +181,11 @@ def _class_map(
     file: ArrayFile, name: str, array: np.ndarray, unlabelled: int | None
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """The class map (H,W) int64 that an array holds, by the names of its file, and these."""
-    if not _is_whole(array):
-        raise InputError(f"{name} in {file.path} holds fractions or NaN", "a class map needs one integer per pixel")
-    labels = array.astype(np.int64)
+    labels = whole_numbers(array, file.encoding(name))
+    if labels is None:
+        raise InputError(
+            f"{name} in {file.path} holds fractions or infinity", "a class map needs one integer per pixel"
+        )
     labels = labels if unlabelled is None else np.where(labels == unlabelled, UNLABELLED, labels)
     given = file.class_names(name) or None
     check_labels(labels, given, str(file.path))
@@ -190,7 +193,3 @@ def _class_map(
         return labels, None
     legend = read_legend(given)
     return np.array([*legend.numbers, UNLABELLED])[labels], legend.names  # −1 takes the last
-
-
-def _is_whole(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all() and (array == np.round(array)).all())

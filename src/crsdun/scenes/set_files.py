@@ -77,6 +77,8 @@ def write_set(
         contents: dict[str, Any] = {"name": name, "cubes": f"{CUBES}/{{name}}.h5"}
         contents["splits"] = {each.split: list(each.names[: counts[each.split]]) for each in sets}
         contents["cube_key"] = "cube"
+        if sets[0].wavelengths is None:
+            contents["bands"] = sets[0].bands
         if sets[0].class_names is not None:
             contents |= {"labels_key": "classes", "classes": list(sets[0].class_names)}
             contents |= {"unlabelled": UNLABELLED, "background": True}
