@@ -132,7 +132,7 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
 
     Names such as ``cam1/mask`` have groups. What lies in the group of an array, or around it, belongs to it; so does
     what lies elsewhere, unless another array of its kind is nearer. Of several lists of wavelengths the nearest
-    counts, of a cube one with a wavelength for each band.
+    counts, of a cube one with a wavelength for each band. The names of its axes are ``metadata["axes"]``.
     """
     array = file.arrays[name]
     role = role_by_name(name, array)
@@ -151,15 +151,17 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
         return all(_shared(rival, other) <= _shared(name, other) for rival in rivals)
 
     arrays = {n: a for n, a in file.arrays.items() if n == name or (n not in rivals and belongs(n))}
+    stated = {"axes": file.axes[name]} if name in file.axes else {}
+    file = replace(file, arrays=arrays, metadata=stated | file.metadata)
     if not file.grids:
-        return replace(file, arrays=arrays)
+        return file
     grids = {n: file.grids[n] for n in nearest(name, filter(belongs, file.grids))}
     if len(grids) > 1 and array.ndim > 2:
         grids = {n: grid for n, grid in grids.items() if len(grid.values) in array.shape} or grids
     metadata = {n: each for n, each in file.metadata.items() if n not in ("wavelengths", "wavelength_units")}
     if len(grids) == 1:
         metadata |= next(iter(grids.values())).metadata
-    return replace(file, arrays=arrays, grids=grids, metadata=metadata)
+    return replace(file, grids=grids, metadata=metadata)
 
 
 def _groups(name: str) -> list[str]:

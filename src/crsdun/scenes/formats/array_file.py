@@ -21,6 +21,8 @@ Metadata = dict[str, Any]
 ENCODINGS: Any = ("encodings",)
 # And the lists of wavelengths that they found, by name.
 GRIDS: Any = ("grids",)
+# And the order of the axes of the cubes among them, by name.
+NAMED_AXES: Any = ("axes",)
 # Pictures of more bytes than this stay in their file where their format lets them, as cubes do.
 LARGE_PICTURE = 32 << 20
 
@@ -58,6 +60,8 @@ class ArrayFile:
         encodings: what the file states about the numbers of an array, by its name.
         grids: where lists of wavelengths are arrays, all of them by name; "wavelengths" are those that count, if the
             file leaves no choice or it was made (``array_roles.around``).
+        axes: of 3-D arrays whose axes the file names, the order of height, width and bands, such as "CHW", by name;
+            they count where ``metadata`` has none.
     """
 
     path: Path
@@ -66,6 +70,7 @@ class ArrayFile:
     metadata: Metadata = field(default_factory=dict)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     grids: Mapping[str, Grid] = field(default_factory=dict)
+    axes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:

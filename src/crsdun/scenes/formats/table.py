@@ -12,7 +12,17 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
+from crsdun.scenes.formats.array_file import (
+    ENCODINGS,
+    GRIDS,
+    NAMED_AXES,
+    ArrayFile,
+    Arrays,
+    Format,
+    LazyArray,
+    Metadata,
+    damaged,
+)
 from crsdun.scenes.formats.envi import ENVI, find_header
 from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
@@ -82,7 +92,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
             check_contents(path, format.name)
             arrays, metadata = format.open(path)
-            encodings, grids = metadata.pop(ENCODINGS, {}), metadata.pop(GRIDS, {})
+            encodings, grids, axes = (metadata.pop(key, {}) for key in (ENCODINGS, GRIDS, NAMED_AXES))
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
     except InputError as error:
@@ -105,7 +115,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
             else "save the cube as a plain array"
         )
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", remedy)
-    return ArrayFile(path, format.name, real, metadata, encodings, grids)
+    return ArrayFile(path, format.name, real, metadata, encodings, grids, axes)
 
 
 def is_result_folder(path: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata, stays_in_file
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
-from crsdun.scenes.formats.metadata import json_object, to_json
+from crsdun.scenes.formats.metadata import json_object, to_json, with_named_axes
 from crsdun.scenes.formats.pictures import picture
 
 TRANSPARENCY = (1, 2)  # among extra samples
@@ -27,7 +27,7 @@ def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        metadata = json_object(file.pages.first.description)
+        metadata = json_object(file.pages.first.description, mark="layout")
         if "layout" not in metadata:
             return _open_foreign(path, file, metadata)
         arrays, page = {}, 0
@@ -72,7 +72,9 @@ def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Me
     elif array.dtype.kind == "u" and first.bitspersample < 8:
         metadata["white"] = 2**first.bitspersample - 1
     arrays = {"image": array} | {f"image {place + 1}": each for place, (each, _) in enumerate(series) if place}
-    return arrays, metadata | encodings
+    names = {name: axes for name, (_, axes) in zip(arrays, series, strict=True) if "Q" not in axes}
+    arrays, axes_of = with_named_axes(arrays, names)
+    return arrays, metadata | encodings | axes_of
 
 
 def _kinds(page: Any) -> list[int]:
