@@ -162,6 +162,35 @@ def test_a_cube_with_bands_last_in_a_tiff(tmp_path):
     np.testing.assert_array_equal(read_scene(tmp_path / "cube.tif").cube, CUBE)
 
 
+NAMES = {"C": "wavelength", "H": "y", "W": "x"}
+
+
+@pytest.mark.parametrize("kind", ["zarr", "labels", "scales"])
+@pytest.mark.parametrize("axes", ["CHW", "CWH", "WHC", "HCW"])
+def test_axes_count_by_their_names(tmp_path, kind, axes):
+    stored, names = CUBE.transpose(["CHW".index(axis) for axis in axes]), [NAMES[axis] for axis in axes]
+    frame = np.arange(40.0).reshape(4, 10)
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        group = zarr.open_group(tmp_path / "a", mode="w", zarr_format=3)
+        group.create_array("cube", data=np.ascontiguousarray(stored), dimension_names=names)
+        group.create_array("other", data=np.zeros((3, 4, 5)), dimension_names=("time", "y", "x"))
+        group.create_array("meas", data=frame.T.copy(), dimension_names=("x", "y"))
+    else:
+        with h5py.File(tmp_path / "a", "w") as file:
+            file["cube"], file["other"], file["meas"] = stored, np.zeros((3, 4, 5)), frame.T
+            for array, of in (("cube", names), ("meas", ["x", "y"])):
+                for place, (name, length) in enumerate(zip(of, file[array].shape, strict=True)):
+                    if kind == "labels":
+                        file[array].dims[place].label = name
+                        continue
+                    scale = file.create_dataset(f"{array}_axes/{name}", data=400.0 + np.arange(length))
+                    scale.make_scale(name)
+                    file[array].dims[place].attach_scale(scale)
+    np.testing.assert_array_equal(read_scene(tmp_path / "a", "cube").cube, CUBE)
+    np.testing.assert_array_equal(read_measurement(tmp_path / "a", "meas").frame, frame)
+
+
 # -- counts ----------------------------------------------------------------------------------------------------
 
 
