@@ -1,5 +1,9 @@
 """Files that were once read as something other than their author meant: read right, or refused with the remedy."""
 
+import struct
+import zlib
+from importlib.util import find_spec
+
 import h5py
 import numpy as np
 import pytest
@@ -201,24 +205,37 @@ def test_counts_above_the_bit_depth():
         normalise_frame(np.array([[1, 5001]], np.uint16), 1, bit_depth=12)
 
 
-def test_a_picture_of_2_bits_keeps_its_numbers(tmp_path):
-    # A PNG of 4×1 pixels in 2-bit grey: 0, 1, 2, 3.
-    import struct
-    import zlib
+def png(depth, kind, row):
+    """A PNG of 4×1 pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def png(depth, kind, row):
-        header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
-        parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
-        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
+
+def test_a_picture_of_2_bits_keeps_its_numbers(tmp_path):
     (tmp_path / "grey.png").write_bytes(png(2, 0, bytes([0b00011011])))
     assert read_arrays(tmp_path / "grey.png").arrays["image"].tolist() == [[0, 1, 2, 3]]
     (tmp_path / "colour.png").write_bytes(png(16, 2, bytes(24)))
     with pytest.raises(InputError, match="16 bits per channel in colour"):
         read_arrays(tmp_path / "colour.png")
+
+
+def test_white_is_the_largest_number_of_the_bits_of_a_picture(tmp_path):
+    for band in (1, 2, 3):
+        (tmp_path / f"band_{band}.png").write_bytes(png(4, 0, b"\xf0\x5a"))
+    np.testing.assert_allclose(read_scene(tmp_path).cube, np.broadcast_to(np.array([15, 0, 5, 10]) / 15, (3, 1, 4)))
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is None, reason="imagecodecs (crsdun[tiff]) is not installed")
+@pytest.mark.parametrize("bits", [4, 10, 12, 14])
+def test_white_of_a_tiff_of_few_bits(tmp_path, bits):
+    counts = np.round(CUBE / CUBE.max() * (2**bits - 1)).astype(np.uint8 if bits < 8 else np.uint16)
+    tifffile.imwrite(tmp_path / "cube.tif", counts, bitspersample=bits, photometric="minisblack")
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.tif").cube, counts / (2**bits - 1), rtol=1e-6)
 
 
 # -- data sets -------------------------------------------------------------------------------------------------

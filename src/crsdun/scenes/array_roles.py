@@ -353,8 +353,8 @@ def unit_range(
     """Stored numbers (C,H,W) on a scale where white is 1, NaN where there is no data; and what they were divided by.
 
     The encoding that the file states for the array ``name`` is applied, with ``divisor`` in place of its own; where
-    there is neither, 8- and 16-bit integers are divided by the largest value of their type, and floating-point
-    numbers stay as they are.
+    there is neither, 8- and 16-bit integers are divided by the largest value of their type, or of the bits that a
+    picture has, and floating-point numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
@@ -363,13 +363,13 @@ def unit_range(
     if divisor is not None:
         encoding = replace(encoding, divisor=1.0)
     elif not encoding.has_scale and array.dtype.kind in "iu":
-        if array.itemsize > 2:
+        if array.itemsize > 2 and "white" not in file.metadata:
             raise InputError(
                 f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
                 "save them as uint8 or uint16 over the full range, or as floating-point numbers in 0..1, or set "
                 "<divisor>",
             )
-        scale = float(np.iinfo(array.dtype).max)
+        scale = float(file.metadata.get("white", np.iinfo(array.dtype).max))
     values = encoding.decode(array)
     return (values, 1.0) if scale == 1 else (values / np.float32(scale), scale)
 
@@ -411,7 +411,7 @@ def doubts(array: np.ndarray, file: ArrayFile, name: str, bands: Sequence[int] |
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
         )
     if array.dtype.kind in "iu" and not encoding.has_scale:
-        if array.itemsize == 2 and 255 < high < 2**14:
+        if array.itemsize == 2 and 255 < high < 2**14 and "white" not in file.metadata:
             return Doubt(
                 f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",
                 f"set <divisor>: 10000 for reflectances, {2 ** (12 if high < 2**12 else 14) - 1} for counts of "

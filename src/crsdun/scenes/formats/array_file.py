@@ -56,7 +56,8 @@ class ArrayFile:
         format: name of its format.
         arrays: numeric arrays by name, in the order of the file; a format without names calls its array "image".
         metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
-            of 3-D arrays; "colour" and "palette" of pictures; and what our own writers put there.
+            of 3-D arrays; "colour" and "palette" of pictures, and "white" of those with fewer bits than their type;
+            and what our own writers put there.
         encodings: what the file states about the numbers of an array, by its name.
         grids: where lists of wavelengths are arrays, all of them by name; "wavelengths" are those that count, if the
             file leaves no choice or it was made (``array_roles.around``).

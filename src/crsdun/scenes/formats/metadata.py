@@ -144,7 +144,9 @@ def json_object(text: str, mark: str | None = None) -> Metadata:
     if mark is not None and mark not in value:
         return {name: value[name] for name in ("wavelengths", "wavelength_units") if name in value}
     notes: Metadata = typed(Notes, value, "it")
-    return {name: each for name, each in notes.items() if name not in ("palette", "colour")}  # of pictures alone
+    return {
+        name: each for name, each in notes.items() if name not in ("palette", "colour", "white")
+    }  # of pictures alone
 
 
 def _finite_or_text(number: str) -> float | str:

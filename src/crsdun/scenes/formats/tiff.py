@@ -69,7 +69,7 @@ def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Me
     if first.photometric.name == "PALETTE" and first.colormap is not None:
         colours = np.asarray(first.colormap).T  # of 16 bits, or of 8 by writers that did not know
         metadata |= picture(array, palette=(colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))[1]
-    elif array.dtype.kind == "u" and first.bitspersample < 8:
+    elif array.dtype.kind == "u" and first.bitspersample < 8 * array.itemsize:
         metadata["white"] = 2**first.bitspersample - 1
     arrays = {"image": array} | {f"image {place + 1}": each for place, (each, _) in enumerate(series) if place}
     names = {name: axes for name, (_, axes) in zip(arrays, series, strict=True) if "Q" not in axes}
