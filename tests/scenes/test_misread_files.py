@@ -100,6 +100,24 @@ def test_no_data_is_not_light(tmp_path, stated):
     assert scene.provenance["no_data"] == [-9999]
 
 
+def test_envi_gains_to_reflectance_go_before_those_to_radiance(tmp_path):
+    counts = np.full((4, 12, 16), 20000, np.uint16)
+    more = ["data gain values = {2,2,2,2,}", "data offset values = {3,3,3,3}", "wavelength = {400, 500, 600, 700,}"]
+    more += ["data reflectance gain values = {5e-5,5e-5,5e-5,4e-5}"]
+    cube = read_scene(write_envi(tmp_path, counts, 12, *more)).cube
+    np.testing.assert_allclose(cube[:, 0, 0], (1, 1, 1, 0.8), rtol=1e-6)
+    cube = read_scene(
+        write_envi(tmp_path, counts, 12, *more, "data reflectance offset values = {-.1,-.1,-.1,-.1}")
+    ).cube
+    np.testing.assert_allclose(cube[:, 0, 0], (0.9, 0.9, 0.9, 0.7), rtol=1e-6)
+
+
+def test_a_comma_behind_the_last_item_of_an_envi_list(tmp_path):
+    more = ["wavelength = {400, 500, 600, 700,}", "class names = {soil, leaf, }"]
+    file = read_arrays(write_envi(tmp_path, CUBE, 4, *more))
+    assert (file.wavelengths, file.metadata["class_names"]) == ((400, 500, 600, 700), ["soil", "leaf"])
+
+
 def test_hdf5_attributes(tmp_path):
     stored = np.round(CUBE * 10000).astype(np.int16)
     with h5py.File(tmp_path / "cube.h5", "w") as file:

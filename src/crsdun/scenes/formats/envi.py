@@ -26,6 +26,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "no_data": ("data ignore value",),
     "good_bands": ("bbl",),
 }
+# Those to reflectance, where a header also states, or states instead, those to radiance.
+REFLECTANCE = {"gain": ("data reflectance gain values",), "offset": ("data reflectance offset values",)}
 # Of the data file beside a header.
 DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube", ".sli")
 
@@ -52,17 +54,16 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     metadata["axes"] = "HWC"
     if "wavelength" in fields:
         # Some writers put the unit behind each value.
-        values = fields["wavelength"].split(",")
-        units = {value.strip().lstrip("+-.0123456789eE").strip() for value in values if value.strip()} - {""}
-        metadata["wavelengths"] = [
-            float(value.strip().removesuffix(unit)) for value in values for unit in units or [""]
-        ]
+        values = _items(fields["wavelength"])
+        units = {value.lstrip("+-.0123456789eE").strip() for value in values} - {""}
+        metadata["wavelengths"] = [float(value.removesuffix(unit)) for value in values for unit in units or [""]]
         metadata["wavelength_units"] = fields.get("wavelength units", next(iter(units), "unknown"))
-    if "spectra names" in fields:
-        metadata["spectra_names"] = [name.strip() for name in fields["spectra names"].split(",")]
-    if "class names" in fields:
-        metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
-    metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, str(header))}
+    for name in ("spectra names", "class names"):
+        if name in fields:
+            metadata[name.replace(" ", "_")] = _items(fields[name])
+    of_reflectance = any(name in fields for names in REFLECTANCE.values() for name in names)
+    names = FIELDS | REFLECTANCE if of_reflectance else FIELDS
+    metadata[ENCODINGS] = {"image": encoding_from(fields, names, str(header))}
     axes = INTERLEAVES[fields["interleave"].lower()]
     shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
     dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
@@ -90,6 +91,12 @@ def read_header(path: Path) -> dict[str, str]:
         text = raw.decode("latin-1")
     fields = re.findall(r"^[ \t]*([^=\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE)
     return {name.lower(): " ".join(value.strip().strip("{}").split()) for name, value in fields}
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list; some writers put a comma behind the last one, too."""
+    listed = text.rstrip(", ")
+    return [item.strip() for item in listed.split(",")] if listed else []
 
 
 def _data_file(header: Path, size: int) -> Path:
