@@ -141,6 +141,16 @@ def test_gdal_tags(tmp_path):
     assert np.argwhere(np.isnan(read_scene(tmp_path / "b.tif").cube)).tolist() == [[0, 0, 0]]
 
 
+def test_gdal_states_a_scale_or_an_offset_of_some_samples(tmp_path):
+    items = '<Item name="SCALE" sample="0" role="scale">0.5</Item>'
+    items += "".join(f'<Item name="OFFSET" sample="{band}" role="offset">0.1</Item>' for band in (1, 3))
+    tags = [(42112, "s", 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    cube = np.broadcast_to(np.reshape([0.8, 0.4, 0.4, 0.4], (4, 1, 1)), CUBE.shape).astype(np.float32)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None, "extratags": tags}
+    tifffile.imwrite(tmp_path / "a.tif", cube, **options)
+    np.testing.assert_allclose(read_scene(tmp_path / "a.tif").cube[:, 0, 0], (0.4, 0.5, 0.4, 0.5), rtol=1e-6)
+
+
 def test_integers_without_their_scale(tmp_path):
     np.save(tmp_path / "cube.npy", np.round(np.moveaxis(CUBE, 0, -1) * 4095).astype(np.uint16))
     with pytest.raises(InputError, match="without their scale; set divisor: 10000 for"):
