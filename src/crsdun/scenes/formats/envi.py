@@ -64,10 +64,7 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     of_reflectance = any(name in fields for names in REFLECTANCE.values() for name in names)
     names = FIELDS | REFLECTANCE if of_reflectance else FIELDS
     metadata[ENCODINGS] = {"image": encoding_from(fields, names, str(header))}
-    axes = INTERLEAVES[fields["interleave"].lower()]
-    shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
-    dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
-    offset = int(fields.get("header offset", 0))
+    axes, shape, dtype, offset = _layout(fields)
     size = offset + math.prod(shape) * dtype.itemsize
     file = _data_file(header, size) if header == path else path
     surplus = file.stat().st_size - size
@@ -80,6 +77,26 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
         )
     data: np.ndarray = np.memmap(file, dtype, "r", offset, shape)
     return {"image": data.transpose([axes.index(axis) for axis in "HWC"])}, metadata
+
+
+def files_of_envi(path: Path) -> list[Path]:
+    """The header and, where it can be told, the data file; ``path`` is either."""
+    header = find_header(path)
+    if header is not None:
+        return [header, path]
+    try:
+        _, shape, dtype, offset = _layout(read_header(path))
+        return [path, _data_file(path, offset + math.prod(shape) * dtype.itemsize)]
+    except (InputError, LookupError, ValueError):  # which is said where they are read
+        return [path]
+
+
+def _layout(fields: dict[str, str]) -> tuple[str, tuple[int, ...], np.dtype, int]:
+    """How the numbers lie in the data file: their axes, shape and type, and the bytes in front of them."""
+    axes = INTERLEAVES[fields["interleave"].lower()]
+    shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
+    dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
+    return axes, shape, dtype, int(fields.get("header offset", 0))
 
 
 def read_header(path: Path) -> dict[str, str]:
