@@ -13,6 +13,8 @@ from crsdun.scenes.formats.encoding import Encoding, cf_encoding
 from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated, with_named_axes
 from crsdun.storage import make_room
 
+# What netCDF-4 calls a data set that is the length of an axis, and holds nothing.
+NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 HDF5_OVERHEAD = 8192  # bytes for each data set, and for the file
 
 
@@ -30,6 +32,8 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
 
     def take(name: str, node: Any) -> None:
         if not isinstance(node, h5py.Dataset) or name.startswith("#") or "MATLAB_empty" in node.attrs:
+            return
+        if text_in(node.attrs.get("NAME", "")).startswith(NO_VARIABLE):
             return
         matlab = text_in(node.attrs.get("MATLAB_class", ""))
         if h5py.check_string_dtype(node.dtype) and node.shape == ():
