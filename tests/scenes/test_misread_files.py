@@ -14,7 +14,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
-from crsdun.scenes import open_mask, open_set, read_arrays, read_mask, read_measurement, read_scene
+from crsdun.scenes import open_mask, open_set, read_arrays, read_frame, read_mask, read_measurement, read_scene
 from crsdun.scenes.dataset_check import check_set
 
 CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
@@ -171,6 +171,9 @@ def test_a_unit_that_contradicts_its_values(tmp_path):
     more = ["wavelength = {0.4, 0.5, 0.6, 0.7}", "wavelength units = Nanometers"]
     with pytest.raises(InputError, match=r"wavelengths of 0\.4–0\.7 in nanometers: no camera's; correct the unit"):
         read_scene(write_envi(tmp_path, CUBE, 4, *more))
+    more = ["wavelength = {400, 500, 600, 700}", "wavelength units = Micrometers"]
+    with pytest.raises(InputError, match=r"wavelengths of 400–700 in micrometers: no camera's; correct the unit"):
+        read_scene(write_envi(tmp_path, CUBE, 4, *more))
 
 
 # -- axes ------------------------------------------------------------------------------------------------------
@@ -322,6 +325,11 @@ def test_matlab_structs_sparse_arrays_and_v4(tmp_path):
     scipy.io.savemat(tmp_path / "v4.mat", {"mask": CODE}, format="4")
     for name in ("sparse.mat", "v4.mat"):
         np.testing.assert_array_equal(read_mask(tmp_path / name), CODE)
+
+
+def test_a_level_in_a_struct(tmp_path):
+    scipy.io.savemat(tmp_path / "s.mat", {"s": {"meas": 200 * np.ones((6, 14)), "dark": 100}})
+    assert read_frame(tmp_path / "s.mat", "dark", "s/meas") == 100
 
 
 def test_an_object_beside_the_cube_of_an_npz(tmp_path):

@@ -96,7 +96,7 @@ class ArrayFile:
             nanometres = unit in ("nm", "nanometers")
             centres = tuple(float(value) for value in values) if nanometres else to_nanometres(values, unit)
             ours = "provenance" in self.metadata  # whose unit is right, whatever the values
-            if not ours and not 1 <= min(centres) <= max(centres) <= 1e6:  # from X-rays to the far infrared
+            if not ours and not 1 <= min(centres) <= max(centres) <= 1e5:  # from X-rays to the far infrared
                 raise UnitError(
                     f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} in {unit}: no camera's",
                     "correct the unit in the file, or give the wavelengths in nm with <wavelengths>",
