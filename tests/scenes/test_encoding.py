@@ -15,6 +15,7 @@ from crsdun.scenes import (
     UNLABELLED,
     describe,
     open_set,
+    read_arrays,
     read_class_map,
     read_mask,
     read_measurement,
@@ -297,6 +298,27 @@ def test_an_attribute_that_says_nothing_is_named(tmp_path, name, value):
     with pytest.raises(InputError, match=rf"cube in .*a\.h5 states {name} .*not understood; correct or") as refused:
         read_scene(path)
     assert "damaged" not in str(refused.value)
+
+
+def test_a_valid_range_of_the_values_themselves(tmp_path):
+    stored = np.zeros((3, 6, 4), np.int16) + np.array([0, 500, 9500, 9600], np.int16)
+    for limits in ({"valid_range": np.float32([0.05, 0.95])}, {"valid_min": 0.05, "valid_max": np.int16(9500)}):
+        with h5py.File(tmp_path / "cube.h5", "w") as file:
+            file["cube"] = stored
+            file["cube"].attrs.update({"scale_factor": 1e-4, **limits})
+        cube = read_scene(tmp_path / "cube.h5", axes="chw").cube
+        np.testing.assert_allclose(cube[0, 0], (np.nan, 0.05, 0.95, np.nan), rtol=1e-6)
+
+
+def test_a_dimension_of_netcdf_is_no_list_of_wavelengths(tmp_path):
+    with h5py.File(tmp_path / "cube.nc", "w") as file:
+        file["cube"] = np.zeros((4, 6, 9), np.float32)
+        file["wavelength_nm"] = [400.0, 500, 600, 700]
+        file["wavelength"] = np.zeros(4)
+        file["wavelength"].make_scale(f"{'This is a netCDF dimension but not a netCDF variable.':<60}4")
+        file["cube"].dims[0].attach_scale(file["wavelength"])
+    file = read_arrays(tmp_path / "cube.nc")
+    assert (list(file.arrays), file.wavelengths) == (["cube"], (400, 500, 600, 700))
 
 
 def test_gdal_says_no_data_in_words(tmp_path):

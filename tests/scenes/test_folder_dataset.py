@@ -451,6 +451,26 @@ def test_what_is_not_yaml(tmp_path, text, message):
         open_set(tmp_path / "a.yaml", "train")
 
 
+@pytest.mark.parametrize(
+    ("cube", "pattern", "files"),
+    [
+        ("s0.hdr", "{name}.hdr", "s0.hdr s0.img"),
+        ("s0.hdr", "{name}.img", "s0.hdr s0.img"),
+        ("out/s0/cube.npz", "out/{name}", "out/s0/cube.npz"),
+        ("s0.zarr", "{name}.zarr", "s0.zarr/zarr.json s0.zarr/image/zarr.json s0.zarr/image/c/0/0/0"),
+    ],
+)
+def test_every_file_that_holds_a_part_of_a_scene_has_a_hash(tmp_path, cube, pattern, files):
+    if cube.endswith("zarr"):
+        pytest.importorskip("zarr")
+    (tmp_path / cube).parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(tmp_path / cube, {"image": scene(0)[0]}, {})
+    if cube.startswith("out"):
+        (tmp_path / "out/s0/record.json").write_text("{}")
+    (tmp_path / "d.yaml").write_text(f"cubes: '{pattern}'\nbands: 6\nsplits: {{test: [s0]}}\n")
+    assert sorted(open_set(tmp_path / "d.yaml", "test").hashes()) == sorted(["d.yaml", *files.split()])
+
+
 def test_label_maps_that_do_not_fit(tmp_path):
     write_cubes(tmp_path, count=5)
     write_labels(tmp_path, count=5)

@@ -89,6 +89,20 @@ def test_more_bands_than_rows_in_imagej(tmp_path):
     np.testing.assert_array_equal(read_scene(tmp_path / "cube.tif").cube, cube)
 
 
+@pytest.mark.parametrize("axes", ["CYX", "YXC", "CXY", "XYC"])
+def test_tifffile_names_the_axes(tmp_path, axes):
+    cube = np.random.default_rng(3).random((31, 12, 16)).astype(np.float32)
+    stored = cube.transpose(["CYX".index(axis) for axis in axes])
+    tifffile.imwrite(tmp_path / "cube.tif", stored, photometric="minisblack", metadata={"axes": axes})
+    np.testing.assert_array_equal(read_scene(tmp_path / "cube.tif").cube, cube)
+
+
+@pytest.mark.parametrize("metadata", [{"axes": "YX"}, {"name": 3}, {"step": "none", "provenance": "a lab"}])
+def test_notes_of_other_programs_in_a_tiff(tmp_path, metadata):
+    tifffile.imwrite(tmp_path / "mask.tif", CODE.astype(np.float32), metadata=metadata)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), CODE)
+
+
 PICTURE = np.arange(96, dtype=np.uint16).reshape(8, 12)
 
 

@@ -249,7 +249,7 @@ def test_nested_hdf5(tmp_path):
 def test_other_things_in_a_mat_are_left_alone(tmp_path):
     odd = {"img": np.ones((5, 6, 2)), "about": {"a": 1}, "cells": np.array([1, "x"], object), "text": "hello"}
     scipy.io.savemat(tmp_path / "odd.mat", odd)
-    assert list(read_arrays(tmp_path / "odd.mat").arrays) == ["img"]
+    assert list(read_arrays(tmp_path / "odd.mat").arrays) == ["img", "about/a", "cells/1"]
 
 
 # -- ENVI ------------------------------------------------------------------------------------------------------

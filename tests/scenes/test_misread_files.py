@@ -1,5 +1,9 @@
 """Files that were once read as something other than their author meant: read right, or refused with the remedy."""
 
+import struct
+import zlib
+from importlib.util import find_spec
+
 import h5py
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
-from crsdun.scenes import open_mask, open_set, read_arrays, read_mask, read_measurement, read_scene
+from crsdun.scenes import open_mask, open_set, read_arrays, read_frame, read_mask, read_measurement, read_scene
 from crsdun.scenes.dataset_check import check_set
 
 CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
@@ -96,6 +100,24 @@ def test_no_data_is_not_light(tmp_path, stated):
     assert scene.provenance["no_data"] == [-9999]
 
 
+def test_envi_gains_to_reflectance_go_before_those_to_radiance(tmp_path):
+    counts = np.full((4, 12, 16), 20000, np.uint16)
+    more = ["data gain values = {2,2,2,2,}", "data offset values = {3,3,3,3}", "wavelength = {400, 500, 600, 700,}"]
+    more += ["data reflectance gain values = {5e-5,5e-5,5e-5,4e-5}"]
+    cube = read_scene(write_envi(tmp_path, counts, 12, *more)).cube
+    np.testing.assert_allclose(cube[:, 0, 0], (1, 1, 1, 0.8), rtol=1e-6)
+    cube = read_scene(
+        write_envi(tmp_path, counts, 12, *more, "data reflectance offset values = {-.1,-.1,-.1,-.1}")
+    ).cube
+    np.testing.assert_allclose(cube[:, 0, 0], (0.9, 0.9, 0.9, 0.7), rtol=1e-6)
+
+
+def test_a_comma_behind_the_last_item_of_an_envi_list(tmp_path):
+    more = ["wavelength = {400, 500, 600, 700,}", "class names = {soil, leaf, }"]
+    file = read_arrays(write_envi(tmp_path, CUBE, 4, *more))
+    assert (file.wavelengths, file.metadata["class_names"]) == ((400, 500, 600, 700), ["soil", "leaf"])
+
+
 def test_hdf5_attributes(tmp_path):
     stored = np.round(CUBE * 10000).astype(np.int16)
     with h5py.File(tmp_path / "cube.h5", "w") as file:
@@ -117,6 +139,16 @@ def test_gdal_tags(tmp_path):
     counts[0, 0, 0] = -32768
     tifffile.imwrite(tmp_path / "b.tif", counts, **options)
     assert np.argwhere(np.isnan(read_scene(tmp_path / "b.tif").cube)).tolist() == [[0, 0, 0]]
+
+
+def test_gdal_states_a_scale_or_an_offset_of_some_samples(tmp_path):
+    items = '<Item name="SCALE" sample="0" role="scale">0.5</Item>'
+    items += "".join(f'<Item name="OFFSET" sample="{band}" role="offset">0.1</Item>' for band in (1, 3))
+    tags = [(42112, "s", 0, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    cube = np.broadcast_to(np.reshape([0.8, 0.4, 0.4, 0.4], (4, 1, 1)), CUBE.shape).astype(np.float32)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None, "extratags": tags}
+    tifffile.imwrite(tmp_path / "a.tif", cube, **options)
+    np.testing.assert_allclose(read_scene(tmp_path / "a.tif").cube[:, 0, 0], (0.4, 0.5, 0.4, 0.5), rtol=1e-6)
 
 
 def test_integers_without_their_scale(tmp_path):
@@ -148,6 +180,9 @@ def test_a_unit_that_contradicts_its_values(tmp_path):
     more = ["wavelength = {0.4, 0.5, 0.6, 0.7}", "wavelength units = Nanometers"]
     with pytest.raises(InputError, match=r"wavelengths of 0\.4–0\.7 in nanometers: no camera's; correct the unit"):
         read_scene(write_envi(tmp_path, CUBE, 4, *more))
+    more = ["wavelength = {400, 500, 600, 700}", "wavelength units = Micrometers"]
+    with pytest.raises(InputError, match=r"wavelengths of 400–700 in micrometers: no camera's; correct the unit"):
+        read_scene(write_envi(tmp_path, CUBE, 4, *more))
 
 
 # -- axes ------------------------------------------------------------------------------------------------------
@@ -171,6 +206,35 @@ def test_a_cube_with_bands_last_in_a_tiff(tmp_path):
     np.testing.assert_array_equal(read_scene(tmp_path / "cube.tif").cube, CUBE)
 
 
+NAMES = {"C": "wavelength", "H": "y", "W": "x"}
+
+
+@pytest.mark.parametrize("kind", ["zarr", "labels", "scales"])
+@pytest.mark.parametrize("axes", ["CHW", "CWH", "WHC", "HCW"])
+def test_axes_count_by_their_names(tmp_path, kind, axes):
+    stored, names = CUBE.transpose(["CHW".index(axis) for axis in axes]), [NAMES[axis] for axis in axes]
+    frame = np.arange(40.0).reshape(4, 10)
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        group = zarr.open_group(tmp_path / "a", mode="w", zarr_format=3)
+        group.create_array("cube", data=np.ascontiguousarray(stored), dimension_names=names)
+        group.create_array("other", data=np.zeros((3, 4, 5)), dimension_names=("time", "y", "x"))
+        group.create_array("meas", data=frame.T.copy(), dimension_names=("x", "y"))
+    else:
+        with h5py.File(tmp_path / "a", "w") as file:
+            file["cube"], file["other"], file["meas"] = stored, np.zeros((3, 4, 5)), frame.T
+            for array, of in (("cube", names), ("meas", ["x", "y"])):
+                for place, (name, length) in enumerate(zip(of, file[array].shape, strict=True)):
+                    if kind == "labels":
+                        file[array].dims[place].label = name
+                        continue
+                    scale = file.create_dataset(f"{array}_axes/{name}", data=400.0 + np.arange(length))
+                    scale.make_scale(name)
+                    file[array].dims[place].attach_scale(scale)
+    np.testing.assert_array_equal(read_scene(tmp_path / "a", "cube").cube, CUBE)
+    np.testing.assert_array_equal(read_measurement(tmp_path / "a", "meas").frame, frame)
+
+
 # -- counts ----------------------------------------------------------------------------------------------------
 
 
@@ -181,24 +245,37 @@ def test_counts_above_the_bit_depth():
         normalise_frame(np.array([[1, 5001]], np.uint16), 1, bit_depth=12)
 
 
-def test_a_picture_of_2_bits_keeps_its_numbers(tmp_path):
-    # A PNG of 4×1 pixels in 2-bit grey: 0, 1, 2, 3.
-    import struct
-    import zlib
+def png(depth, kind, row):
+    """A PNG of 4×1 pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def png(depth, kind, row):
-        header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
-        parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
-        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
+
+def test_a_picture_of_2_bits_keeps_its_numbers(tmp_path):
     (tmp_path / "grey.png").write_bytes(png(2, 0, bytes([0b00011011])))
     assert read_arrays(tmp_path / "grey.png").arrays["image"].tolist() == [[0, 1, 2, 3]]
     (tmp_path / "colour.png").write_bytes(png(16, 2, bytes(24)))
     with pytest.raises(InputError, match="16 bits per channel in colour"):
         read_arrays(tmp_path / "colour.png")
+
+
+def test_white_is_the_largest_number_of_the_bits_of_a_picture(tmp_path):
+    for band in (1, 2, 3):
+        (tmp_path / f"band_{band}.png").write_bytes(png(4, 0, b"\xf0\x5a"))
+    np.testing.assert_allclose(read_scene(tmp_path).cube, np.broadcast_to(np.array([15, 0, 5, 10]) / 15, (3, 1, 4)))
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is None, reason="imagecodecs (crsdun[tiff]) is not installed")
+@pytest.mark.parametrize("bits", [4, 10, 12, 14])
+def test_white_of_a_tiff_of_few_bits(tmp_path, bits):
+    counts = np.round(CUBE / CUBE.max() * (2**bits - 1)).astype(np.uint8 if bits < 8 else np.uint16)
+    tifffile.imwrite(tmp_path / "cube.tif", counts, bitspersample=bits, photometric="minisblack")
+    np.testing.assert_allclose(read_scene(tmp_path / "cube.tif").cube, counts / (2**bits - 1), rtol=1e-6)
 
 
 # -- data sets -------------------------------------------------------------------------------------------------
@@ -257,6 +334,11 @@ def test_matlab_structs_sparse_arrays_and_v4(tmp_path):
     scipy.io.savemat(tmp_path / "v4.mat", {"mask": CODE}, format="4")
     for name in ("sparse.mat", "v4.mat"):
         np.testing.assert_array_equal(read_mask(tmp_path / name), CODE)
+
+
+def test_a_level_in_a_struct(tmp_path):
+    scipy.io.savemat(tmp_path / "s.mat", {"s": {"meas": 200 * np.ones((6, 14)), "dark": 100}})
+    assert read_frame(tmp_path / "s.mat", "dark", "s/meas") == 100
 
 
 def test_an_object_beside_the_cube_of_an_npz(tmp_path):

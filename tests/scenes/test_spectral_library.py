@@ -46,6 +46,17 @@ def test_a_table_is_understood(tmp_path, text):
     is_leaf_and_soil(read(tmp_path, text))
 
 
+@pytest.mark.parametrize("title", ["id", "", "index", "nm"])
+def test_numbered_spectra_in_lines(tmp_path, title):
+    text = f"{title},450,500,550,600\n1,0.05,0.08,0.15,0.07\n2,0.1,0.15,0.2,0.25\n"
+    is_leaf_and_soil(read(tmp_path, text), ("1", "2"))
+
+
+def test_columns_that_are_called_by_numbers(tmp_path):
+    text = "wavelength,450,550\n" + lines(",", scale=1e-3)
+    is_leaf_and_soil(read(tmp_path, text), ("450", "550"))
+
+
 def test_a_table_without_names_has_that_of_its_file(tmp_path):
     assert read(tmp_path, "450,0.1\n500,0.2\n", "brick.csv").names == ("brick",)
     is_leaf_and_soil(read(tmp_path, lines(",")), ("table 1", "table 2"))

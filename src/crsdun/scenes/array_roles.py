@@ -134,8 +134,8 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
 
     Names such as ``cam1/mask`` have groups. What lies in the group of an array, or around it, belongs to it; so does
     what lies elsewhere, unless another array of its kind is nearer. Of several lists of wavelengths the nearest
-    counts, of a cube one with a wavelength for each band. What is called a picture, such as a mask or a class map,
-    comes without leading and trailing axes of length 1.
+    counts, of a cube one with a wavelength for each band. The names of its axes are ``metadata["axes"]``. What is
+    called a picture, such as a mask or a class map, comes without leading and trailing axes of length 1.
     """
     array = file.arrays[name]
     role = role_by_name(name, array)
@@ -158,15 +158,17 @@ def around(file: ArrayFile, name: str) -> ArrayFile:
         for n, a in file.arrays.items()
         if n == name or (n not in rivals and belongs(n))
     }
+    stated = {"axes": file.axes[name]} if name in file.axes else {}
+    file = replace(file, arrays=arrays, metadata=stated | file.metadata)
     if not file.grids:
-        return replace(file, arrays=arrays)
+        return file
     grids = {n: file.grids[n] for n in nearest(name, filter(belongs, file.grids))}
     if len(grids) > 1 and array.ndim > 2:
         grids = {n: grid for n, grid in grids.items() if len(grid.values) in array.shape} or grids
     metadata = {n: each for n, each in file.metadata.items() if n not in ("wavelengths", "wavelength_units")}
     if len(grids) == 1:
         metadata |= next(iter(grids.values())).metadata
-    return replace(file, arrays=arrays, grids=grids, metadata=metadata)
+    return replace(file, grids=grids, metadata=metadata)
 
 
 def _groups(name: str) -> list[str]:
@@ -363,7 +365,7 @@ def unit_range(
 
     The encoding that the file states for the array ``name`` is applied, its gain and offset also where a ``divisor``
     takes the place of its own; where there is neither, 8- and 16-bit integers are divided by the largest value of
-    their type, and floating-point numbers stay as they are.
+    their type, or of the bits that a picture has, and floating-point numbers stay as they are.
 
     Raises:
         InputError: integers of 32 bits or more, whose type does not reveal their scale.
@@ -372,13 +374,13 @@ def unit_range(
     if divisor is not None:
         encoding = replace(encoding, divisor=1.0)
     elif not encoding.has_scale and array.dtype.kind in "iu":
-        if array.itemsize > 2:
+        if array.itemsize > 2 and "white" not in file.metadata:
             raise InputError(
                 f"{file.path} holds {array.dtype} numbers, whose scale is unknown",
                 "save them as uint8 or uint16 over the full range, or as floating-point numbers in 0..1, or set "
                 "<divisor>",
             )
-        scale = float(np.iinfo(array.dtype).max)
+        scale = float(file.metadata.get("white", np.iinfo(array.dtype).max))
     values = encoding.decode(array)
     return (values, 1.0) if scale == 1 else (values / np.float32(scale), scale)
 
@@ -437,7 +439,7 @@ def doubts(
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
         )
     if array.dtype.kind in "iu" and not encoding.has_scale:
-        if array.itemsize == 2 and 1 < high < 2**14:
+        if array.itemsize == 2 and 1 < high < 2**14 and "white" not in file.metadata:
             bits = next(bits for bits in (8, 12, 14) if high < 2**bits)
             return Doubt(
                 f"{file.path} holds {array.dtype} numbers up to {high:g} without their scale",

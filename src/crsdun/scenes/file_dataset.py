@@ -24,8 +24,8 @@ from crsdun.scenes.array_roles import (
     unit_range,
     with_axes,
 )
-from crsdun.scenes.formats import ArrayFile, open_arrays
-from crsdun.scenes.formats.pictures import pictures_in, without_palette
+from crsdun.scenes.formats import ArrayFile, files_of, open_arrays
+from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
 from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
 from crsdun.scenes.scene import Scene, window
@@ -178,8 +178,7 @@ class DatasetIndex:
     def files(self, split: str) -> tuple[Path, ...]:
         """Every file of a split that exists, each once."""
         paths = [path for scene in self.splits[split] for path in (scene.cube, scene.labels) if path is not None]
-        files = (file for path in paths for file in (pictures_in(path) if path.is_dir() else [path]))
-        return tuple(dict.fromkeys(file for file in files if file.is_file()))
+        return tuple(dict.fromkeys(file for path in paths for file in files_of(path) if file.is_file()))
 
     def hashes(self, files: Iterable[Path]) -> dict[str, str]:
         """SHA-256 of files, by their name relative to the root."""

@@ -104,11 +104,13 @@ def _read_table(path: Path) -> tuple[list[str], ArrayFile, np.ndarray]:
     if set(OWN_COLUMNS) <= set(header):
         return _own_table(path, rows)
     numbers = [_number(cell, decimal) for cell in header]
-    if None not in numbers:  # no names
+    if header[0] and None not in numbers:  # no names
         header = ["", *([path.stem] if len(header) == 2 else [f"{path.stem} {k}" for k in range(1, len(header))])]
-    elif len(header) > 2 and None not in numbers[1:] and not _all_numbers([row[0] for row in rows[1:]], decimal):
+    elif len(header) > 2 and _is_turned(header, numbers, [_number(row[0], decimal) for row in rows[1:]]):
         rows = [list(column) for column in zip(*rows, strict=True)]  # a spectrum in each line
         header, rows = rows[0], rows[1:]
+        if NO_WAVELENGTHS.search(header[0].lower()):
+            header[0] = ""  # what numbers the spectra
     else:
         rows = rows[1:]
     table = np.array(
@@ -172,5 +174,18 @@ def _value(path: Path, text: str, decimal: str, needed: bool) -> float:
     return number
 
 
-def _all_numbers(cells: list[str], decimal: str) -> bool:
-    return all(_number(cell, decimal) is not None for cell in cells)
+def _is_turned(header: list[str], above: list[float | None], first: list[float | None]) -> bool:
+    """Whether the wavelengths stand in the first line of a table, over spectra with names or numbers.
+
+    Args:
+        above, first: the numbers in the first line and in the column below it; None of other cells.
+    """
+    if None in above[1:] or None in first:
+        return None not in above[1:]
+    is_titled = not NO_WAVELENGTHS.search(header[0].lower()) and "wave" in header[0].lower()
+    return _are_nanometres(above[1:]) and not is_titled and not _are_nanometres(first)
+
+
+def _are_nanometres(numbers: list[float | None]) -> bool:
+    values = np.array(numbers, float)
+    return bool((values >= 100).all() and (values <= 20000).all() and (np.diff(values) > 0).all())

@@ -4,6 +4,7 @@ from crsdun.scenes.formats.array_file import ArrayFile
 from crsdun.scenes.formats.table import (
     FORMATS,
     SUFFIXES,
+    files_of,
     in_memory,
     is_result_folder,
     open_arrays,
@@ -15,6 +16,7 @@ __all__ = [
     "FORMATS",
     "SUFFIXES",
     "ArrayFile",
+    "files_of",
     "in_memory",
     "is_result_folder",
     "open_arrays",

@@ -21,6 +21,8 @@ Metadata = dict[str, Any]
 ENCODINGS: Any = ("encodings",)
 # And the lists of wavelengths that they found, by name.
 GRIDS: Any = ("grids",)
+# And the order of the axes of the cubes among them, by name.
+NAMED_AXES: Any = ("axes",)
 # Pictures of more bytes than this stay in their file where their format lets them, as cubes do.
 LARGE_PICTURE = 32 << 20
 
@@ -54,10 +56,13 @@ class ArrayFile:
         format: name of its format.
         arrays: numeric arrays by name, in the order of the file; a format without names calls its array "image".
         metadata: everything else in the file. "wavelengths" and "wavelength_units" as stored; "axes", CHW or HWC,
-            of 3-D arrays; "colour" and "palette" of pictures; and what our own writers put there.
+            of 3-D arrays; "colour" and "palette" of pictures, and "white" of those with fewer bits than their type;
+            and what our own writers put there.
         encodings: what the file states about the numbers of an array, by its name.
         grids: where lists of wavelengths are arrays, all of them by name; "wavelengths" are those that count, if the
             file leaves no choice or it was made (``array_roles.around``).
+        axes: of 3-D arrays whose axes the file names, the order of height, width and bands, such as "CHW", by name;
+            they count where ``metadata`` has none.
     """
 
     path: Path
@@ -66,6 +71,7 @@ class ArrayFile:
     metadata: Metadata = field(default_factory=dict)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     grids: Mapping[str, Grid] = field(default_factory=dict)
+    axes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wavelengths(self) -> tuple[float, ...] | None:
@@ -90,7 +96,7 @@ class ArrayFile:
             nanometres = unit in ("nm", "nanometers")
             centres = tuple(float(value) for value in values) if nanometres else to_nanometres(values, unit)
             ours = "provenance" in self.metadata  # whose unit is right, whatever the values
-            if not ours and not 1 <= min(centres) <= max(centres) <= 1e6:  # from X-rays to the far infrared
+            if not ours and not 1 <= min(centres) <= max(centres) <= 1e5:  # from X-rays to the far infrared
                 raise UnitError(
                     f"{self.path} gives wavelengths of {min(values):g}–{max(values):g} in {unit}: no camera's",
                     "correct the unit in the file, or give the wavelengths in nm with <wavelengths>",

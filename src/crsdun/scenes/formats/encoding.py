@@ -21,7 +21,8 @@ CF = {
     "valid_min": ("valid_min",),
     "valid_max": ("valid_max",),
 }
-STORED = ("no_data", "valid_range", "valid_min", "valid_max")  # numbers as they are stored
+VALID = ("valid_range", "valid_min", "valid_max")
+STORED = ("no_data", *VALID)  # numbers as they are stored
 
 PerBand = tuple[float, ...]  # one number, or one for each band of the file
 
@@ -98,7 +99,8 @@ class Encoding:
 def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding, np.dtype]:
     """What the attributes of an array state of its numbers (CF), and the type that these have.
 
-    netCDF-3 has no unsigned integers: ``_Unsigned`` says that the signed ones stored are meant so.
+    netCDF-3 has no unsigned integers: ``_Unsigned`` says that the signed ones stored are meant so. Limits that are
+    fractional numbers beside integers are those of the values (netCDF Users' Guide, attribute conventions).
 
     Args:
         dtype: of the stored numbers.
@@ -110,10 +112,25 @@ def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding,
     names = _flags(attributes)
     said = text_in(attributes.get("_Unsigned", "")).lower()
     kind = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, said))
-    if kind is None:
-        return replace(encoding_from(attributes, CF, where), class_names=names), dtype
-    meant = np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
-    return replace(encoding_from(attributes, CF, where, np.iinfo(meant)), class_names=names), meant
+    meant = dtype if kind is None else np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
+    of_values = [
+        name
+        for name in VALID
+        if dtype.kind in "iu" and name in attributes and np.asarray(attributes[name]).dtype.kind == "f"
+    ]
+    of_numbers = {role: fields for role, fields in CF.items() if role not in of_values}
+    encoding = encoding_from(attributes, of_numbers, where, None if kind is None else np.iinfo(meant))
+    limits = encoding_from(attributes, {name: CF[name] for name in of_values}, where).valid_range
+    return replace(encoding, class_names=names, valid_range=_within(encoding, limits)), meant
+
+
+def _within(encoding: Encoding, limits: tuple[float, float]) -> tuple[float, float]:
+    """The valid range of an encoding with one gain and offset, within the limits of its values as well."""
+    low, high = sorted(limits)
+    if encoding.has_scale:
+        (gain, *_), (offset, *_) = encoding.gain or (1.0,), encoding.offset or (0.0,)
+        low, high = sorted(float(np.round((limit - offset) / gain)) for limit in limits)
+    return max(low, encoding.valid_range[0]), min(high, encoding.valid_range[1])
 
 
 def _flags(attributes: Any) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "no_data": ("data ignore value",),
     "good_bands": ("bbl",),
 }
+# Those to reflectance, where a header also states, or states instead, those to radiance.
+REFLECTANCE = {"gain": ("data reflectance gain values",), "offset": ("data reflectance offset values",)}
 # Of the data file beside a header.
 DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi", ".hyspex", ".cube", ".sli")
 
@@ -52,21 +54,17 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     metadata["axes"] = "HWC"
     if "wavelength" in fields:
         # Some writers put the unit behind each value.
-        values = fields["wavelength"].split(",")
-        units = {value.strip().lstrip("+-.0123456789eE").strip() for value in values if value.strip()} - {""}
-        metadata["wavelengths"] = [
-            float(value.strip().removesuffix(unit)) for value in values for unit in units or [""]
-        ]
+        values = _items(fields["wavelength"])
+        units = {value.lstrip("+-.0123456789eE").strip() for value in values} - {""}
+        metadata["wavelengths"] = [float(value.removesuffix(unit)) for value in values for unit in units or [""]]
         metadata["wavelength_units"] = fields.get("wavelength units", next(iter(units), "unknown"))
-    if "spectra names" in fields:
-        metadata["spectra_names"] = [name.strip() for name in fields["spectra names"].split(",")]
-    if "class names" in fields:
-        metadata["class_names"] = [name.strip() for name in fields["class names"].split(",")]
-    metadata[ENCODINGS] = {"image": encoding_from(fields, FIELDS, str(header))}
-    axes = INTERLEAVES[fields["interleave"].lower()]
-    shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
-    dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
-    offset = int(fields.get("header offset", 0))
+    for name in ("spectra names", "class names"):
+        if name in fields:
+            metadata[name.replace(" ", "_")] = _items(fields[name])
+    of_reflectance = any(name in fields for names in REFLECTANCE.values() for name in names)
+    names = FIELDS | REFLECTANCE if of_reflectance else FIELDS
+    metadata[ENCODINGS] = {"image": encoding_from(fields, names, str(header))}
+    axes, shape, dtype, offset = _layout(fields)
     size = offset + math.prod(shape) * dtype.itemsize
     file = _data_file(header, size) if header == path else path
     surplus = file.stat().st_size - size
@@ -81,6 +79,26 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     return {"image": data.transpose([axes.index(axis) for axis in "HWC"])}, metadata
 
 
+def files_of_envi(path: Path) -> list[Path]:
+    """The header and, where it can be told, the data file; ``path`` is either."""
+    header = find_header(path)
+    if header is not None:
+        return [header, path]
+    try:
+        _, shape, dtype, offset = _layout(read_header(path))
+        return [path, _data_file(path, offset + math.prod(shape) * dtype.itemsize)]
+    except (InputError, LookupError, ValueError):  # which is said where they are read
+        return [path]
+
+
+def _layout(fields: dict[str, str]) -> tuple[str, tuple[int, ...], np.dtype, int]:
+    """How the numbers lie in the data file: their axes, shape and type, and the bytes in front of them."""
+    axes = INTERLEAVES[fields["interleave"].lower()]
+    shape = tuple(int(fields[LENGTHS[axis]]) for axis in axes)
+    dtype = np.dtype("<>"[int(fields.get("byte order", 0))] + TYPES[int(fields["data type"])])
+    return axes, shape, dtype, int(fields.get("header offset", 0))
+
+
 def read_header(path: Path) -> dict[str, str]:
     """The fields of a header by their name in lower case; values in braces come without them, on one line."""
     raw = path.read_bytes()
@@ -90,6 +108,12 @@ def read_header(path: Path) -> dict[str, str]:
         text = raw.decode("latin-1")
     fields = re.findall(r"^[ \t]*([^=\n;]+?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE)
     return {name.lower(): " ".join(value.strip().strip("{}").split()) for name, value in fields}
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list; some writers put a comma behind the last one, too."""
+    listed = text.rstrip(", ")
+    return [item.strip() for item in listed.split(",")] if listed else []
 
 
 def _data_file(header: Path, size: int) -> Path:

@@ -10,9 +10,11 @@ import numpy as np
 from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
 from crsdun.scenes.formats.attributes import text_in
 from crsdun.scenes.formats.encoding import Encoding, cf_encoding
-from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated
+from crsdun.scenes.formats.metadata import WAVELENGTH_KEYS, joined, separated, with_named_axes
 from crsdun.storage import make_room
 
+# What netCDF-4 calls a data set that is the length of an axis, and holds nothing.
+NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 HDF5_OVERHEAD = 8192  # bytes for each data set, and for the file
 
 
@@ -26,9 +28,12 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
     encodings: dict[str, Encoding] = {}
+    axes: dict[str, list[str]] = {}
 
     def take(name: str, node: Any) -> None:
         if not isinstance(node, h5py.Dataset) or name.startswith("#") or "MATLAB_empty" in node.attrs:
+            return
+        if text_in(node.attrs.get("NAME", "")).startswith(NO_VARIABLE):
             return
         matlab = text_in(node.attrs.get("MATLAB_class", ""))
         if h5py.check_string_dtype(node.dtype) and node.shape == ():
@@ -45,6 +50,8 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
             else:
                 values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
             units[name] = text_in(node.attrs.get("units", "unknown"))
+            if not matlab:
+                axes[name] = [_axis_name(dimension) for dimension in node.dims]
 
     with h5py.File(path, "r") as file:
         file.visititems(take)
@@ -58,7 +65,16 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
             and value.dtype.kind == "f"
             and value.size in lengths
         }
-    return separated(values, encodings, units, attributes)
+    arrays, metadata = separated(values, encodings, units, attributes)
+    arrays, named = with_named_axes(arrays, axes)
+    return arrays, metadata | named
+
+
+def _axis_name(dimension: Any) -> str:
+    """The label of an axis, or the name of the first data set attached to it as its scale; "" where it has none."""
+    if dimension.label or not len(dimension):
+        return str(dimension.label)
+    return str(dimension[0].name or "").rpartition("/")[-1]  # None of a data set that is no longer there
 
 
 def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:

@@ -41,7 +41,7 @@ def open_mat5(path: Path) -> tuple[Arrays, Metadata]:
 
 
 def _leaves(path: Path, name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays in a variable: itself, or what its fields and cells hold; there, single numbers are left out."""
+    """The arrays in a variable: itself, or what its fields and cells hold."""
     if hasattr(value, "toarray"):
         check_budget(
             math.prod(value.shape) * value.dtype.itemsize, f"the sparse array {name} of {path}, once filled,"
@@ -56,7 +56,7 @@ def _leaves(path: Path, name: str, value: Any, depth: int = 0) -> Iterator[tuple
     elif value.dtype == object:
         for place, content in enumerate(value.flat):
             yield from _leaves(path, _element(name, place, value.size), content, depth + 1)
-    elif depth == 0 or value.size > 1:
+    else:
         yield name, value
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, Arrays, Grid, LazyArray, Metadata
+from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, NAMED_AXES, Arrays, Grid, LazyArray, Metadata
 from crsdun.scenes.formats.encoding import Encoding
 from crsdun.typed import typed
 
@@ -18,6 +18,14 @@ JSON_KEY = "crsdun"
 WAVELENGTH_KEYS = (
     "wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "lambda", "lambdas", "centers", "bands"
 )  # fmt: skip
+
+# What the axes of an array are called, in OME-Zarr, netCDF, TIFF and by us.
+AXIS_NAMES = {
+    "H": ("y", "row", "rows", "line", "lines", "height", "lat", "latitude", "scene_y"),
+    "W": ("x", "col", "cols", "column", "columns", "sample", "samples", "width", "lon", "longitude", "scene_x"),
+    "C": ("c", "band", "channel", "channels", *WAVELENGTH_KEYS),
+}
+LETTERS = {name: letter for letter, names in AXIS_NAMES.items() for name in names}
 
 
 class Notes(TypedDict, total=False):
@@ -69,6 +77,13 @@ def separated(
     }
 
 
+def with_named_axes(arrays: Arrays, names: Mapping[str, Sequence[str]]) -> tuple[Arrays, Metadata]:
+    """The arrays with pictures as (H,W), and the order of the axes of cubes, where a file names their axes."""
+    letters = {name: "".join(LETTERS.get(axis.lower(), "?") for axis in axes) for name, axes in names.items()}
+    turned = {name: array.transpose((1, 0)) if letters.get(name) == "WH" else array for name, array in arrays.items()}
+    return turned, {NAMED_AXES: {name: axes for name, axes in letters.items() if sorted(axes) == ["C", "H", "W"]}}
+
+
 def _lists_of_wavelengths(arrays: Arrays, single: bool) -> list[str]:
     """The arrays that are one, at most one in each group.
 
@@ -108,10 +123,14 @@ def to_json(metadata: Metadata) -> str:
     return json.dumps(metadata, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
 
 
-def json_object(text: str) -> Metadata:
+def json_object(text: str, mark: str | None = None) -> Metadata:
     """The object that a text holds as JSON; empty where it is any other text.
 
     Numbers that JSON does not have, such as NaN or 1e400, come as text.
+
+    Args:
+        mark: the entry by which notes of ours are known where other programs write JSON too; of theirs the
+            wavelengths are kept alone.
 
     Raises:
         InputError: an entry that our own files have is of another type.
@@ -122,8 +141,12 @@ def json_object(text: str) -> Metadata:
         return {}
     if not isinstance(value, dict):
         return {}
+    if mark is not None and mark not in value:
+        return {name: value[name] for name in ("wavelengths", "wavelength_units") if name in value}
     notes: Metadata = typed(Notes, value, "it")
-    return {name: each for name, each in notes.items() if name not in ("palette", "colour")}  # of pictures alone
+    return {
+        name: each for name, each in notes.items() if name not in ("palette", "colour", "white")
+    }  # of pictures alone
 
 
 def _finite_or_text(number: str) -> float | str:

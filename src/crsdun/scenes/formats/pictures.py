@@ -125,7 +125,12 @@ def open_folder(folder: Path, read: Callable[[Path], ArrayFile], others: tuple[s
                 f"{path} has {picture.shape[0]}×{picture.shape[1]} pixels but {pictures[0].name} {size[0]}×{size[1]}",
                 "bands of one scene have the same size",
             )
-        if picture.dtype != dtype or file.encoding("image") != first.encoding("image"):
+        white = file.metadata.get("white")
+        if (picture.dtype, white, file.encoding("image")) != (
+            dtype,
+            first.metadata.get("white"),
+            first.encoding("image"),
+        ):
             raise InputError(
                 f"{path} ({picture.dtype}) and {pictures[0].name} ({dtype}) store their values differently",
                 "save all bands alike",
@@ -134,6 +139,8 @@ def open_folder(folder: Path, read: Callable[[Path], ArrayFile], others: tuple[s
     metadata: Metadata = {"axes": "CHW", "name": folder.resolve().name}
     if wavelengths is not None:
         metadata |= {"wavelengths": wavelengths, "wavelength_units": "nm"}
+    if "white" in first.metadata:
+        metadata["white"] = first.metadata["white"]
     kind = f"{first.format}, one picture for each band"
     return ArrayFile(folder, kind, {"image": cube}, metadata, first.encodings)
 

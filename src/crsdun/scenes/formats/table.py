@@ -12,13 +12,23 @@ import numpy as np
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.scenes.formats.array_file import ENCODINGS, GRIDS, ArrayFile, Arrays, Format, LazyArray, Metadata, damaged
-from crsdun.scenes.formats.envi import ENVI, find_header
+from crsdun.scenes.formats.array_file import (
+    ENCODINGS,
+    GRIDS,
+    NAMED_AXES,
+    ArrayFile,
+    Arrays,
+    Format,
+    LazyArray,
+    Metadata,
+    damaged,
+)
+from crsdun.scenes.formats.envi import ENVI, files_of_envi, find_header
 from crsdun.scenes.formats.guard import check_contents
 from crsdun.scenes.formats.hdf5 import HDF5
 from crsdun.scenes.formats.matlab import MAT5, MAT73
 from crsdun.scenes.formats.numpy_files import NPY, NPZ
-from crsdun.scenes.formats.pictures import open_folder
+from crsdun.scenes.formats.pictures import open_folder, pictures_in
 from crsdun.scenes.formats.png import PNG
 from crsdun.scenes.formats.tiff import TIFF
 from crsdun.scenes.formats.zarr_store import ZARR, is_old_zarr, is_zarr
@@ -72,9 +82,8 @@ def open_arrays(path: str | Path) -> ArrayFile:
             f"{path} is a Zarr store of version 2, and crsdun reads version 3",
             "save it again with zarr_format=3, as xarray's to_zarr and the package zarr take it",
         )
-    if is_result_folder(path):
-        path = path / (CUBE if (path / CUBE).exists() else STORE)
-    elif path.is_dir() and not is_zarr(path):
+    path = _scene_in(path)
+    if path.is_dir() and not is_zarr(path):
         return open_folder(path, open_arrays, SUFFIXES)
     format = ZARR if path.is_dir() else _recognised(path)
     try:
@@ -82,7 +91,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
             warnings.simplefilter("ignore")  # of the libraries; what matters is raised
             check_contents(path, format.name)
             arrays, metadata = format.open(path)
-            encodings, grids = metadata.pop(ENCODINGS, {}), metadata.pop(GRIDS, {})
+            encodings, grids, axes = (metadata.pop(key, {}) for key in (ENCODINGS, GRIDS, NAMED_AXES))
             if "wavelengths" in metadata:
                 metadata["wavelengths"] = [float(value) for value in np.ravel(metadata["wavelengths"])]
     except InputError as error:
@@ -105,7 +114,20 @@ def open_arrays(path: str | Path) -> ArrayFile:
             else "save the cube as a plain array"
         )
         raise InputError(f"{path} ({format.name}) holds no array of real numbers", remedy)
-    return ArrayFile(path, format.name, real, metadata, encodings, grids)
+    return ArrayFile(path, format.name, real, metadata, encodings, grids, axes)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that ``open_arrays`` reads, sorted within a folder; one that it refuses is there alone."""
+    path = _scene_in(path)
+    if is_zarr(path):
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if path.is_dir():
+        return pictures_in(path)
+    try:
+        return files_of_envi(path) if _recognised(path) is ENVI else [path]
+    except InputError:
+        return [path]
 
 
 def is_result_folder(path: Path) -> bool:
@@ -149,6 +171,13 @@ def write_arrays(
         return
     with atomic_file(path, overwrite, companion=format.companion) as part:
         format.write(part, arrays, metadata)
+
+
+def _scene_in(path: Path) -> Path:
+    """The scene in a folder of results; any other path itself."""
+    if not is_result_folder(path):
+        return path
+    return path / (CUBE if (path / CUBE).exists() else STORE)
 
 
 def _recognised(path: Path) -> Format:

@@ -11,7 +11,7 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata, stays_in_file
 from crsdun.scenes.formats.encoding import Encoding, encoding_from
-from crsdun.scenes.formats.metadata import json_object, to_json
+from crsdun.scenes.formats.metadata import json_object, to_json, with_named_axes
 from crsdun.scenes.formats.pictures import picture
 
 TRANSPARENCY = (1, 2)  # among extra samples
@@ -27,7 +27,7 @@ def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        metadata = json_object(file.pages.first.description)
+        metadata = json_object(file.pages.first.description, mark="layout")
         if "layout" not in metadata:
             return _open_foreign(path, file, metadata)
         arrays, page = {}, 0
@@ -43,7 +43,7 @@ def open_tiff(path: Path) -> tuple[Arrays, Metadata]:
 def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Metadata]:
     """What other programs write: series of pages, samples or single pages that belong together."""
     first = file.pages.first
-    encodings = {ENCODINGS: {"image": _gdal_encoding(first.tags, path)}}
+    encodings = {ENCODINGS: {"image": _gdal_encoding(first, path)}}
     mapped = _mapped(path, file, 0) if len(file.pages) == 1 else None
     if mapped is not None:
         return {"image": mapped}, metadata | encodings
@@ -69,10 +69,12 @@ def _open_foreign(path: Path, file: Any, metadata: Metadata) -> tuple[Arrays, Me
     if first.photometric.name == "PALETTE" and first.colormap is not None:
         colours = np.asarray(first.colormap).T  # of 16 bits, or of 8 by writers that did not know
         metadata |= picture(array, palette=(colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))[1]
-    elif array.dtype.kind == "u" and first.bitspersample < 8:
+    elif array.dtype.kind == "u" and first.bitspersample < 8 * array.itemsize:
         metadata["white"] = 2**first.bitspersample - 1
     arrays = {"image": array} | {f"image {place + 1}": each for place, (each, _) in enumerate(series) if place}
-    return arrays, metadata | encodings
+    names = {name: axes for name, (_, axes) in zip(arrays, series, strict=True) if "Q" not in axes}
+    arrays, axes_of = with_named_axes(arrays, names)
+    return arrays, metadata | encodings | axes_of
 
 
 def _kinds(page: Any) -> list[int]:
@@ -120,17 +122,22 @@ def _mapped(path: Path, file: Any, page: int) -> np.ndarray | None:
     return mapped
 
 
-def _gdal_encoding(tags: Any, path: Path) -> Encoding:
-    """The encoding that GDAL keeps in tags of its own."""
+def _gdal_encoding(page: Any, path: Path) -> Encoding:
+    """The encoding that GDAL keeps in tags of its own; samples that these leave out have a scale of 1, no offset."""
+    tags = page.tags
     fields: dict[str, Any] = {}
     if "GDAL_NODATA" in tags:
         fields["GDAL_NODATA"] = tags["GDAL_NODATA"].value
     text = str(tags["GDAL_METADATA"].value) if "GDAL_METADATA" in tags else ""
-    for role in ("scale", "offset"):
+    for role, unstated in (("scale", "1"), ("offset", "0")):
         items = re.findall(rf'<Item([^>]*role="{role}"[^>]*)>([^<]*)<', text)
-        numbers = [(int((re.findall(r'sample="(\d+)"', tag) or ["0"])[0]), number) for tag, number in items]
-        if numbers:
-            fields[role] = [number for _, number in sorted(numbers)]
+        samples = [re.search(r'sample="(\d+)"', tag) for tag, _ in items]
+        numbers = {
+            int(sample[1]) if sample else -1: number for sample, (_, number) in zip(samples, items, strict=True)
+        }
+        if numbers:  # one that names no sample is that of all others
+            count = max(page.samplesperpixel, max(numbers) + 1)
+            fields[role] = [numbers.get(sample, numbers.get(-1, unstated)) for sample in range(count)]
     names = {"no_data": ("GDAL_NODATA",), "gain": ("scale",), "offset": ("offset",)}
     return encoding_from(fields, names, str(path))
 

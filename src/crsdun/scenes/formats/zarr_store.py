@@ -14,14 +14,13 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import Arrays, Format, LazyArray, Metadata, damaged, stays_in_file
 from crsdun.scenes.formats.attributes import text_in
 from crsdun.scenes.formats.encoding import Encoding, cf_encoding
-from crsdun.scenes.formats.metadata import JSON_KEY, joined, json_object, separated
+from crsdun.scenes.formats.metadata import JSON_KEY, joined, json_object, separated, with_named_axes
 
 MARK = "zarr.json"  # in the folder of each group and each array
 MOST_NODES, LARGEST_MARK = 10_000, 1 << 20
 # What may decode chunks; none of these opens other files or runs code.
 CODECS = {"bytes", "transpose", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
 INSTALL = "pip install 'crsdun[zarr]', which takes Python 3.11"
-LETTERS = {"c": "C", "y": "H", "x": "W"}  # of axes, as OME-Zarr and as we call them
 # Names of the axes of our arrays, by their number.
 AXES = {4: ("t", "c", "y", "x"), 3: ("c", "y", "x"), 2: ("y", "x")}
 
@@ -88,11 +87,9 @@ def open_zarr(path: Path) -> tuple[Arrays, Metadata]:
     if isinstance(notes, dict):
         values[JSON_KEY] = json.dumps(notes)
     arrays, metadata = separated(values, encodings, units)
-    named = (getattr(members[name].metadata, "dimension_names", None) for name in arrays if arrays[name].ndim == 3)
-    letters = {"".join(LETTERS.get(str(axis), "?") for axis in axes) for axes in named if axes}
-    if letters in ({"CHW"}, {"HWC"}):
-        metadata.setdefault("axes", letters.pop())
-    return arrays, metadata
+    names = {name: [str(axis) for axis in members[name].metadata.dimension_names or ()] for name in arrays}
+    arrays, axes = with_named_axes(arrays, names)
+    return arrays, metadata | axes
 
 
 def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:
