@@ -43,6 +43,7 @@ PAGES = {
     "examples": "examples.md",
     "src/crsdun/networks/weights/crsdun_small.md": "crsdun_small.md",
     "src/crsdun/networks/weights/crsdun_tiny.md": "crsdun_tiny.md",
+    "src/crsdun/networks/weights/earlier/crsdun_small_1.md": "crsdun_small_1.md",
     "src/crsdun/networks/weights/earlier/crsdun_tiny_1.md": "crsdun_tiny_1.md",
     "src/crsdun/solvers/weights/coefficient_denoiser.md": "denoiser.md",
 }

@@ -32,7 +32,8 @@ def produce() -> Scene:
 @pytest.fixture
 def tiny_alone(monkeypatch):
     """Weights that learnt behind a single kind of camera are all there is."""
-    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", earlier_weights)
+    first = {"crsdun_tiny_1": earlier_weights()["crsdun_tiny_1"]}
+    monkeypatch.setattr("crsdun.runtime.reconstruction.pretrained_weights", lambda: first)
 
 
 @pytest.fixture
