@@ -1,6 +1,7 @@
 """The examination that every method takes, whatever kind it is: it is described, called and run like all others."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -174,10 +175,12 @@ class MethodExamination:
     def test_it_is_run_only_as_it_can_be(self, opened):
         camera, y = self.camera(), self.measure(self.camera())
         for precision in set(PRECISIONS) - set(opened.precisions):
-            with pytest.raises(InputError, match=f"{self.name} computes in float32, not in {precision}; omit prec"):
+            with pytest.raises(
+                InputError, match=f"{re.escape(self.name)} computes in float32, not in {precision}; omit prec"
+            ):
                 run_method(opened, y, camera, RunOptions(precision=precision))
         if not self.tileable:
-            with pytest.raises(InputError, match=f"{self.name} takes whole frames; omit tile"):
+            with pytest.raises(InputError, match=f"{re.escape(self.name)} takes whole frames; omit tile"):
                 run_method(opened, y, camera, RunOptions(tiles=Tiles(8)))
         if self.needs_scale:
             with pytest.raises(InputError, match="these look like raw counts; normalise them with bits"):

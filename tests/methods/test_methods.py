@@ -58,7 +58,7 @@ class TestTwoStages(NetworkByName):
 
 class TestSolverAndSegmenter(NetworkByName):
     name, settings = "gap_tv+seg", {"reconstruction": {"iterations": 3}, "segmenter": {"stages": 1}}
-    class_count = CLASSES
+    class_count, tileable = CLASSES, False
 
 
 class TestLoaded(MethodExamination):

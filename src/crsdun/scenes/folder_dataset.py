@@ -207,7 +207,9 @@ def index_folder(path: str | Path) -> DatasetIndex:
     cubes = _find_cubes(path, config)
     legend = _legend(path, config)
     label_codes = None if legend is None else _label_codes(path, config, legend)
-    first = next(iter(cubes.values()))
+    splits = _splits(config, list(cubes), problems)
+    used = {name for names in splits.values() for name in names}
+    first = next((cube for name, cube in cubes.items() if name in used), next(iter(cubes.values())))
     wavelengths = config.wavelengths or _stated_wavelengths(first, config.cube_key)
     if wavelengths is None and config.bands is None:
         raise InputError(
@@ -222,8 +224,6 @@ def index_folder(path: str | Path) -> DatasetIndex:
     for name, cube in cubes.items():
         labels = _label_map(path, config, name) or (cube if config.labels_key else None)
         scenes[name] = SceneFiles(name, cube, labels)
-    splits = _splits(config, list(scenes), problems)
-    used = {name for names in splits.values() for name in names}
     for name, files in scenes.items():
         if name in used and files.labels is not None and not files.labels.exists():
             problems.append(f"{name} has no label map {files.labels}; add it, or leave the scene out of the splits")
