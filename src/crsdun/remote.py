@@ -99,7 +99,7 @@ def fetch(path: Remote, folder: Path) -> Path:
             places = {name: target}
             if path.suffix.lower() == ".hdr":
                 beside = files.glob(f"{escape(name.removesuffix(path.suffix))}.*")
-                places |= {each: folder / each.rpartition("/")[2] for each in beside}
+                places |= {each: folder / each.rpartition("/")[2] for each in beside if files.isfile(each)}
         for each, where in places.items():
             if ".." in where.relative_to(folder).parts:
                 raise InputError(f"{path} holds {each}, which would lie outside it", "rename it")

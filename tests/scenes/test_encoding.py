@@ -310,6 +310,14 @@ def test_a_valid_range_of_the_values_themselves(tmp_path):
         np.testing.assert_allclose(cube[0, 0], (np.nan, 0.05, 0.95, np.nan), rtol=1e-6)
 
 
+def test_a_valid_range_that_no_number_leaves_is_one_of_the_numbers(tmp_path):
+    with h5py.File(tmp_path / "cube.h5", "w") as file:
+        file["cube"] = np.zeros((3, 6, 4), np.int16) + np.array([-999, 500, 9500, 9600], np.int16)
+        file["cube"].attrs.update({"scale_factor": 1e-4, "valid_range": np.array([-100.0, 16000.0])})
+    cube = read_scene(tmp_path / "cube.h5", axes="chw").cube
+    np.testing.assert_allclose(cube[0, 0], (np.nan, 0.05, 0.95, 0.96), rtol=1e-6)
+
+
 def test_a_dimension_of_netcdf_is_no_list_of_wavelengths(tmp_path):
     with h5py.File(tmp_path / "cube.nc", "w") as file:
         file["cube"] = np.zeros((4, 6, 9), np.float32)

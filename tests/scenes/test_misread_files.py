@@ -235,6 +235,41 @@ def test_axes_count_by_their_names(tmp_path, kind, axes):
     np.testing.assert_array_equal(read_measurement(tmp_path / "a", "meas").frame, frame)
 
 
+REFERENCE = h5py.special_dtype(ref=h5py.Reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DIMENSION_LABELS", np.array([b"y", b"x", b"band"])),
+        ("DIMENSION_LABELS", np.array([1, 2, 3])),
+        ("DIMENSION_LABELS", np.array([b"y", b"x"])),
+        ("DIMENSION_LABELS", "y"),
+        ("DIMENSION_LIST", np.array([1, 2, 3])),
+        ("DIMENSION_LIST", "y"),
+        ("DIMENSION_LIST", None),
+    ],
+)
+def test_names_of_axes_of_any_type_do_no_harm(tmp_path, name, value):
+    """HDF5's own functions crash on some of these."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = np.moveaxis(CUBE, 0, -1)
+        if value is None:
+            file["cube"].attrs.create(name, file["cube"].ref, dtype=REFERENCE)
+        else:
+            file["cube"].attrs[name] = value
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.h5", axes="hwc").cube, CUBE)
+
+
+def test_a_scale_that_is_gone_names_no_axis(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"], file["q"] = CUBE, np.arange(len(CUBE))
+        file["q"].make_scale("band")
+        file["cube"].dims[0].attach_scale(file["q"])
+        del file["q"]
+    np.testing.assert_array_equal(read_scene(tmp_path / "a.h5", axes="chw").cube, CUBE)
+
+
 # -- counts ----------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,15 @@ def test_numbered_spectra_in_lines(tmp_path, title):
     is_leaf_and_soil(read(tmp_path, text), ("1", "2"))
 
 
+@pytest.mark.parametrize("title", ["nm", "lambda", "um"])
+def test_wavelengths_that_fall_or_are_in_micrometres_stay_in_their_column(tmp_path, title):
+    first = (700, 600, 500) if title == "nm" else (0.5, 0.6, 0.7)
+    rows = "".join(f"{each},{place},{place},{place}\n" for place, each in enumerate(first))
+    found = read(tmp_path, f"{title},101,102,103\n{rows}")
+    assert found.names == ("101", "102", "103")
+    assert sorted(found.wavelengths) == pytest.approx([500, 600, 700])
+
+
 def test_columns_that_are_called_by_numbers(tmp_path):
     text = "wavelength,450,550\n" + lines(",", scale=1e-3)
     is_leaf_and_soil(read(tmp_path, text), ("450", "550"))

@@ -164,7 +164,11 @@ def join(reconstruction: Network | Solver, segmenter: Segmenter) -> TwoStageNetw
     if not isinstance(segmenter, Segmenter) or isinstance(reconstruction, Segmenter | TwoStageNetwork):
         raise InputError("join takes a method that reconstructs and a segmenter (seg_{K}stg), in this order")
     if isinstance(reconstruction, Network):
-        config = TwoStageConfig(kind_of(reconstruction), reconstruction.config, segmenter.config)
+        try:
+            method = kind_of(reconstruction)
+        except InputError:  # one that no file can bring back, which matters when it is saved
+            method = reconstruction.name
+        config = TwoStageConfig(method, reconstruction.config, segmenter.config)
     elif isinstance(reconstruction, Solver):
         config = TwoStageConfig(reconstruction.name, reconstruction, segmenter.config)
     else:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -239,8 +239,9 @@ def role_by_name(name: str, array: np.ndarray) -> str | None:
 
     Where it may be a picture, leading and trailing axes of length 1 do not count.
     """
+    first, end = _without_ones(array.shape, 2)
+    axes = {array.ndim, *([2] if end - first == 2 else [])}
     for role, (dimensions, _, names) in ROLES.items():
-        axes = {array.ndim, *([2] if len(_without_ones(array.shape, 2)) == 2 else [])}
         if _last_part(name) in names and axes & set(dimensions):
             return role
     return None
@@ -485,17 +486,23 @@ def is_called_measurement(name: str) -> bool:
 
 
 def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
-    shape = _without_ones(array.shape, min(dimensions))
-    if shape == array.shape:
+    first, end = _without_ones(array.shape, min(dimensions))
+    if end - first == array.ndim:
         return array
-    return (array[(slice(None),) * array.ndim] if isinstance(array, LazyArray) else array).reshape(shape)
+    if isinstance(array, LazyArray):
+        return cast(np.ndarray, array.with_axes(first, end))
+    return array.reshape(array.shape[first:end])
 
 
-def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
-    """A shape without leading and trailing axes of length 1, as far as it has more than so many."""
-    while len(shape) > axes and 1 in (shape[0], shape[-1]):
-        shape = shape[1:] if shape[0] == 1 else shape[:-1]
-    return shape
+def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, int]:
+    """The first and the end of the axes that are left without leading and trailing ones of length 1.
+
+    As many stay as ``axes``, at least.
+    """
+    first, end = 0, len(shape)
+    while end - first > axes and 1 in (shape[first], shape[end - 1]):
+        first, end = (first + 1, end) if shape[first] == 1 else (first, end - 1)
+    return first, end
 
 
 def _last_part(name: str) -> str:

@@ -162,8 +162,9 @@ def read_codes(
             "describe the classes as the map stores them, or save the map as described",
         )
     numbers = whole_numbers(codes, file.encoding(name) if codes.shape[-1] == 1 else Encoding(), NO_DATA)
-    if numbers is None:
-        raise InputError(f"{path} holds fractions or infinity", "a label map needs integers")
+    if numbers is None or (codes.shape[-1] > 1 and (numbers == NO_DATA).any()):
+        odd = "fractions or infinity" if codes.shape[-1] == 1 else "fractions, NaN or infinity"
+        raise InputError(f"{path} holds {odd}", "a label map needs integers")
     if codes.shape[-1] == 1 and class_names is not None:
         missing = np.unique(codes[numbers == NO_DATA]).tolist()
         label_codes = _with_stated(file, name, np.unique(numbers).tolist(), missing, label_codes, class_names)

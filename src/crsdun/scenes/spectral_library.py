@@ -19,6 +19,10 @@ BRIGHTEST = 2.0  # a reflectance; more is a percentage, or on another scale
 # What the explorer saves: one row for each band.
 OWN_COLUMNS = ("point", "cube", "stage", "wavelength_nm", "mean")
 NO_WAVELENGTHS = re.compile(r"\b(wave ?numbers?|frequency|energy|bands?|index|channels?)\b")
+# Titles of a first column that numbers or names spectra; nm may be the unit of the line.
+OF_SPECTRA = re.compile(
+    r"(unnamed: 0|id|index|no\.?|nr\.?|number|#|names?|samples?|spectr(um|a)|labels?|class|points?|nm)?"
+)
 WRITE_TABLE = "expected a column of wavelengths and a column of values for each spectrum, with a name above each"
 
 
@@ -182,10 +186,11 @@ def _is_turned(header: list[str], above: list[float | None], first: list[float |
     """
     if None in above[1:] or None in first:
         return None not in above[1:]
-    is_titled = not NO_WAVELENGTHS.search(header[0].lower()) and "wave" in header[0].lower()
-    return _are_nanometres(above[1:]) and not is_titled and not _are_nanometres(first)
+    numbers_spectra = OF_SPECTRA.fullmatch(header[0].lower().strip())
+    return numbers_spectra is not None and _are_nanometres(above[1:]) and not _are_nanometres(first)
 
 
 def _are_nanometres(numbers: list[float | None]) -> bool:
     values = np.array(numbers, float)
-    return bool((values >= 100).all() and (values <= 20000).all() and (np.diff(values) > 0).all())
+    steps = np.diff(values)
+    return bool((values >= 100).all() and (values <= 20000).all() and ((steps > 0).all() or (steps < 0).all()))

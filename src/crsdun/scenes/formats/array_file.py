@@ -134,7 +134,7 @@ class LazyArray:
         stored_shape: shape in the file, two to four axes.
         dtype: of what indexing returns.
         read: file, name and a slice for each axis of the file → this part.
-        order: which axis of the file each axis here is; () for the same.
+        order: which axis of the file each axis here is; () for the same. Those of length 1 may be left out.
     """
 
     path: Path
@@ -147,6 +147,10 @@ class LazyArray:
     def __post_init__(self) -> None:
         if not self.order:
             object.__setattr__(self, "order", tuple(range(len(self.stored_shape))))
+
+    def with_axes(self, first: int, end: int) -> LazyArray:
+        """Without the axes before ``first`` and from ``end`` on, which have the length 1."""
+        return replace(self, order=self.order[first:end])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,8 +176,12 @@ class LazyArray:
         Raises:
             InputError: this part of the file is damaged.
         """
-        stored = tuple(part[self.order.index(axis)] for axis in range(self.ndim))
-        return self.read(self.path, self.name, stored).transpose(self.order).astype(self.dtype, copy=False)
+        every = range(len(self.stored_shape))
+        left_out = tuple(axis for axis in every if axis not in self.order)
+        wanted = dict(zip(self.order, part, strict=True)) | dict.fromkeys(left_out, slice(None))
+        values = self.read(self.path, self.name, tuple(wanted[axis] for axis in every))
+        values = values.transpose(*self.order, *left_out)
+        return values.reshape(values.shape[: self.ndim]).astype(self.dtype, copy=False)
 
 
 @dataclass(frozen=True)

@@ -121,15 +121,20 @@ def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding,
     of_numbers = {role: fields for role, fields in CF.items() if role not in of_values}
     encoding = encoding_from(attributes, of_numbers, where, None if kind is None else np.iinfo(meant))
     limits = encoding_from(attributes, {name: CF[name] for name in of_values}, where).valid_range
-    return replace(encoding, class_names=names, valid_range=_within(encoding, limits)), meant
+    return replace(encoding, class_names=names, valid_range=_within(encoding, limits, meant)), meant
 
 
-def _within(encoding: Encoding, limits: tuple[float, float]) -> tuple[float, float]:
-    """The valid range of an encoding with one gain and offset, within the limits of its values as well."""
+def _within(encoding: Encoding, limits: tuple[float, float], dtype: np.dtype) -> tuple[float, float]:
+    """The valid range of an encoding with one gain and offset, within the limits of its values as well.
+
+    Limits that no stored number could exceed are none of the values, but of the numbers.
+    """
     low, high = sorted(limits)
     if encoding.has_scale:
         (gain, *_), (offset, *_) = encoding.gain or (1.0,), encoding.offset or (0.0,)
-        low, high = sorted(float(np.round((limit - offset) / gain)) for limit in limits)
+        least, most = sorted(float(np.round((limit - offset) / gain)) for limit in limits)
+        if dtype.kind not in "iu" or least > np.iinfo(dtype).min or most < np.iinfo(dtype).max:
+            low, high = least, most
     return max(low, encoding.valid_range[0]), min(high, encoding.valid_range[1])
 
 

@@ -61,7 +61,7 @@ def open_envi(path: Path) -> tuple[Arrays, Metadata]:
     for name in ("spectra names", "class names"):
         if name in fields:
             metadata[name.replace(" ", "_")] = _items(fields[name])
-    of_reflectance = any(name in fields for names in REFLECTANCE.values() for name in names)
+    of_reflectance = any(name in fields for name in REFLECTANCE["gain"])
     names = FIELDS | REFLECTANCE if of_reflectance else FIELDS
     metadata[ENCODINGS] = {"image": encoding_from(fields, names, str(header))}
     axes, shape, dtype, offset = _layout(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
                 values[name] = np.asarray(node[()].T if matlab else node[()], dtype)
             units[name] = text_in(node.attrs.get("units", "unknown"))
             if not matlab:
-                axes[name] = [_axis_name(dimension) for dimension in node.dims]
+                axes[name] = _axis_names(node)
 
     with h5py.File(path, "r") as file:
         file.visititems(take)
@@ -70,11 +71,31 @@ def open_hdf5(path: Path) -> tuple[Arrays, Metadata]:
     return arrays, metadata | named
 
 
-def _axis_name(dimension: Any) -> str:
-    """The label of an axis, or the name of the first data set attached to it as its scale; "" where it has none."""
-    if dimension.label or not len(dimension):
-        return str(dimension.label)
-    return str(dimension[0].name or "").rpartition("/")[-1]  # None of a data set that is no longer there
+def _axis_names(node: Any) -> list[str]:
+    """The labels of the axes of a data set, or the names of what is attached to them as scales; "" where is neither.
+
+    HDF5's own functions for them trust the types of these attributes, and crash on others.
+    """
+    import h5py
+
+    labels, scales = (_list_of(node, name) for name in ("DIMENSION_LABELS", "DIMENSION_LIST"))
+    names = [text_in(label) if isinstance(label, str | bytes) else "" for label in labels]
+    for axis, attached in enumerate(scales):
+        first = attached[0] if isinstance(attached, np.ndarray) and attached.ndim == 1 and attached.size else None
+        if not names[axis] and type(first) is h5py.Reference:
+            with suppress(ValueError, KeyError):  # of a data set that is no longer there
+                names[axis] = str(node.file[first].name or "").rpartition("/")[-1]
+    return names
+
+
+def _list_of(node: Any, name: str) -> list[Any]:
+    """An attribute with one entry for each axis; of another kind, None for each."""
+    try:
+        value = node.attrs.get(name)
+    except (OSError, TypeError, ValueError):
+        value = None
+    fits = isinstance(value, np.ndarray) and value.shape == (node.ndim,) and value.dtype.kind in "OSU"
+    return list(value) if fits else [None] * node.ndim
 
 
 def read_part(path: Path, name: str, part: tuple[slice, ...]) -> np.ndarray:

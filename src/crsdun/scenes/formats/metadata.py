@@ -142,7 +142,12 @@ def json_object(text: str, mark: str | None = None) -> Metadata:
     if not isinstance(value, dict):
         return {}
     if mark is not None and mark not in value:
-        return {name: value[name] for name in ("wavelengths", "wavelength_units") if name in value}
+        units = value.get("wavelength_units")
+        known = {
+            "wavelengths": value.get("wavelengths"),
+            "wavelength_units": units if isinstance(units, str) else None,
+        }
+        return {name: each for name, each in known.items() if each is not None}
     notes: Metadata = typed(Notes, value, "it")
     return {
         name: each for name, each in notes.items() if name not in ("palette", "colour", "white")
