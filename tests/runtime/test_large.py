@@ -20,6 +20,7 @@ from crsdun.methods.tiles import USABLE
 from crsdun.methods.verdict import Verdict
 from crsdun.optics import CameraFile, CassiCamera, Estimate, Exposure, ModelCard, random_mask
 from crsdun.runtime import LargeRun, Pipeline, Preparation, decode, is_large, large_run, open_large, read_results
+from crsdun.runtime.large_frame import BLOCK
 from crsdun.runtime.large_run import ROWS
 from crsdun.runtime.simulation import simulate
 from crsdun.scenes import UNLABELLED, Scene, open_mask, open_scene_rows, read_scene, write_arrays
@@ -315,6 +316,22 @@ def test_full_pixels_and_odd_numbers_are_noticed_as_in_the_whole(tmp_path, camer
     assert any("below the dark, by more than noise explains" in line for line in lines)
 
 
+def test_hot_pixels_are_left_out_as_in_the_whole(tmp_path, camera, y):
+    frame = y.copy()
+    for row, column in ((0, 0), (BLOCK - 1, 20), (BLOCK, 20), (H - 1, 12)):  # two side by side, in two blocks
+        frame[row, column] = 9 * y.max()
+    whole = Preparation(wavelengths=WAVELENGTHS).read(stored(tmp_path / "whole.npz", camera, frame))
+    assert whole.hot.any()
+    rows = open_large(tmp_path / "whole.npz", Preparation(wavelengths=WAVELENGTHS))
+    assert rows.survey().hot == whole.hot.sum()
+    for top, bottom in ((0, 5), (5, 9), (9, H)):
+        part = rows.prepared(top, bottom)
+        np.testing.assert_array_equal(part.hot, whole.hot[top:bottom])
+        np.testing.assert_array_equal(part.measurement.frame, whole.measurement.frame[top:bottom])
+        known = part.camera.counted(torch.ones(bottom - top, frame.shape[1]))
+        assert torch.equal(known, whole.camera.counted(torch.ones(frame.shape))[top:bottom])
+
+
 def test_rows_without_light_may_equal_the_dark_and_a_whole_frame_may_not(tmp_path, camera, y):
     counts = np.rint(100 + 1000 * y).astype(np.uint16)
     counts[:10] = 100
@@ -343,7 +360,7 @@ def test_what_is_wrong_with_the_whole_is_said_before_it_is_decoded(tmp_path, cam
     for name, values, message in (
         ("black", 0 * y, "black everywhere"),
         ("negative", y - 1, "negative values"),
-        ("broken", broken, "from row 64 on' holds 1 NaN or infinite values, the first at row 6"),
+        ("broken", broken, "from row 62 on' holds 1 NaN or infinite values, the first at row 8"),
     ):
         with pytest.raises(InputError, match=message):
             frame_of(name, values).survey()
@@ -366,7 +383,7 @@ def test_light_that_crosses_rows_is_refused(tmp_path, camera, y):
 
 def test_no_array_as_large_as_the_cube_or_the_frame_is_in_memory(tmp_path):
     """NumPy's arrays as counted by tracemalloc, PyTorch's by the size of what the method is given."""
-    height, width, bands = 512, 256, 8
+    height, width, bands = 1024, 256, 8
     camera = CassiCamera(random_mask(height, width, seed=4), wavelengths=tuple(450.0 + 25 * b for b in range(bands)))
     np.save(tmp_path / "y.npy", camera.forward(scene_cube(height, width, bands)).numpy())
     np.save(tmp_path / "mask.npy", camera.mask.numpy())

@@ -53,7 +53,7 @@ def test_what_is_on_the_scale_already_is_not_divided_again(tmp_path):
 def test_a_dark_that_is_too_high_is_told_and_noise_around_a_right_one_is_not():
     for settings in ({"bits": 12}, {}):  # a dark alone is subtracted too
         for dark in (500.0, np.full(Y.shape, 500)):
-            (told,) = doubts(raw(), dark=dark, **settings)
+            told, *_ = doubts(raw(), dark=dark, **settings)  # single pixels that are left above it look hot
             assert "30% of the pixels lie below the dark" in told
             excess = re.search(r"about (\d+) counts too high", told)
             assert float(excess[1]) == pytest.approx(300, abs=3)
@@ -80,13 +80,47 @@ def test_saturated_pixels_do_not_count(factor, settings):
     np.testing.assert_array_equal(prepared.camera.parts[-1].values.numpy() == 0, full)
 
 
-def test_a_few_full_pixels_are_no_saturation():
+def test_a_few_full_pixels_do_not_count_and_need_no_word():
     frame = raw(dark=0).frame
-    frame[5, 7] = FULL
+    frame[np.unravel_index(np.argmax(frame), frame.shape)] = FULL
     prepared = Preparation(mask=MASK, bands=C, bits=12).prepare(Measurement(frame))
-    assert prepared.camera.parts == ()
+    np.testing.assert_array_equal(prepared.camera.parts[-1].values.numpy() == 0, frame == FULL)
     assert DOUBTS not in prepared.measurement.provenance
-    assert Preparation(mask=MASK, bands=C, bits=12, saturated=4000.0).prepare(Measurement(frame)).camera.parts
+    assert (
+        Preparation(mask=MASK, bands=C, bits=12, saturated=5e3)
+        .prepare(Measurement(frame))
+        .camera.parts[-1]
+        .values.all()
+    )
+
+
+@pytest.mark.parametrize("closed", [0.0, 0.015])
+def test_hot_pixels_are_found_told_and_left_out(closed):
+    """Where the mask is nearly closed, one alone made a cube 300 times as bright, which was said to fit."""
+    mask = np.where(MASK > 0, 0.9, closed).astype(np.float32)
+    told, truth = Preparation(mask=mask, bands=C), scene()
+    clean = simulate(truth, Exposure(mask)).frame
+    frame = clean.copy()
+    at = ((0, 12, 13, 31, 20), (0, 17, 17, 39, 30))  # two side by side
+    frame[at] = 3 * clean.max()
+    exact, prepared = told.prepare(Measurement(clean), truth), told.prepare(Measurement(frame), truth)
+    assert not exact.hot.any()
+    assert exact.camera.parts == ()
+    np.testing.assert_array_equal(np.nonzero(prepared.hot), np.array(sorted(zip(*at, strict=True))).T)
+    (line,) = prepared.measurement.provenance[DOUBTS]
+    assert line.startswith("5 pixels read more than twice what the mask and the pixels around allow")
+    for method in ("lr-tv", "gap-tv"):
+        first, second = (decode(each, open_method(method, iterations=30)).metrics for each in (exact, prepared))
+        assert second["psnr_db"] > first["psnr_db"] - 0.5
+        assert second["data_residual"] < first["data_residual"] + 0.01
+
+
+def test_bright_points_of_a_scene_are_not_hot():
+    cube = scene().cube * 0.1
+    cube[:, 16, 15] = 20  # of all bands
+    cube[2, 8, 9:11] = 5  # of one, as wide as optics make it
+    frame = simulate(Scene(cube), Exposure(MASK)).frame
+    assert not Preparation(mask=MASK, bands=C).prepare(Measurement(frame)).hot.any()
 
 
 def test_leaving_saturated_pixels_out_gives_the_better_cube():

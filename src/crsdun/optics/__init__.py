@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import (
+    MOST_SATURATED,
     dark_excess,
     dark_floor,
     normalise_frame,
@@ -13,6 +14,7 @@ from crsdun.optics.calibration import (
 )
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
+from crsdun.optics.hot_pixels import HOT_ROWS, hot_pixels
 from crsdun.optics.masks import RandomMask, moved_mask, random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
@@ -50,7 +52,9 @@ _NEED_TORCH = {
 }
 
 __all__ = [
+    "HOT_ROWS",
     "KAIST_WAVELENGTHS",
+    "MOST_SATURATED",
     "Blur",
     "Calibration",
     "CalibrationFrames",
@@ -77,6 +81,7 @@ __all__ = [
     "describe_fits",
     "dual_disperser",
     "fitting_cameras",
+    "hot_pixels",
     "moved_mask",
     "nbk7_wavelengths",
     "normalise_frame",

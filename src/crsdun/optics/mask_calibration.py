@@ -27,7 +27,7 @@ from torch import Tensor
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.optics.calibration import saturation
+from crsdun.optics.calibration import MOST_SATURATED, saturation
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
 from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
@@ -274,7 +274,8 @@ def _light(taken: CalibrationFrames) -> tuple[np.ndarray, np.ndarray, list[str]]
             f"where the frames are darkest they still have {floor:.0%} of their brightest light, and no dark frame "
             "was given: the closed elements of the mask will look half open"
         )
-    if full := saturation(taken.frames):
+    full = saturation(taken.frames)
+    if full is not None and full[1] > MOST_SATURATED:
         high, saturated = full
         warnings.append(
             f"{saturated:.1%} of the pixels have {high:g} counts, the most that their file holds: the frames are "

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Progress, Validity, check_height, saturation_at
+from crsdun.optics import HOT_ROWS, CassiCamera, Progress, Validity, check_height, saturation_at
 from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open, no_mask
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 from crsdun.scenes.array_roles import are_of_exposures
@@ -28,7 +28,7 @@ from crsdun.scenes.array_roles import are_of_exposures
 BLOCK = 64
 # The sample: so many blocks of so many rows, evenly over the frame.
 BLOCKS, ROWS = 8, 16
-# Bad pixels are filled from around them, so rows are prepared with so many more above and below.
+# Bad pixels of the camera are filled from around them, so rows are prepared with so many more above and below.
 AROUND = 16
 
 
@@ -40,7 +40,8 @@ class Survey:
         low, high: least and largest value of the pixels that count.
         white: the most that a white scene gives.
         digest: SHA-256 of frame and mask, as they are decoded.
-        full: the counts of full pixels and their part of all, as ``optics.saturation``; None where few are full.
+        full: the counts of full pixels and their part of all, as ``optics.saturation``; None where none is full.
+        hot: how many pixels are (``optics.hot_pixels``).
     """
 
     low: float
@@ -48,6 +49,7 @@ class Survey:
     white: float
     digest: str
     full: tuple[float, float] | None = None
+    hot: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class LargeFrame:
         Raises:
             InputError: as ``Preparation.prepare``, but dark rows and rows of a closed mask are all right.
         """
-        above = below = 0
-        if self.preparation.camera_file is not None and self.preparation.camera_file.bad_pixels:
-            above, below = min(AROUND, top), min(AROUND, self.height - bottom)
+        bad = 0 if self.preparation.camera_file is None else self.preparation.camera_file.bad_pixels
+        around = AROUND if bad else HOT_ROWS
+        above, below, rows = min(around, top), min(around, self.height - bottom), bottom - top
         top, bottom = top - above, bottom + below
         preparation = self.preparation.of_rows(slice(top, bottom))
         if self.mask is not None:
@@ -107,13 +109,13 @@ class LargeFrame:
             preparation = replace(preparation, **mask._asdict())
         measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
         found = preparation.prepare(measurement, whole=False)
-        if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:
-            return found
-        rows = bottom - top - above - below
-        provenance = {**found.measurement.provenance, FILLED: self.preparation.camera_file.bad_pixels}
-        frame = found.measurement.frame[above : above + rows]
-        measurement = replace(found.measurement, frame=frame, provenance=provenance)
-        return replace(found, measurement=measurement, camera=found.camera.crop(above, 0, rows, found.camera.width))
+        inner, taken = slice(above, above + rows), found.measurement
+        provenance = {**taken.provenance, FILLED: bad} if bad else taken.provenance
+        valid = None if taken.valid is None else taken.valid[inner]
+        measurement = replace(taken, frame=taken.frame[inner], valid=valid, provenance=provenance)
+        camera = found.camera.crop(above, 0, rows, found.camera.width)
+        hot = None if found.hot is None else found.hot[inner]
+        return replace(found, measurement=measurement, camera=camera, hot=hot)
 
     def rows(self, top: int, bottom: int) -> tuple[Tensor, CassiCamera]:
         """y of these rows, (rows,Wm) float32, and the camera that took them."""
@@ -135,7 +137,8 @@ class LargeFrame:
         counted = [each.parts[-1].values for each in cameras if each.parts]  # light meets nothing else by rows
         camera.parts = (Validity(torch.cat(counted)),) if counted else ()
         frame = np.concatenate([part.measurement.frame for part in parts])
-        sample = replace(first, measurement=replace(first.measurement, frame=frame, valid=None), camera=camera)
+        measurement = replace(first.measurement, frame=frame, valid=None)
+        sample = replace(first, measurement=measurement, camera=camera, hot=None)  # which the survey counts
         raw = [self.exposures.part(self.index, *rows) for rows in self.sample_rows]
         preparation = self.preparation.of_rows(np.concatenate([np.arange(*rows) for rows in self.sample_rows]))
         return preparation.doubting(
@@ -152,10 +155,12 @@ class LargeFrame:
         Raises:
             InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
         """
-        digest, high, low, white, is_open = hashlib.sha256(), -np.inf, np.inf, 0.0, False
+        digest, high, low, white, is_open, hot = hashlib.sha256(), -np.inf, np.inf, 0.0, False, 0
         fullest = _Fullest()
         for top, bottom in self.blocks():
-            y, camera = self.rows(top, bottom)
+            prepared = self.prepared(top, bottom)
+            y, camera = torch.from_numpy(prepared.measurement.frame), prepared.camera
+            hot += 0 if prepared.hot is None else int(prepared.hot.sum())
             counted = camera.counted(y)
             low, high = min(low, float(counted.min())), max(high, float(counted.max()))
             white = max(white, float(camera.open_light.max()))
@@ -170,7 +175,7 @@ class LargeFrame:
         check_open(is_open)
         check_light(high, calibrated=False)
         digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
-        return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits))
+        return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits), hot)
 
     def below(self, full: float) -> LargeFrame:
         """The same, of which pixels with so many counts, or more, do not count."""

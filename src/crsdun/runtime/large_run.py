@@ -41,7 +41,7 @@ from crsdun.runtime.large_frame import LargeFrame, Survey
 from crsdun.runtime.pipeline import Pipeline
 from crsdun.runtime.reconstruction import DEFAULT_SOLVER, choose_weights, record_of
 from crsdun.runtime.result_files import METRICS
-from crsdun.runtime.scale_doubts import describe_saturation
+from crsdun.runtime.scale_doubts import describe_hot, describe_saturation
 from crsdun.scenes import SceneOutline, SceneRows
 from crsdun.scenes.formats.table import STORE
 from crsdun.scenes.scene_rows import CLASSES, CUBE
@@ -131,8 +131,11 @@ class LargeRun:
     def __init__(self, pipeline: Pipeline, frame: LargeFrame, survey: Survey, folder: Path):
         _check(pipeline)
         if survey.full is not None:
-            pipeline.note(describe_saturation(*survey.full))
+            for line in describe_saturation(*survey.full):
+                pipeline.note(line)
             frame = frame.below(survey.full[0])
+        for line in describe_hot(survey.hot):
+            pipeline.note(line)
         self.pipeline, self.frame, self.survey, self.folder = pipeline, frame, survey, folder
         self._trials: dict[str, Verdict] = {}  # by the name of the method
         self.sample = frame.sample()

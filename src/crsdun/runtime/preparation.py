@@ -21,6 +21,7 @@ from crsdun.optics import (
     check_height,
     dark_floor,
     describe_fits,
+    hot_pixels,
     normalise_frame,
     saturation,
     subtract_dark,
@@ -32,6 +33,7 @@ from crsdun.runtime.scale_doubts import (
     NORMALISED,
     References,
     check_is_raw,
+    describe_hot,
     describe_saturation,
     doubts_of,
 )
@@ -61,12 +63,15 @@ class PreparedMeasurement:
         measurement: on the scale of y = A x, unless it holds ``counts``.
         counts: whether it holds counts of a camera that nothing brings to that scale. Methods that need none take
             them; their cubes are in counts per band.
+        hot: the pixels that read more than light can give them, and do not count, bool (Hm,Wm); None where it was
+            not looked for.
     """
 
     measurement: Measurement
     camera: CassiCamera
     truth: Scene | None = None
     counts: bool = False
+    hot: np.ndarray | None = None
 
     def check_scale(self, method: Method) -> None:
         """Raise an InputError if there are only counts, but the method or the true scene needs a scale."""
@@ -287,9 +292,12 @@ class Preparation:
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
         full = saturation(measurement.frame, self.bits) if whole and self.may_be_full(measurement) else None
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
+        hot = hot_pixels(scaled.frame, camera)
+        if hot.any():
+            valid = ~hot if valid is None else valid & ~hot
         if valid is not None:
             camera = camera.through(Validity(valid))
-        prepared = PreparedMeasurement(scaled, camera, truth, scaled.holds_counts)
+        prepared = PreparedMeasurement(scaled, camera, truth, scaled.holds_counts, hot)
         return self.doubting(prepared, measurement, full) if whole else prepared
 
     def doubting(
@@ -301,7 +309,8 @@ class Preparation:
         """
         scaled = prepared.measurement
         doubts = [*doubts_of(raw, scaled, prepared.camera, self._scale(raw)), *self._left_out(prepared)]
-        doubts += [] if full is None else [describe_saturation(*full)]
+        doubts += [] if full is None else describe_saturation(*full)
+        doubts += [] if prepared.hot is None else describe_hot(int(prepared.hot.sum()))
         known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
         scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
         return replace(prepared, measurement=scaled)

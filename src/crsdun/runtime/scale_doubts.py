@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, dark_excess
+from crsdun.optics import MOST_SATURATED, CassiCamera, dark_excess
 from crsdun.scenes import Measurement
 
 # In the provenance of what crsdun brought to the scale of y = A x.
@@ -58,12 +58,25 @@ def check_is_raw(measurement: Measurement, references: dict[str, Any]) -> None:
         )
 
 
-def describe_saturation(full: float, share: float) -> str:
-    """What a person should know of pixels at full scale, their counts and their part of all."""
-    return (
+def describe_saturation(full: float, share: float) -> list[str]:
+    """What a person should know of pixels at full scale, their counts and their part of all; nothing of few."""
+    if share <= MOST_SATURATED:
+        return []
+    return [
         f"{share:.1%} of the pixels have {full:g} counts, the most that there are: they are saturated and do not "
         "count; expose for less time"
-    )
+    ]
+
+
+def describe_hot(count: int) -> list[str]:
+    """What a person should know of so many hot pixels."""
+    if count == 0:
+        return []
+    pixels, are, do = ("pixel reads", "it is", "does") if count == 1 else ("pixels read", "they are", "do")
+    return [
+        f"{count} {pixels} more than twice what the mask and the pixels around allow: {are} probably hot, and {do} "
+        "not count"
+    ]
 
 
 def doubts_of(raw: Measurement, scaled: Measurement, camera: CassiCamera, references: References) -> Iterator[str]:
