@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from crsdun.classifiers.marks import MOST_CLASSES, MOST_NAMES
 from crsdun.classifiers.normalisation import NORMALISATIONS
 from crsdun.errors import InputError
 from crsdun.storage import atomic_file
-from crsdun.typed import parse_json
+from crsdun.typed import FormatOnly, parse_versioned
 from crsdun.version import __version__
 
 SUFFIX = ".safetensors"
@@ -24,10 +24,9 @@ FORMAT = 2  # 1 had a floor of the normalisation, on the scale of its scene
 AGAIN = "make it again with crsdun classes"
 
 
-class StoredClassifier(TypedDict):
+class StoredClassifier(FormatOnly):
     """The header of a file."""
 
-    format: int
     version: str
     kind: str
     class_names: list[str]
@@ -100,9 +99,7 @@ def load_classifier(path: str | Path) -> SpectralClassifier:
     if HEADER not in metadata:
         what = "weights of a network" if "crsdun" in metadata else "no classifier of crsdun"
         raise InputError(f"{path} holds {what}", "choose a file that crsdun classes wrote")
-    stored: StoredClassifier = parse_json(StoredClassifier, metadata[HEADER], path, AGAIN)
-    if stored["format"] > FORMAT:
-        raise InputError(f"{path} was written by crsdun {stored['version']}, a newer one than this", "upgrade crsdun")
+    stored: StoredClassifier = parse_versioned(StoredClassifier, FORMAT, metadata[HEADER], path, AGAIN)
     problem = _problem(stored, arrays)
     if problem:
         raise InputError(f"{path} was damaged or edited: {problem}", AGAIN)
