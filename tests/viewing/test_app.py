@@ -377,7 +377,7 @@ def test_paths_of_this_machine_never_reach_the_page(given, tmp_path):
         for private in ("private", str(tmp_path), tempfile.gettempdir() + "/", str(Path.home()) + "/"):
             assert private not in text
     error = OSError(2, "No such file or directory", "/home/somebody/data/y.npz")
-    assert page_message(error) == "[Errno 2] No such file or directory: 'y.npz'"
+    assert page_message(error) == "y.npz: No such file or directory"
     assert page_message(crsdun.InputError(r"no C:\Users\somebody\y.npz")) == "no y.npz"
 
 

@@ -1,8 +1,13 @@
 """What the explorer and the service have in common."""
 
+import time
+
 import pytest
 
+from crsdun.cli.printing import error_line
 from crsdun.errors import InputError
+from crsdun.service.wording import in_json
+from crsdun.viewing.app.jobs import Job
 from crsdun.web.origin import foreign
 from crsdun.web.uploads import MOST_STEM_BYTES, file_name
 from crsdun.web.wording import plain_message
@@ -54,4 +59,18 @@ def test_who_a_request_comes_from(headers, words):
 def test_messages_name_no_folder(tmp_path):
     error = InputError(f"{tmp_path}/my files/y.npz and /srv/data/other.npz are damaged", "set <bits>")
     assert plain_message(error, str.upper, [tmp_path / "my files"]) == "y.npz and other.npz are damaged; set BITS"
-    assert "memory" in plain_message(MemoryError(), str)
+    error = OSError(28, "No space left on device", f"{tmp_path}/y.npz")
+    assert plain_message(error, str) == "y.npz: No space left on device"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_is_said_alike_everywhere(error):
+    job = Job("decodes", lambda _: (_ for _ in ()).throw(error))
+    while job.running:
+        time.sleep(0.01)
+    said = {plain_message(error, str), in_json(error)["error"], error_line(error), job.message}
+    assert said == {"there is not enough memory for this size"}
+
+
+def test_an_error_that_says_nothing_is_not_taken_for_too_little_memory():
+    assert plain_message(AssertionError(), str) == "AssertionError: "

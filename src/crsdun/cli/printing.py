@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.budget import is_out_of_memory
-from crsdun.errors import InputError, InputWarning, worded
+from crsdun.budget import explained
+from crsdun.errors import InputWarning, worded
 from crsdun.remote import Place
 from crsdun.storage import unfinished
 from crsdun.typed import finite
@@ -47,13 +47,9 @@ def error_line(error: Exception, keys: Container[str] = ()) -> str:
     Args:
         keys: settings that the command takes as ``key=value`` instead.
     """
-    if isinstance(error, InputError):
-        line = error.worded(lambda setting: setting if setting in keys else option(setting))
-    elif is_out_of_memory(error):
-        line = "there is not enough memory for this size"
-    elif isinstance(error, OSError):
-        name = "" if error.filename is None else f"{error.filename}: "
-        line = f"{name}{error.strerror or error}"
+    told = explained(error)
+    if told:
+        line = told.worded(lambda setting: setting if setting in keys else option(setting))
     else:
         line = (
             f"{type(error).__name__}: {error}; this is a fault of crsdun, not yours: please report it with what the "

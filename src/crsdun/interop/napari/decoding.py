@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crsdun.budget import explained
 from crsdun.errors import InputError
 from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.interop.napari.wording import CONTROLS, message
@@ -160,11 +161,11 @@ class Job:
                 self.result = self.decoding.of(self.measurement, self._progress, self.notes.append)
         except Cancelled:
             self.problem = "Cancelled."
-        except InputError as error:
-            self.problem = message(error)
-        except (OSError, MemoryError) as error:
-            self.problem = str(error) or "there is not enough memory for this size"
         except Exception as error:
+            told = explained(error)
+            if told:
+                self.problem = message(told)
+                return
             traceback.print_exc()
             self.problem = (
                 f"{type(error).__name__}: {error}; this is a fault of crsdun, not yours: please report it with what "
