@@ -29,6 +29,7 @@ GROUND = (
     "threads",
     "labelled",
     "showing",
+    "spread",
 )
 FLOORS = {
     "cluster": GROUND,
