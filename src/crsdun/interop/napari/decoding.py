@@ -21,7 +21,8 @@ from crsdun.optics import read_camera
 from crsdun.runtime import Pipeline, Preparation, Reconstruction, open_method
 from crsdun.scenes import Exposures, Measurement, read_stored_mask
 from crsdun.solvers import SOLVERS
-from crsdun.viewing.app.requests import DecodeRequest, OpenRequest, Values
+from crsdun.viewing.app.requests import DecodeRequest, OpenRequest
+from crsdun.web.values import Values
 
 if TYPE_CHECKING:
     from napari.layers import Image

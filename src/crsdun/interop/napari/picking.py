@@ -15,8 +15,9 @@ from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.scenes import Scene
 from crsdun.viewing.app.open_scene import Layer as Shown
 from crsdun.viewing.app.open_scene import OpenScene
-from crsdun.viewing.app.requests import Region, SpectraRequest
+from crsdun.viewing.app.requests import SpectraRequest
 from crsdun.viewing.app.spectra import spectra_csv
+from crsdun.viewing.regions import Region
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -11,8 +11,8 @@ import numpy as np
 
 from crsdun.scenes.spectra import mean_spectrum
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
-from crsdun.viewing.app.regions import check_region, inside
-from crsdun.viewing.app.requests import Region, SpectraRequest
+from crsdun.viewing.app.requests import SpectraRequest
+from crsdun.viewing.regions import Region, check_region, inside
 
 
 @dataclass(frozen=True)
