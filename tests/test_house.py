@@ -129,6 +129,15 @@ def test_the_tests_of_the_house_see_what_they_should():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [["b", "c"]]
 
 
+def test_only_the_napari_plugin_shares_what_the_explorer_asks_and_says():
+    """What belongs to a page is its own; what others need of it lies one floor below."""
+    for name, imported in graph().items():
+        shared = {each for each in imported if each.startswith("viewing.app.")}
+        if not name.startswith(("viewing.app", "cli.app")):
+            allowed = {"viewing.app.requests", "viewing.app.wording"} if name.startswith("interop.napari") else set()
+            assert shared <= allowed, name
+
+
 def test_torch_never_enters_a_file_format():
     for path in (ROOT / "scenes").rglob("*.py"):
         assert "torch" not in path.read_text(), path
