@@ -93,9 +93,8 @@ class PreparedMeasurement:
 
     def floor(self) -> float | None:
         """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
-        light = self.camera.open_light
-        counts = (self.camera.counted(torch.ones_like(light)) > 0).cpu().numpy()
-        return dark_floor(self.measurement.frame[counts], light.cpu().numpy()[counts])
+        light, counting = self.camera.open_light.cpu().numpy(), self.camera.counted_pixels.cpu().numpy()
+        return dark_floor(self.measurement.frame[counting], light[counting])
 
     def remarks(self) -> list[str]:
         """What was decided or is odd about the measurement, for whoever decodes it; settings in angle brackets.
