@@ -30,6 +30,7 @@ GROUND = (
     "labelled",
     "showing",
     "spread",
+    "tensor_file",
 )
 FLOORS = {
     "cluster": GROUND,
@@ -141,6 +142,12 @@ def test_only_the_napari_plugin_shares_what_the_explorer_asks_and_says():
 def test_torch_never_enters_a_file_format():
     for path in (ROOT / "scenes").rglob("*.py"):
         assert "torch" not in path.read_text(), path
+
+
+def test_tensors_are_read_in_one_place():
+    """Others read headers alone."""
+    for path in ROOT.rglob("*.py"):
+        assert ".get_tensor(" not in path.read_text() or path.name == "tensor_file.py", path
 
 
 def test_numbers_of_one_camera_live_nowhere():

@@ -15,6 +15,7 @@ from crsdun.classifiers.marks import MOST_CLASSES, MOST_NAMES
 from crsdun.classifiers.normalisation import NORMALISATIONS
 from crsdun.errors import InputError
 from crsdun.storage import atomic_file
+from crsdun.tensor_file import read_tensors
 from crsdun.typed import FormatOnly, parse_versioned
 from crsdun.version import __version__
 
@@ -84,16 +85,14 @@ def load_classifier(path: str | Path) -> SpectralClassifier:
     Raises:
         InputError: there is no such file, it holds something else, was damaged, or was written by a newer version.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the name and the folder")
     check_budget(path.stat().st_size, str(path))
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, arrays = read_tensors(path, "numpy")
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no whole {SUFFIX} file ({' '.join(str(error).split())[:100]})", AGAIN) from error
     if HEADER not in metadata:

@@ -20,6 +20,7 @@ from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained
 from crsdun.networks.zoo import build, config_from, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
+from crsdun.tensor_file import read_tensors
 from crsdun.typed import FormatOnly, parse_versioned
 from crsdun.version import __version__
 
@@ -184,9 +185,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
     header = read_header(path)
     network = build(header.kind, header.config)
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        network.load_state_dict(weights)
+        network.load_state_dict(read_tensors(path)[1])
     except (RuntimeError, OSError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise

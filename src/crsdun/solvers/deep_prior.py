@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -37,6 +37,7 @@ from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.pnp import MIRRORED, Pnp, Refinement
 from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
+from crsdun.tensor_file import read_tensors
 from crsdun.typed import parse_json
 
 # A step sees so many rows, which bounds its memory; the network does not know what lies beyond a cut, so the rows
@@ -293,11 +294,11 @@ class State:
         """
         remedy = "name another <checkpoint>, or delete this one"
         try:
-            with safe_open(path, framework="pt") as file:
-                header = parse_json(StoredState, (file.metadata() or {}).get(HEADER, ""), path, remedy)
-                tensors = {name: file.get_tensor(name).to(like.device) for name in file.keys()}  # noqa: SIM118
+            texts, tensors = read_tensors(path)
+            header = parse_json(StoredState, texts.get(HEADER, ""), path, remedy)
             if header["key"] != key:
                 raise InputError(f"{path} belongs to another measurement, camera or setting", remedy)
-            return cls(**tensors, least=header["least"], step=header["step"], fruitless=header["fruitless"])
+            on_device = {name: each.to(like.device) for name, each in tensors.items()}
+            return cls(**on_device, least=header["least"], step=header["step"], fruitless=header["fruitless"])
         except (OSError, SafetensorError, TypeError) as error:
             raise InputError(f"{path} is no checkpoint of deep-prior ({error})", remedy) from error
