@@ -8,9 +8,8 @@ from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.runtime import Preparation
-from crsdun.web.uploads import MEGABYTE
+from crsdun.web.uploads import LARGEST_LIMIT_MB, MEGABYTE
 
-LARGEST_LIMIT_MB = 1_000_000  # of an upload, which has to fit on the disk
 MOST_WORKERS, MOST_BATCH, MOST_QUEUE, LONGEST_S = 1024, 1024, 100_000, 86_400
 SHORTEST_TOKEN = 16  # characters
 LOCAL, ADDRESSES = "127.0.0.1", ("127.0.0.1", "0.0.0.0", "::")

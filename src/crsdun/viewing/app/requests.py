@@ -14,12 +14,11 @@ from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
 from crsdun.optics.wavelengths import MOST_BANDS
 from crsdun.viewing.regions import MOST_NAME, MOST_POINTS, Region, Vertex, vertex_at
-from crsdun.web.values import Values, brief
+from crsdun.web.values import MOST_STEP, Values, brief
 
 ROLES = ("measurement", "mask", "truth", "labels")
 ENGINES = ("torch", "onnxruntime", "openvino")
 MOST_REFERENCES = 16
-MOST_STEP = 64  # pixels per band
 MOST_ITERATIONS = 10_000_000
 
 

@@ -36,9 +36,10 @@ from crsdun.viewing.app.requests import (
 )
 from crsdun.viewing.app.uploads import receive
 from crsdun.viewing.app.wording import page_message
-from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
+from crsdun.viewing.app.workspace import StaleRequest, Workspace
 from crsdun.viewing.regions import Region, check_region
 from crsdun.web.answers import Json, attachment, file_answer
+from crsdun.web.archives import plain_name
 from crsdun.web.values import Values, parse_json
 
 PAGE = Path(__file__).parent / "page"
