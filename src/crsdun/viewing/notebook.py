@@ -18,6 +18,7 @@ from PIL import Image
 
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes import Measurement, Scene
+from crsdun.showing import spectrum_in_words
 from crsdun.spread import spread_evenly
 from crsdun.viewing.colour import css_colour, measurement_picture, picture
 from crsdun.viewing.display import size_of
@@ -81,8 +82,7 @@ def _measurement(measurement: Measurement) -> str:
     if measurement.step is not None:
         facts.append(f"{measurement.step:g} pixels per band")
     if measurement.wavelengths is not None:
-        nm = measurement.wavelengths
-        facts.append(f"{len(nm)} bands, {min(nm):.0f}–{max(nm):.0f} nm")
+        facts.append(f"{len(measurement.wavelengths)} bands, {spectrum_in_words(measurement.wavelengths)}")
     if measurement.incomplete:
         facts.append(f"{measurement.incomplete} pixels lack light of voxels without data")
     return drawing.html("Measurement", measurement.name, facts)
