@@ -24,6 +24,7 @@ GROUND = (
     "provenance",
     "remote",
     "storage",
+    "cache",
     "native",
     "registry",
     "threads",
