@@ -140,6 +140,13 @@ def test_only_the_napari_plugin_shares_what_the_explorer_asks_and_says():
             assert shared <= allowed, name
 
 
+@pytest.mark.parametrize("package", ["web", "viewing.app"])
+def test_the_list_of_a_package_names_all_its_modules(package):
+    said = ast.get_docstring(ast.parse(modules()[package].read_text()))
+    inner = {name.removeprefix(f"{package}.") for name in modules() if name.startswith(f"{package}.")}
+    assert {name for name in inner if f"``{name}``" not in said} == set()
+
+
 def test_torch_never_enters_a_file_format():
     for path in (ROOT / "scenes").rglob("*.py"):
         assert "torch" not in path.read_text(), path

@@ -198,6 +198,10 @@ class Preparation:
     divisor: float | None = None
     unlabelled: int | None = None
 
+    def without_camera(self) -> Preparation:
+        """The same without a mask and without a camera file, one of which is to be told."""
+        return replace(self, camera_file=None, mask=None, mask_divisor=1.0, mask_wavelengths=None)
+
     def __post_init__(self) -> None:
         told = [name for name in OF_A_CAMERA if getattr(self, name) is not None]
         if self.camera_file is not None and told:

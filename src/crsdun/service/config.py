@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from crsdun.errors import InputError
@@ -59,8 +59,7 @@ class ServiceConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        own = replace(self.preparation, camera_file=None, mask=None, mask_divisor=1.0, mask_wavelengths=None)
-        object.__setattr__(self, "preparation", own)
+        object.__setattr__(self, "preparation", self.preparation.without_camera())
         for name, value, low, high in (
             ("workers", self.workers, 1, MOST_WORKERS),
             ("batch", self.batch, 1, MOST_BATCH),
