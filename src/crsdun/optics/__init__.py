@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crsdun.optics.calibration import (
+from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
+from crsdun.optics.counts import (
     dark_excess,
     dark_floor,
     normalise_frame,
@@ -11,7 +12,6 @@ from crsdun.optics.calibration import (
     saturation_at,
     subtract_dark,
 )
-from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
 from crsdun.optics.masks import RandomMask, moved_mask, random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres

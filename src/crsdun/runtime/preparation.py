@@ -92,7 +92,7 @@ class PreparedMeasurement:
         )
 
     def floor(self) -> float | None:
-        """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
+        """The level of the frame where no light arrives, if it matters (``optics.counts.dark_floor``)."""
         light, counting = self.camera.open_light.cpu().numpy(), self.camera.counted_pixels.cpu().numpy()
         return dark_floor(self.measurement.frame[counting], light[counting])
 
