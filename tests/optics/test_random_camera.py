@@ -245,6 +245,13 @@ def test_a_mask_is_turned_clockwise_and_grows_about_its_centre():
     np.testing.assert_array_equal(stack[0], moved_mask(mask, 0, 0, degrees=30))
 
 
+def test_by_so_much_as_a_mask_moves_what_is_beside_it_comes_in():
+    mask = np.ones((4, 4), np.float32)
+    np.testing.assert_allclose(moved_mask(mask, 0.25, 0)[:, 0], [0.75, 1, 1, 1])  # a quarter of a row
+    np.testing.assert_allclose(moved_mask(mask, 0, -1.5)[0], [1, 1, 0.5, 0])
+    np.testing.assert_array_equal(moved_mask(mask, 0.25, -1.5, edge="nearest"), mask)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

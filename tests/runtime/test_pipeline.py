@@ -9,9 +9,11 @@ from crsdun.errors import InputError, InputWarning
 from crsdun.methods import RunOptions
 from crsdun.optics import Exposure
 from crsdun.runtime import Pipeline, Preparation, simulate
+from crsdun.runtime.result_files import read_results
 from crsdun.scenes import Measurement, Scene, read_mask, write_arrays, write_measurement, write_scene
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import GapTv, LrTv
+from crsdun.viewing.result_folder import write_results
 
 BANDS, H, W = 4, 96, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0)
@@ -174,6 +176,8 @@ def test_the_camera_is_refined_once_for_all_its_frames(tmp_path):
     settings = {"options": RunOptions(), "notify": lines.append, "refine": True}
     pipeline = Pipeline(LrTv(iterations=30), **settings)
     results = [pipeline.decode(pipeline.read(tmp_path / f"{name}.npz")) for name in ("one", "two")]
+    write_results(results[0], tmp_path / "out")
+    assert read_results(tmp_path / "out").camera.moved == pytest.approx(results[0].camera.moved)
     assert len(lines) == 1
     assert lines[0].startswith("camera refined: mask moved by +1.0")
     for result in results:

@@ -12,7 +12,7 @@ from crsdun.optics import CassiCamera, SensorNoise, moved_mask, random_mask
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import align
 
-HEIGHT, WIDTH = 96, 128
+HEIGHT, WIDTH = 112, 128
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +150,25 @@ def test_too_small_a_frame_moves_nothing():
 def test_the_border_of_the_moved_mask(cubes):
     told = told_camera()
     right = align(exposed(cubes[0], told, 0, 1), told)[0].mask
-    assert not right[:, 0].any()  # the frame is dark where only this column lets light through
+    assert right[:, 0].max() < 0.05  # the frame is dark where only this column lets light through
     right = align(exposed(cubes[0], told, 0, 1, edge="nearest"), told)[0].mask
     np.testing.assert_allclose(right[:, 0], right[:, 1], atol=0.1)
     down = align(exposed(cubes[0], told, 1, 0, edge="nearest"), told)[0].mask
     assert not down[0].any()
     assert down[1].any()
+
+
+@pytest.mark.parametrize(("down", "right"), [(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5), (1.5, -0.5)])
+def test_a_border_that_is_half_closed(cubes, down, right):
+    told = told_camera()
+    found, shift = align(exposed(cubes[0], told, down, right), told)
+    np.testing.assert_allclose(found.mask, moved_mask(told.mask.numpy(), shift.down, shift.right), atol=1e-6)
+    found, shift = align(exposed(cubes[0], told, down, right, edge="nearest"), told)
+    repeated = moved_mask(told.mask.numpy(), shift.down, shift.right, edge="nearest")
+    rows = slice(2, None) if down > 0 else slice(None, HEIGHT - 2 if down else None)
+    np.testing.assert_allclose(found.mask[rows], repeated[rows], atol=1e-6)
+    if down:
+        assert not found.mask[0 if down > 0 else -1].any()  # whose code has not been told
 
 
 def test_what_does_not_fit_is_refused(cubes):

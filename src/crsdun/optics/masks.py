@@ -12,6 +12,8 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import check_same_bands
 
+# What comes in at the border of a mask that moves: closed pixels, or those nearest to it repeated.
+Edge = Literal["closed", "nearest"]
 # A calibrated mask may have single elements that are brighter than an open one, few of them by more than this factor.
 BRIGHTEST_MASK, FEW = 2.0, 0.01
 
@@ -100,7 +102,7 @@ def moved_mask(
     right: float,
     degrees: float = 0.0,
     scale: float = 1.0,
-    edge: Literal["closed", "nearest"] = "closed",
+    edge: Edge = "closed",
 ) -> np.ndarray:
     """A slightly displaced coded aperture: moved by fractions of a pixel, with linear interpolation.
 
@@ -122,6 +124,6 @@ def moved_mask(
     centre = (np.array(mask.shape[-2:]) - 1) / 2
     offset = centre - back @ (centre + np.array([down, right]))
     planes = np.asarray(mask, dtype=np.float32).reshape(-1, *mask.shape[-2:])
-    mode = "constant" if edge == "closed" else "nearest"
+    mode = "grid-constant" if edge == "closed" else "nearest"
     moved = [affine_transform(plane, back, offset, order=1, mode=mode) for plane in planes]
     return np.stack(moved).reshape(mask.shape)

@@ -37,8 +37,12 @@ METRICS, OPTICS = "metrics.json", "optics.npz"
 DOUBT, ERROR = "doubt.npz", "error.npz"
 
 
-class StoredCamera(TypedDict):
+class StoredDispersion(TypedDict):
     offsets_pixels: list[list[float]] | list[float]
+
+
+class StoredCamera(StoredDispersion, total=False):
+    mask_moved_pixels: tuple[float, float]
 
 
 class StoredMeasurement(TypedDict):
@@ -169,11 +173,12 @@ def read_results(folder: str | Place) -> Reconstruction:
         raise InputError(
             f"{folder} is not a complete folder of crsdun reconstruct ({error})", "reconstruct again"
         ) from error
-    offsets = record["camera"]["offsets_pixels"]
     measurement = read_measurement(folder / "measurement.npz")
     if measurement.mask is None:
         raise InputError(f"{folder / 'measurement.npz'} holds no mask", "reconstruct again")
-    camera = CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=offsets)
+    stored = record["camera"]
+    camera = CassiCamera(measurement.mask, wavelengths=measurement.wavelengths, offsets=stored["offsets_pixels"])
+    camera = camera.with_mask(camera.mask, stored.get("mask_moved_pixels"))
     if (folder / OPTICS).exists():
         camera = camera.through(*_read_parts(folder / OPTICS))
     return Reconstruction(

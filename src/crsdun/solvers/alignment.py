@@ -26,15 +26,17 @@ band: only the light of the first or the last band tells the two apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, moved_mask
+from crsdun.optics.masks import Edge
 from crsdun.solvers.solver import check_measurement
 
 # h takes away the mean of a square of the first size; its result is divided by its size in squares of the second.
@@ -63,7 +65,8 @@ CLEAR, CLEARER, SHARP = 30.0, (1.003, 1.01), 0.05
 CODE = 5.0, 11.0
 # Of places that explain the same, the nearest: the score loses this part for each pixel of displacement.
 NEARER = 1e-3
-# Where the detector has less light than this part of what is next to it, the border of the mask is closed.
+# Where the detector has less light than this part of what is next to it, the border of the mask is closed: of the
+# light that comes in from beside the mask, where some comes through what has been told.
 DARK = 0.2
 
 
@@ -89,9 +92,10 @@ class Shift:
 def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[CassiCamera, Shift]:
     """The camera with its mask where the measurement says it is.
 
-    What comes in at the border when the mask moves has not been told. Rows are taken for closed, so that solvers
-    leave them out. Columns repeat the outermost one that is known, or are closed where the frames are dark: only
-    there can that be seen, since every other detector pixel collects the light of other bands as well.
+    What comes in at the border when the mask moves has not been told: nothing, where the frames are as dark there as
+    that makes them. If they are not, rows are closed, so that solvers leave them out, and columns repeat the
+    outermost one that is known. Of columns it can be seen only at the outermost detector pixels, since every other
+    one collects the light of other bands as well.
 
     Args:
         measurement: y, (B,H,Wm) floating point, in any units; all frames were taken with the same camera.
@@ -136,32 +140,44 @@ def _is_shown(detail: _Detail, there: _Place, axis: int) -> bool:
 
 def _moved_mask(y: Tensor, camera: CassiCamera, shift: Shift) -> Tensor:
     """M displaced, its border as ``align`` says."""
-    moved = moved_mask(camera.mask.cpu().numpy(), shift.down, shift.right, edge="nearest")
-    repeated = torch.from_numpy(moved).to(camera.mask)
-    repeated[..., _untold(shift.down, camera.height), :] = 0
-    columns = torch.zeros(repeated.shape[-2:], dtype=torch.bool, device=repeated.device)
+    mask = camera.mask.cpu().numpy()
+    rows, columns = torch.zeros(2, *mask.shape[-2:], dtype=torch.bool, device=camera.mask.device)
+    rows[_untold(shift.down, camera.height)] = True
     columns[:, _untold(shift.right, camera.width)] = True
-    return with_border(y, camera, repeated, columns, math.ceil(abs(shift.right)))
+    return with_border(y, camera, lambda edge: moved_mask(mask, shift.down, shift.right, edge=edge), rows, columns)
 
 
-def with_border(y: Tensor, camera: CassiCamera, repeated: Tensor, columns: Tensor, count: int) -> Tensor:
-    """A mask with what comes in from beside it ``repeated``, or closed there where frames y (B,H,Wm) are dark.
+def with_border(
+    y: Tensor, camera: CassiCamera, moved: Callable[[Edge], np.ndarray], rows: Tensor, columns: Tensor
+) -> Tensor:
+    """A displaced mask, what comes in at its border as ``align`` says, by frames y (B,H,Wm).
 
     Args:
-        columns: where that is, bool (H,W); of a dispersion that also runs down, above and below as well.
-        count: of these at most, one beside the other.
+        moved: the displaced mask, by what comes in.
+        rows, columns: where it comes in from above or below and from beside what was told, bool (H,W).
     """
-    closed = torch.where(columns, 0, repeated)
-    # Detector pixels with light only from what has not been told, and their neighbours: is there less in the former?
-    light, rest = (camera.disperse(mask.expand(camera.bands, -1, -1)).sum(-3) for mask in (repeated, closed))
+    closed, repeated = (torch.from_numpy(moved(edge)).to(camera.mask) for edge in ("closed", "nearest"))
+    reach = 2 * int(max(rows.sum(0).max(), columns.sum(1).max())) + 1
+    if not camera.along_rows:  # rows share light with others, as columns do
+        rows, columns = torch.zeros_like(rows), rows | columns
+    mask = closed if _is_dark(y, camera, closed, repeated, columns, reach) else repeated
+    return torch.where(rows, closed * _is_dark(y, camera, closed, repeated, rows, reach), mask)
+
+
+def _is_dark(y: Tensor, camera: CassiCamera, closed: Tensor, repeated: Tensor, border: Tensor, reach: int) -> bool:
+    """Whether frames (B,H,Wm) are as dark at a border (H,W), beside what is within reach, as a ``closed`` one is."""
+    told = torch.where(border, 0, repeated)
+    light, least, rest = (
+        camera.disperse(mask.expand(camera.bands, -1, -1)).sum(-3) for mask in (repeated, closed, told)
+    )
+    # Detector pixels with light only from the border, and their neighbours: is there less in the former?
     counts = camera.counted(torch.ones_like(light)) > 0
     outer = (light > 0) & (rest == 0) & counts
-    reach = 2 * count + 1
-    down = 0 if camera.along_rows else reach
-    near = F.max_pool2d(outer[None].to(light), (2 * down + 1, 2 * reach + 1), 1, (down, reach))[0] > 0
+    near = F.max_pool2d(outer[None].to(light), 2 * reach + 1, 1, reach)[0] > 0
     y = y.to(light).mean(0)
     outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer & counts))
-    return closed if outside < DARK * inside else repeated
+    part = float(least[outer].sum() / light[outer].sum())  # of the light of a mask that goes on
+    return outside < (part + DARK * (1 - part)) * inside
 
 
 def _untold(move: float, size: int) -> slice:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, astuple, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Progress, Validity, dark_floor, moved_mask
+from crsdun.optics.masks import Edge
 from crsdun.optics.parts import Part
 from crsdun.solvers.alignment import (
     CLEAR,
@@ -304,21 +305,19 @@ def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
         return told
     camera = _dispersing(told, by.dispersion)
 
-    def moved(mask: np.ndarray, edge: Literal["closed", "nearest"]) -> np.ndarray:
+    def moved(mask: np.ndarray, edge: Edge) -> np.ndarray:
         return moved_mask(mask, by.down, by.right, by.degrees, by.scale, edge)
 
     # Where the mask comes from above or below what was told, and from beside it.
     beyond = max(told.height, told.width) // 16 + 4
     rows = moved(np.ones((told.height, told.width + 2 * beyond), np.float32), "closed")[:, beyond:-beyond] < 1
     columns = moved(np.ones((told.height + 2 * beyond, told.width), np.float32), "closed")[beyond:-beyond] < 1
-    repeated = moved(told.mask.cpu().numpy(), "nearest")
-    most = max(int(columns.sum(1).max()), 1)
-    if camera.along_rows:
-        repeated *= ~rows
-    else:
-        columns, most = columns | rows, max(most, int(rows.sum(0).max()))
-    untold, repeats = torch.from_numpy(columns).to(y.device), torch.from_numpy(repeated).to(told.mask)
-    mask = with_border(on_detector(y, told, camera), camera, repeats, untold, most)
+    mask = with_border(
+        on_detector(y, told, camera),
+        camera,
+        lambda edge: moved(told.mask.cpu().numpy(), edge),
+        *(torch.from_numpy(untold).to(told.mask.device) for untold in (rows, columns)),
+    )
     on_it = on_detector(y.new_ones(told.measurement_shape), told, camera)
     if not on_it.all():  # no light that would fall beside the detector
         mask = mask * (camera.gather(on_it) > 0.5)
