@@ -18,8 +18,6 @@ import crsdun
 from crsdun.cli import main
 from crsdun.errors import InputError
 from crsdun.methods.doubt import calibrated, seen
-from crsdun.methods.verdict import MASK_DOUBT
-from crsdun.optics import random_mask
 from crsdun.runtime import SequenceOptions, read_results
 from crsdun.scenes import UNLABELLED, open_series
 from crsdun.scenes.series import Hdf5Series
@@ -84,13 +82,6 @@ def test_a_stack_becomes_cubes_and_a_video(files, capsys):
         np.mean([x["metrics"]["data_residual"] for x in lines()])
     )
     assert record["video"].startswith("colour under D65")
-
-
-def test_a_sequence_that_should_not_be_believed_says_what_may_mend_it(files, capsys):
-    np.save("mask.npy", random_mask(H, W, seed=9))
-    assert reconstruct("video.npy") == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"{MASK_DOUBT} ({T} of {T} frames); if the mask has only moved, --refine-camera finds by how much" in out
 
 
 def test_mp4_holds_every_frame(files):
