@@ -13,25 +13,9 @@ import pytest
 from crsdun.cli import main
 from crsdun.cli.printing import error_line, one_line
 from crsdun.errors import InputError
+from tests.refusing import refuse
 
 ROOT = Path(__file__).parents[1]
-
-
-def refuse(capsys, *arguments: str) -> str:
-    """The one line with which a command is refused; nothing may be left behind."""
-    before = sorted(os.listdir())
-    capsys.readouterr()
-    try:
-        code = main([*map(str, arguments)])
-    except SystemExit as end:  # of argparse
-        code = end.code
-    captured = capsys.readouterr()
-    assert code == 2, captured
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1, captured.err
-    assert "this is a fault of crsdun" not in captured.err
-    assert sorted(os.listdir()) == before
-    return captured.err
 
 
 @pytest.fixture(autouse=True)

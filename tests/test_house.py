@@ -24,11 +24,14 @@ GROUND = (
     "provenance",
     "remote",
     "storage",
+    "cache",
     "native",
     "registry",
     "threads",
     "labelled",
     "showing",
+    "spread",
+    "tensor_file",
 )
 FLOORS = {
     "cluster": GROUND,
@@ -128,9 +131,31 @@ def test_the_tests_of_the_house_see_what_they_should():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [["b", "c"]]
 
 
+def test_only_the_napari_plugin_shares_what_the_explorer_asks_and_says():
+    """What belongs to a page is its own; what others need of it lies one floor below."""
+    for name, imported in graph().items():
+        shared = {each for each in imported if each.startswith("viewing.app.")}
+        if not name.startswith(("viewing.app", "cli.app")):
+            allowed = {"viewing.app.requests", "viewing.app.wording"} if name.startswith("interop.napari") else set()
+            assert shared <= allowed, name
+
+
+@pytest.mark.parametrize("package", ["web", "viewing.app"])
+def test_the_list_of_a_package_names_all_its_modules(package):
+    said = ast.get_docstring(ast.parse(modules()[package].read_text()))
+    inner = {name.removeprefix(f"{package}.") for name in modules() if name.startswith(f"{package}.")}
+    assert {name for name in inner if f"``{name}``" not in said} == set()
+
+
 def test_torch_never_enters_a_file_format():
     for path in (ROOT / "scenes").rglob("*.py"):
         assert "torch" not in path.read_text(), path
+
+
+def test_tensors_are_read_in_one_place():
+    """Others read headers alone."""
+    for path in ROOT.rglob("*.py"):
+        assert ".get_tensor(" not in path.read_text() or path.name == "tensor_file.py", path
 
 
 def test_numbers_of_one_camera_live_nowhere():

@@ -28,10 +28,11 @@ from crsdun.viewing import band_sheet, comparison, select_pixels
 from crsdun.viewing.app.jobs import simulate as simulate_camera
 from crsdun.viewing.app.open_scene import TRUTH
 from crsdun.viewing.app.pictures import render
-from crsdun.viewing.app.requests import PictureRequest, Region, SimulatedCamera, SpectraRequest
+from crsdun.viewing.app.requests import PictureRequest, SimulatedCamera, SpectraRequest
 from crsdun.viewing.app.spectra import spectra_at
 from crsdun.viewing.colour import NO_DATA, cube_to_srgb, false_colour, picture
 from crsdun.viewing.display import band_picture, error_map, upper_limit
+from crsdun.viewing.regions import Region
 from crsdun.viewing.result_folder import write_results
 from tests.evaluation.scenes import PaintedSet
 from tests.evaluation.test_protocols import ssim_by_hand

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-from crsdun.errors import InputError
+from crsdun.errors import InputError, Told
 from crsdun.machine import control_groups
 
 MEMINFO, STATUS = Path("/proc/meminfo"), Path("/proc/self/status")
@@ -118,6 +118,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and (name == "OutOfMemoryError" or any(sign in str(error) for sign in signs))
     )
+
+
+def explained(error: BaseException) -> Told | None:
+    """What a person is told of an error: of an input, of memory that ran out, or of what the system refuses.
+
+    Of anything else it is None: that is a fault of ours.
+    """
+    if isinstance(error, Told):
+        return error
+    if is_out_of_memory(error):
+        return Told("there is not enough memory for this size")
+    if isinstance(error, OSError):
+        name = "" if error.filename is None else f"{error.filename}: "
+        return Told(f"{name}{error.strerror or error}")
+    return None
 
 
 def _number_after(file: Path, name: str) -> int:

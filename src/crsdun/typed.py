@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from crsdun.errors import InputError
 
@@ -76,6 +76,25 @@ def parse_json(kind: Any, text: str | bytes, path: str | os.PathLike, remedy: st
         return typed(kind, values, "it")
     except InputError as error:
         raise InputError(f"{path} was damaged or edited: {error.message}", remedy) from error
+
+
+class FormatOnly(TypedDict):
+    """What every format of a header has: it says whether the rest can be read."""
+
+    format: int
+
+
+def parse_versioned(kind: Any, newest: int, text: str | bytes, path: str | os.PathLike, remedy: str) -> Any:
+    """As ``parse_json``, of a header whose ``format`` is at most ``newest``: that is looked at before anything else.
+
+    Raises:
+        InputError: a newer version of crsdun wrote it; or as ``parse_json``.
+    """
+    header = parse_json(FormatOnly, text, path, remedy)
+    if header["format"] > newest:
+        writer = f"crsdun {header['version']}" if "version" in header else "another crsdun"
+        raise InputError(f"{path} was written by {writer}, a newer one than this", "upgrade crsdun")
+    return parse_json(kind, text, path, remedy)
 
 
 def finite(value: Any) -> Any:

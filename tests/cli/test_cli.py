@@ -22,6 +22,7 @@ from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import SOLVERS
 from tests.listing import visible
+from tests.refusing import refuse
 
 BANDS, H, W = 6, 24, 20
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0, 650.0, 700.0)
@@ -42,19 +43,6 @@ def files(tmp_path, monkeypatch):
     np.save("mask.npy", random_mask(H, W, seed=1))
     assert main(["simulate", "scene.npz", "--mask", "mask.npy", "--out", "y.npz"]) == 0
     return tmp_path
-
-
-def refuse(capsys, *arguments: str) -> str:
-    """The one line with which a command is refused; nothing may be left behind."""
-    before = sorted(os.listdir())
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("crsdun: ")
-    assert captured.err.count("\n") == 1, captured.err
-    assert sorted(os.listdir()) == before
-    return captured.err
 
 
 RECONSTRUCT = ("reconstruct", "y.npz", "--iterations", "8", "--out", "out")

@@ -14,6 +14,7 @@ from crsdun.optics import random_mask
 from crsdun.scenes import write_scene
 from tests.evaluation.scenes import NAMES, PaintedSet
 from tests.listing import visible
+from tests.refusing import refuse
 
 DATA = """
 cubes: "{name}.npz"
@@ -48,18 +49,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def inside(folder, monkeypatch):
     monkeypatch.chdir(folder)
-
-
-def refuse(capsys, *arguments: str) -> str:
-    capsys.readouterr()
-    before = sorted(os.listdir())
-    assert main([*arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("crsdun: ")
-    assert captured.err.count("\n") == 1
-    assert sorted(os.listdir()) == before
-    return captured.err
 
 
 def test_the_folder_holds_everything():

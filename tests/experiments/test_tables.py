@@ -17,6 +17,7 @@ from crsdun.experiments import evaluation_folder, table_judgements, table_rows, 
 from crsdun.experiments.table_config import Condition, chosen, folder_name, load_table
 from crsdun.experiments.table_files import cells
 from crsdun.experiments.table_judgements import (
+    LearntTable,
     curves,
     differences,
     equal_time,
@@ -437,6 +438,10 @@ def test_rows_that_learn_at_the_same_time_end_as_in_turn(staged, tmp_path):
     assert any(line.startswith("CRSDUN-1stg: ") for line in said)
 
 
+def learnt(table, configs):
+    return LearntTable(table, configs, QUIET, SETS)
+
+
 def test_rows_are_judged_under_other_conditions(staged):
     table, configs, whole, _ = staged
     bright = {"camera": {"noise": {"read_sigma": 0.0}}}
@@ -446,7 +451,7 @@ def test_rows_are_judged_under_other_conditions(staged):
         "moved": {"moved": [2, 0]},
     }
     table = replace(table, conditions={name: Condition(**each) for name, each in conditions.items()})
-    rows = judge_conditions(table, configs, SETS, QUIET)
+    rows, text = judge_conditions(learnt(table, configs))
     found = {(row["system"], row["condition"]): row for row in rows}
     assert len(found) == 3 * 4
     for row in whole.rows:
@@ -454,37 +459,40 @@ def test_rows_are_judged_under_other_conditions(staged):
     psnr = {condition: found["GAP-TV", condition]["psnr_db"] for condition in ("no noise", "", "much noise", "moved")}
     assert psnr["no noise"] > psnr[""] > psnr["much noise"]
     assert psnr["no noise"] > psnr["moved"]
-    text = (Path(table.out) / "conditions" / "table.md").read_text()
+    assert (Path(table.out) / "conditions" / "table.md").read_text() == text
     assert "| system | as it learnt | no noise | much noise | moved |" in re.sub(" +", " ", text)
 
 
 def test_rows_are_compared_over_scenes_and_seeds(staged):
     table, configs, whole, _ = staged
-    found = differences(table, configs, "CRSDUN-1stg", SETS, QUIET)
+    rows, text = differences(learnt(table, configs), "CRSDUN-1stg")
+    assert (Path(table.out) / "differences" / "table.md").read_text() == text
+    found = {row["system"]: row for row in rows if row["figure"] == "psnr_db"}
     assert set(found) == {"GAP-TV", "Detached"}
     figures = {row.name: row.figures for row in whole.rows}
-    for name, each in found.items():
-        [psnr] = [one for one in each if one.figure == "psnr_db"]
-        assert psnr.difference == pytest.approx(figures[name]["psnr_db"] - figures["CRSDUN-1stg"]["psnr_db"])
-        assert psnr.low <= psnr.difference <= psnr.high
+    for name, psnr in found.items():
+        expected = figures[name]["psnr_db"] - figures["CRSDUN-1stg"]["psnr_db"]
+        assert psnr["difference"] == pytest.approx(expected)
+        assert psnr["low"] <= psnr["difference"] <= psnr["high"]
     with pytest.raises(InputError, match="no row 'CRSDUN'"):
-        differences(table, configs, "CRSDUN", SETS, QUIET)
+        differences(learnt(table, configs), "CRSDUN")
 
 
 def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
     table, configs, whole, _ = staged
     monkeypatch.setattr(table_judgements, "step_seconds", lambda *_: {"Detached": 2.0, "CRSDUN-1stg": 1.0})
-    made = equal_time(table, configs, SETS, QUIET)
+    made, text = equal_time(learnt(table, configs))
+    assert (Path(table.out) / "equal_time" / "table.md").read_text() == text
     first = json.loads((Path(table.out) / "at_2_steps" / "table.json").read_text())["rows"]
-    rows = {row.name: row for row in made.rows}
-    assert {name: row.steps for name, row in rows.items()} == {
+    rows = {row["name"]: row for row in made}
+    assert {name: row["steps"] for name, row in rows.items()} == {
         "GAP-TV": {},
         "Detached": {"all": 2},
         "CRSDUN-1stg": {"all": 4},
     }
-    assert rows["Detached"].figures == next(row["figures"] for row in first if row["name"] == "Detached")
-    assert rows["CRSDUN-1stg"].figures == next(row.figures for row in whole.rows if row.name == "CRSDUN-1stg")
-    assert "4 s of one core, in steps of 1 crops: Detached 2, CRSDUN-1stg 4" in made.notes
+    assert rows["Detached"]["figures"] == next(row["figures"] for row in first if row["name"] == "Detached")
+    assert rows["CRSDUN-1stg"]["figures"] == next(row.figures for row in whole.rows if row.name == "CRSDUN-1stg")
+    assert "4 s of one core, in steps of 1 crops: Detached 2, CRSDUN-1stg 4" in text
 
 
 @pytest.mark.parametrize("every", [2, 3])
@@ -496,20 +504,21 @@ def test_the_fastest_row_has_all_its_steps_at_equal_time(tmp_path, monkeypatch, 
     whole, _ = make(table, configs)
     for seconds in (1.3, 1.0):  # int(7 * 1.3 / 1.3) is 6
         monkeypatch.setattr(table_judgements, "step_seconds", lambda *_, seconds=seconds: {"A": seconds})
-        made = equal_time(table, configs, SETS, QUIET)
-        assert made.rows[0].steps == {"all": 7}
-        assert made.rows[0].figures == whole.rows[0].figures
-    assert made.notes.splitlines()[:3] == [
+        made, text = equal_time(learnt(table, configs))
+        assert made[0]["steps"] == {"all": 7}
+        assert made[0]["figures"] == whole.rows[0].figures
+    notes = json.loads((Path(table.out) / "equal_time" / "table.json").read_text())["words"]
+    assert notes.splitlines()[:3] == [
         "First line.",
         "Second line.",
         "Budget of every trained row: 7 s of one core, in steps of 1 crops: A 7.",
     ]
-    assert made.notes.count("Budget") == 1
+    assert text.count("Budget") == 1
     monkeypatch.setattr(table_judgements, "step_seconds", lambda *_: {"A": 1.0, "another": 0.99})
-    slower = equal_time(table, configs, SETS, QUIET)
-    assert slower.rows[0].steps == {"all": 6}
+    slower, _ = equal_time(learnt(table, configs))
+    assert slower[0]["steps"] == {"all": 6}
     with pytest.raises(InputError, match="none of these rows learns"):
-        equal_time(table, {"GAP-TV": None}, SETS, QUIET)
+        equal_time(learnt(table, {"GAP-TV": None}))
     # The evaluation of the row itself is still that of all its steps.
     assert (
         read_evaluation(Path(table.out) / "a" / "evaluation").figures["psnr_db"] == whole.rows[0].figures["psnr_db"]
@@ -574,13 +583,13 @@ def test_weights_of_another_recipe_are_no_row_of_a_table_in_stages(staged, tmp_p
     assert words in row.failure
     assert not row.figures
     for judge in (
-        lambda: differences(changed, configs, "CRSDUN-1stg", SETS, QUIET),
-        lambda: equal_time(changed, configs, SETS, QUIET),
-        lambda: curves(changed, configs, SETS, QUIET),
-        lambda: pictures(changed, configs, 1, SETS, QUIET),
+        lambda asked: differences(asked, "CRSDUN-1stg"),
+        equal_time,
+        curves,
+        lambda asked: pictures(asked, 1),
     ):
         with pytest.raises(InputError, match="another configuration") as caught:
-            judge()
+            judge(learnt(changed, configs))
         assert words in str(caught.value)
     assert (Path(table.out) / "table.json").read_text() == kept
 
@@ -606,9 +615,9 @@ def test_judgements_are_of_the_steps_that_were_done(finished):
     rows = {name: configs[name] for name in ("GAP-TV", "CRSDUN-1stg")}
     longer = {name: each and replace(each, steps=2000) for name, each in rows.items()}
     with pytest.raises(InputError, match=r"CRSDUN-1stg of .* has not done 2000 steps; make the table first"):
-        differences(replace(table, steps=2000), longer, "CRSDUN-1stg", SETS, QUIET)
+        differences(learnt(replace(table, steps=2000), longer), "CRSDUN-1stg")
     out = Path(table.out)
-    differences(table, rows, "CRSDUN-1stg", SETS, QUIET)
+    differences(learnt(table, rows), "CRSDUN-1stg")
     assert not (out / "differences").exists()  # which is for all rows
     assert "after 2 steps" in (out / "some_rows" / "gap_tv+crsdun_1stg" / "differences" / "table.md").read_text()
 
@@ -654,7 +663,7 @@ def test_the_data_of_the_table_replace_those_of_the_file_of_a_row(tmp_path):
 
 def test_curves_show_every_validation(staged):
     table, configs, _, _ = staged
-    rows = curves(table, configs, SETS)
+    rows, _ = curves(learnt(table, configs))
     assert {(row["system"], row["step"], row["samples"]) for row in rows} == {
         (name, step, step) for name in ("Detached", "CRSDUN-1stg") for step in (2, 4)
     }
@@ -666,11 +675,11 @@ def test_curves_show_every_validation(staged):
 def test_pictures_show_scenes_spread_over_the_split(staged):
     table, configs, _, _ = staged
     names, count = SETS[2].names, len(SETS[2])
-    middle, all_of_them = (pictures(table, configs, number, SETS, QUIET) for number in (1, count))
-    assert middle == [Path(table.out) / "pictures" / f"{folder_name(names[count // 2])}.png"]
-    assert [path.stem for path in all_of_them] == [folder_name(name) for name in names]
+    middle, all_of_them = (pictures(learnt(table, configs), number).rows for number in (1, count))
+    assert middle == [str(Path(table.out) / "pictures" / f"{folder_name(names[count // 2])}.png")]
+    assert [Path(path).stem for path in all_of_them] == [folder_name(name) for name in names]
     with pytest.raises(InputError, match=f"{count + 1} pictures of {count} scenes"):
-        pictures(table, configs, count + 1, SETS, QUIET)
+        pictures(learnt(table, configs), count + 1)
 
 
 def test_a_row_may_be_a_bound_behind_a_camera_of_its_own(tmp_path):
@@ -689,7 +698,7 @@ def test_a_row_may_be_a_bound_behind_a_camera_of_its_own(tmp_path):
     assert not clean.failure
     assert clean.figures["psnr_db"] >= 100
     assert other.figures["psnr_db"] < 40
-    assert differences(table, configs, "CRSDUN-1stg", SETS, QUIET) == {}
+    assert differences(learnt(table, configs), "CRSDUN-1stg").rows == []
 
 
 @pytest.mark.parametrize(

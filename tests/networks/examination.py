@@ -9,6 +9,7 @@ from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks import Network
 from crsdun.runtime.graph_export import trace
+from tests.networks.stored import StoredRun
 
 
 class NetworkExamination:
@@ -171,6 +172,17 @@ class NetworkExamination:
             network(y[0], camera)
         with pytest.raises(InputError, match="what would fit"):
             network(y[..., :-1], camera)
+
+
+class PublishedNetworkExamination(NetworkExamination):
+    """The same, and outputs equal to those of the published network: ``published`` is a ``StoredRun``."""
+
+    published: tuple[str, str]
+
+    @torch.no_grad()
+    def test_outputs_equal_the_published_network(self):
+        run = StoredRun(*self.published)
+        run.assert_equal(run.network(run.measurement, run.camera).cubes)
 
 
 class ExportedNetworkExamination(NetworkExamination):

@@ -8,12 +8,12 @@ from crsdun.errors import InputError
 from crsdun.evaluation import multiply_adds, parameters
 from crsdun.networks.unet import pad_to_multiple
 from crsdun.networks.unfolding import gradient_step
-from tests.networks.examination import NetworkExamination
-from tests.networks.stored import StoredRun
+from tests.networks.examination import NetworkExamination, PublishedNetworkExamination
 
 
-class TestSsr(NetworkExamination):
+class TestSsr(PublishedNetworkExamination):
     name, settings = "ssr_2stg", {}
+    published = "ssr", "ssr_2stg_64x64"
     segmented = 0
 
 
@@ -22,12 +22,6 @@ class TestNarrow(NetworkExamination):
 
     name, settings = "ssr_2stg", {"width": 3}
     segmented = 0
-
-
-@torch.no_grad()
-def test_outputs_equal_the_published_network():
-    run = StoredRun("ssr", "ssr_2stg_64x64")
-    run.assert_equal(run.network(run.measurement, run.camera).cubes)
 
 
 @pytest.mark.parametrize(("stages", "count"), [(3, 1_810_095), (6, 3_618_594), (9, 5_427_093)])

@@ -494,6 +494,9 @@ def test_dead_pixels_count_no_light_whatever_they_read():
     broken = torch.where(dots(plain), y, torch.inf)
     assert torch.equal(camera.adjoint(broken), camera.adjoint(y))
     assert torch.equal(camera.counted(broken), y)
+    assert torch.equal(camera.counted_pixels, dots(plain) > 0)
+    both = StackedCamera(camera, plain.through(Distortion(field_for(plain))))
+    assert torch.equal(both.counted_pixels, both.counted(torch.ones(both.measurement_shape)) > 0)
     assert camera.brightness(broken) == camera.brightness(y)
 
 

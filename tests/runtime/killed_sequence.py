@@ -17,6 +17,7 @@ import torch
 
 from crsdun.cli import main as crsdun
 from crsdun.scenes import open_series
+from tests import killing
 from tests.runtime.test_exposures import MASK, STACK
 
 EVERY = 3  # of the moments, so that it takes seconds
@@ -24,33 +25,13 @@ COMMAND = "reconstruct video.npy --mask mask.npy --method gap-tv --iterations 3 
 
 
 def sit(kind: str, out: str, kill_at: int | None = None) -> tuple[int, int]:
-    """One sitting in a process of its own: how it ended (0 or a signal), and the moments it had."""
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process == 0:
-        moments = 0
+    """As ``killing.sit``, of the command."""
 
-        def hook(event: str, arguments: tuple) -> None:
-            """Called by Python before it opens or renames any file."""
-            nonlocal moments
-            if event not in ("open", "os.rename") or f"{os.sep}{out}" not in str(arguments[0]):
-                return
-            if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                return
-            moments += 1
-            if moments == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
+    def decode() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = crsdun([*COMMAND.split(), "--series", kind, "--out", out])
-        os.write(writing, str(moments).encode())
-        os._exit(code)
-    os.close(writing)
-    _, status = os.waitpid(process, 0)
-    moments = int(os.read(reading, 20) or 0)
-    os.close(reading)
-    return status, moments
+        return crsdun([*COMMAND.split(), "--series", kind, "--out", out])
+
+    return killing.sit(decode, lambda path: f"{os.sep}{out}" in path, kill_at)
 
 
 def main(folder: Path) -> None:

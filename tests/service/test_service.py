@@ -9,6 +9,7 @@ import re
 import socket
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 
 import crsdun
 from crsdun.scenes import read_scene
+from crsdun.web.archives import plain_name
 from tests.service.serving import TOKEN, serving
 from tests.viewing import test_app_limits as bombs
 from tests.viewing.test_app import BANDS, NAMES, WAVELENGTHS, H, W
@@ -86,9 +88,9 @@ def test_each_product_in_each_kind_of_file(service, frame, expected):
     assert figures["record"]["method"] == "net.safetensors"
     assert service.folder.name not in content.decode(), "nothing of this machine"
     _, content = service.decode(frame, "?product=everything")
-    assert {"cube.hdr", "picture.png", "report.html", "record.json"} <= set(
-        zipfile.ZipFile(io.BytesIO(content)).namelist()
-    )
+    places = [Path(name) for name in zipfile.ZipFile(io.BytesIO(content)).namelist()]
+    assert {"cube.hdr", "picture.png", "report.html", "record.json"} <= {place.name for place in places}
+    assert {place.parts[0] for place in places} == {plain_name(figures["record"]["measurement"]["name"])}
 
 
 def test_every_way_in_gives_the_same_cube(service, given, frame, expected):

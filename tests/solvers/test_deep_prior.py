@@ -58,21 +58,21 @@ def test_the_pixels_held_out_end_it_and_the_best_is_kept(camera, y, monkeypatch)
 def test_a_step_learns_nothing_from_pixels_held_out(camera, y):
     frame = module.normalised(y, camera)[0]
     start = module.LrTv(refit=False)(y, camera)
-    refinement = module.Refinement(frame, start.cube[0] / frame.scale, start.fits[0], 8)
-    hidden = torch.isinf(refinement.used)
+    refined = module.RefinedFrame(frame, start.cube[0] / frame.scale, start.fits[0], 8)
+    hidden = torch.isinf(refined.used)
     assert 0.01 < float(hidden.float().mean()) < 0.2
     network = module.shipped_denoiser(torch.device("cpu"))
 
     def stepped() -> torch.Tensor:
-        state = module.State.first(network, refinement.first, 0.0)
-        DeepPrior()._step(refinement, network, state, refinement.first, refinement.sigma)
+        state = module.State.first(network, refined.first, 0.0)
+        DeepPrior()._step(refined, network, state, refined.first, refined.sigma)
         return state.weights
 
     with module.learning():
         before = stepped()
-        refinement.y = refinement.y + 5.0 * hidden
+        refined.y = refined.y + 5.0 * hidden
         assert torch.equal(stepped(), before)
-        refinement.y = refinement.y + 5.0 * ~hidden
+        refined.y = refined.y + 5.0 * ~hidden
         assert not torch.equal(stepped(), before)
 
 

@@ -5,7 +5,6 @@ such moment. It is a program of its own, since a process may be copied (fork) on
 gradients in it.
 """
 
-import os
 import resource
 import signal
 import sys
@@ -15,6 +14,7 @@ import torch
 import torchmetrics.functional.image  # noqa: F401 (every copy of this process will need it)
 
 from crsdun.training import RunObserver, train
+from tests import killing
 from tests.training.small import small_config, small_sets
 
 LEARNING = {
@@ -30,37 +30,19 @@ HALF_A_CHECKPOINT = 400_000  # bytes
 
 
 def sit(folder: Path, kill_at: int | str | None = None) -> tuple[int, int]:
-    """One sitting in a process of its own: how it ended (0 or a signal), and the moments it had."""
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process == 0:
-        moments = 0
+    """As ``killing.sit``, of a run."""
 
-        def hook(event: str, arguments: tuple) -> None:
-            """Called by Python before it opens or renames any file."""
-            nonlocal moments
-            if event not in ("open", "os.rename") or not str(arguments[0]).startswith(str(folder)):
-                return
-            if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                return
-            moments += 1
-            if moments == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
+    def learn() -> int:
         if kill_at == HALF_WRITTEN:
             # The system kills a process that writes past this size.
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (HALF_A_CHECKPOINT, HALF_A_CHECKPOINT))
         train(small_config(folder, **LEARNING), small_sets(), RunObserver(notify=lambda line: None))
-        os.write(writing, str(moments).encode())
-        os._exit(0)
-    os.close(writing)
-    _, status = os.waitpid(process, 0)
-    moments = int(os.read(reading, 20) or 0)
-    os.close(reading)
-    return status, moments
+        return 0
+
+    at = kill_at if isinstance(kill_at, int) else None
+    return killing.sit(learn, lambda path: path.startswith(str(folder)), at)
 
 
 def main(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Batches: a pure function of seed, step and slot; labels stay with their spectra; y is what the camera sees."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +49,9 @@ def test_threads_change_nothing_and_a_stream_goes_on_anywhere(workers):
 def test_leaving_a_stream_early_leaves_no_thread_behind():
     stream = batches(sampling={"workers": 2}).stream(0, 100)
     next(stream)
+    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
     stream.close()
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
 def test_two_processes_share_the_batch_of_one():

@@ -4,7 +4,6 @@
 runs, and in ``interrupted/`` the folder of the first one as it was left after step 4, in its first phase.
 """
 
-import csv
 import gzip
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from crsdun.training import RunObserver, train
-from tests.training.small import small_config, small_sets
+from tests.training.small import figures, small_config, small_sets
 
 STORED = Path(__file__).parent / "stored"
 PHOTONS = {"noise": {"photons": 500.0, "read_sigma": 0.0}}
@@ -31,12 +30,6 @@ RUNS = {
     },
     "joint": {"camera": PHOTONS, "ema": 0.9, "loss": {"balance": "uncertainty", "cross_entropy_weight": 0.01}},
 }
-
-
-def figures(path: Path) -> list[dict[str, str]]:
-    """A CSV without the columns that are wall-clock time."""
-    with path.open() as file:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "hours")} for row in csv.DictReader(file)]
 
 
 def check_logs(run: Path, name: str) -> None:

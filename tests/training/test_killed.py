@@ -1,6 +1,5 @@
 """``kill -9`` at any moment, then the same command again: bit-equal to a run that nobody disturbed."""
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.killed import HALF_WRITTEN
+from tests.training.small import figures
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +21,6 @@ def runs(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder, int(done.stdout)
-
-
-def rows(path):
-    """A CSV without the columns that are wall-clock time."""
-    with path.open() as file:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "hours")} for row in csv.DictReader(file)]
 
 
 def test_there_were_moments_in_every_part_of_a_run(runs):
@@ -49,7 +43,7 @@ def test_whenever_it_was_killed_the_run_ends_bit_equal(runs, file):
 @pytest.mark.parametrize("file", ["log.csv", "validation.csv"])
 def test_no_step_is_told_twice_and_none_is_missing(runs, file):
     folder, _ = runs
-    expected = rows(folder / "whole" / file)
+    expected = figures(folder / "whole" / file)
     assert [row["step"] for row in expected] == ["2", "3"]
     for run in folder.iterdir():
-        assert rows(run / file) == expected, run.name
+        assert figures(run / file) == expected, run.name

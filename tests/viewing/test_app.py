@@ -30,10 +30,11 @@ from crsdun.viewing.app import server, uploads, workspace_store
 from crsdun.viewing.app.jobs import Job
 from crsdun.viewing.app.open_scene import OpenScene
 from crsdun.viewing.app.pictures import ValueMap
-from crsdun.viewing.app.requests import Region, SpectraRequest
+from crsdun.viewing.app.requests import SpectraRequest
 from crsdun.viewing.app.spectra import spectra_at, spectra_csv
 from crsdun.viewing.app.wording import CONTROLS, page_message
 from crsdun.viewing.figures import save_png
+from crsdun.viewing.regions import Region
 from tests.viewing.explorer import KEY, Client, running
 
 BANDS, H, W = 6, 24, 20
@@ -377,7 +378,7 @@ def test_paths_of_this_machine_never_reach_the_page(given, tmp_path):
         for private in ("private", str(tmp_path), tempfile.gettempdir() + "/", str(Path.home()) + "/"):
             assert private not in text
     error = OSError(2, "No such file or directory", "/home/somebody/data/y.npz")
-    assert page_message(error) == "[Errno 2] No such file or directory: 'y.npz'"
+    assert page_message(error) == "y.npz: No such file or directory"
     assert page_message(crsdun.InputError(r"no C:\Users\somebody\y.npz")) == "no y.npz"
 
 

@@ -13,8 +13,8 @@ from crsdun.scenes import UNLABELLED, write_scene
 from crsdun.viewing.app.classes import YOURS, classify
 from crsdun.viewing.app.open_scene import OpenScene, layer_of
 from crsdun.viewing.app.pictures import class_bytes
-from crsdun.viewing.app.regions import marks_of
-from crsdun.viewing.app.requests import ClassifyRequest, Region
+from crsdun.viewing.app.requests import ClassifyRequest
+from crsdun.viewing.regions import Region, marks_of
 from tests.classifiers.scenes import NAMES, painted
 from tests.viewing.explorer import Client, running
 from tests.viewing.reports import doubted, small_reconstruction

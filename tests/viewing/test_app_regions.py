@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from crsdun.errors import InputError
-from crsdun.viewing.app import region_files
-from crsdun.viewing.app.region_files import read_regions, to_envi, to_geojson
-from crsdun.viewing.app.regions import inside, region_of
-from crsdun.viewing.app.requests import MOST_POINTS, MOST_VERTICES, Region
+from crsdun.viewing import region_files
+from crsdun.viewing.app.requests import region_from
+from crsdun.viewing.region_files import read_regions, to_envi, to_geojson
+from crsdun.viewing.regions import MOST_POINTS, MOST_VERTICES, Region, inside, region_of
 from crsdun.web.values import Values
 from tests.viewing.explorer import Client, running
 from tests.viewing.test_app import BANDS, H, W, given, scene
@@ -21,7 +21,7 @@ FRAME = [[[1, 1], [8, 1], [8, 7], [1, 7]], [[3, 3], [6, 3], [6, 5], [3, 5]]]
 
 
 def polygon(*rings, name="polygon"):
-    return Region.parse(Values({"name": name, "rings": list(rings)}))
+    return region_from(Values({"name": name, "rings": list(rings)}))
 
 
 def pixels(region, height=30, width=30):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from crsdun.classifiers.marks import MOST_CLASSES, MOST_NAMES
 from crsdun.classifiers.normalisation import NORMALISATIONS
 from crsdun.errors import InputError
 from crsdun.storage import atomic_file
-from crsdun.typed import parse_json
+from crsdun.tensor_file import read_tensors
+from crsdun.typed import FormatOnly, parse_versioned
 from crsdun.version import __version__
 
 SUFFIX = ".safetensors"
@@ -24,10 +25,9 @@ FORMAT = 2  # 1 had a floor of the normalisation, on the scale of its scene
 AGAIN = "make it again with crsdun classes"
 
 
-class StoredClassifier(TypedDict):
+class StoredClassifier(FormatOnly):
     """The header of a file."""
 
-    format: int
     version: str
     kind: str
     class_names: list[str]
@@ -85,24 +85,20 @@ def load_classifier(path: str | Path) -> SpectralClassifier:
     Raises:
         InputError: there is no such file, it holds something else, was damaged, or was written by a newer version.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the name and the folder")
     check_budget(path.stat().st_size, str(path))
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, arrays = read_tensors(path, "numpy")
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no whole {SUFFIX} file ({' '.join(str(error).split())[:100]})", AGAIN) from error
     if HEADER not in metadata:
         what = "weights of a network" if "crsdun" in metadata else "no classifier of crsdun"
         raise InputError(f"{path} holds {what}", "choose a file that crsdun classes wrote")
-    stored: StoredClassifier = parse_json(StoredClassifier, metadata[HEADER], path, AGAIN)
-    if stored["format"] > FORMAT:
-        raise InputError(f"{path} was written by crsdun {stored['version']}, a newer one than this", "upgrade crsdun")
+    stored: StoredClassifier = parse_versioned(StoredClassifier, FORMAT, metadata[HEADER], path, AGAIN)
     problem = _problem(stored, arrays)
     if problem:
         raise InputError(f"{path} was damaged or edited: {problem}", AGAIN)

@@ -14,6 +14,7 @@ from crsdun.classifiers.marks import Marks
 from crsdun.classifiers.normalisation import FEWEST_BANDS, NORMALISATIONS, floor_of
 from crsdun.errors import InputError
 from crsdun.scenes import UNLABELLED, Scene
+from crsdun.spread import spread_evenly
 
 AUTO = "auto"
 FOLDS = 5
@@ -129,7 +130,7 @@ def examples_of(
     for number in given:
         pixels = np.argwhere(marks.labels == number)
         if len(pixels) > MOST_PER_CLASS:
-            pixels = pixels[np.linspace(0, len(pixels) - 1, MOST_PER_CLASS).round().astype(int)]
+            pixels = pixels[spread_evenly(len(pixels), MOST_PER_CLASS)]
         chosen.append(pixels)
     rows, columns = np.concatenate(chosen).T
     spectra = scene.cube[:, rows, columns].T.astype(np.float64)

@@ -96,8 +96,8 @@ def marks_from(options: argparse.Namespace, scene: Scene) -> Marks:
     if options.labels is not None:
         with renamed("key", "labels_key"):
             return Marks.of_labels(*read_class_map(options.labels, options.labels_key, options.unlabelled))
-    from crsdun.viewing.app.region_files import read_regions
-    from crsdun.viewing.app.regions import marks_of
+    from crsdun.viewing.region_files import read_regions
+    from crsdun.viewing.regions import marks_of
 
     if not options.regions.is_file():
         raise InputError(f"there is no file {options.regions}", "check the name and the folder")

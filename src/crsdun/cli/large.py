@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crsdun.cli.options import mask_axes
-from crsdun.cli.printing import left_unfinished, notify, print_result, progress_bar
+from crsdun.cli.printing import (
+    fit_words,
+    left_unfinished,
+    notify,
+    print_result,
+    progress_bar,
+    unknown_words,
+    warning_words,
+)
 from crsdun.errors import InputError
 from crsdun.remote import Remote
+from crsdun.showing import size_in_words
 
 if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
@@ -85,11 +94,10 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
     pipeline.classes = None if options.classes is None else load_classifier(options.classes)
     pipeline.refine = options.refine_camera
     check_folder(options.out, options.overwrite)
-    bands, height, width = frame.size
     if not options.large:
         notify(
-            f"there is not enough memory for {bands} bands of {height}×{width} pixels at once: the frame is decoded "
-            "by rows, and the cube written as it goes (--large)"
+            f"there is not enough memory for {size_in_words(frame.size)} pixels at once: the frame is decoded by "
+            "rows, and the cube written as it goes (--large)"
         )
     with progress_bar("looking at the frame") as progress:
         survey = frame.survey(progress)
@@ -101,7 +109,7 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
             with progress_bar("decoding") as progress:
                 for done in run.run():
                     if progress is not None:
-                        progress(done, height)
+                        progress(done, frame.height)
             run.finish()
             return_freed_memory()
             from crsdun.viewing.large_folder import draw_large  # whose libraries take memory, not before
@@ -123,22 +131,17 @@ def _summary(run: LargeRun, out: Path) -> dict[str, Any]:
 
 
 def _line(run: LargeRun, out: Path, side: int) -> str:
-    from crsdun.methods.verdict import describe_fit, describe_move
+    from crsdun.methods.verdict import describe_move
 
-    (bands, height, width), metrics = run.size, run.metrics
+    metrics = run.metrics
     top, bottom = metrics["worst_rows"]
-    line = f"{out}: {bands} bands of {height}×{width} by {run.method.name} in {run.record['seconds']:.1f} s"
+    line = f"{out}: {size_in_words(run.size)} by {run.method.name} in {run.record['seconds']:.1f} s"
     if run.kept:
         line += f", {run.kept} rows of them finished before"
-    line += f", data residual {metrics['data_residual']:.2%}"
-    if "noise" in metrics:
-        line += f", noise {metrics['noise']:.2%}"
-    line += f": {describe_fit(metrics)}; at most {metrics['worst_residual']:.2%}, in rows {top} to {bottom - 1}"
+    line += f", {fit_words(metrics)}; at most {metrics['worst_residual']:.2%}, in rows {top} to {bottom - 1}"
     if move := describe_move(metrics):
         line += f"; {move}"
-    if "unknown" in metrics:
-        line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
-    if run.warning is not None:
-        line += f"\nWARNING: do not rely on this result: {run.warning}"
+    line += unknown_words(metrics)
+    lines = [line, *filter(None, [warning_words(run.warning, run.pipeline.refine)])]
     pictures = "" if side == 1 else f", {side}×{side} pixels of the scene for one of its pictures"
-    return f"{line}\ncube: {run.store.path.name} in {out}\nlook at {out / 'report.html'}{pictures}"
+    return "\n".join(lines) + f"\ncube: {run.store.path.name} in {out}\nlook at {out / 'report.html'}{pictures}"

@@ -8,14 +8,15 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.budget import is_out_of_memory
-from crsdun.errors import InputError, InputWarning, worded
+from crsdun.budget import explained
+from crsdun.errors import InputWarning, worded
 from crsdun.remote import Place
+from crsdun.showing import size_in_words
 from crsdun.storage import unfinished
 from crsdun.typed import finite
 
@@ -47,13 +48,9 @@ def error_line(error: Exception, keys: Container[str] = ()) -> str:
     Args:
         keys: settings that the command takes as ``key=value`` instead.
     """
-    if isinstance(error, InputError):
-        line = error.worded(lambda setting: setting if setting in keys else option(setting))
-    elif is_out_of_memory(error):
-        line = "there is not enough memory for this size"
-    elif isinstance(error, OSError):
-        name = "" if error.filename is None else f"{error.filename}: "
-        line = f"{name}{error.strerror or error}"
+    told = explained(error)
+    if told:
+        line = told.worded(lambda setting: setting if setting in keys else option(setting))
     else:
         line = (
             f"{type(error).__name__}: {error}; this is a fault of crsdun, not yours: please report it with what the "
@@ -142,18 +139,11 @@ def summary(result: Reconstruction, out: Place) -> dict[str, Any]:
 
 def result_line(result: Reconstruction, out: Place) -> str:
     """The same in one line for a person."""
-    from crsdun.methods.verdict import describe_fit, describe_move
+    from crsdun.methods.verdict import describe_move
 
     metrics, record = result.metrics, result.record
-    height, width = result.scene.cube.shape[1:]
-    line = (
-        f"{out}: {result.scene.bands} bands of {height}×{width} by {record['method']} in {record['seconds']:.1f} s, "
-        f"data residual {metrics['data_residual']:.2%}"
-    )
-    if "noise" in metrics:
-        line += f", noise {metrics['noise']:.2%}"
-    if "fit" in metrics:
-        line += f": {describe_fit(metrics)}"
+    size = size_in_words(result.scene.cube.shape)
+    line = f"{out}: {size} by {record['method']} in {record['seconds']:.1f} s, {fit_words(metrics)}"
     formats = {"psnr_db": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "sam_deg": "SAM {:.2f}°"}
     if move := describe_move(metrics):
         line += f"; {move}"
@@ -164,22 +154,49 @@ def result_line(result: Reconstruction, out: Place) -> str:
         line += f", mIoU of the classes present {metrics['miou_present']:.3f}"
     if "voxels_without_data" in metrics:
         line += f"; {metrics['voxels_without_data']} voxels of the truth hold no data and count nowhere"
-    if "unknown" in metrics:
-        line += f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
+    line += unknown_words(metrics)
     if "class_note" in metrics:
         line += f"; {metrics['class_note']}"
     return line + warning_line(result)
 
 
+def fit_words(metrics: Mapping[str, Any]) -> str:
+    """How well an estimate explains its measurement."""
+    from crsdun.methods.verdict import describe_fit
+
+    noise = f", noise {metrics['noise']:.2%}" if "noise" in metrics else ""
+    fit = f": {describe_fit(metrics)}" if "fit" in metrics else ""
+    return f"data residual {metrics['data_residual']:.2%}{noise}{fit}"
+
+
+def unknown_words(metrics: Mapping[str, Any]) -> str:
+    """How many pixels have no class, as a part of a line; empty where all have one."""
+    if "unknown" not in metrics:
+        return ""
+    return f"; {metrics['unknown']:.1%} of the pixels are unknown, at a coverage of {metrics['coverage']:.1%}"
+
+
 def warning_line(result: Reconstruction) -> str:
     """What follows the line of a result that should not be believed; empty where it may be."""
-    from crsdun.methods.verdict import remedy_of
     from crsdun.runtime.preparation import REFINED
 
-    if result.warning is None:
+    words = warning_words(result.warning, REFINED in result.record["measurement"])
+    return f"\n{words}" if words else ""
+
+
+def warning_words(warning: str | None, refined: bool, among: str = "") -> str:
+    """That a result should not be believed, and what may mend it; empty where it may be believed.
+
+    Args:
+        refined: whether the camera has been refined, which then is no remedy.
+        among: of which results that is said, where there are several.
+    """
+    from crsdun.methods.verdict import remedy_of
+
+    if warning is None:
         return ""
-    remedy = "" if REFINED in result.record["measurement"] else worded(remedy_of(result.warning), option)
-    return "; ".join(filter(None, (f"\nWARNING: do not rely on this result: {result.warning}", remedy)))
+    remedy = "" if refined else worded(remedy_of(warning), option)
+    return "; ".join(filter(None, (f"WARNING: do not rely on this result: {warning}{among}", remedy)))
 
 
 @contextmanager

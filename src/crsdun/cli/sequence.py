@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.printing import error_line, left_unfinished, notify, print_result, progress_bar
+from crsdun.cli.printing import error_line, left_unfinished, notify, print_result, progress_bar, warning_words
 from crsdun.errors import InputError
 from crsdun.remote import Remote
 
@@ -109,9 +109,8 @@ def _print(run: SequenceRun, options: argparse.Namespace, kind: str) -> int:
     if summary["warnings"]:
         first = next(each for _, each in sorted(run.lines.items()) if "warning" in each["metrics"])
         count = summary["warnings"]
-        lines.append(
-            f"WARNING: do not rely on this result: {first['metrics']['warning']} ({count} of {run.count} frames)"
-        )
+        among = f" ({count} of {run.count} frames)"
+        lines.append(warning_words(first["metrics"]["warning"], options.refine_camera, among))
     values = {"out": str(out), **summary, "failed": failed}
     print_result(values, "\n".join(lines), options.json)
     for failure in failed:

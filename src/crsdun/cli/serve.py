@@ -120,7 +120,7 @@ def cameras_from(options: argparse.Namespace) -> dict[str, Preparation]:
         name = name or Path(file).stem
         if name in cameras:
             raise InputError(f"there are two cameras called {name!r}", "give one another name with <camera> ID=FILE")
-        cameras[name] = replace(told, mask=None, mask_divisor=1.0, camera_file=read_camera(file))
+        cameras[name] = replace(told.without_camera(), camera_file=read_camera(file))
     return cameras
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,25 +94,19 @@ def judge(options: argparse.Namespace, table: Any, configs: dict[str, Any]) -> N
     """Ask the rows of a table that is made one more question, and print the answer."""
     from crsdun.experiments import table_judgements as judgements
 
-    out = judgements.answers(table, configs)
     with observing(table.title) as observer:
+        learnt = judgements.LearntTable(table, configs, observer)
         if options.conditions:
-            rows: Any = judgements.judge_conditions(table, configs, observer=observer)
-            text = (out / "conditions" / "table.md").read_text()
+            answer = judgements.judge_conditions(learnt)
         elif options.differences:
-            found = judgements.differences(table, configs, options.differences, observer=observer)
-            rows = [{"system": name, **asdict(each)} for name, several in found.items() for each in several]
-            text = (out / "differences" / "table.md").read_text()
+            answer = judgements.differences(learnt, options.differences)
         elif options.equal_time:
-            rows = judgements.equal_time(table, configs, observer=observer).plain()["rows"]
-            text = (out / "equal_time" / "table.md").read_text()
+            answer = judgements.equal_time(learnt)
         elif options.pictures is not None:
-            rows = [str(path) for path in judgements.pictures(table, configs, options.pictures, observer=observer)]
-            text = f"look at {' and '.join(rows)}"
+            answer = judgements.pictures(learnt, options.pictures)
         else:
-            rows = judgements.curves(table, configs, observer=observer)
-            text = f"look at {out / 'curves.png'}"
+            answer = judgements.curves(learnt)
     if options.json:
-        print_json({"out": str(out), "rows": rows})
+        print_json({"out": str(learnt.out), "rows": answer.rows})
     else:
-        print(text)
+        print(answer.text)

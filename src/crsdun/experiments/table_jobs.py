@@ -22,7 +22,7 @@ import torch
 from crsdun.errors import InputError
 from crsdun.experiments.table_config import TableConfig
 from crsdun.experiments.table_files import TableRow
-from crsdun.experiments.table_rows import Made, RowMaker, Sets, Task
+from crsdun.experiments.table_rows import Made, RowMaker, TableSets, Task
 from crsdun.methods import keep_freed_memory
 from crsdun.training.distributed import join
 from crsdun.training.loop import RunObserver, interruption
@@ -30,7 +30,9 @@ from crsdun.training.loop import RunObserver, interruption
 LOOK = 0.5  # seconds between two looks at whether to stop
 
 
-def at_once(table: TableConfig, tasks: list[Task], observer: RunObserver, sets: Sets | None = None) -> Iterator[Made]:
+def at_once(
+    table: TableConfig, tasks: list[Task], observer: RunObserver, sets: TableSets | None = None
+) -> Iterator[Made]:
     """All tasks, ``table.jobs`` at a time, as they are finished; a task begins when those before it have begun.
 
     A stage of a row begins when the row has done the stage before. Ctrl-C, SIGTERM and the end of this process let
@@ -106,7 +108,7 @@ def _begin(threads: int, stop: Event, lines: SimpleQueue[str | None]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _made(table: TableConfig, task: Task, sets: Sets | None) -> Made:
+def _made(table: TableConfig, task: Task, sets: TableSets | None) -> Made:
     """A task, in a process of its own."""
     observer = RunObserver(notify=lambda line: _lines.put(f"{task.name}: {line}"))
     with join() as processes:

@@ -8,19 +8,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from crsdun.errors import InputError
 from crsdun.evaluation import FIGURES, Comparison, Evaluation, compare
 from crsdun.evaluation.evaluator import figure_of
 from crsdun.evaluation.tables import latex, markdown
 from crsdun.experiments.table_config import TableConfig, folder_name
-from crsdun.experiments.table_files import Table, notes, over_seeds, write, write_files
-from crsdun.experiments.table_rows import RowMaker, Sets, Task, evaluation_of_row
+from crsdun.experiments.table_files import Table, as_markdown, notes, over_seeds, write, write_files
+from crsdun.experiments.table_rows import RowMaker, TableSets, Task, evaluation_of_row
 from crsdun.machine import processor
 from crsdun.provenance import fingerprint
 from crsdun.storage import write_json
@@ -35,15 +35,39 @@ STEP_SECONDS = "step_seconds.json"
 ROUNDS = 5  # in which the steps of all rows are timed in turn
 
 
-class LearntTable:
-    """The rows of a table as far as all of them have come, and what judges them."""
+class Answer(NamedTuple):
+    """What a question to a table is answered: rows for a program, which are plain values, and a text for a person."""
 
-    def __init__(self, table: TableConfig, configs: Configs, sets: Sets | None, observer: RunObserver | None):
+    rows: list[Any]
+    text: str
+
+
+class LearntTable:
+    """The rows of a table as far as all of them have come, and what judges them.
+
+    Args:
+        configs: of the rows that are asked.
+        observer: follows what is judged.
+        sets: training, validation and test scenes, in place of ``table.data``.
+    """
+
+    def __init__(
+        self, table: TableConfig, configs: Configs, observer: RunObserver | None = None, sets: TableSets | None = None
+    ):
         self.table, self.configs = table, configs
         self.observer = observer or RunObserver()
         with join() as processes:
             self.maker = RowMaker(table, sets, self.observer, processes)
-        self.steps = self.last_whole_stage()
+
+    @property
+    def out(self) -> Path:
+        """The folder for answers: that of the table, or one of their own in it if these are not all its rows."""
+        out = Path(self.table.out)
+        if len(self.configs) == len(self.table.rows):
+            return out
+        name = "+".join(map(folder_name, self.configs))
+        short = f"{len(self.configs)}_{fingerprint(dict.fromkeys(self.configs, ''))[:12]}"
+        return out / "some_rows" / (name if len(name) <= 100 else short)
 
     @property
     def trained(self) -> dict[str, TrainConfig]:
@@ -55,8 +79,13 @@ class LearntTable:
         """Those with which every row has done the steps."""
         return [seed for seed in seeds_of(self.table) if self.all_have(seed, self.steps)]
 
-    def last_whole_stage(self) -> int:
-        """Steps that every row has done with at least the first seed."""
+    @cached_property
+    def steps(self) -> int:
+        """Steps that every row has done with at least the first seed.
+
+        Raises:
+            InputError: the table has not been made.
+        """
         first, *_ = seeds_of(self.table)
         done = [steps for steps in self.table.stage_steps if self.all_have(first, steps)]
         if not done:
@@ -108,22 +137,10 @@ def seeds_of(table: TableConfig) -> tuple[int, ...]:
     return table.seeds or (table.seed,)
 
 
-def answers(table: TableConfig, configs: Configs) -> Path:
-    """The folder for answers about these rows: that of the table, or one of their own in it if they are not all."""
-    out = Path(table.out)
-    if len(configs) == len(table.rows):
-        return out
-    name = "+".join(map(folder_name, configs))
-    short = name if len(name) <= 100 else f"{len(configs)}_{fingerprint(dict.fromkeys(configs, ''))[:12]}"
-    return out / "some_rows" / short
-
-
 # -- other cameras ---------------------------------------------------------------------------------------------
 
 
-def judge_conditions(
-    table: TableConfig, configs: Configs, sets: Sets | None = None, observer: RunObserver | None = None
-) -> list[dict[str, Any]]:
+def judge_conditions(learnt: LearntTable) -> Answer:
     """Every row behind the table's camera and under each of its conditions, written to ``conditions/``.
 
     Returns:
@@ -133,12 +150,12 @@ def judge_conditions(
     Raises:
         InputError: the table has no conditions, or has not been made.
     """
+    table = learnt.table
     if not table.conditions:
         raise InputError("this table has no conditions", "add conditions to its file")
-    learnt = LearntTable(table, configs, sets, observer)
-    names = [name for name in configs if not table.rows[name].camera]  # a bound has a camera of its own
+    names = [name for name in learnt.configs if not table.rows[name].camera]  # a bound has a camera of its own
     rows: list[dict[str, Any]] = []
-    cells = [["system", "as it learnt", *table.conditions]]
+    cells, text = [["system", "as it learnt", *table.conditions]], ""
     for name in names:
         line = [name]
         for condition in (None, *table.conditions):
@@ -149,9 +166,9 @@ def judge_conditions(
         cells.append(line)
         words = f"PSNR (dB) / mIoU (%) after {learnt.steps} steps, seeds {', '.join(map(str, learnt.seeds))}."
         text = f"**{table.title}: other cameras**\n\n" + markdown(cells, words)
-        folder = answers(table, configs) / "conditions"
+        folder = learnt.out / "conditions"
         write_files(folder, text, latex(cells, words), {"title": table.title, "words": words, "rows": rows}, rows)
-    return rows
+    return Answer(rows, text)
 
 
 def means(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
@@ -167,23 +184,20 @@ def means(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
 # -- differences -----------------------------------------------------------------------------------------------
 
 
-def differences(
-    table: TableConfig,
-    configs: Configs,
-    reference: str,
-    sets: Sets | None = None,
-    observer: RunObserver | None = None,
-) -> dict[str, list[Comparison]]:
+def differences(learnt: LearntTable, reference: str) -> Answer:
     """Each row against a reference row, paired over the scenes and over the seeds, written to ``differences/``.
 
     Rows behind a camera of their own are left out.
 
+    Returns:
+        A flat row for each row of the table and figure: ``system`` and the ``Comparison``.
+
     Raises:
         InputError: there is no such row, or the table has not been made.
     """
+    table, configs = learnt.table, learnt.configs
     if reference not in configs:
         raise InputError(f"this table has no row {reference!r}", f"its rows are {', '.join(configs)}")
-    learnt = LearntTable(table, configs, sets, observer)
     against = learnt.evaluations(reference)
     found = {
         name: compare(against, learnt.evaluations(name))
@@ -205,14 +219,10 @@ def differences(
         for name, comparisons in found.items()
         for each in comparisons
     ]
-    write_files(
-        answers(table, configs) / "differences",
-        f"**{table.title}: differences**\n\n" + markdown(cells, words),
-        latex(cells, words),
-        {"title": table.title, "words": words, "rows": flat},
-        flat,
-    )
-    return found
+    text = f"**{table.title}: differences**\n\n" + markdown(cells, words)
+    plain = {"title": table.title, "words": words, "rows": flat}
+    write_files(learnt.out / "differences", text, latex(cells, words), plain, flat)
+    return Answer([{"system": name, **asdict(each)} for name, several in found.items() for each in several], text)
 
 
 def in_words(each: Comparison) -> str:
@@ -226,9 +236,7 @@ def in_words(each: Comparison) -> str:
 # -- equal time ------------------------------------------------------------------------------------------------
 
 
-def equal_time(
-    table: TableConfig, configs: Configs, sets: Sets | None = None, observer: RunObserver | None = None
-) -> Table:
+def equal_time(learnt: LearntTable) -> Answer:
     """The table if every row had learnt for as long as the fastest one, written to ``equal_time/``.
 
     A step of each row is timed, all in turn on one processor; a row is judged with the weights it had at the last
@@ -237,14 +245,14 @@ def equal_time(
     Raises:
         InputError: the table has not been made, keeps too few weights on the way, or nothing in it learns.
     """
-    learnt = LearntTable(table, configs, sets, observer)
+    table, whole = learnt.table, learnt.steps
     if not learnt.trained:
         raise InputError("none of these rows learns, so they have no time in common", "set <rows> to some that learn")
-    seconds = step_seconds(learnt.maker, learnt.trained, answers(table, configs))
-    budget = learnt.steps * min(seconds.values())
+    seconds = step_seconds(learnt.maker, learnt.trained, learnt.out)
+    budget = whole * min(seconds.values())
     rows, evaluation = [], None
-    for name, config in configs.items():
-        steps = learnt.steps
+    for name, config in learnt.configs.items():
+        steps = whole
         if config is not None:
             steps = last_validated(learnt, name, config, budget / seconds[name], budget)
         judged = learnt.evaluations(name, steps=steps)
@@ -256,8 +264,8 @@ def equal_time(
     taken = ", ".join(f"{row.name} {row.steps['all']}" for row in rows if row.steps)
     words = f"{in_seconds(budget)} of one core, in steps of {table.sampling.batch} crops: {taken}"
     made_table = Table(f"{table.title}: equal time", rows, notes(table, words, evaluation))
-    write(made_table, answers(table, configs) / "equal_time")
-    return made_table
+    write(made_table, learnt.out / "equal_time")
+    return Answer(made_table.plain()["rows"], as_markdown(made_table))
 
 
 def last_validated(learnt: LearntTable, name: str, config: TrainConfig, steps: float, budget: float) -> int:
@@ -318,9 +326,7 @@ def step_seconds(maker: RowMaker, trained: dict[str, TrainConfig], out: Path) ->
 # -- curves ----------------------------------------------------------------------------------------------------
 
 
-def curves(
-    table: TableConfig, configs: Configs, sets: Sets | None = None, observer: RunObserver | None = None
-) -> list[dict[str, Any]]:
+def curves(learnt: LearntTable) -> Answer:
     """PSNR and mIoU of every row at each of its validations so far, against samples and seconds, means over seeds.
 
     Returns:
@@ -333,14 +339,11 @@ def curves(
     from crsdun.evaluation.tables import write_csv
     from crsdun.viewing.table_curves import draw_curves
 
-    trained = {name: config for name, config in configs.items() if config is not None}
-    with join() as processes:
-        maker = RowMaker(table, sets, observer or RunObserver(), processes)
-    found = {name: validations(maker, name, config) for name, config in trained.items()}
+    table, trained, out = learnt.table, learnt.trained, learnt.out
+    found = {name: validations(learnt.maker, name, config) for name, config in trained.items()}
     if not any(found.values()):
         raise InputError(f"no row of {table.out} has been validated yet", "make the table first")
-    out = answers(table, configs)
-    seconds = step_seconds(maker, trained, out)
+    seconds = step_seconds(learnt.maker, trained, out)
     rows: list[dict[str, Any]] = []
     for name, config in trained.items():
         for step, lines in sorted(found[name].items()):
@@ -352,7 +355,7 @@ def curves(
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "curves.csv", rows)
     draw_curves(rows, out / "curves.png")
-    return rows
+    return Answer(rows, f"look at {out / 'curves.png'}")
 
 
 def validations(maker: RowMaker, name: str, config: TrainConfig) -> dict[int, list[dict[str, str]]]:
@@ -372,28 +375,28 @@ def validations(maker: RowMaker, name: str, config: TrainConfig) -> dict[int, li
 # -- pictures --------------------------------------------------------------------------------------------------
 
 
-def pictures(
-    table: TableConfig, configs: Configs, count: int, sets: Sets | None = None, observer: RunObserver | None = None
-) -> list[Path]:
+def pictures(learnt: LearntTable, count: int) -> Answer:
     """Scenes of the split as every row sees them, with the first seed; written to ``pictures/``.
 
     Args:
         count: of scenes, evenly spread over the split.
+
+    Returns:
+        The paths of the pictures.
 
     Raises:
         InputError: the table has not been made, or the split does not have so many scenes.
     """
     from crsdun.viewing.system_sheet import SystemCell, system_sheet
 
-    learnt = LearntTable(table, configs, sets, observer)
-    scenes, device = learnt.maker.scenes, learnt.maker.device
+    table, scenes, device = learnt.table, learnt.maker.scenes, learnt.maker.device
     judged = min(table.scenes or len(scenes), len(scenes))
     if not 1 <= count <= judged:
         raise InputError(f"{count} pictures of {judged} scenes cannot be drawn", f"ask for 1 to {judged}")
     paths, exposure = [], table.camera.exposure()
     for index in ((2 * place + 1) * judged // (2 * count) for place in range(count)):
         cells = []
-        for name in configs:
+        for name in learnt.configs:
             evaluation, weights = learnt.evaluations(name)[0], learnt.maker.weights(learnt.tasks(name)[0])
             run = evaluation_of_row(table, name, weights, None, scenes, device)
             _, estimate = run.seen(index, evaluation)
@@ -404,6 +407,6 @@ def pictures(
             cells.append(SystemCell(name, ", ".join(words), estimate))
         scene, name = scenes[index], scenes.names[index]
         frame = exposure.measure(scene.cube, exposure.camera(scene), seed=name)
-        paths.append(answers(table, configs) / "pictures" / f"{folder_name(name)}.png")
+        paths.append(learnt.out / "pictures" / f"{folder_name(name)}.png")
         system_sheet(scene, frame.numpy(), cells, paths[-1])
-    return paths
+    return Answer([str(path) for path in paths], f"look at {' and '.join(map(str, paths))}")

@@ -30,7 +30,7 @@ from crsdun.training.distributed import Processes
 from crsdun.training.loop import WEIGHTS, RunObserver, open_sets, train, weights_at
 from crsdun.training.origin import Origin, files_of
 
-Sets = tuple[SceneSet, SceneSet, SceneSet]
+TableSets = tuple[SceneSet, SceneSet, SceneSet]  # to learn from, to validate on, and to judge by
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RowMaker:
     def __init__(
         self,
         table: TableConfig,
-        sets: Sets | None,
+        sets: TableSets | None,
         observer: RunObserver,
         processes: Processes,
         crew: Crew | None = None,

@@ -17,7 +17,7 @@ from crsdun.evaluation import Evaluation
 from crsdun.experiments.table_config import TableConfig
 from crsdun.experiments.table_files import Table, TableRow, budget_of_steps, notes, over_seeds, write
 from crsdun.experiments.table_jobs import at_once
-from crsdun.experiments.table_rows import Made, RowMaker, Sets, Task
+from crsdun.experiments.table_rows import Made, RowMaker, TableSets, Task
 from crsdun.storage import check_no_file
 from crsdun.training.config import TrainConfig
 from crsdun.training.distributed import join
@@ -41,7 +41,7 @@ def tasks_of(table: TableConfig, configs: dict[str, TrainConfig | None]) -> list
 def make_table(
     table: TableConfig,
     configs: dict[str, TrainConfig | None],
-    sets: Sets | None = None,
+    sets: TableSets | None = None,
     observer: RunObserver | None = None,
     crew: Crew | None = None,
     rows: Collection[str] | None = None,

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
+from crsdun.cache import cache_folder, find_cached, keep_cached
 from crsdun.machine import cpuinfo, processor
-from crsdun.storage import cache_folder, find_cached, keep_cached, scratch_folder
+from crsdun.storage import scratch_folder
 
 SOURCE = Path(__file__).with_name("kernels.c")  # which includes the other files beside it
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared"]

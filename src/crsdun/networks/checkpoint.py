@@ -20,7 +20,8 @@ from crsdun.networks.pretrained import find_weights, name_of_weights, pretrained
 from crsdun.networks.zoo import build, config_from, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
-from crsdun.typed import parse_json
+from crsdun.tensor_file import read_tensors
+from crsdun.typed import FormatOnly, parse_versioned
 from crsdun.version import __version__
 
 HEADER = "crsdun"  # the one metadata entry, JSON
@@ -56,12 +57,6 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         part.write_bytes(to_bytes(tensors, metadata={HEADER: WeightsHeader.of(network, complete).to_json()}))
 
 
-class FormatOnly(TypedDict):
-    """What says whether the rest can be read."""
-
-    format: int
-
-
 class ExportedFor(TypedDict):
     """What a graph was exported for."""
 
@@ -71,10 +66,9 @@ class ExportedFor(TypedDict):
     smallest: int
 
 
-class StoredHeader(TypedDict):
+class StoredHeader(FormatOnly):
     """The header as it is stored; that of an exported graph also has ``export``."""
 
-    format: int
     version: str
     kind: str
     config: dict[str, Any]
@@ -135,12 +129,7 @@ class WeightsHeader:
             InputError: it was written by a newer version of crsdun, or is incomplete or inconsistent.
         """
         remedy = "copy or download the weights again"
-        format = parse_json(FormatOnly, text, path, remedy)
-        if format["format"] > FORMAT:
-            raise InputError(
-                f"{path} was written by crsdun {format.get('version')}, a newer one than this", "upgrade crsdun"
-            )
-        values = parse_json(StoredExportHeader, text, path, remedy)
+        values = parse_versioned(StoredExportHeader, FORMAT, text, path, remedy)
         header = cls(values["kind"], values["config"], values["card"], values["version"], values.get("export"))
         try:
             config = config_from(header.kind, header.config)
@@ -196,9 +185,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Network
     header = read_header(path)
     network = build(header.kind, header.config)
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        network.load_state_dict(weights)
+        network.load_state_dict(read_tensors(path)[1])
     except (RuntimeError, OSError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise

@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from crsdun.errors import InputError
@@ -27,6 +26,7 @@ from crsdun.networks.pretrained import find_weights
 from crsdun.networks.start import resampling
 from crsdun.networks.two_stage import TwoStageConfig
 from crsdun.networks.zoo import KINDS, config_from, kind_of
+from crsdun.tensor_file import read_tensors
 
 Names = Sequence[str] | None
 Wavelengths = Sequence[float] | None
@@ -65,9 +65,7 @@ def take_over(
     kind = kind_of(network)
     if header.kind != kind:
         raise InputError(f"{path} holds weights of {header.kind}, not of {kind}", "name others")
-    with safe_open(find_weights(path), framework="pt") as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-
+    _, stored = read_tensors(find_weights(path))
     own, card, stored_config = network.state_dict(), header.card, config_from(kind, header.config)
     bands = _Bands.between(card.wavelengths, wavelengths, stored_config.bands, network.config.bands)
     classes = _classes(card.class_names, class_names, stored_config.classes, network.class_count)

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crsdun.optics.calibration import (
+from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
+from crsdun.optics.counts import (
     MOST_SATURATED,
     dark_excess,
     dark_floor,
@@ -12,7 +13,6 @@ from crsdun.optics.calibration import (
     saturation_at,
     subtract_dark,
 )
-from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
 from crsdun.optics.hot_pixels import HOT_ROWS, hot_pixels
 from crsdun.optics.masks import RandomMask, moved_mask, random_mask

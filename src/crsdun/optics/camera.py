@@ -286,6 +286,11 @@ class CassiCamera:
         return self.open_light > LEAST_LIT * self.open_light.mean()
 
     @Kept
+    def counted_pixels(self) -> Tensor:
+        """Which detector pixels count (``counted``), bool (Hm, Wm)."""
+        return self.counted(self.mask.new_ones(self.measurement_shape)) > 0
+
+    @Kept
     def diagonal(self) -> Tensor:
         """D, the diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives.
 

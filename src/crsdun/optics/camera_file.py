@@ -21,7 +21,7 @@ import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from crsdun.errors import InputError
 from crsdun.optics.geometry import dispersion_in_words, span
 from crsdun.showing import Outlined
 from crsdun.storage import atomic_file
-from crsdun.typed import parse_json
+from crsdun.typed import FormatOnly, parse_json, parse_versioned
 from crsdun.version import __version__
 
 FORMAT = 1
@@ -42,12 +42,6 @@ PARTS = {"blur": (2, 3), "distortion": (3,)}
 UNREADABLE = (ValueError, EOFError, MemoryError, AttributeError, NotImplementedError, zipfile.BadZipFile)
 REMEDY = "calibrate again, or get the file again"
 OTHERS = "camera files are written by crsdun calibrate and CassiCamera.save; a mask alone is given as <mask>"
-
-
-class FormatOnly(TypedDict):
-    """What every format has."""
-
-    format: int
 
 
 class StoredHeader(FormatOnly):
@@ -193,8 +187,7 @@ def read_camera(path: str | os.PathLike) -> CameraFile:
             check_budget(sum(member.file_size for member in archive.zip.infolist()), f"what {path} contains")
             if HEADER not in archive.files:
                 raise InputError(f"{path} is no camera file: it does not say what camera it holds", OTHERS)
-            text = str(archive[HEADER])
-            _check_format(text, path)
+            header = _header(str(archive[HEADER]), path)
             arrays = {name: archive[name] for name in archive.files if name != HEADER}
     except InputError:
         raise
@@ -203,25 +196,21 @@ def read_camera(path: str | os.PathLike) -> CameraFile:
     except (*UNREADABLE, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} is not a whole camera file ({reason})", OTHERS) from error
-    header = parse_json(StoredHeader, text, path, REMEDY)
     try:
         return _built(header, arrays)
     except InputError as error:
         raise InputError(f"{path} was damaged or edited: {error}", REMEDY) from error
 
 
-def _check_format(text: str, path: Path) -> None:
-    """Raise an InputError unless the text of a file is that of a camera, in a format that is known here."""
-    header = parse_json(dict[str, Any], text, path, REMEDY)
-    if header.get("kind") != "camera":
+def _header(text: str, path: Path) -> StoredHeader:
+    """
+    Raises:
+        InputError: it is not that of a camera, or damaged, or of a newer format.
+    """
+    if parse_json(dict[str, Any], text, path, REMEDY).get("kind") != "camera":
         raise InputError(f"{path} was written by crsdun but holds no camera", OTHERS)
-    parse_json(FormatOnly, text, path, REMEDY)
-    if header["format"] > FORMAT:
-        raise InputError(
-            f"{path} was written by crsdun {header.get('version')}, a newer one than this: it says more of its "
-            "camera than can be read here",
-            "upgrade crsdun",
-        )
+    header: StoredHeader = parse_versioned(StoredHeader, FORMAT, text, path, REMEDY)
+    return header
 
 
 def _built(header: StoredHeader, arrays: dict[str, np.ndarray]) -> CameraFile:

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.optics.calibration import MOST_SATURATED, saturation
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
+from crsdun.optics.counts import MOST_SATURATED, saturation
 from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
 
 # Dispersion that is even within so many pixels counts as whole steps, and one along the rows as such.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crsdun.cache import cache_folder
 from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import Network, find_weights, load, name_of_weights
@@ -19,7 +20,6 @@ from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
 from crsdun.runtime.graph_export import CACHE, FORMATS, graph_of, is_kept
 from crsdun.runtime.optional_libraries import library
-from crsdun.storage import cache_folder
 
 InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 

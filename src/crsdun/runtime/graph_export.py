@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crsdun.cache import cache_folder, find_cached, keep_cached
 from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import Network, load
@@ -26,7 +27,7 @@ from crsdun.networks.unet import SIZE_MULTIPLE
 from crsdun.optics import CassiCamera
 from crsdun.provenance import fingerprint, sha256_of
 from crsdun.runtime.optional_libraries import library
-from crsdun.storage import atomic_file, cache_folder, check_file, find_cached, keep_cached, scratch_folder
+from crsdun.storage import atomic_file, check_file, scratch_folder
 
 # Format → its suffix, and the libraries that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -23,11 +23,10 @@ from crsdun.optics import HOT_ROWS, CassiCamera, Progress, Validity, check_heigh
 from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open, no_mask
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 from crsdun.scenes.array_roles import are_of_exposures
+from crsdun.spread import sample_rows
 
 # Rows that are read at once in a pass over all of them.
 BLOCK = 64
-# The sample: so many blocks of so many rows, evenly over the frame.
-BLOCKS, ROWS = 8, 16
 # Bad pixels of the camera are filled from around them, so rows are prepared with so many more above and below.
 AROUND = 16
 
@@ -125,9 +124,7 @@ class LargeFrame:
     @property
     def sample_rows(self) -> list[tuple[int, int]]:
         """The first row of each block of the sample, and the one after its last."""
-        rows = min(ROWS, self.height)
-        tops = np.unique(np.linspace(0, self.height - rows, BLOCKS).round().astype(int))
-        return [(int(top), int(top) + rows) for top in tops]
+        return sample_rows(self.height)
 
     def sample(self) -> PreparedMeasurement:
         """Rows from all over the frame that stand for it, as one measurement."""

@@ -97,10 +97,9 @@ class PreparedMeasurement:
         )
 
     def floor(self) -> float | None:
-        """The level of the frame where no light arrives, if it matters (``optics.calibration.dark_floor``)."""
-        light = self.camera.open_light
-        counts = (self.camera.counted(torch.ones_like(light)) > 0).cpu().numpy()
-        return dark_floor(self.measurement.frame[counts], light.cpu().numpy()[counts])
+        """The level of the frame where no light arrives, if it matters (``optics.counts.dark_floor``)."""
+        light, counting = self.camera.open_light.cpu().numpy(), self.camera.counted_pixels.cpu().numpy()
+        return dark_floor(self.measurement.frame[counting], light[counting])
 
     def remarks(self) -> list[str]:
         """What was decided or is odd about the measurement, for whoever decodes it; settings in angle brackets.
@@ -203,6 +202,10 @@ class Preparation:
     axes: str | None = None
     divisor: float | None = None
     unlabelled: int | None = None
+
+    def without_camera(self) -> Preparation:
+        """The same without a mask and without a camera file, one of which is to be told."""
+        return replace(self, camera_file=None, mask=None, mask_divisor=1.0, mask_wavelengths=None)
 
     def __post_init__(self) -> None:
         told = [name for name in OF_A_CAMERA if getattr(self, name) is not None]

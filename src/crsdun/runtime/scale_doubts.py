@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from crsdun.errors import InputError
 from crsdun.optics import MOST_SATURATED, CassiCamera, dark_excess
@@ -91,7 +90,7 @@ def doubts_of(raw: Measurement, scaled: Measurement, camera: CassiCamera, refere
     if dark is None and scale is None:
         return
     light = camera.open_light.cpu().numpy()
-    counts = (camera.counted(torch.ones_like(camera.open_light)) > 0).cpu().numpy()
+    counts = camera.counted_pixels.cpu().numpy()
     frame = raw.frame[counts]
     if dark is not None and (
         found := dark_excess(frame, dark[counts] if isinstance(dark, np.ndarray) else dark, light[counts])

@@ -30,6 +30,7 @@ from crsdun.scenes.formats.array_file import LazyArray, let_go
 from crsdun.scenes.formats.pictures import grey
 from crsdun.scenes.mask_io import MaskRows, transmission
 from crsdun.showing import Shown, spectrum_in_words
+from crsdun.spread import sample_rows
 
 if TYPE_CHECKING:
     import xarray
@@ -41,8 +42,6 @@ CALIBRATION_BESIDE = "calibration_beside"
 # Whole numbers above this are counts, also where they are stored as floating point, as MATLAB does; all but this part
 # of them, since dead pixels may have been filled.
 LEAST_COUNTS, NOT_WHOLE = 100, 0.01
-# Rows that are looked at where a frame is too large to look at all: so many blocks of so many.
-SAMPLE_BLOCKS, SAMPLE_ROWS = 8, 16
 
 
 @dataclass(frozen=True, repr=False)
@@ -270,10 +269,7 @@ class Exposures:
         if told is not None or whole:
             return told
         if index not in self._known_counts:
-            height = self.frames.shape[1]
-            rows = min(SAMPLE_ROWS, height)
-            tops = np.unique(np.linspace(0, height - rows, SAMPLE_BLOCKS).astype(int))
-            sample = [self._stored(index, slice(int(top), int(top) + rows)) for top in tops]
+            sample = [self._stored(index, slice(*rows)) for rows in sample_rows(self.frames.shape[1])]
             self._known_counts[index] = are_counts(self._decoded(np.concatenate(sample)))
         return self._known_counts[index]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.runtime import Preparation
-from crsdun.web.uploads import MEGABYTE
+from crsdun.web.uploads import LARGEST_LIMIT_MB, MEGABYTE
 
-LARGEST_LIMIT_MB = 1_000_000  # of an upload, which has to fit on the disk
 MOST_WORKERS, MOST_BATCH, MOST_QUEUE, LONGEST_S = 1024, 1024, 100_000, 86_400
 SHORTEST_TOKEN = 16  # characters
 LOCAL, ADDRESSES = "127.0.0.1", ("127.0.0.1", "0.0.0.0", "::")
@@ -60,8 +59,7 @@ class ServiceConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        own = replace(self.preparation, camera_file=None, mask=None, mask_divisor=1.0, mask_wavelengths=None)
-        object.__setattr__(self, "preparation", own)
+        object.__setattr__(self, "preparation", self.preparation.without_camera())
         for name, value, low, high in (
             ("workers", self.workers, 1, MOST_WORKERS),
             ("batch", self.batch, 1, MOST_BATCH),

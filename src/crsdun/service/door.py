@@ -6,20 +6,12 @@ import hmac
 from typing import Any
 
 from crsdun.web.answers import Json
-from crsdun.web.guarding import Guarding
+from crsdun.web.guarding import FORBIDDEN, HEADERS, Guarding
 from crsdun.web.origin import foreign
 
 # What everybody may see: whether it runs, and how it is used.
 OPEN = {"/", "/health", "/ready", "/docs", "/openapi.json"}
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+POLICY = f"default-src 'none'; style-src 'unsafe-inline'; {FORBIDDEN}"
 
 
 class Door(Guarding):
@@ -31,7 +23,7 @@ class Door(Guarding):
         host: the address that the server listens on.
     """
 
-    headers = HEADERS
+    headers = {**HEADERS, "content-security-policy": POLICY}
 
     def __init__(self, app: Any, token: str | None, host: str):
         super().__init__(app)

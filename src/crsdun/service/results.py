@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import numpy as np
 from crsdun.errors import InputError
 from crsdun.runtime import Reconstruction
 from crsdun.scenes import write_arrays, write_scene
-from crsdun.storage import atomic_file, write_json
+from crsdun.storage import atomic_file, scratch_folder, write_json
 from crsdun.typed import finite
 from crsdun.viewing.colour import picture
 from crsdun.viewing.figures import class_map, save_png
 from crsdun.viewing.result_folder import write_results
+from crsdun.web.archives import pack, plain_name
 
 Notes = list[str]
 
@@ -85,10 +85,10 @@ def _figures_json(result: Reconstruction, notes: Notes, path: Path) -> None:
 
 
 def _everything_zip(result: Reconstruction, notes: Notes, path: Path) -> None:
-    folder = path.with_suffix("")
-    write_results(result, folder)
-    shutil.make_archive(str(folder), "zip", folder)
-    shutil.rmtree(folder)
+    with scratch_folder(path.parent) as scratch:
+        folder = scratch / plain_name(result.measurement.name)
+        write_results(result, folder)
+        pack(folder).replace(path)
 
 
 WRITERS: dict[tuple[str, str], Callable[[Reconstruction, Notes, Path], None]] = {

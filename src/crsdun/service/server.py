@@ -25,7 +25,7 @@ from crsdun.service.engine import WORKERS, DecodingApi
 from crsdun.service.front import REQUESTS, Front
 from crsdun.storage import scratch_folder
 from crsdun.version import __version__
-from crsdun.web.listening import listen
+from crsdun.web.listening import address, listen
 from crsdun.web.uploads import MEGABYTE
 
 SPOOL = 1 << 20  # bytes of a form that stay in memory; LitServe, imported above, has made it all of them
@@ -195,5 +195,4 @@ async def _announce(config: ServiceConfig, announce: Callable[[str], None]) -> N
             writer.close()
             break
         await asyncio.sleep(0.05)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    announce(f"http://{host}:{config.port}")
+    announce(address(config.host, config.port))

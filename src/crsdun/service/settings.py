@@ -14,7 +14,7 @@ from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
 from crsdun.optics.wavelengths import MOST_BANDS
 from crsdun.runtime import Preparation
-from crsdun.web.values import Values, brief
+from crsdun.web.values import MOST_STEP, Values, brief
 
 RAW_TYPES = {"uint8": "<u1", "uint16": "<u2", "float32": "<f4"}
 # What may be asked for → as which kinds of file, the first by default.
@@ -69,7 +69,7 @@ class Settings:
         "wavelengths of the bands in nm, where neither camera nor file say them: 450,460,… or 400-700:31"
     )
     bands: int | None = said("number of bands", type="integer", minimum=1, maximum=MOST_BANDS)
-    step: float | None = said("dispersion in pixels per band", type="number", minimum=-64, maximum=64)
+    step: float | None = said("dispersion in pixels per band", type="number", minimum=-MOST_STEP, maximum=MOST_STEP)
     product: str | None = said("what to send back", enum=list(PRODUCTS))
     format: str | None = said("as which kind of file, in place of the header Accept", enum=list(KINDS))
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from crsdun.budget import is_out_of_memory
-from crsdun.errors import InputError, worded
+from crsdun.budget import explained, is_out_of_memory
+from crsdun.errors import worded
 from crsdun.service.settings import Settings
 from crsdun.web.wording import plain_message, without_folders
 
@@ -33,9 +33,8 @@ def control(setting: str) -> str:
 
 def in_json(error: Exception, folders: Iterable[Path] = ()) -> dict[str, str]:
     """An error as JSON: what is wrong, and what to do about it; without the folders of this machine."""
-    if isinstance(error, InputError):
-        remedy = without_folders(worded(error.remedy, control), folders)
-        return {"error": without_folders(error.message, folders)} | ({"remedy": remedy} if remedy else {})
-    if is_out_of_memory(error):
-        return {"error": "there is not enough memory for this size", "remedy": "crop it"}
-    return {"error": plain_message(error, control, folders)}
+    told = explained(error)
+    if not told:
+        return {"error": plain_message(error, control, folders)}
+    remedy = "crop it" if is_out_of_memory(error) else without_folders(worded(told.remedy, control), folders)
+    return {"error": without_folders(told.message, folders)} | ({"remedy": remedy} if remedy else {})

@@ -171,7 +171,7 @@ def _is_dark(y: Tensor, camera: CassiCamera, closed: Tensor, repeated: Tensor, b
         camera.disperse(mask.expand(camera.bands, -1, -1)).sum(-3) for mask in (repeated, closed, told)
     )
     # Detector pixels with light only from the border, and their neighbours: is there less in the former?
-    counts = camera.counted(torch.ones_like(light)) > 0
+    counts = camera.counted_pixels
     outer = (light > 0) & (rest == 0) & counts
     near = F.max_pool2d(outer[None].to(light), 2 * reach + 1, 1, reach)[0] > 0
     y = y.to(light).mean(0)
@@ -212,7 +212,7 @@ class _Detail:
     def __init__(self, y: Tensor, camera: CassiCamera, reach: int):
         C, margin = camera.bands, reach + 2
         self.reach, self.most_lag = reach, reach + 1  # one more for the smear
-        h = fine_detail(y, camera.counted(torch.ones_like(y[0])) > 0)
+        h = fine_detail(y, camera.counted_pixels)
         # Away from the border of the mask, where no displacement within reach needs what has not been told.
         inside = inner_code(camera.mask, margin)
         phi = camera.disperse(inside.expand(C, -1, -1)).flatten(1)  # (C,N)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -34,9 +34,10 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.denoiser import MOST_IMAGES, shipped_denoiser
 from crsdun.solvers.lr_tv import LrTv
-from crsdun.solvers.pnp import MIRRORED, Pnp, Refinement
+from crsdun.solvers.pnp import MIRRORED, Pnp, RefinedFrame
 from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
+from crsdun.tensor_file import read_tensors
 from crsdun.typed import parse_json
 
 # A step sees so many rows, which bounds its memory; the network does not know what lies beyond a cut, so the rows
@@ -140,36 +141,36 @@ class DeepPrior(Solver):
         self, frame: NormalisedFrame, x: Tensor, fit: Fit, deadline: float, report: Callable[[int], None]
     ) -> tuple[Tensor, Fit]:
         """x (C,H,W), on the scale of y, from its best images, and its fit; ``report`` gets the number of steps."""
-        refinement = Refinement(frame, x, fit, self.images)
-        if refinement.nothing:
+        refined = RefinedFrame(frame, x, fit, self.images)
+        if refined.nothing:
             report(self.iterations)
             return x, fit
-        u, sigma = Pnp(images=self.images).turns(refinement)
-        u = refinement.towards(u, sigma)
+        u, sigma = Pnp(images=self.images).turns(refined)
+        u = refined.towards(u, sigma)
         network = shipped_denoiser(u.device)
         key = self._key(frame)
-        state = self._resumed(u, key) or State.first(network, u, refinement.held_out(u))
+        state = self._resumed(u, key) or State.first(network, u, refined.held_out(u))
         while state.step < self.iterations and state.fruitless < PATIENCE and time.monotonic() < deadline:
-            self._step(refinement, network, state, u, sigma)
+            self._step(refined, network, state, u, sigma)
             if state.step % EVERY_LOOK == 0 or state.step == self.iterations:
                 mirrored = [_images(network, state.average, u, sigma, mirror) for mirror in MIRRORED]
-                seen = refinement.towards(torch.stack(mirrored).mean(0), sigma)
-                state.look(seen, refinement.held_out(seen))
+                seen = refined.towards(torch.stack(mirrored).mean(0), sigma)
+                state.look(seen, refined.held_out(seen))
                 if self.checkpoint is not None:
                     state.write(self.checkpoint, key)
             report(state.step)
         if state.step < self.iterations:
             report(self.iterations)
-        if refinement.doubted(state.least):
+        if refined.doubted(state.least):
             plain = LrTv()(frame.measurement[None], frame.camera)
             return plain.cube[0], plain.fits[0]
-        return refinement.final(state.best, sigma), replace(fit, held_out=state.least)
+        return refined.final(state.best, sigma), replace(fit, held_out=state.least)
 
-    def _step(self, refinement: Refinement, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:
+    def _step(self, refined: RefinedFrame, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:
         """One step of the fit, on some of the rows."""
         random = torch.Generator().manual_seed(self.seed * 2**31 + state.step)  # so that a resumed fit is the same
         height = u.shape[-2]
-        by_rows = refinement.coefficients.camera.by_rows
+        by_rows = refined.coefficients.camera.by_rows
         count = min(ROWS, height) if by_rows else height
         top = int(torch.randint(height - count + 1, (1,), generator=random))
         rows = slice(top, top + count)
@@ -181,11 +182,11 @@ class DeepPrior(Solver):
             weights = state.weights.requires_grad_()
             images = _images(network, weights, u[:, rows] + sigma * noise, sigma, mirror)
             if by_rows:
-                residual = refinement.y[rows] - refinement.coefficients.rows(top, count).explained(images)
-                loss = (residual.square() / refinement.used[rows])[inner].mean()
+                residual = refined.y[rows] - refined.coefficients.rows(top, count).explained(images)
+                loss = (residual.square() / refined.used[rows])[inner].mean()
             else:
-                residual = refinement.y - refinement.coefficients.explained(images)
-                loss = (residual.square() / refinement.used).mean()
+                residual = refined.y - refined.coefficients.explained(images)
+                loss = (residual.square() / refined.used).mean()
             (gradient,) = torch.autograd.grad(loss, weights)
         state.descend(gradient, self.rate * min(1, (state.step + 1) / WARM_UP))
 
@@ -293,11 +294,11 @@ class State:
         """
         remedy = "name another <checkpoint>, or delete this one"
         try:
-            with safe_open(path, framework="pt") as file:
-                header = parse_json(StoredState, (file.metadata() or {}).get(HEADER, ""), path, remedy)
-                tensors = {name: file.get_tensor(name).to(like.device) for name in file.keys()}  # noqa: SIM118
+            texts, tensors = read_tensors(path)
+            header = parse_json(StoredState, texts.get(HEADER, ""), path, remedy)
             if header["key"] != key:
                 raise InputError(f"{path} belongs to another measurement, camera or setting", remedy)
-            return cls(**tensors, least=header["least"], step=header["step"], fruitless=header["fruitless"])
+            on_device = {name: each.to(like.device) for name, each in tensors.items()}
+            return cls(**on_device, least=header["least"], step=header["step"], fruitless=header["fruitless"])
         except (OSError, SafetensorError, TypeError) as error:
             raise InputError(f"{path} is no checkpoint of deep-prior ({error})", remedy) from error

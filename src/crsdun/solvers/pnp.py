@@ -44,7 +44,7 @@ LEAST_NOISE = 1e-3
 MIRRORED: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
-class Refinement:
+class RefinedFrame:
     """What is known of a frame whose estimate by LR-TV is refined, as images.
 
     Args:
@@ -181,21 +181,21 @@ class Pnp(Solver):
         self, frame: NormalisedFrame, x: Tensor, fit: Fit, report: Callable[[int], None]
     ) -> tuple[Tensor, Fit]:
         """x (C,H,W), on the scale of y, after all turns, and its fit; ``report`` gets the number of turns done."""
-        refinement = Refinement(frame, x, fit, self.images)
-        if refinement.nothing:
+        refined = RefinedFrame(frame, x, fit, self.images)
+        if refined.nothing:
             report(self.iterations)
             return x, fit
-        u, sigma = self.turns(refinement, report)
-        held_out = refinement.held_out(refinement.towards(u, sigma))
-        if refinement.doubted(held_out):
+        u, sigma = self.turns(refined, report)
+        held_out = refined.held_out(refined.towards(u, sigma))
+        if refined.doubted(held_out):
             return x, fit
-        return refinement.final(u, sigma), replace(fit, held_out=held_out)
+        return refined.final(u, sigma), replace(fit, held_out=held_out)
 
-    def turns(self, refinement: Refinement, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:
+    def turns(self, refined: RefinedFrame, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:
         """u (r,H,W) after all turns, without the detector pixels held out, and how wrong it is, σ."""
-        u, sigma = refinement.first, refinement.sigma
+        u, sigma = refined.first, refined.sigma
         for turn in range(self.iterations):
-            u = self._denoised(refinement.towards(u, sigma), sigma, turn)
+            u = self._denoised(refined.towards(u, sigma), sigma, turn)
             sigma *= FALL
             if report is not None:
                 report(turn + 1)

@@ -326,7 +326,7 @@ def deviating(y: Tensor, told: CassiCamera, by: Deviation) -> CassiCamera:
 
 def _dark_level(y: Tensor, told: CassiCamera, camera: CassiCamera) -> float:
     """Of frames y (B,H,Wm) of the told camera where none arrives in the other; 0 where it does not matter."""
-    light, counts = on_detector(camera.open_light, camera, told), told.counted(torch.ones_like(y[0])) > 0
+    light, counts = on_detector(camera.open_light, camera, told), told.counted_pixels
     return dark_floor(y.mean(0)[counts].cpu().numpy(), light[counts].cpu().numpy()) or 0.0
 
 
@@ -399,7 +399,7 @@ class _Detail:
     """The fine detail of frames, h (B,N), and of a deviating camera, Φ (C,N)."""
 
     def __init__(self, y: Tensor, told: CassiCamera):
-        self.told, self.picture = told, fine_detail(y, told.counted(torch.ones_like(y[0])) > 0)
+        self.told, self.picture = told, fine_detail(y, told.counted_pixels)
         self.h = self.picture.flatten(1)
         self.code = inner_code(told.mask, MARGIN)
 

@@ -23,6 +23,7 @@ from crsdun.optics import CassiCamera, Exposure, RandomExposure
 from crsdun.scenes import Scene
 from crsdun.scenes.augmentation import flipped, mosaic, turned
 from crsdun.scenes.scene_set import SceneSet
+from crsdun.spread import spread_evenly
 from crsdun.training.config import CameraConfig, TrainConfig
 from crsdun.training.losses import IGNORED
 from crsdun.training.mixture import Mixture
@@ -228,11 +229,6 @@ def class_counts(scenes: SceneSet, classes: int, number: int = 32) -> Tensor:
             f"loss.classes=frequency needs labels, and {scenes.name} shows none", "set loss.classes to uniform"
         )
     return torch.from_numpy(counts)
-
-
-def spread_evenly(count: int, number: int | None) -> list[int]:
-    """Indices of ``number`` scenes evenly spread over ``count``; None takes all."""
-    return sorted({int(index) for index in np.linspace(0, count - 1, min(number or count, count)).round()})
 
 
 def class_targets(scene: Scene) -> np.ndarray:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.storage import write_bytes_durably
+from crsdun.tensor_file import read_tensors
 from crsdun.training.config import TrainConfig, renamed
 from crsdun.typed import typed
 
@@ -115,9 +116,8 @@ def read_checkpoint(folder: Path, notify: Callable[[str], None]) -> Checkpoint |
 
 
 def _read(path: Path) -> Checkpoint:
-    with safe_open(path, framework="pt") as file:
-        values = json.loads((file.metadata() or {})["checkpoint"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    texts, tensors = read_tensors(path)
+    values = json.loads(texts["checkpoint"])
     digest = _header_digest(values)
     header = typed(CheckpointHeader, {**values, "config": renamed(values["config"])}, "its header")
     if _digest(tensors) != header.sha256:

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from crsdun.solvers import LrTv
 from crsdun.solvers.coefficients import Coefficients
 from crsdun.solvers.denoiser import Block, CoefficientDenoiser
 from crsdun.storage import locked, write_bytes_durably
+from crsdun.tensor_file import read_tensors
 from crsdun.training.optimisers import Muon
 
 STATE, WEIGHTS, LOG = "state.safetensors", "weights.safetensors", "log.csv"
@@ -298,10 +298,8 @@ class Run:
         Raises:
             InputError: the run had another recipe.
         """
-        with safe_open(self.folder / STATE, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            recipe = json.loads(file.metadata()["recipe"])
-        if recipe != asdict(self.config):
+        header, tensors = read_tensors(self.folder / STATE)
+        if json.loads(header["recipe"]) != asdict(self.config):
             raise InputError(f"{self.folder} is a run with another recipe", "choose another folder")
         for part, network in (("network.", self.network), ("average.", self.average)):
             network.load_state_dict(

@@ -73,9 +73,10 @@ class TrainingResult:
     weights: Path | None
 
 
-def train(
-    config: TrainConfig, sets: tuple[SceneSet, SceneSet] | None = None, observer: RunObserver | None = None
-) -> TrainingResult:
+Sets = tuple[SceneSet, SceneSet]  # to learn from, and to validate on
+
+
+def train(config: TrainConfig, sets: Sets | None = None, observer: RunObserver | None = None) -> TrainingResult:
     """Train a network as the configuration says, or resume a run that was interrupted.
 
     Args:
@@ -97,7 +98,7 @@ class TrainingRun:
     def __init__(
         self,
         config: TrainConfig,
-        sets: tuple[SceneSet, SceneSet] | None,
+        sets: Sets | None,
         observer: RunObserver,
         processes: Processes,
     ):
@@ -454,9 +455,6 @@ def described(taken: Transfer) -> str:
     if taken.resampled:
         words += f"; {len(taken.resampled)} tensors were interpolated to other bands"
     return words
-
-
-Sets = tuple[SceneSet, SceneSet]
 
 
 def open_sets(data: DataConfig, sets: Sets | None = None) -> tuple[SceneSet, SceneSet, list[tuple[SceneSet, float]]]:

@@ -12,7 +12,8 @@ from crsdun.methods import RunOptions, run_method
 from crsdun.optics import Estimate, Exposure
 from crsdun.scenes import Scene
 from crsdun.scenes.scene_set import SceneSet
-from crsdun.training.batches import class_targets, spread_evenly
+from crsdun.spread import spread_evenly
+from crsdun.training.batches import class_targets
 from crsdun.training.learner import Learner
 from crsdun.training.losses import joint_loss
 

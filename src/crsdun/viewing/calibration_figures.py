@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from crsdun.optics import Calibration
-from crsdun.viewing.display import upper_limit
+from crsdun.viewing.display import error_size, upper_limit
 from crsdun.viewing.sheet import STYLE, Sheet, fit_box, font, shorten, style_ticks, text_width
 
 PICTURE = 300  # px of a mask at most
@@ -37,7 +37,7 @@ def calibration_sheet(calibration: Calibration, path: str | Path) -> None:
     shown = sorted({0, len(masks) // 2, len(masks) - 1})
     names = stored.measured["frames"]
     width, height = fit_box(masks.shape[2], masks.shape[1], PICTURE, PICTURE)
-    error = error_map(calibration)
+    error = misfit(calibration)
     error_width, error_height = fit_box(error.shape[1], error.shape[0], PICTURE, PICTURE)
     margin, gap, header = STYLE.margin, STYLE.gap, STYLE.title + 14
     plots = bands > 1
@@ -81,12 +81,10 @@ def _lines_of(warnings: Sequence[str], width: float) -> list[str]:
     return lines
 
 
-def error_map(calibration: Calibration) -> np.ndarray:
+def misfit(calibration: Calibration) -> np.ndarray:
     """How far frames and camera are apart at each detector pixel: root mean square over bands, of an open element."""
-    error = np.sqrt(((calibration.frames - calibration.explained) ** 2).mean(0))
-    valid = calibration.file.valid
-    of_pixels: np.ndarray = error if valid is None else np.where(valid, error, np.nan)
-    return of_pixels
+    error, valid = error_size(calibration.frames - calibration.explained), calibration.file.valid
+    return error if valid is None else np.where(valid, error, np.nan)
 
 
 def off_the_curve(calibration: Calibration) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crsdun.errors import InputError
+from crsdun.spread import spread_evenly
 
 if TYPE_CHECKING:
     from crsdun.scenes import Scene, Series
@@ -73,9 +74,9 @@ def pooled(scenes: Sequence[Scene] | Series) -> Scene:
     Raises:
         InputError: they have different bands, or no pixel holds data.
     """
-    chosen = {int(index) for index in np.linspace(0, len(scenes) - 1, min(len(scenes), MOST_POOLED)).round()}
+    chosen = spread_evenly(len(scenes), MOST_POOLED)
     pixels, first = [], None
-    for scene in (scenes[index] for index in sorted(chosen)):
+    for scene in (scenes[index] for index in chosen):
         first = first or scene
         if (scene.wavelengths, scene.bands) != (first.wavelengths, first.bands):
             raise InputError(f"{scene.name!r} and {first.name!r} have different bands")

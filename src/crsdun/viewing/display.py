@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crsdun.showing import size_in_words, spectrum_in_words
 from crsdun.viewing.colour import NO_DATA, wavelength_to_rgb, with_data
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ def size_of(scene: Scene, height: int | None = None, width: int | None = None) -
     Args:
         height, width: of the whole, where the scene is only what is shown of it.
     """
-    bands, height, width = scene.bands, height or scene.cube.shape[1], width or scene.cube.shape[2]
-    nm = scene.wavelengths
-    span = "" if nm is None else f", {nm[0]:.0f}–{nm[-1]:.0f} nm"
-    return f"{bands} band{'s' if bands > 1 else ''} of {height}×{width} pixels{span}"
+    size = size_in_words((scene.bands, height or scene.cube.shape[1], width or scene.cube.shape[2]))
+    return ", ".join(filter(None, (f"{size} pixels", spectrum_in_words(scene.wavelengths))))
 
 
 def upper_limit(values: np.ndarray) -> float:

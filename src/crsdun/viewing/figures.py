@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from crsdun.errors import InputError
+from crsdun.spread import spread_evenly
 from crsdun.viewing.colour import check_cube, with_data
 from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
@@ -67,7 +68,7 @@ def band_sheet(
         InputError: as ``colour.check_cube``.
     """
     check_cube(cube, wavelengths)
-    bands = np.unique(np.linspace(0, len(cube) - 1, min(len(cube), max_bands)).round().astype(int))
+    bands = spread_evenly(len(cube), max_bands)
     columns = min(columns, len(bands))
     width, height = fit_box(cube.shape[2], cube.shape[1], 200, 280)
     margin, gap, header = STYLE.margin, STYLE.gap, STYLE.text + 9

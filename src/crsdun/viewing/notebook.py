@@ -18,6 +18,8 @@ from PIL import Image
 
 from crsdun.optics.wavelengths import band_order
 from crsdun.scenes import Measurement, Scene
+from crsdun.showing import spectrum_in_words
+from crsdun.spread import spread_evenly
 from crsdun.viewing.colour import css_colour, measurement_picture, picture
 from crsdun.viewing.display import size_of
 from crsdun.viewing.pages import exact_url, fragment, picture_url
@@ -80,8 +82,7 @@ def _measurement(measurement: Measurement) -> str:
     if measurement.step is not None:
         facts.append(f"{measurement.step:g} pixels per band")
     if measurement.wavelengths is not None:
-        nm = measurement.wavelengths
-        facts.append(f"{len(nm)} bands, {min(nm):.0f}–{max(nm):.0f} nm")
+        facts.append(f"{len(measurement.wavelengths)} bands, {spectrum_in_words(measurement.wavelengths)}")
     if measurement.incomplete:
         facts.append(f"{measurement.incomplete} pixels lack light of voxels without data")
     return drawing.html("Measurement", measurement.name, facts)
@@ -183,7 +184,7 @@ class Drawing:
 
     def plot(self, scene: Scene, points: Sequence[tuple[int, int]], step: int) -> None:
         """The spectra at these points; ``step`` pixels of the whole scene are one of this."""
-        bands = np.unique(np.linspace(0, scene.bands - 1, min(scene.bands, MOST_CORNERS)).round().astype(int))
+        bands = spread_evenly(scene.bands, MOST_CORNERS)
         axis = np.asarray(scene.wavelengths or range(1, scene.bands + 1), np.float64)[bands]
         values = np.stack([scene.cube[bands, row, column] for row, column in points]).astype(np.float64)
         low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))

@@ -15,6 +15,7 @@ from scipy.ndimage import uniform_filter
 from crsdun.errors import InputError
 from crsdun.evaluation import get_protocol
 from crsdun.scenes import Box, Scene
+from crsdun.showing import size_in_words, spectrum_in_words
 from crsdun.viewing.colour import measurement_picture, picture, spread_bands
 from crsdun.viewing.display import band_picture, band_tint, upper_limit
 from crsdun.viewing.palette import class_picture, classes_present
@@ -232,6 +233,4 @@ def _psnr(estimate: np.ndarray, truth: np.ndarray) -> str:
 
 
 def _shape_text(scene: Scene) -> str:
-    bands, height, width = scene.cube.shape
-    nm = scene.wavelengths
-    return f"{bands} bands of {height}×{width}" + ("" if nm is None else f" at {nm[0]:g}–{nm[-1]:g} nm")
+    return " at ".join(filter(None, (size_in_words(scene.cube.shape), spectrum_in_words(scene.wavelengths))))

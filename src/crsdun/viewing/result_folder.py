@@ -11,6 +11,7 @@ from PIL import Image
 from crsdun.remote import Place
 from crsdun.runtime import Reconstruction, write_data
 from crsdun.scenes import Scene
+from crsdun.spread import spread_evenly
 from crsdun.storage import atomic_file, atomic_folder, write_text
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.display import error_map, error_size
@@ -67,8 +68,7 @@ class FrameSheet:
     """
 
     def __init__(self, count: int):
-        shown = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round()
-        self.shown = {int(index) for index in shown}
+        self.shown = spread_evenly(count, MOST_FRAMES)
         self.panels: dict[int, Panel] = {}
         self._like: Scene | None = None  # all are exposed like the first
 

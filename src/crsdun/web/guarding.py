@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# Of every answer of ours: nothing keeps it, tells others where it came from, or takes it for something else.
+HEADERS = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+# What every page of ours may not do, whatever else is allowed to it.
+FORBIDDEN = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
 
 class Guarding:
     """ASGI middleware; what derives from it says what is refused.
@@ -16,7 +26,7 @@ class Guarding:
         headers: of every answer.
     """
 
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = HEADERS
 
     def __init__(self, app: Any):
         self.app = app

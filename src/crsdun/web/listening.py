@@ -8,6 +8,11 @@ import socket
 from crsdun.errors import InputError
 
 
+def address(host: str, port: int) -> str:
+    """What a browser is told of a server, without a path; an address of IPv6 stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to an address; ``port`` 0 takes any free one.
 

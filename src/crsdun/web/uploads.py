@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+LARGEST_LIMIT_MB = 1_000_000  # of an upload, which has to fit on the disk
 MEGABYTE = 1 << 20
 # What a file may unpack to, in multiples of the largest upload.
 UNPACKED = 4

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from crsdun.errors import InputError
 
+MOST_STEP = 64  # pixels per band
 LARGEST_WHOLE = 2.0**53  # beyond it, JavaScript's numbers are not exact
 Default = TypeVar("Default", float, int, None)
 

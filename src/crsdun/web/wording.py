@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from crsdun.errors import InputError
+from crsdun.budget import explained
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+")
 
@@ -18,11 +18,8 @@ def plain_message(error: Exception, control: Callable[[str], str], folders: Iter
         control: what a setting that a remedy names is called there (``errors.worded``).
         folders: where the files of who asks lie; other paths are recognised only up to their first space.
     """
-    if isinstance(error, InputError):
-        text = error.worded(control)
-    else:
-        text = str(error) or "there is not enough memory for this size"
-    return without_folders(text, folders)
+    told = explained(error)
+    return without_folders(told.worded(control) if told else f"{type(error).__name__}: {error}", folders)
 
 
 def without_folders(text: str, folders: Iterable[Path] = ()) -> str:

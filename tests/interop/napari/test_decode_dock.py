@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import crsdun
-from crsdun.interop.napari.decoding import AUTOMATIC, FILE, Decoding
+from crsdun.interop.napari.decoding import AUTOMATIC, FILE, Decoding, Job
 from crsdun.interop.napari.wording import CONTROLS, FIELDS, READING
 from crsdun.optics import CassiCamera, nbk7_wavelengths
 from crsdun.runtime import Preparation
@@ -185,6 +185,16 @@ def test_a_fault_of_ours_is_no_traceback_either(measured, decode, monkeypatch, c
     assert run(decode, "lr-tv") == {}
     assert decode.says.value.startswith("ZeroDivisionError: division by zero; this is a fault of crsdun")
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_no_fault_of_ours(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Decoding, "of", fail)
+    job = Job(Decoding("lr-tv"), None)
+    job.run()
+    assert job.problem == "there is not enough memory for this size"
 
 
 def test_there_is_a_word_for_every_setting():

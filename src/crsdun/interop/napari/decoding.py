@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crsdun.budget import explained
 from crsdun.errors import InputError
 from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.interop.napari.wording import CONTROLS, message
@@ -20,7 +21,8 @@ from crsdun.optics import read_camera
 from crsdun.runtime import Pipeline, Preparation, Reconstruction, open_method
 from crsdun.scenes import Exposures, Measurement, read_stored_mask
 from crsdun.solvers import SOLVERS
-from crsdun.viewing.app.requests import DecodeRequest, OpenRequest, Values
+from crsdun.viewing.app.requests import DecodeRequest, OpenRequest
+from crsdun.web.values import Values
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -160,11 +162,11 @@ class Job:
                 self.result = self.decoding.of(self.measurement, self._progress, self.notes.append)
         except Cancelled:
             self.problem = "Cancelled."
-        except InputError as error:
-            self.problem = message(error)
-        except (OSError, MemoryError) as error:
-            self.problem = str(error) or "there is not enough memory for this size"
         except Exception as error:
+            told = explained(error)
+            if told:
+                self.problem = message(told)
+                return
             traceback.print_exc()
             self.problem = (
                 f"{type(error).__name__}: {error}; this is a fault of crsdun, not yours: please report it with what "

@@ -13,10 +13,8 @@ import numpy as np
 
 from crsdun.interop.napari.layers import SOURCE, as_loaded
 from crsdun.scenes import Scene
-from crsdun.viewing.app.open_scene import Layer as Shown
-from crsdun.viewing.app.open_scene import OpenScene
-from crsdun.viewing.app.requests import Region, SpectraRequest
-from crsdun.viewing.app.spectra import spectra_csv
+from crsdun.viewing.region_spectra import Entry, spectra_csv, spectrum_in
+from crsdun.viewing.regions import Region
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -86,12 +84,10 @@ def spectra_table(cubes: Sequence[Cube], places: Iterable[Sequence[float]]) -> s
 
     Places are numbered from 1 as they are in the plot; those outside a cube have no rows of it.
     """
-    tables, numbered = [], list(enumerate(places, 1))
+    entries, numbered = [], list(enumerate(places, 1))
     for cube in cubes:
+        data = np.asarray(cube.data)
         pixels = [(number, cube.pixel(place)) for number, place in numbered]
-        regions = tuple(Region(str(number), *pixel) for number, pixel in pixels if pixel is not None)
-        shown = Shown(cube.name, [np.asarray(cube.data)], [None], [None])
-        scene = OpenScene(cube.name, cube.wavelengths, layers={cube.name: shown})
-        tables.append(spectra_csv(scene, SpectraRequest(regions, None)))
-    header = tables[0].partition("\n")[0] + "\n" if tables else ""
-    return header + "".join(table.partition("\n")[2] for table in tables)
+        for region in (Region(str(number), *pixel) for number, pixel in pixels if pixel is not None):
+            entries.append(Entry(region, cube.name, cube.wavelengths, spectrum_in(data, region)))
+    return spectra_csv(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crsdun.errors import InputError
+from crsdun.errors import Told
 from crsdun.viewing.app.wording import CONTROLS as OF_THE_EXPLORER
 
 # Field of the dock ``Decode`` → its label, and what it says of itself.
@@ -37,6 +37,6 @@ READING = {
 }
 
 
-def message(error: InputError, controls: Mapping[str, str] = CONTROLS) -> str:
+def message(error: Told, controls: Mapping[str, str] = CONTROLS) -> str:
     """One line about an error."""
     return error.worded(controls.__getitem__)

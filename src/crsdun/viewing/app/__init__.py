@@ -8,5 +8,6 @@ nothing of any other server. Everything is computed by the package's own functio
 - ``workspace`` one tab and what it can do · ``workspace_store`` all of them · ``open_scene`` what is open in one
 - ``uploads`` files that come in · ``samples`` · ``jobs`` decoding and simulating, with progress and cancel
 - ``classes`` classes from regions that are called like them
+- ``references`` spectra of libraries, beside those of the scene
 - ``pictures`` and ``spectra`` what is looked at · ``page/`` HTML, CSS and JavaScript
 """

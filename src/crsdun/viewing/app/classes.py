@@ -13,8 +13,8 @@ from crsdun.runtime import classified
 from crsdun.runtime.classification import compared, relabelled
 from crsdun.scenes import UNLABELLED, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
-from crsdun.viewing.app.regions import marks_of
 from crsdun.viewing.app.requests import ClassifyRequest
+from crsdun.viewing.regions import marks_of
 
 YOURS = "your classes"  # behind the name of the layer that they are of
 

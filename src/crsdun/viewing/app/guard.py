@@ -16,20 +16,13 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from crsdun.web.guarding import Guarding
+from crsdun.web.guarding import FORBIDDEN, HEADERS, Guarding
 from crsdun.web.origin import foreign
 
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    f"{FORBIDDEN}"
+)
 
 
 class OneTimeKey:
@@ -64,7 +57,7 @@ class Guard(Guarding):
         host: the address that the server listens on.
     """
 
-    headers = HEADERS
+    headers = {**HEADERS, "content-security-policy": POLICY, "cross-origin-opener-policy": "same-origin"}
 
     def __init__(self, app: Any, host: str):
         super().__init__(app)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 
 from crsdun import runtime
+from crsdun.budget import explained
 from crsdun.errors import InputError
 from crsdun.methods import Method, Progress, RunOptions, available_memory
 from crsdun.methods.run import choose_tiles
@@ -102,12 +103,12 @@ class Job:
                 _computing.release()
         except Cancelled:
             self._end("cancelled", "cancelled; the earlier results are unchanged")
-        except (InputError, OSError, MemoryError) as error:
-            self._end("failed", page_message(error, self.folders))
         except Exception as error:
-            traceback.print_exc()
             problem = page_message(error, self.folders)
-            self._end("failed", f"unexpected error ({problem}); the terminal of crsdun app shows where")
+            if not explained(error):
+                traceback.print_exc()
+                problem = f"unexpected error ({problem}); the terminal of crsdun app shows where"
+            self._end("failed", problem)
 
     def _end(self, state: Literal["done", "failed", "cancelled"], message: str) -> None:
         """The message first: whoever sees the state reads the message."""

@@ -15,11 +15,11 @@ from crsdun.evaluation import spectral_angles
 from crsdun.optics import CassiCamera
 from crsdun.scenes import Measurement, Scene
 from crsdun.viewing.app.open_scene import MOST_CLASSES, TRUTH, Layer, OpenScene, display_range
-from crsdun.viewing.app.regions import check_region, inside
 from crsdun.viewing.app.requests import AttentionRequest, PictureRequest
 from crsdun.viewing.colour import NO_DATA, css_colour, false_colour, picture
 from crsdun.viewing.display import COLOUR_MAP as SEQUENTIAL
 from crsdun.viewing.display import error_map, upper_limit
+from crsdun.viewing.regions import check_region, inside
 
 DIVERGING = "RdBu_r"  # readable for colour-blind eyes, as the sequential one
 COLOUR_MAPS = ("gray", SEQUENTIAL, "viridis", "cividis", DIVERGING)

@@ -6,24 +6,19 @@ Everything that arrives is checked here, and nowhere else: whatever has the wron
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from crsdun.errors import InputError
 from crsdun.optics import parse_wavelengths
 from crsdun.optics.wavelengths import MOST_BANDS
-from crsdun.web.values import Values, brief
+from crsdun.viewing.regions import MOST_NAME, MOST_POINTS, Region, Vertex, vertex_at
+from crsdun.web.values import MOST_STEP, Values, brief
 
 ROLES = ("measurement", "mask", "truth", "labels")
 ENGINES = ("torch", "onnxruntime", "openvino")
-MOST_POINTS = 64
 MOST_REFERENCES = 16
-MOST_NAME = 80  # characters
-MOST_VERTICES = 10_000  # of a region
-LARGEST_COORDINATE = 1e6  # pixels
-MOST_STEP = 64  # pixels per band
 MOST_ITERATIONS = 10_000_000
 
 
@@ -179,54 +174,21 @@ class SimulateRequest:
 # -- looking ---------------------------------------------------------------------------------------------------
 
 
-Vertex = tuple[float, float]  # x to the right and y down, in pixels from the upper left corner of the scene
+def region_from(values: Values) -> Region:
+    """A pixel, a box or polygons.
 
-
-@dataclass(frozen=True)
-class Region:
-    """A pixel, a box of pixels, or the pixels whose centres lie inside polygons.
-
-    Attributes:
-        top, left, height, width: of the region or, for polygons, of the box around them; ``top`` and ``left`` from 0.
-        rings: the vertices of each polygon. Inside is what an odd number of them encloses, so that a region may have
-            holes and several parts. Empty for a pixel or a box.
+    Raises:
+        InputError: a value is missing or of another type; or as ``Region.within``.
     """
-
-    name: str
-    top: int
-    left: int
-    height: int = 1
-    width: int = 1
-    rings: tuple[tuple[Vertex, ...], ...] = ()
-
-    @classmethod
-    def parse(cls, values: Values) -> Region:
-        name = values.text("name")[:MOST_NAME]
-        if "rings" in values:
-            return cls.within(name, [_ring(ring) for ring in values.items("rings")])
-        if "top" not in values or "left" not in values:
-            raise InputError(
-                "a point needs a top and a left pixel, a box a height and a width too, and a polygon its rings"
-            )
-        top, left, height, width = (values.whole(name, 1) for name in ("top", "left", "height", "width"))
-        return cls(name, top, left, height, width)
-
-    @classmethod
-    def within(cls, name: str, rings: Sequence[Sequence[Vertex]]) -> Region:
-        """The region inside of polygons.
-
-        Raises:
-            InputError: there are too many vertices, or a polygon has fewer than three.
-        """
-        count = sum(map(len, rings))
-        if count > MOST_VERTICES:
-            raise InputError(f"{name or 'a polygon'} has {count} vertices", f"draw it with at most {MOST_VERTICES}")
-        if not rings or min(map(len, rings)) < 3:
-            raise InputError("a polygon has at least three vertices")
-        columns, rows = ([vertex[axis] for ring in rings for vertex in ring] for axis in (0, 1))
-        top, left = math.floor(min(rows)), math.floor(min(columns))
-        height, width = max(1, math.ceil(max(rows)) - top), max(1, math.ceil(max(columns)) - left)
-        return cls(name, top, left, height, width, tuple(map(tuple, rings)))
+    name = values.text("name")[:MOST_NAME]
+    if "rings" in values:
+        return Region.within(name, [_ring(ring) for ring in values.items("rings")])
+    if "top" not in values or "left" not in values:
+        raise InputError(
+            "a point needs a top and a left pixel, a box a height and a width too, and a polygon its rings"
+        )
+    top, left, height, width = (values.whole(name, 1) for name in ("top", "left", "height", "width"))
+    return Region(name, top, left, height, width)
 
 
 def _ring(ring: Any) -> list[Vertex]:
@@ -234,15 +196,6 @@ def _ring(ring: Any) -> list[Vertex]:
     if not isinstance(ring, list) or not all(isinstance(vertex, list) and len(vertex) == 2 for vertex in ring):
         raise InputError(f"a polygon must be a list of vertices [x, y], not {brief(ring)}")
     return [vertex_at(*vertex) for vertex in ring]
-
-
-def vertex_at(x: Any, y: Any) -> Vertex:
-    """A vertex; raises an InputError unless both are numbers that a scene can have."""
-    values = Values({"x": x, "y": y})
-    if "x" not in values or "y" not in values:
-        raise InputError("a vertex needs two numbers, x and y")
-    limits = (-LARGEST_COORDINATE, LARGEST_COORDINATE)
-    return values.number("x", 0.0, *limits), values.number("y", 0.0, *limits)
 
 
 @dataclass(frozen=True)
@@ -257,7 +210,7 @@ class SpectraRequest:
         points = values.items("points")
         if len(points) > MOST_POINTS:
             raise InputError(f"{len(points)} points at once are too many", f"at most {MOST_POINTS}")
-        return cls(tuple(Region.parse(Values(point)) for point in points), values.whole("stage", None))
+        return cls(tuple(region_from(Values(point)) for point in points), values.whole("stage", None))
 
 
 @dataclass(frozen=True)
@@ -344,4 +297,4 @@ class AttentionRequest:
 
     @classmethod
     def parse(cls, values: Values) -> AttentionRequest:
-        return cls(values.text("layer"), values.whole("block", 0), values.text("map"), Region.parse(values))
+        return cls(values.text("layer"), values.whole("block", 0), values.text("map"), region_from(values))

@@ -18,12 +18,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from crsdun.errors import InputError
-from crsdun.viewing.app import pictures, region_files, spectra
+from crsdun.viewing import region_files
+from crsdun.viewing.app import pictures, spectra
 from crsdun.viewing.app.jobs import fitting_weights
 from crsdun.viewing.app.open_scene import OpenScene
 from crsdun.viewing.app.payloads import state_payload
 from crsdun.viewing.app.references import references as read_references
-from crsdun.viewing.app.regions import check_region
 from crsdun.viewing.app.requests import (
     AttentionRequest,
     ClassifyRequest,
@@ -31,14 +31,15 @@ from crsdun.viewing.app.requests import (
     OpenRequest,
     PictureRequest,
     ReferencesRequest,
-    Region,
     SimulateRequest,
     SpectraRequest,
 )
 from crsdun.viewing.app.uploads import receive
 from crsdun.viewing.app.wording import page_message
-from crsdun.viewing.app.workspace import StaleRequest, Workspace, plain_name
+from crsdun.viewing.app.workspace import StaleRequest, Workspace
+from crsdun.viewing.regions import Region, check_region
 from crsdun.web.answers import Json, attachment, file_answer
+from crsdun.web.archives import plain_name
 from crsdun.web.values import Values, parse_json
 
 PAGE = Path(__file__).parent / "page"

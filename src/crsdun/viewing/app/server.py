@@ -25,12 +25,11 @@ from crsdun.viewing.app.requests import PictureRequest, SimulatedCamera
 from crsdun.viewing.app.routes import disconnected, input_error, routes
 from crsdun.viewing.app.samples import SAMPLES, read_sample
 from crsdun.viewing.app.workspace_store import WorkspaceStore
-from crsdun.web.listening import listen
-from crsdun.web.uploads import MEGABYTE
+from crsdun.web.listening import address, listen
+from crsdun.web.uploads import LARGEST_LIMIT_MB, MEGABYTE
 
 # Pictures, spectra and files that are worked on at once: each may need several times the memory of its cube.
 MOST_AT_ONCE = 2
-LARGEST_LIMIT_MB = 1_000_000  # of an upload, which has to fit on the disk
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ class ServerConfig:
         return f"crsdun_{self.port}"
 
     def announce_key(self, key: str) -> None:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        self.announce(f"http://{host}:{self.port}/?key={key}")
+        self.announce(f"{address(self.host, self.port)}/?key={key}")
 
 
 def application(config: ServerConfig) -> Guard:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 import time
@@ -19,7 +18,6 @@ from crsdun.optics import CameraFile, CassiCamera, read_camera
 from crsdun.scenes import Scene, StoredMask, read_measurement, read_scene, read_stored_mask
 from crsdun.scenes.formats import is_result_folder
 from crsdun.scenes.inspection import ArrayDescription, cameras_that_fit
-from crsdun.storage import atomic_file
 from crsdun.viewing.app.classes import classify
 from crsdun.viewing.app.classes import summary as classes_summary
 from crsdun.viewing.app.jobs import Job, JobStatus, decode, forget_networks, refine, simulate, summary
@@ -38,15 +36,11 @@ from crsdun.viewing.app.samples import SAMPLES, read_sample
 from crsdun.viewing.app.uploads import WEIGHTS, FileSummary, Uploads, summarise
 from crsdun.viewing.app.wording import page_message
 from crsdun.viewing.result_folder import write_results
+from crsdun.web.archives import pack, plain_name
 
 MOST_TRIALS = 200
 # What an array looks like → the role it probably has.
 LIKELY_ROLES = {"measurement": "measurement", "mask": "mask", "cube": "truth", "class map": "labels"}
-
-
-def plain_name(name: str) -> str:
-    """A name for a file: letters, digits and hyphens only."""
-    return re.sub(r"\W+", "-", name).strip("-") or "result"
 
 
 class StaleRequest(InputError):
@@ -398,10 +392,7 @@ class Workspace:
         folder = self.result_folder(name, version)
         archive = folder.with_name(f"{folder.name}.zip")
         with self._writing:
-            if not archive.exists():
-                with atomic_file(archive) as part:
-                    shutil.make_archive(str(part.with_suffix("")), "zip", folder.parent, folder.name)
-        return archive
+            return archive if archive.exists() else pack(folder)
 
     def forget(self) -> None:
         """Drop everything that was opened, uploaded or computed, and start afresh."""

@@ -14,9 +14,17 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.viewing.app.regions import check_region, inside, region_of
-from crsdun.viewing.app.requests import MOST_NAME, MOST_POINTS, Region, Vertex, vertex_at
 from crsdun.viewing.palette import class_colours
+from crsdun.viewing.regions import (
+    MOST_NAME,
+    MOST_POINTS,
+    Region,
+    Vertex,
+    check_region,
+    inside,
+    region_of,
+    vertex_at,
+)
 from crsdun.web.values import brief
 
 MOST_PIXELS = 400_000  # of all regions in a text file

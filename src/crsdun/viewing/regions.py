@@ -1,14 +1,68 @@
-"""Which pixels belong to a region, and the polygons around given pixels."""
+"""Regions of a scene: which pixels belong to one, and the polygons around given pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from crsdun.classifiers import Marks
 from crsdun.errors import InputError
-from crsdun.viewing.app.requests import MOST_VERTICES, Region, Vertex
+from crsdun.web.values import Values
+
+MOST_POINTS = 64  # regions at once
+MOST_NAME = 80  # characters
+MOST_VERTICES = 10_000  # of a region
+LARGEST_COORDINATE = 1e6  # pixels
+
+Vertex = tuple[float, float]  # x to the right and y down, in pixels from the upper left corner of the scene
+
+
+@dataclass(frozen=True)
+class Region:
+    """A pixel, a box of pixels, or the pixels whose centres lie inside polygons.
+
+    Attributes:
+        top, left, height, width: of the region or, for polygons, of the box around them; ``top`` and ``left`` from 0.
+        rings: the vertices of each polygon. Inside is what an odd number of them encloses, so that a region may have
+            holes and several parts. Empty for a pixel or a box.
+    """
+
+    name: str
+    top: int
+    left: int
+    height: int = 1
+    width: int = 1
+    rings: tuple[tuple[Vertex, ...], ...] = ()
+
+    @classmethod
+    def within(cls, name: str, rings: Sequence[Sequence[Vertex]]) -> Region:
+        """The region inside of polygons.
+
+        Raises:
+            InputError: there are too many vertices, or a polygon has fewer than three.
+        """
+        count = sum(map(len, rings))
+        if count > MOST_VERTICES:
+            raise InputError(f"{name or 'a polygon'} has {count} vertices", f"draw it with at most {MOST_VERTICES}")
+        if not rings or min(map(len, rings)) < 3:
+            raise InputError("a polygon has at least three vertices")
+        columns, rows = ([vertex[axis] for ring in rings for vertex in ring] for axis in (0, 1))
+        top, left = math.floor(min(rows)), math.floor(min(columns))
+        height, width = max(1, math.ceil(max(rows)) - top), max(1, math.ceil(max(columns)) - left)
+        return cls(name, top, left, height, width, tuple(map(tuple, rings)))
+
+
+def vertex_at(x: Any, y: Any) -> Vertex:
+    """A vertex; raises an InputError unless both are numbers that a scene can have."""
+    values = Values({"x": x, "y": y})
+    if "x" not in values or "y" not in values:
+        raise InputError("a vertex needs two numbers, x and y")
+    limits = (-LARGEST_COORDINATE, LARGEST_COORDINATE)
+    return values.number("x", 0.0, *limits), values.number("y", 0.0, *limits)
 
 
 def check_region(region: Region, height: int, width: int) -> None:
