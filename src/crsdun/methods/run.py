@@ -242,8 +242,12 @@ def not_finite(method: Method, options: RunOptions) -> InputError:
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
     """‖y − A x‖ / ‖y‖: the part of y (H,Wm) that a cube (C,H,W), bands in the camera's order, does not explain."""
-    unexplained, light = unexplained_norms(measurement, cube, camera)
-    return float(unexplained / light.clamp(min=torch.finfo(measurement.dtype).tiny))
+    return unexplained_share(*map(float, unexplained_norms(measurement, cube, camera)))
+
+
+def unexplained_share(unexplained: float, light: float) -> float:
+    """Of ‖y − A x‖ in ‖y‖; of a measurement without light 1, or 0 where the cube has none either."""
+    return unexplained / light if light else float(unexplained > 0)
 
 
 def unexplained_norms(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> tuple[Tensor, Tensor]:
