@@ -171,7 +171,7 @@ def run_batch(
     with torch.inference_mode(), method.inference():
         start = time.perf_counter()
         estimate = _compute(method, y, camera, replace(options, tiles=tiles), progress)
-        finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
+        finite = estimate.is_finite  # which also waits for a GPU
         seconds = (time.perf_counter() - start) / len(y)
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)

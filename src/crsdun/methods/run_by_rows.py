@@ -96,7 +96,7 @@ def run_by_rows(
         with torch.inference_mode(), method.inference(), enough_memory(method, tiles):
             with in_precision(options.precision, y.device):
                 estimate = method(y, camera).last_stage()
-            finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
+            finite = estimate.is_finite  # which also waits for a GPU
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)
         seconds += time.perf_counter() - begun
