@@ -289,7 +289,10 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     make(replace(table, protocol="mst"), only)
     make(replace(table, scenes=1), only)
     make(replace(table, camera=replace(table.camera, step=2, mask="random:1")), only)
-    assert judged == 3 * ["small test"]
+    other = SmallSet("test", scenes=2)
+    other.name = "small validation"  # of the same files, as are the splits of Indian Pines
+    make_table(table, only, (*SETS[:2], other), QUIET)
+    assert judged == [*3 * ["small test"], "small validation"]
 
 
 # -- those that are shipped ------------------------------------------------------------------------------------
