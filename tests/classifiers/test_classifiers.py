@@ -259,6 +259,21 @@ def test_neighbours_of_like_spectra_agree_and_borders_stay():
     np.testing.assert_allclose(smoothed(shares, spectra, 8).sum(0), 1, atol=1e-5)
 
 
+def test_a_ground_that_was_cut_out_does_not_turn_smoothing_off():
+    truth = np.repeat([[0] * 12 + [1] * 12], 24, 0)
+    rng = np.random.default_rng(0)
+    shares = np.stack([np.where(truth == k, 0.6, 0.4) for k in (0, 1)]).astype(np.float32)
+    wrong = rng.random(truth.shape) < 0.1
+    shares[:, wrong] = shares[::-1, wrong]
+    spectra = (truth + 0.05 * rng.standard_normal((9, *truth.shape))).astype(np.float32)
+    alone = smoothed(shares, spectra, 8)
+    ground = ((0, 0), (0, 0), (40, 40))
+    with np.errstate(all="raise", under="ignore"):
+        within = smoothed(np.pad(shares, ground, constant_values=0.5), np.pad(spectra, ground), 8)
+    assert (alone.argmax(0) != truth).sum() <= 2
+    assert (within[..., 40:-40].argmax(0) != truth).sum() <= 2
+
+
 def test_a_mean_field_step_is_the_formula(monkeypatch):
     """One round on three pixels in a row, written out."""
     from crsdun.classifiers import smoothing
