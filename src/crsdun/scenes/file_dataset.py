@@ -290,7 +290,8 @@ class FileDataset(SceneSet):
 
     def hashes(self) -> dict[str, str]:
         settings = {
-            name: hashlib.sha256(f"{name}: {value}".encode()).hexdigest() for name, value in self.index.settings.items()
+            name: hashlib.sha256(f"{name}: {value}".encode()).hexdigest()
+            for name, value in self.index.settings.items()
         }
         return self.index.hashes((*self.index.lists, *self.index.files(self.split))) | settings
 
