@@ -19,6 +19,7 @@ from crsdun.evaluation.metrics import CUBE_FIGURES, class_scores
 from crsdun.evaluation.protocols import get_protocol
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.methods.doubt import COVERAGE
+from crsdun.methods.run import simulated_from
 from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure, ModelCard
 from crsdun.provenance import Record
@@ -372,10 +373,8 @@ def evaluate_scene(
     scene, name = scenes[index], scenes.names[index]
     camera = exposure.camera(scene)
     frame = exposure.measure(scene.cube, camera, seed=name)
-    try:
+    with simulated_from(name):
         run = run_method(method, frame, camera, RunOptions(device, keep_stages=True))
-    except InputError as error:
-        raise InputError(f"{name}: {error.message}", error.remedy) from error
     return SceneResult(name, scene, frame, run)
 
 
