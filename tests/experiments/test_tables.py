@@ -15,7 +15,7 @@ from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
 from crsdun.experiments import evaluation_folder, table_judgements, table_rows, tables
 from crsdun.experiments.table_config import Condition, chosen, folder_name, load_table
-from crsdun.experiments.table_files import cells
+from crsdun.experiments.table_files import TableRow, cells, filled
 from crsdun.experiments.table_judgements import (
     curves,
     differences,
@@ -202,6 +202,14 @@ def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_budget(finished)
     # What compare takes.
     ours = [read_evaluation(folder / "out" / name / "evaluation") for name in ("crsdun_1stg", "ssr_1stg_seg")]
     assert {each.figure for each in compare(*ours)} >= {"psnr_db", "miou"}
+
+
+def test_an_exported_network_is_a_row_without_counts(finished):
+    folder, *_ = finished
+    evaluation = read_evaluation(folder / "out" / "mine" / "evaluation")
+    row = filled(TableRow("Mine", "mine.onnx"), "mine.onnx", None, evaluation)
+    assert row.figures["psnr_db"] == evaluation.figures["psnr_db"]
+    assert row.parameters is row.multiply_adds is None
 
 
 def test_all_formats_hold_all_rows(finished):
