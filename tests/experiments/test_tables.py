@@ -480,6 +480,8 @@ def test_rows_are_compared_over_scenes_and_seeds(staged):
         assert psnr.low <= psnr.difference <= psnr.high
     with pytest.raises(InputError, match="no row 'CRSDUN'"):
         differences(table, configs, "CRSDUN", SETS, QUIET)
+    with pytest.raises(InputError, match="row 'CRSDUN-1stg' is not among those that were chosen; add it to rows"):
+        differences(table, {"GAP-TV": None}, "CRSDUN-1stg", SETS, QUIET)
 
 
 def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
@@ -736,6 +738,7 @@ def test_each_candidate_of_improvement_changes_one_thing():
 
 
 def test_names_of_rows_may_have_commas():
+    assert chosen(["SSR,joint", "4,5"], "4,5,SSR, joint") == ["SSR,joint", "4,5"]
     rows = ["SSR", "SSR, joint", "CRSDUN, warm", "warm"]
     assert chosen(rows, "CRSDUN, warm,SSR") == ["SSR", "CRSDUN, warm"]
     assert chosen(rows, "SSR, joint") == ["SSR, joint"]

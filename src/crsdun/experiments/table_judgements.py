@@ -181,8 +181,10 @@ def differences(
     Raises:
         InputError: there is no such row, or the table has not been made.
     """
+    if reference not in table.rows:
+        raise InputError(f"this table has no row {reference!r}", f"its rows are {'; '.join(table.rows)}")
     if reference not in configs:
-        raise InputError(f"this table has no row {reference!r}", f"its rows are {', '.join(configs)}")
+        raise InputError(f"the row {reference!r} is not among those that were chosen", "add it to <rows>")
     learnt = LearntTable(table, configs, sets, observer)
     against = learnt.evaluations(reference)
     found = {
