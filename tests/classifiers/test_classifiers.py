@@ -74,6 +74,14 @@ def test_the_scale_of_the_values_does_not_matter(scale):
     assert (found == classifier.classify(other).classes).mean() > 0.995
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_normalisation_the_scale_of_the_whole_scene_does_not_matter(kind):
+    scene = painted()
+    dim = replace(scene, cube=scene.cube * np.float32(2.0**-50))
+    found = [fit_classifier(each, marked(each), kind, "none").classify(each).classes for each in (scene, dim)]
+    assert (found[0] == found[1]).mean() > 0.995
+
+
 def test_the_normalisation_takes_out_light_and_veil():
     spectra = np.random.default_rng(0).random((5, BANDS))
     expected = standard_normal_variate(spectra, 0)
