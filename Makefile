@@ -26,7 +26,7 @@ docs: .venv/ready-to-develop
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --open
 
 bench: .venv/ready-to-develop
-	$(BIN)/crsdun bench --out benchmarks/results.json
+	$(BIN)/crsdun bench --out benchmarks/results.json --overwrite
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

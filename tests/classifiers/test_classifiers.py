@@ -74,6 +74,14 @@ def test_the_scale_of_the_values_does_not_matter(scale):
     assert (found == classifier.classify(other).classes).mean() > 0.995
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_normalisation_the_scale_of_the_whole_scene_does_not_matter(kind):
+    scene = painted()
+    dim = replace(scene, cube=scene.cube * np.float32(2.0**-50))
+    found = [fit_classifier(each, marked(each), kind, "none").classify(each).classes for each in (scene, dim)]
+    assert (found[0] == found[1]).mean() > 0.995
+
+
 def test_the_normalisation_takes_out_light_and_veil():
     spectra = np.random.default_rng(0).random((5, BANDS))
     expected = standard_normal_variate(spectra, 0)
@@ -257,6 +265,21 @@ def test_neighbours_of_like_spectra_agree_and_borders_stay():
     assert (after != truth).sum() <= 2 < wrong.sum()
     np.testing.assert_array_equal(smoothed(shares, spectra, 0), shares)
     np.testing.assert_allclose(smoothed(shares, spectra, 8).sum(0), 1, atol=1e-5)
+
+
+def test_a_ground_that_was_cut_out_does_not_turn_smoothing_off():
+    truth = np.repeat([[0] * 12 + [1] * 12], 24, 0)
+    rng = np.random.default_rng(0)
+    shares = np.stack([np.where(truth == k, 0.6, 0.4) for k in (0, 1)]).astype(np.float32)
+    wrong = rng.random(truth.shape) < 0.1
+    shares[:, wrong] = shares[::-1, wrong]
+    spectra = (truth + 0.05 * rng.standard_normal((9, *truth.shape))).astype(np.float32)
+    alone = smoothed(shares, spectra, 8)
+    ground = ((0, 0), (0, 0), (40, 40))
+    with np.errstate(all="raise", under="ignore"):
+        within = smoothed(np.pad(shares, ground, constant_values=0.5), np.pad(spectra, ground), 8)
+    assert (alone.argmax(0) != truth).sum() <= 2
+    assert (within[..., 40:-40].argmax(0) != truth).sum() <= 2
 
 
 def test_a_mean_field_step_is_the_formula(monkeypatch):

@@ -843,7 +843,7 @@ def test_options_stay_what_they_are():
         "data": ["--help"],
         "info": ["--help", "--json"],
         "app": ["--help", "--host", "--json", "--limit", "--no-browser", "--port"],
-        "bench": ["--against", "--engines", "--help", "--json", "--out", "--quick", "--repetitions"],
+        "bench": ["--against", "--engines", "--help", "--json", "--out", "--overwrite", "--quick", "--repetitions"],
         "demo": ["--help", "--json", "--out", "--overwrite"],
         "push": [
             "--evaluation", "--help", "--json", "--license", "--overwrite", "--private", "--readme",
@@ -860,3 +860,12 @@ def test_options_stay_what_they_are():
             "--wavelengths",
         ],
     }  # fmt: skip
+
+
+def test_bench_does_not_measure_what_it_could_not_write(capsys, tmp_path, monkeypatch):
+    from crsdun.experiments import bench
+
+    monkeypatch.setattr(bench, "benchmark", lambda *_: pytest.fail("it measured"))
+    (tmp_path / "kept.json").write_text("kept")
+    assert "there is no folder" in refuse(capsys, "bench", "--quick", "--out", tmp_path / "none" / "x.json")
+    assert "exists already" in refuse(capsys, "bench", "--quick", "--out", tmp_path / "kept.json")

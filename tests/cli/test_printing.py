@@ -1,6 +1,9 @@
 """What several commands print alike."""
 
-from crsdun.cli.printing import fit_words, unknown_words, warning_words
+import pytest
+from rich.table import Table
+
+from crsdun.cli.printing import console, fit_words, unknown_words, warning_words
 from crsdun.methods.verdict import MASK_DOUBT
 
 
@@ -19,3 +22,12 @@ def test_pieces_of_the_line_of_a_result():
     assert fit_words({"data_residual": 0.0123, "noise": 0.01}) == "data residual 1.23%, noise 1.00%"
     assert unknown_words({}) == ""
     assert unknown_words({"unknown": 0.25, "coverage": 0.9}).startswith("; 25.0% of the pixels are unknown")
+
+
+@pytest.mark.parametrize("name", ["[soil]", "soil [/dry]", "leaf [red]", ":apple:"])
+def test_names_are_printed_by_their_letters(capsys, name):
+    table = Table("class", name)
+    table.add_row(name, "5")
+    console().print(table)
+    console().print(f"classes: {name}")
+    assert capsys.readouterr().out.count(name) == 3

@@ -183,8 +183,20 @@ def test_an_estimate_that_is_not_finite_names_its_scene():
         def __call__(self, measurement, camera, progress=None):
             return Estimate([camera.adjoint(measurement) / 0])
 
-    with pytest.raises(InputError, match="scene 0: solver ended in values that are not finite"):
+    words = "scene 0: solver ended in values that are not finite; bring the scene to a scale on which white is 1"
+    with pytest.raises(InputError, match=words):
         evaluate(Broken(), PaintedSet())
+
+
+def test_what_does_not_fit_into_memory_is_not_told_to_take_tiles(monkeypatch):
+    def too_large(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    network = crsdun.create("crsdun_1stg", bands=8, classes=5, width=4)
+    assert network.tileable
+    monkeypatch.setattr(network, "forward", too_large)
+    with pytest.raises(InputError, match=r"scene 0: there is not enough memory for this frame; crop it$"):
+        evaluate(network, PaintedSet())
 
 
 # -- many processes ---------------------------------------------------------------------------------------------

@@ -93,6 +93,13 @@ def test_data_residual():
     assert data_residual(y, 1.25 * TRUTH, camera) == pytest.approx(0.25, rel=1e-5)
 
 
+def test_the_data_residual_of_a_measurement_without_light_is_a_number():
+    camera = crsdun.CassiCamera(torch.ones(16, 20), bands=3)
+    dark = torch.zeros_like(camera.forward(TRUTH))
+    assert data_residual(dark, TRUTH, camera) == 1
+    assert data_residual(dark, 0 * TRUTH, camera) == 0
+
+
 def test_multiply_adds_of_a_network_grow_with_its_pixels():
     network = crsdun.create("crsdun_1stg", bands=2, classes=2)
     once, twice = multiply_adds(network, 32, 32), multiply_adds(network, 64, 32)

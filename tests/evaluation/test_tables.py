@@ -9,6 +9,7 @@ import pytest
 import crsdun
 from crsdun.errors import InputError
 from crsdun.evaluation import evaluate, read_evaluation, write_tables
+from crsdun.evaluation.tables import latex, markdown
 from crsdun.solvers import GapTv, LrTv
 from tests.evaluation.scenes import NAMES, PaintedSet
 
@@ -123,3 +124,13 @@ def test_an_edited_evaluation_is_refused_by_the_key(written, tmp_path, path, val
         read_evaluation(tmp_path)
     said = str(refused.value).replace(str(tmp_path), "")
     assert (f"there is no protocol {value!r}" if path == "protocol" else path.split(".")[0]) in said
+
+
+def test_cells_are_their_letters_in_markdown_and_in_latex():
+    rows = [["system", "PSNR"], ["A|B", "**-1.14 (-1.57 to -0.30)**"], ["θ, λᶜᵉ, H₂", r"{x}^2 ~ 5 % \ σ"]]
+    assert r"| A\|B       |" in markdown(rows, "note")
+    assert latex(rows, "note").splitlines()[3:] == [
+        r"A|B & \textbf{-1.14 (-1.57 to -0.30)} \\",
+        r"$\theta$, $\lambda$$^{c}$$^{e}$, H$_{2}$ & "
+        r"\{x\}\textasciicircum{}2 \textasciitilde{} 5 \% \textbackslash{} $\sigma$ \\",
+    ]

@@ -14,6 +14,7 @@ from crsdun.evaluation import EvaluationOptions, evaluate, read_evaluation
 from crsdun.evaluation.evaluator import evaluate_scene
 from crsdun.experiments import solver_table
 from crsdun.experiments.solver_table import as_markdown, in_words, load_solver_table, make_solver_table, methods
+from crsdun.machine import processor
 from crsdun.optics import Estimate, Exposure, SensorNoise
 from crsdun.runtime import open_method
 from crsdun.scenes import open_set, write_scene
@@ -154,6 +155,7 @@ def test_all_formats_hold_all_rows(finished, config):
         (SensorNoise(photons=500), "500 photons"),
         (SensorNoise(photons=500, read_sigma=0.1, bits=12), "500 photons, σ = 0.1, 12 bits"),
         (SensorNoise(binomial_bits=11), "binomial, 11 bits"),
+        (SensorNoise(binomial_bits=11, quantum_efficiency=0.6), "binomial, 11 bits, quantum efficiency 0.6"),
     ],
 )
 def test_noise_in_words(noise, words):
@@ -257,6 +259,18 @@ def test_what_is_done_is_not_evaluated_again(finished, config, monkeypatch):
     monkeypatch.setattr(solver_table, "write", lambda *_: None)
     behind_another_mask, _ = make(replace(config, mask="random:1"), "gap-tv")
     assert {row.method for row in behind_another_mask.rows} == {"gap-tv"}
+
+
+def test_seconds_are_those_of_the_machine_that_took_them(config, tmp_path):
+    small = replace(config, noise=(CLEAN,), first=1, out=str(tmp_path))
+    made, _ = make(small, "gap-tv")
+    assert f"median, on 1 thread of {processor()}, beside" in made.notes
+    (stored,) = tmp_path.glob("*/gap_tv/evaluation.json")
+    record = json.loads(stored.read_text())
+    record["record"] |= {"threads": 64, "processor": "Another"}
+    stored.write_text(json.dumps(record))
+    read, _ = make(small, "gap-tv")
+    assert "median, on 64 threads of Another, beside" in read.notes
 
 
 def test_with_other_settings_or_scenes_it_is_evaluated_again(config, tmp_path, monkeypatch):

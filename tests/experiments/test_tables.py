@@ -15,7 +15,7 @@ from crsdun.errors import InputError
 from crsdun.evaluation import MAIN_TABLE, PUBLISHED, compare, multiply_adds, parameters, read_evaluation
 from crsdun.experiments import evaluation_folder, table_judgements, table_rows, tables
 from crsdun.experiments.table_config import Condition, chosen, folder_name, load_table
-from crsdun.experiments.table_files import cells
+from crsdun.experiments.table_files import TableRow, cells, filled
 from crsdun.experiments.table_judgements import (
     LearntTable,
     curves,
@@ -205,6 +205,14 @@ def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_budget(finished)
     assert {each.figure for each in compare(*ours)} >= {"psnr_db", "miou"}
 
 
+def test_an_exported_network_is_a_row_without_counts(finished):
+    folder, *_ = finished
+    evaluation = read_evaluation(folder / "out" / "mine" / "evaluation")
+    row = filled(TableRow("Mine", "mine.onnx"), "mine.onnx", None, evaluation)
+    assert row.figures["psnr_db"] == evaluation.figures["psnr_db"]
+    assert row.parameters is row.multiply_adds is None
+
+
 def test_all_formats_hold_all_rows(finished):
     folder, _, _, made, _, _ = finished
     names = [row.name for row in made.rows]
@@ -290,7 +298,10 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     make(replace(table, protocol="mst"), only)
     make(replace(table, scenes=1), only)
     make(replace(table, camera=replace(table.camera, step=2, mask="random:1")), only)
-    assert judged == 3 * ["small test"]
+    other = SmallSet("test", scenes=2)
+    other.name = "small validation"  # of the same files, as are the splits of Indian Pines
+    make_table(table, only, (*SETS[:2], other), QUIET)
+    assert judged == [*3 * ["small test"], "small validation"]
 
 
 # -- those that are shipped ------------------------------------------------------------------------------------
@@ -476,6 +487,8 @@ def test_rows_are_compared_over_scenes_and_seeds(staged):
         assert psnr["low"] <= psnr["difference"] <= psnr["high"]
     with pytest.raises(InputError, match="no row 'CRSDUN'"):
         differences(learnt(table, configs), "CRSDUN")
+    with pytest.raises(InputError, match="row 'CRSDUN-1stg' is not among those that were chosen; add it to rows"):
+        differences(learnt(table, {"GAP-TV": None}), "CRSDUN-1stg")
 
 
 def test_a_slower_row_has_fewer_steps_at_equal_time(staged, monkeypatch):
@@ -734,6 +747,7 @@ def test_each_candidate_of_improvement_changes_one_thing():
 
 
 def test_names_of_rows_may_have_commas():
+    assert chosen(["SSR,joint", "4,5"], "4,5,SSR, joint") == ["SSR,joint", "4,5"]
     rows = ["SSR", "SSR, joint", "CRSDUN, warm", "warm"]
     assert chosen(rows, "CRSDUN, warm,SSR") == ["SSR", "CRSDUN, warm"]
     assert chosen(rows, "SSR, joint") == ["SSR, joint"]

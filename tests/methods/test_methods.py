@@ -8,6 +8,8 @@ import torch
 import crsdun
 from crsdun.errors import InputError
 from crsdun.methods import RunOptions, run_method
+from crsdun.methods.run_by_rows import run_by_rows
+from crsdun.methods.tiles import Tiles
 from crsdun.networks import join
 from crsdun.networks.checkpoint import WeightsHeader
 from crsdun.optics import CassiCamera, Estimate, ModelCard
@@ -198,6 +200,23 @@ def test_an_estimate_that_is_not_finite_is_refused_unless_it_is_asked_for():
     run = run_method(method, y, camera, RunOptions(allow_nonfinite=True))
     assert torch.isinf(run.estimate.cube).all()
     assert (run.scene("broken", ModelCard()).cube == 0).all()
+
+
+def test_a_class_map_that_is_not_finite_is_refused_whole_and_by_rows(monkeypatch):
+    camera = CassiCamera(torch.ones(32, 33), bands=BANDS)
+    y = camera.forward(torch.ones(BANDS, 32, 33))
+    network = crsdun.create("crsdun_1stg", bands=BANDS, classes=CLASSES, width=4)
+    sound = network.forward
+
+    def diverged(*arguments):
+        estimate = sound(*arguments)
+        return replace(estimate, logits=[torch.full_like(each, float("nan")) for each in estimate.logits])
+
+    monkeypatch.setattr(network, "forward", diverged)
+    with pytest.raises(InputError, match="ended in values that are not finite"):
+        run_method(network, y, camera)
+    with pytest.raises(InputError, match="ended in values that are not finite"):
+        next(run_by_rows(network, lambda *_: (y, camera), 32, Tiles(32), RunOptions()))
 
 
 def test_a_joined_system_is_named_after_its_parts():

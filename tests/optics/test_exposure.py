@@ -253,3 +253,11 @@ def test_less_than_no_light_is_none(noise):
     assert frame.min() == 0
     if noise.silent:
         assert torch.equal(frame, below.clamp(min=0))
+
+
+def test_an_exposure_is_described_as_its_stored_description_is_read():
+    for exposure in (
+        Exposure(offsets=((0.0, 0.0), (0.5, 2.0))),
+        Exposure(calibrated=CassiCamera(torch.ones(6, 7), 2, offsets=((0.0, 0.0), (0.5, 2.0)))),
+    ):
+        assert json.loads(json.dumps(exposure.described())) == exposure.described()

@@ -139,6 +139,20 @@ def test_cubes_that_lie_otherwise_are_noticed(release, mirror):
         FileDataset(index_fvgnet(mirror, transpose=True), "train")
 
 
+def test_hashes_tell_how_the_files_are_read_where_that_is_unusual(release):
+    def hashes(**settings):
+        return FileDataset(index_fvgnet(release, **settings), "test").hashes()
+
+    plain = hashes()
+    assert all((release / name).is_file() for name in plain)  # of the files alone, as ever
+    assert hashes(transpose=False, real_fake=(1, 2)) == plain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        turned, coded = hashes(transpose=True), hashes(real_fake=(0, 1))
+    assert len({*map(str, (plain, turned, coded))}) == 3
+    assert plain.items() < turned.items()
+
+
 def test_a_crop_reads_its_own_part_only(copy):
     """The beginning of a cube whose far end is missing can still be read."""
     scenes = open_set(copy, "test")

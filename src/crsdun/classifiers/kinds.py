@@ -16,7 +16,7 @@ from crsdun.classifiers import trees
 from crsdun.errors import InputError
 
 Arrays = dict[str, np.ndarray]
-FLATTEST = 1e-9  # standard deviation of a feature over the examples; what varies less says nothing
+FLATTEST = 1e-9  # standard deviation of a feature relative to the largest value; what varies less says nothing
 NARROWEST = np.deg2rad(0.5)  # spread of the angles of a class, where its examples are alike or it has one
 LOGISTIC_C = 100.0  # inverse strength of the penalty on standardised features
 TREES = {"n_estimators": 60, "max_depth": 2, "learning_rate": 0.15, "subsample": 0.7, "max_features": "sqrt"}
@@ -127,7 +127,13 @@ def linear_scores(arrays: Arrays, spectra: np.ndarray) -> np.ndarray:
 
 
 def _standard(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return spectra.mean(0), np.maximum(spectra.std(0), FLATTEST)
+    return spectra.mean(0), np.maximum(spectra.std(0), FLATTEST * _unit_of(spectra))
+
+
+def _unit_of(spectra: np.ndarray) -> float:
+    """A power of two, by which numbers are divided without rounding, of the size of the largest value."""
+    largest = float(np.abs(spectra).max())
+    return 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
 
 
 def _folded(weights: np.ndarray, bias: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> Arrays:
@@ -145,8 +151,10 @@ def fit_trees(spectra: np.ndarray, places: np.ndarray) -> Arrays:
 
     model = GradientBoostingClassifier(**TREES, random_state=0)
     counts = np.bincount(places)
-    model.fit(spectra, places, sample_weight=len(places) / len(counts) / counts[places])
-    return trees.tables(model, spectra[:1])
+    unit = _unit_of(spectra)  # or what differs by less than 1e-7 is the same to scikit-learn
+    model.fit(spectra / unit, places, sample_weight=len(places) / len(counts) / counts[places])
+    arrays = trees.tables(model, spectra[:1] / unit)
+    return arrays | {"threshold": arrays["threshold"] * np.float32(unit)}
 
 
 # -- what files may hold ----------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float, usual: fl
     Mean-field steps of a conditional random field of Potts (Krähenbühl and Koltun 2011, with a window in place of all
     pairs): log q(pixel) = log share(pixel) + strength · weighted mean of q over the neighbours, and softmax. A
     neighbour weighs exp(−distance²/2σ²) · exp(−difference²/2δ²), where the difference is that of the normalised
-    spectra and δ² what is usual between neighbours (their median, times ``ALIKE``), so that borders stay where
-    spectra change.
+    spectra and δ² what is usual between neighbours that differ (their median, times ``ALIKE``), so that borders stay
+    where spectra change.
 
     Args:
         shares: float32; NaN where there is no data, which is heard by nobody.
@@ -62,10 +62,13 @@ def smoothed(shares: np.ndarray, spectra: np.ndarray, strength: float, usual: fl
 
 
 def usual_difference(parts: Iterable[np.ndarray]) -> float:
-    """δ² of parts of a picture, normalised spectra (C,H,W): the usual squared difference of neighbours, widened."""
+    """δ² of parts of a picture, normalised spectra (C,H,W): the usual squared difference of neighbours, widened.
+
+    Neighbours that are exactly alike, as on a ground that was cut out, say nothing of what is usual.
+    """
     differences = [(np.diff(spectra, axis=axis) ** 2).sum(0).ravel() for spectra in parts for axis in (1, 2)]
     nearest = np.concatenate(differences)
-    nearest = nearest[np.isfinite(nearest)]
+    nearest = nearest[np.isfinite(nearest) & (nearest > 0)]
     return max(ALIKE * float(np.median(nearest)) if nearest.size else 0.0, float(np.finfo(np.float32).tiny))
 
 

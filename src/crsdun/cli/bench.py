@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crsdun.cli.options import Commands, command
+from crsdun.cli.options import Commands, command, overwrite_option
 from crsdun.cli.printing import print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -30,11 +30,14 @@ def add(commands: Commands) -> None:
     )
     bench.add_argument("--repetitions", type=int, default=5, help="number of repetitions of each case (default: 5)")
     bench.add_argument("--out", type=Path, help="also write the figures to this JSON file")
+    overwrite_option(bench)
 
 
 def run(options: argparse.Namespace) -> None:
-    from crsdun.storage import write_json
+    from crsdun.storage import check_file, write_json
 
+    if options.out is not None:
+        check_file(options.out, options.overwrite)
     measured: Benchmark | SideBySide
     with progress_bar("bench") as progress:
         if options.against is None:

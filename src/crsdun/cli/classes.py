@@ -127,14 +127,13 @@ def print_classifier(classifier: SpectralClassifier, figures: dict[str, Any], ou
     known = {trial["kind"]: trial["accuracy"] for trial in made["trials"] if trial["accuracy"] is not None}
     if known:
         listed = ", ".join(f"{kind} {accuracy:.1%}" for kind, accuracy in known.items())
-        printed.print(f"cross-validated accuracy: {listed}", markup=False)
+        printed.print(f"cross-validated accuracy: {listed}")
     else:
         printed.print(
-            "no class is marked in two places, so nothing could be cross-validated: mark a second place of each",
-            markup=False,
+            "no class is marked in two places, so nothing could be cross-validated: mark a second place of each"
         )
     line = f"{out}: {classifier.kind} for {len(classifier.given)} classes on {classifier.bands} bands"
     if "miou_present" in figures:
         line += f"; against the truth mIoU of the classes present {figures['miou_present']:.3f}"
         line += f", accuracy {figures['accuracy']:.1%}"
-    printed.print(line, markup=False)
+    printed.print(line)

@@ -105,6 +105,6 @@ def print_costs(costs: list[NetworkCost]) -> None:
         "field counts them, / 10⁹; M: parameters / 10⁶"
     )
     for source in dict.fromkeys(cost.published.source for cost in costs if cost.published):
-        out.print(f"published: {source}", markup=False)
+        out.print(f"published: {source}")
     if measured:
         out.print("seconds: median of three; peak: memory of a fresh process above the imported library")

@@ -73,10 +73,10 @@ def run_check(options: argparse.Namespace) -> int:
         out = console()
         for change, names in differences.items():
             for name in names:
-                out.print(f"{change} since {manifest}: {name}", markup=False)
+                out.print(f"{change} since {manifest}: {name}")
         if manifest is not None:
             action = "compared with" if compared else "written to"
-            out.print(f"{len(check.hashes)} hashes {action} {manifest}", markup=False)
+            out.print(f"{len(check.hashes)} hashes {action} {manifest}")
     return 1 if check.problems or any(differences.values()) else 0
 
 
@@ -103,7 +103,7 @@ def run_make_rendered(options: argparse.Namespace) -> None:
         print_json(written.to_json())
     else:
         counts = ", ".join(f"{count} {split}" for split, count in written.scenes.items())
-        console().print(f"{written.index}: {counts}, {written.bytes / 1e6:.0f} MB", markup=False)
+        console().print(f"{written.index}: {counts}, {written.bytes / 1e6:.0f} MB")
 
 
 def print_written(written: ProduceFiles) -> None:
@@ -113,7 +113,7 @@ def print_written(written: ProduceFiles) -> None:
     out = console()
     for name, file in written.files.items():
         size = f"{file.scenes} scenes, {file.bytes / 1e6:.0f} MB"
-        out.print(f"{written.out / name}: {size}, SHA-256 {file.sha256}", markup=False)
+        out.print(f"{written.out / name}: {size}, SHA-256 {file.sha256}")
     references = written.references["references"]
     metrics = list(dict.fromkeys(metric for row in references.values() for metric in row))
     table = Table(f"reference points, {written.references['split']} split", *metrics)
@@ -127,7 +127,7 @@ def print_check(check: Check) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"{check.name}: {check.layout}", markup=False)
+    out.print(f"{check.name}: {check.layout}")
     table = Table("")
     for split in check.splits:
         table.add_column(split, justify="right")
@@ -144,7 +144,7 @@ def print_check(check: Check) -> None:
     out.print(table)
     for title, lines in (("note", check.notes), ("wrong", check.problems)):
         for line in lines:
-            out.print(f"{title}: {line}", markup=False)
+            out.print(f"{title}: {line}")
     count = len(check.problems)
     out.print("nothing is wrong" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
 

@@ -188,6 +188,5 @@ def print_evaluation(evaluation: Evaluation, out: Path) -> None:
         printed.print(
             f"WARNING: do not rely on {len(evaluation.doubtful)} of {len(evaluation.scenes)} scenes, such as "
             f"{first['name']}: {first['warning']}",
-            markup=False,
         )
     printed.print(f"look at {out / 'report.html'}")

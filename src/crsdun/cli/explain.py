@@ -132,10 +132,10 @@ def print_explanation(explanation: Explanation, pictures: list[str], out: Path) 
     printed.print(table)
     result = explanation.result
     if "class_note" in result.metrics:
-        printed.print(result.metrics["class_note"], markup=False)
+        printed.print(result.metrics["class_note"])
     if result.warning is not None:
-        printed.print(f"WARNING: do not rely on this result: {result.warning}", markup=False)
+        printed.print(f"WARNING: do not rely on this result: {result.warning}")
     if not explanation.blocks:
         printed.print("this network has no cross-aggregation, so where it looks cannot be shown")
     for each in pictures:
-        printed.print(f"look at {out / each}", markup=False)
+        printed.print(f"look at {out / each}")

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     out = console()
     if is_result_folder(file):
         print_result_folder(file)
-    out.print(f"{description.path}: {description.format}", markup=False)
+    out.print(f"{description.path}: {description.format}")
     metadata = description.metadata
     if isinstance(description, WeightsDescription):
         out.print(f"weights: {description.parameters:,} values in {description.tensors} tensors")
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     if metadata.get("kind") == "camera":
         print_camera(file)
     if metadata:
-        out.print(json.dumps(shortened(metadata), indent=2, ensure_ascii=False), markup=False)
+        out.print(json.dumps(shortened(metadata), indent=2, ensure_ascii=False))
 
 
 def print_result_folder(folder: Path) -> None:
@@ -74,14 +74,13 @@ def print_result_folder(folder: Path) -> None:
     from crsdun.scenes.formats.table import STORE
 
     if (folder / STORE).exists():
-        console().print(f"{folder}: a folder of crsdun reconstruct, whose frame was decoded by rows", markup=False)
+        console().print(f"{folder}: a folder of crsdun reconstruct, whose frame was decoded by rows")
         return
-    console().print(f"{result_line(read_results(folder), folder)}\nlook at {folder / 'report.html'}", markup=False)
+    console().print(f"{result_line(read_results(folder), folder)}\nlook at {folder / 'report.html'}")
 
 
 def print_network(file: Path) -> None:
     """What weights of a network say of themselves, and how good they were."""
-    from rich.markup import escape
     from rich.table import Table
 
     from crsdun.evaluation import FIGURES, parameters
@@ -97,7 +96,7 @@ def print_network(file: Path) -> None:
         rows.append([each.data, f"{figures}: {each.how}"])
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in rows:
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     out = console()
     out.print(table)
     out.print(f"the recipe of its training, its versions and its calibration: {option('json')}")
@@ -113,7 +112,7 @@ def print_camera(file: Path) -> None:
         *stored.described()[1:],
         *(f"WARNING: {each}" for each in stored.doubts),
     ]:
-        console().print(line, markup=False)
+        console().print(line)
 
 
 def shortened(value: Any) -> Any:
@@ -138,21 +137,21 @@ def print_arrays(file: FileDescription) -> None:
     out.print(table)
     for array in file.arrays:
         if array.encoding:
-            out.print(f"{array.key}, stated by the file and applied: {stated(array.encoding)}", markup=False)
+            out.print(f"{array.key}, stated by the file and applied: {stated(array.encoding)}")
     for array in file.arrays:
         cameras = file.fitting_cameras(array)[:6] if array.looks_like == "measurement" else []
         if cameras:
             scene = "behind its mask" if file.first("mask") else "if the scene is square"
             fits = ", ".join(f"{bands} bands at step {step}" for bands, step in cameras)
-            out.print(f"{array.key}, {scene}: {fits}", markup=False)
+            out.print(f"{array.key}, {scene}: {fits}")
     for note in file.label_notes:
-        out.print(note, markup=False)
+        out.print(note)
     for array in file.arrays:
         if array.floor is not None:
             told = f"unlit pixels of {array.key} read about {array.floor:.3g}: subtract that with {option('dark')}"
-            out.print(told, markup=False)
+            out.print(told)
     if file.wavelength_problem:
-        out.print(f"wavelengths: {file.wavelength_problem}", markup=False)
+        out.print(f"wavelengths: {file.wavelength_problem}")
     elif file.wavelengths:
         first, last = file.wavelengths[0], file.wavelengths[-1]
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")

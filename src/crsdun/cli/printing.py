@@ -208,7 +208,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -228,8 +229,8 @@ def progress_lines(title: str, every: float = LINES_S) -> Callable[[int, int], N
 
 
 def console() -> Console:
-    """Standard output, wide enough for a table even if it is not a terminal."""
+    """Standard output, wide enough for a table even if it is not a terminal, where a text means its letters alone."""
     from rich.console import Console
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(soft_wrap=True, highlight=False, width=None if terminal else 120)
+    return Console(soft_wrap=True, markup=False, emoji=False, highlight=False, width=None if terminal else 120)

@@ -17,8 +17,10 @@ from crsdun.errors import InputError
 from crsdun.evaluation.legends import legend_difference
 from crsdun.evaluation.metrics import CUBE_FIGURES, class_scores
 from crsdun.evaluation.protocols import get_protocol
+from crsdun.machine import processor
 from crsdun.methods import Method, MethodRun, Progress, RunOptions, run_method
 from crsdun.methods.doubt import COVERAGE
+from crsdun.methods.run import simulated_from
 from crsdun.methods.verdict import judge_run
 from crsdun.optics import Exposure, ModelCard
 from crsdun.provenance import Record
@@ -148,6 +150,7 @@ class EvaluationRecord(Record, total=False):
     device: str
     processes: int
     weights: dict[str, Any]
+    processor: str
     peak_mb: float | None
     processor_seconds: float | None
 
@@ -223,12 +226,13 @@ class JudgedScene:
     Attributes:
         row: its own figures.
         scores: of each stage, of this scene alone.
-        threads: that it was estimated with.
+        threads, processor: that it was estimated with.
     """
 
     row: SceneRow
     scores: list[Score]
     threads: int | None = field(default_factory=provenance.threads)
+    processor: str = field(default_factory=processor)
 
 
 # Indices of scenes → each of them judged, in this order.
@@ -307,6 +311,7 @@ def evaluate(
                     processes=processes,
                 ),
                 "threads": judged.threads,
+                "processor": judged.processor,
             },
         ),
     )
@@ -372,10 +377,8 @@ def evaluate_scene(
     scene, name = scenes[index], scenes.names[index]
     camera = exposure.camera(scene)
     frame = exposure.measure(scene.cube, camera, seed=name)
-    try:
+    with simulated_from(name):
         run = run_method(method, frame, camera, RunOptions(device, keep_stages=True))
-    except InputError as error:
-        raise InputError(f"{name}: {error.message}", error.remedy) from error
     return SceneResult(name, scene, frame, run)
 
 

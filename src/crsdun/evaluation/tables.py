@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -191,6 +193,7 @@ def _stage_rows(evaluation: Evaluation) -> list[list[str]]:
 def markdown(rows: Sequence[Sequence[str]], note: str, words: int = 1) -> str:
     """A table, its first row the header, with aligned columns, of which the first ``words`` are no numbers, and a
     note below."""
+    rows = [[cell.replace("|", r"\|") for cell in line] for line in rows]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * width if place < words else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     lines = []
@@ -206,6 +209,26 @@ def latex(rows: Sequence[Sequence[str]], comment: str) -> str:
     return "\n".join([f"% {comment}", header, r"\hline", *lines, ""])
 
 
+# What letters are in LaTeX, besides those of Greek and raised ones.
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "°": r"$^\circ$", "–": "--", "−": "$-$",
+}  # fmt: skip
+
+
 def _for_latex(text: str) -> str:
-    special = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "°": r"$^\circ$", "–": "--", "$": r"\$"}
-    return "".join(special.get(letter, letter) for letter in text)
+    """A cell, in which ``**`` around the whole text means bold as in Markdown."""
+    bold = re.fullmatch(r"\*\*(.+)\*\*", text)
+    letters = "".join(map(_letter_for_latex, bold[1] if bold else text))
+    return rf"\textbf{{{letters}}}" if bold else letters
+
+
+def _letter_for_latex(letter: str) -> str:
+    if letter in LATEX:
+        return LATEX[letter]
+    kind, *codes = unicodedata.decomposition(letter).split() or [""]
+    if kind in ("<super>", "<sub>"):
+        raised = "".join(chr(int(code, 16)) for code in codes)
+        return f"$^{{{raised}}}$" if kind == "<super>" else f"$_{{{raised}}}$"
+    greek = re.fullmatch("GREEK SMALL LETTER ([A-Z]+)", unicodedata.name(letter, ""))
+    return letter if greek is None else rf"$\{greek[1].lower().replace('lamda', 'lambda')}$"

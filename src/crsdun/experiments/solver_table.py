@@ -29,11 +29,9 @@ from crsdun.experiments.evaluation_folder import EvaluationRun
 from crsdun.experiments.table_config import chosen, folder_name
 from crsdun.experiments.table_files import write_files
 from crsdun.experiments.table_rows import earlier_evaluation, in_one_line, write_evaluation
-from crsdun.machine import processor
 from crsdun.methods import Method, run_method
 from crsdun.networks import pretrained_weights
 from crsdun.optics import CassiCamera, Exposure, SensorNoise
-from crsdun.provenance import threads
 from crsdun.runtime import open_method
 from crsdun.scenes import SceneSet, open_set, parse_mask
 from crsdun.scenes.catalog import open_whole
@@ -95,6 +93,7 @@ class SolverRow:
         data_residual: ‖y − A x‖ / ‖y‖, mean.
         held_out, noise_found: as ``optics.Fit``, means; None for a method that does not know them.
         seconds: for one scene, median.
+        threads, processor: that took them; None where unknown.
         processor_seconds, peak_mb: as in ``EvaluationRecord``; None where unknown.
         doubtful: number of scenes whose estimates should not be believed (``methods.verdict``).
         failure: why there are no figures.
@@ -108,6 +107,8 @@ class SolverRow:
     held_out: float | None = None
     noise_found: float | None = None
     seconds: float | None = None
+    threads: int | None = None
+    processor: str | None = None
     processor_seconds: float | None = None
     peak_mb: float | None = None
     doubtful: int = 0
@@ -199,7 +200,7 @@ def make_solver_table(
         if row in wanted or (folder_of(out, trial, row) / FILE).exists()
     ]
     deadline = time.monotonic() + 60 * (config.minutes or math.inf)
-    table = SolverTable([], notes(config, threads() if crew is None else crew.staff.threads))
+    table = SolverTable([], "")
     for done, (row, trial) in enumerate(cases, 1):
         name, settings = known[row]
         made, earlier = SolverRow(trial.label, trial.noise, row), None
@@ -224,7 +225,8 @@ def make_solver_table(
                 continue
             made = replace(made, failure=in_one_line(failure))
             observer.notify(f"{row} failed on {trial.label}, noise {trial.noise}: {made.failure}")
-        table = replace(table, rows=[*table.rows, made])
+        rows_so_far = [*table.rows, made]
+        table = replace(table, rows=rows_so_far, notes=notes(config, rows_so_far))
         write(table, out)
         if observer.progress is not None:
             observer.progress(done, len(cases))
@@ -299,6 +301,8 @@ def filled(row: SolverRow, evaluation: Evaluation) -> SolverRow:
         held_out=mean("held_out"),
         noise_found=mean("noise"),
         seconds=median(scene["seconds"] for scene in evaluation.scenes),
+        threads=evaluation.record.get("threads"),
+        processor=evaluation.record.get("processor"),
         processor_seconds=evaluation.record.get("processor_seconds"),
         peak_mb=evaluation.record.get("peak_mb"),
         doubtful=len(evaluation.doubtful),
@@ -310,28 +314,38 @@ def filled(row: SolverRow, evaluation: Evaluation) -> SolverRow:
 
 def in_words(noise: SensorNoise) -> str:
     """The noise of a detector, such as ``500 photons``; ``none`` without any."""
+    usual = SensorNoise.quantum_efficiency
     parts = {
         "{:g} photons": noise.photons,
         "binomial, {} bits": noise.binomial_bits,
+        "quantum efficiency {:g}": None if noise.quantum_efficiency == usual else noise.quantum_efficiency,
         "σ = {:g}": noise.read_sigma or None,
         "{} bits": noise.bits,
     }
     return ", ".join(text.format(value) for text, value in parts.items() if value is not None) or "none"
 
 
-def notes(config: SolverTableConfig, count: int | None) -> str:
-    """What the numbers are, line by line; ``count`` threads computed them."""
+def notes(config: SolverTableConfig, rows: Sequence[SolverRow]) -> str:
+    """What the numbers of these rows are, line by line."""
+    machines = dict.fromkeys(machine_of(row) for row in rows if row.seconds is not None)
+    computed = f"on {' or '.join(machines)}, " if machines else ""
     return "\n".join(
         (
             f"Means over the scenes (their number in brackets); mask {config.mask}, step {config.step:g}; protocol "
             f"{config.protocol}: {PROTOCOLS[config.protocol].description}.",
             "Held out: root mean square difference of detector pixels that the method has not used; noise found: "
             "what it takes for the noise. Both are relative to the root mean square of the exposure.",
-            f"s: seconds for one scene, median, on {count} thread{'s' if count != 1 else ''} of {processor()}, "
-            "beside whatever else was running; CPU s: processor seconds of all threads for the first scene; MB: peak "
-            "of memory for it, above what the process holds before.",
+            f"s: seconds for one scene, median, {computed}beside whatever else was running; CPU s: processor "
+            "seconds of all threads for the first scene; MB: peak of memory for it, above what the "
+            "process holds before.",
         )
     )
+
+
+def machine_of(row: SolverRow) -> str:
+    """What took the seconds of a row, as far as it is known."""
+    count = "unknown threads" if row.threads is None else f"{row.threads} thread{'s' if row.threads != 1 else ''}"
+    return f"{count} of {row.processor or 'an unknown processor'}"
 
 
 def cells(table: SolverTable) -> list[list[str]]:

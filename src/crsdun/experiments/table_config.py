@@ -207,10 +207,15 @@ def chosen(rows: Collection[str], names: str | None) -> list[str]:
     """
     if names is None:
         return list(rows)
-    wanted, parts = set(), [part.strip() for part in names.split(",")]
+
+    def parts_of(text: str) -> tuple[str, ...]:  # whatever the spaces at its commas
+        return tuple(part.strip() for part in text.split(","))
+
+    known = {parts_of(name): name for name in rows}
+    wanted, parts = set(), parts_of(names)
     while parts:
-        readings = (", ".join(parts[:count]) for count in range(len(parts), 0, -1))
-        name = next((reading for reading in readings if reading in rows), None)
+        readings = (parts[:count] for count in range(len(parts), 0, -1))
+        name = next((known[reading] for reading in readings if reading in known), None)
         if name is None:
             raise InputError(f"this table has no row {parts[0]!r}", f"set <rows> to some of {'; '.join(rows)}")
         wanted.add(name)

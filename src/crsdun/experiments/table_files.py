@@ -12,6 +12,7 @@ from crsdun.evaluation import FIGURES, Evaluation, Published, multiply_adds, par
 from crsdun.evaluation.tables import caption, latex, markdown, write_csv
 from crsdun.experiments.table_config import TableConfig
 from crsdun.networks import load
+from crsdun.runtime.graph_export import is_exported
 from crsdun.solvers import SOLVERS
 from crsdun.storage import refusal, write_json, write_text
 from crsdun.training.config import TrainConfig
@@ -29,7 +30,7 @@ class TableRow:
         figures: over the scenes, as ``Evaluation.figures``; means over the seeds.
         spread: standard deviation of each figure over the seeds; empty for a single one.
         seeds: how many.
-        parameters, multiply_adds: the latter of one scene of 256×256; None for a solver.
+        parameters, multiply_adds: the latter of one scene of 256×256; None for a solver or an exported network.
         seconds: for one scene, median.
         training_hours: None if nothing was trained.
         published: what the paper prints of the system.
@@ -82,7 +83,7 @@ def filled(row: TableRow, weights: str, config: TrainConfig | None, evaluation: 
         figures={name: value for name, value in evaluation.figures.items() if name in FIGURES},
         seconds=median(scene["seconds"] for scene in evaluation.scenes),
     )
-    if weights in SOLVERS:
+    if weights in SOLVERS or is_exported(weights):
         return row
     network = load(weights)
     row = replace(

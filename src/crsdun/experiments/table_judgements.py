@@ -196,8 +196,10 @@ def differences(learnt: LearntTable, reference: str) -> Answer:
         InputError: there is no such row, or the table has not been made.
     """
     table, configs = learnt.table, learnt.configs
+    if reference not in table.rows:
+        raise InputError(f"this table has no row {reference!r}", f"its rows are {'; '.join(table.rows)}")
     if reference not in configs:
-        raise InputError(f"this table has no row {reference!r}", f"its rows are {', '.join(configs)}")
+        raise InputError(f"the row {reference!r} is not among those that were chosen", "add it to <rows>")
     against = learnt.evaluations(reference)
     found = {
         name: compare(against, learnt.evaluations(name))

@@ -235,13 +235,10 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     except InputError as error:
         notify(f"{error.message}; evaluated again")
         return None
-    data = described_data(run.scenes)
     made_of = (
         earlier.record.get("weights"),
         earlier.record.get("settings"),
-        earlier.data["fingerprint"],
-        earlier.data["bands"],
-        earlier.data["wavelengths_nm"],
+        earlier.data,
         earlier.protocol,
         earlier.camera,
         len(earlier.scenes),
@@ -249,9 +246,7 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     wanted = (
         run.origin,
         json.loads(json.dumps(run.method.settings)),
-        data["fingerprint"],
-        data["bands"],
-        data["wavelengths_nm"],
+        described_data(run.scenes),
         run.options.protocol,
         run.exposure.described(),
         min(run.options.first or len(run.scenes), len(run.scenes)),

@@ -171,7 +171,7 @@ def run_batch(
     with torch.inference_mode(), method.inference():
         start = time.perf_counter()
         estimate = _compute(method, y, camera, replace(options, tiles=tiles), progress)
-        finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
+        finite = estimate.is_finite  # which also waits for a GPU
         seconds = (time.perf_counter() - start) / len(y)
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)
@@ -201,7 +201,7 @@ def _compute(
     method: Method, y: Tensor, camera: CassiCamera, options: RunOptions, progress: Progress | None
 ) -> Estimate:
     """The last stage, or all of them, in float32."""
-    with enough_memory(method, options.tiles), in_precision(options.precision, y.device):
+    with enough_memory(method, options), in_precision(options.precision, y.device):
         if options.tiles is None:
             call: Any = method
             if options.before is not None and options.before.warm and method.takes_start:
@@ -219,22 +219,38 @@ def _compute(
 
 
 @contextmanager
-def enough_memory(method: Method, tiles: Tiles | None) -> Iterator[None]:
-    """Say in the block in a user's words that memory has run out."""
+def enough_memory(method: Method, options: RunOptions) -> Iterator[None]:
+    """Say in the block in a user's words that memory has run out; tiles, which help, give the last stage alone."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        fewer = "" if tiles is None else f", fewer than {tiles.rows}"
-        remedy = f"cut it with <tile>{fewer}" if method.tileable else "crop it"
+        fewer = "" if options.tiles is None else f", fewer than {options.tiles.rows}"
+        remedy = f"cut it with <tile>{fewer}" if method.tileable and not options.keep_stages else "crop it"
         raise InputError("there is not enough memory for this frame", remedy) from error
 
 
-def not_finite(method: Method, options: RunOptions) -> InputError:
+class ScaleError(InputError):
+    """A measurement is probably not on the scale of its camera."""
+
+
+@contextmanager
+def simulated_from(name: str) -> Iterator[None]:
+    """Inside the block, errors name the scene whose measurement is simulated, and mend that, not a measurement."""
+    try:
+        yield
+    except ScaleError as error:
+        remedy = "bring the scene to a scale on which white is 1, or choose another method"
+        raise InputError(f"{name}: {error.message}", remedy) from error
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", error.remedy) from error
+
+
+def not_finite(method: Method, options: RunOptions) -> ScaleError:
     """The error where an estimate is not finite."""
     fewer = "" if options.precision == "float32" else "omit <precision>, or "
-    return InputError(
+    return ScaleError(
         f"{method.name} ended in values that are not finite",
         f"{fewer}bring the measurement to the scale of its camera with <bits>, or with <white> and <dark>",
     )
@@ -242,8 +258,12 @@ def not_finite(method: Method, options: RunOptions) -> InputError:
 
 def data_residual(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> float:
     """‖y − A x‖ / ‖y‖: the part of y (H,Wm) that a cube (C,H,W), bands in the camera's order, does not explain."""
-    unexplained, light = unexplained_norms(measurement, cube, camera)
-    return float(unexplained / light.clamp(min=torch.finfo(measurement.dtype).tiny))
+    return unexplained_share(*map(float, unexplained_norms(measurement, cube, camera)))
+
+
+def unexplained_share(unexplained: float, light: float) -> float:
+    """Of ‖y − A x‖ in ‖y‖; of a measurement without light 1, or 0 where the cube has none either."""
+    return unexplained / light if light else float(unexplained > 0)
 
 
 def unexplained_norms(measurement: Tensor, cube: Tensor, camera: CassiCamera) -> tuple[Tensor, Tensor]:
@@ -265,7 +285,7 @@ def white_level(camera: CassiCamera) -> float:
 def check_level(high: float, white: float) -> None:
     """The same of the highest value of a measurement, where a white scene gives ``white``."""
     if high > BRIGHTEST * white:
-        raise InputError(
+        raise ScaleError(
             f"the measurement goes up to {high:.4g}, but a white scene gives {white:.4g} through this camera; these "
             "look like raw counts",
             "normalise them with <bits>, or with <white> and <dark>",

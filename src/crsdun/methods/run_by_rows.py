@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,6 +82,7 @@ def run_by_rows(
             which is for ``check_level``.
     """
     options.check(method)
+    options = replace(options, tiles=tiles)
     seconds = 0.0
 
     def prepared(top: int, bottom: int) -> tuple[Tensor, CassiCamera]:
@@ -93,10 +94,10 @@ def run_by_rows(
     def timed(y: Tensor, camera: CassiCamera) -> Estimate:
         nonlocal seconds
         begun = time.perf_counter()
-        with torch.inference_mode(), method.inference(), enough_memory(method, tiles):
+        with torch.inference_mode(), method.inference(), enough_memory(method, options):
             with in_precision(options.precision, y.device):
                 estimate = method(y, camera).last_stage()
-            finite = bool(torch.isfinite(estimate.cube).all())  # which also waits for a GPU
+            finite = estimate.is_finite  # which also waits for a GPU
         if not (finite or options.allow_nonfinite):
             raise not_finite(method, options)
         seconds += time.perf_counter() - begun

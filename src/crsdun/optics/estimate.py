@@ -129,6 +129,11 @@ class Estimate(Shown):
         without: list[Tensor | None] = [None] * (len(self.cubes) - len(self.logits))
         return list(zip(self.cubes, [*without, *self.logits], strict=True))
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no cube and no logits of any stage hold NaN or infinity."""
+        return all(bool(values.isfinite().all()) for values in (*self.cubes, *self.logits))
+
     def frames(self) -> list[Estimate]:
         """The estimate of each frame of the batch, as a batch of one."""
         parts = [slice(index, index + 1) for index in range(len(self.cube))]

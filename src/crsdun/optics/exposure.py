@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -203,11 +204,11 @@ class Exposure:
         """Everything that decides what is measured, as plain JSON values; ``noise`` is empty if there is none."""
         camera = self.calibrated
         if camera is not None:
-            mask, offsets = _hashed(camera.mask.cpu().numpy()), list(camera.offsets)
-            dispersion = {"offsets": offsets} if camera.step is None else {"step": camera.step}
+            mask = _hashed(camera.mask.cpu().numpy())
+            dispersion = {"offsets": _plain(camera.offsets)} if camera.step is None else {"step": camera.step}
         else:
             mask = str(self.mask) if isinstance(self.mask, RandomMask) else _hashed(self.mask)
-            dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
+            dispersion = {"step": self.step} if self.offsets is None else {"offsets": _plain(self.offsets)}
         known = {} if self.mask_wavelengths is None else {"mask_wavelengths": list(self.mask_wavelengths)}
         parts = [f"{part.name} {_hashed(part.values.cpu().numpy())}" for part in camera.parts] if camera else []
         silent = asdict(SensorNoise())
@@ -215,6 +216,11 @@ class Exposure:
         noise |= {"seed": self.seed} if noise else {}
         moved = {"moved": list(self.moved)} if any(self.moved) else {}
         return {"mask": mask, **known, **moved, **dispersion, **({"parts": parts} if parts else {}), "noise": noise}
+
+
+def _plain(offsets: Sequence[float | tuple[float, float]]) -> list[float | list[float]]:
+    """Displacements as JSON values."""
+    return [list(move) if isinstance(move, tuple) else move for move in offsets]
 
 
 def _hashed(values: np.ndarray) -> str:

@@ -18,7 +18,7 @@ from crsdun.networks import Network, find_weights, load, name_of_weights
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
 from crsdun.networks.zoo import config_from
 from crsdun.optics import CassiCamera, Estimate
-from crsdun.runtime.graph_export import CACHE, FORMATS, graph_of, is_kept
+from crsdun.runtime.graph_export import CACHE, FORMATS, graph_of, is_exported, is_kept
 from crsdun.runtime.optional_libraries import library
 
 InferenceFunction = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
@@ -115,7 +115,7 @@ def first_use(path: str | Path, engine: str | None, step: float | None = None) -
     if engine in (None, "torch"):
         return None
     file = find_weights(path)
-    if file.suffix.lower() in {suffix for suffix, _ in FORMATS.values()} or is_kept(file, step):
+    if is_exported(file) or is_kept(file, step):
         return None
     once = ", once" if cache_folder(CACHE) else ""
     return f"exporting the weights for {engine}{once}: this takes up to a minute per stage"

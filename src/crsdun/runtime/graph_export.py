@@ -43,6 +43,11 @@ CACHE = "graphs"  # the folder of the cache with weights that were exported for 
 PACKAGE = Path(__file__).parents[1]
 
 
+def is_exported(path: str | Path) -> bool:
+    """Whether a file is an exported network, as its name says, and not weights."""
+    return Path(path).suffix.lower() in {suffix for suffix, _ in FORMATS.values()}
+
+
 def export(
     network: Network,
     path: str | Path,

@@ -24,7 +24,7 @@ from crsdun.classifiers.smoothing import REACH
 from crsdun.errors import InputError
 from crsdun.methods import Method, Tiles, return_freed_memory, run_method
 from crsdun.methods.doubt import DoubtByRows
-from crsdun.methods.run import check_level, data_residual
+from crsdun.methods.run import check_level, data_residual, unexplained_share
 from crsdun.methods.run_by_rows import EstimateRows, run_by_rows, tiles_by_rows
 from crsdun.methods.tiles import TileFits, mean_move
 from crsdun.methods.verdict import (
@@ -439,5 +439,5 @@ def _line_of(strip: EstimateRows, cube: np.ndarray) -> StripLine:
 
 def _residual(lines: list[StripLine]) -> float:
     """‖y − A x‖ / ‖y‖ of these strips together."""
-    light = sum(line["light"] for line in lines)
-    return math.sqrt(sum(line["unexplained"] for line in lines) / light) if light else 0.0
+    unexplained, light = (math.sqrt(sum(line[key] for line in lines)) for key in ("unexplained", "light"))
+    return unexplained_share(unexplained, light)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,7 @@ class DatasetIndex:
         schema: how its files are read.
         splits: the scenes of each split.
         lists: the files that define which scenes there are.
+        settings: that change how the files are read, where neither they nor the lists tell.
         unpaired: files of incomplete scenes, and files that cannot be used.
         problems: what is missing or wrong, one line each; the data set is not opened while there are any.
         notes: what a user should know, one line each.
@@ -171,6 +172,7 @@ class DatasetIndex:
     schema: FileSchema
     splits: Mapping[str, tuple[SceneFiles, ...]]
     lists: tuple[Path, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     unpaired: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -287,7 +289,11 @@ class FileDataset(SceneSet):
             return None
 
     def hashes(self) -> dict[str, str]:
-        return self.index.hashes((*self.index.lists, *self.index.files(self.split)))
+        settings = {
+            name: hashlib.sha256(f"{name}: {value}".encode()).hexdigest()
+            for name, value in self.index.settings.items()
+        }
+        return self.index.hashes((*self.index.lists, *self.index.files(self.split))) | settings
 
 
 def _tell(doubt: Doubt | None) -> None:

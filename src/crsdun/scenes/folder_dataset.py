@@ -50,7 +50,7 @@ from crsdun.scenes.array_roles import around, find_array
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.formats.pictures import without_palette
-from crsdun.scenes.fvgnet import VALIDATION_SHARE, index_fvgnet
+from crsdun.scenes.fvgnet import REAL_FAKE, VALIDATION_SHARE, index_fvgnet
 from crsdun.scenes.labels import LabelCodes, Legend, palette_of, plain, read_legend
 from crsdun.scenes.scene import UNLABELLED
 from crsdun.scenes.scene_set import SPLITS
@@ -181,7 +181,7 @@ class FvgnetConfig:
     )
     seed: int = 0
     transpose: bool | None = None
-    real_fake: tuple[int, int] = (1, 2)
+    real_fake: tuple[int, int] = REAL_FAKE
 
 
 # -- the scenes --------------------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ LAYOUTS = {
 # The share of the training list that is kept for validation and, where there is only one list, for the test (50 of
 # the mirror's 252 scenes).
 VALIDATION_SHARE, TEST_SHARE = 0.1, 50 / 252
+# The codes of a real and of a fake object in the second channel of the mirror's label maps.
+REAL_FAKE = (1, 2)
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 
 
@@ -92,7 +94,7 @@ def index_fvgnet(
     validation: float = VALIDATION_SHARE,
     seed: int = 0,
     transpose: bool | None = None,
-    real_fake: tuple[int, int] = (1, 2),
+    real_fake: tuple[int, int] = REAL_FAKE,
 ) -> DatasetIndex:
     """The scenes of an FVgNET folder, for a ``FileDataset``.
 
@@ -129,6 +131,9 @@ def index_fvgnet(
         wavelengths = stored or wavelengths
         if stored is None:
             notes.append("the cubes' files hold no wavelengths: assumed evenly spaced from 397.32 to 1003.58 nm")
+    transposed = layout.transposed if transpose is None else transpose
+    usual = {"transpose": layout.transposed, "real_fake": REAL_FAKE}
+    settings = {"transpose": transposed, "real_fake": tuple(real_fake)}
     scenes = {name: SceneFiles(name, cubes[bands][name], labels[name]) for name in cubes[bands] if name in labels}
     unpaired = []
     for name in names:
@@ -149,10 +154,11 @@ def index_fvgnet(
             class_names=CLASS_NAMES,
             colours=tuple(PALETTE.values()),
             resample=None if bands == len(WAVELENGTHS) else WAVELENGTHS,
-            transposed=layout.transposed if transpose is None else transpose,
+            transposed=transposed,
         ),
         splits={split: tuple(scenes[name] for name in some if name in scenes) for split, some in splits.items()},
         lists=tuple(lists),
+        settings={name: value for name, value in settings.items() if value != usual[name]},
         unpaired=(*unpaired, *(path for path, _ in unusable.values())),
         problems=tuple(problems),
         notes=tuple(notes),
@@ -170,7 +176,7 @@ def find_lists(folder: Path) -> dict[Path, list[dict[str, str]]]:
     return lists
 
 
-def label_codes(real_fake: tuple[int, int] = (1, 2)) -> LabelCodes:
+def label_codes(real_fake: tuple[int, int] = REAL_FAKE) -> LabelCodes:
     """The classes of the colours of the release and of the pairs of the mirror."""
     codes: LabelCodes = {colour: cls for cls, colour in enumerate(PALETTE.values())}
     codes |= {(0, code): 0 for code in {0, *real_fake}}

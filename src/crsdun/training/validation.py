@@ -9,6 +9,7 @@ import torch
 
 from crsdun.evaluation.score import Score
 from crsdun.methods import RunOptions, run_method
+from crsdun.methods.run import simulated_from
 from crsdun.optics import Estimate, Exposure
 from crsdun.scenes import Scene
 from crsdun.scenes.scene_set import SceneSet
@@ -55,7 +56,8 @@ def validate(learner: Learner, scenes: SceneSet, exposure: Exposure) -> Validati
         scene = scenes[index]
         cropped = camera.crop(0, 0, *scene.cube.shape[1:])
         frame = exposure.measure(scene.cube, cropped, seed=index)  # the same noise in every validation
-        run = run_method(method, frame, cropped, options)
+        with simulated_from(scene.name):
+            run = run_method(method, frame, cropped, options)
         losses[index] = _judge(score, run.estimate, scene, learner)
         if truth is None and processes.rank == 0:
             truth, estimate = scene, run.scene(scene.name, method.card)
