@@ -14,7 +14,17 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
-from crsdun.scenes import open_mask, open_set, read_arrays, read_frame, read_mask, read_measurement, read_scene
+from crsdun.scenes import (
+    Scene,
+    open_mask,
+    open_set,
+    read_arrays,
+    read_frame,
+    read_mask,
+    read_measurement,
+    read_scene,
+    write_scene,
+)
 from crsdun.scenes.dataset_check import check_set
 
 CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
@@ -98,6 +108,13 @@ def test_no_data_is_not_light(tmp_path, stated):
     assert np.isnan(scene.cube[:, 0, :3]).all()
     np.testing.assert_array_equal(scene.cube[:, 1:], CUBE[:, 1:])
     assert scene.provenance["no_data"] == [-9999]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hdr", ".mat", ".h5", ".tif"])
+def test_our_own_cubes_in_counts_are_light(tmp_path, suffix):
+    counts = (CUBE - 0.5) * 4000
+    write_scene(Scene(counts), tmp_path / f"cube{suffix}")
+    np.testing.assert_array_equal(read_scene(tmp_path / f"cube{suffix}").cube, counts)
 
 
 def test_envi_gains_to_reflectance_go_before_those_to_radiance(tmp_path):

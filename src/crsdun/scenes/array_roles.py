@@ -415,7 +415,8 @@ def doubts(
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Where most of the
-    light exceeds 1, it is in percent, in 255ths or the like. Only ``bands`` count.
+    light exceeds 1, it is in percent, in 255ths or the like. Files of our own writers mean what they hold, such as a
+    cube in counts. Only ``bands`` count.
     Who sets a ``divisor`` knows all this, but perhaps not that the file states a gain, which leaves hardly any light.
     """
     encoding = file.encoding(name)
@@ -434,7 +435,8 @@ def doubts(
             refused=False,
         )
     low, high = float(finite.min()), float(finite.max())
-    if low <= LARGEST_NO_DATA:
+    is_ours = "provenance" in file.metadata  # whose values were judged when they were read, or follow from counts
+    if not is_ours and low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
         return Doubt(
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
@@ -448,7 +450,6 @@ def doubts(
                 f"{np.iinfo(array.dtype).max} for a dark cube over the full range",
             )
         return None
-    is_ours = "provenance" in file.metadata  # which was read before
     if not is_ours and (share := above_white(finite)) > MOST_ABOVE_WHITE:
         usual = next((white for white in WHITES if high <= white), None)
         example = "" if usual is None or high < LEAST_WHITE else f", such as {usual}"
