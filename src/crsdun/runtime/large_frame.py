@@ -110,9 +110,11 @@ class LargeFrame:
         if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:
             return found
         rows = bottom - top - above - below
+        inner = slice(above, above + rows)
         provenance = {**found.measurement.provenance, FILLED: self.preparation.camera_file.bad_pixels}
-        frame = found.measurement.frame[above : above + rows]
-        measurement = replace(found.measurement, frame=frame, provenance=provenance)
+        valid = None if found.measurement.valid is None else found.measurement.valid[inner]
+        frame = found.measurement.frame[inner]
+        measurement = replace(found.measurement, frame=frame, valid=valid, provenance=provenance)
         return replace(found, measurement=measurement, camera=found.camera.crop(above, 0, rows, found.camera.width))
 
     def rows(self, top: int, bottom: int) -> tuple[Tensor, CassiCamera]:
