@@ -110,6 +110,20 @@ def test_no_data_is_not_light(tmp_path, stated):
     assert scene.provenance["no_data"] == [-9999]
 
 
+@pytest.mark.parametrize("stated", ["3.402823e+38", "3.40282e+38", "3.4028234663852886e+38"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_no_data_is_told_in_few_digits(tmp_path, sign, stated):
+    cube = CUBE.copy()
+    cube[:, 0, :3] = float(f"{sign}3.4028234663852886e+38")
+    scene = read_scene(write_envi(tmp_path, cube, 4, f"data ignore value = {sign}{stated}"))
+    assert scene.missing == 12
+    np.testing.assert_array_equal(scene.cube[:, 1:], CUBE[:, 1:])
+
+
+def test_no_data_beyond_the_type_gives_no_warning(tmp_path):
+    assert read_scene(write_envi(tmp_path, CUBE, 4, "data ignore value = 1.7976931348623157e+308")).missing == 0
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".hdr", ".mat", ".h5", ".tif"])
 def test_our_own_cubes_in_counts_are_light(tmp_path, suffix):
     counts = (CUBE - 0.5) * 4000
