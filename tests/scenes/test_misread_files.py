@@ -15,6 +15,7 @@ from PIL import Image
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
 from crsdun.scenes import (
+    Measurement,
     Scene,
     open_mask,
     open_set,
@@ -23,6 +24,7 @@ from crsdun.scenes import (
     read_mask,
     read_measurement,
     read_scene,
+    write_measurement,
     write_scene,
 )
 from crsdun.scenes.dataset_check import check_set
@@ -460,3 +462,19 @@ def test_an_axis_that_is_only_a_little_shorter_does_not_say_that_it_holds_the_ba
     with pytest.raises(InputError, match="does not reveal which axis holds the bands"):
         read_scene(tmp_path / "cube.npy")
     assert read_scene(tmp_path / "cube.npy", axes="chw").cube.shape == shape
+
+
+def test_messages_list_a_few_of_very_many_arrays(tmp_path):
+    np.savez(tmp_path / "many.npz", **{f"part_{number}": np.ones((2, 3)) for number in range(500)})
+    for read, key in ((read_measurement, None), (read_measurement, "y"), (read_scene, None)):
+        with pytest.raises(InputError, match=r"part_11 \(2, 3\) and 488 more") as refused:
+            read(tmp_path / "many.npz", key)
+        assert len(str(refused.value)) < 700
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".npz", ".tif", ".npy"])
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1)])
+def test_a_frame_of_one_row_or_column_comes_back(tmp_path, suffix, shape):
+    frame = np.arange(9, dtype=np.float32).reshape(shape)
+    write_measurement(Measurement(frame), tmp_path / f"y{suffix}")
+    np.testing.assert_array_equal(read_measurement(tmp_path / f"y{suffix}").frame, frame)

@@ -85,8 +85,7 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
     suitable = any(array.ndim in dimensions for array in arrays.values())
     choose = "choose one of these with <key>" if len(arrays) > 1 or suitable else ""
     raise InputError(
-        f"{file.path} holds no {role} {shape}; it holds "
-        f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}",
+        f"{file.path} holds no {role} {shape}; it holds {file.listed(arrays)}",
         HINTS.get((role, first.ndim), choose),
     )
 
@@ -188,11 +187,11 @@ def nearest(name: str, others: Iterable[str]) -> list[str]:
 
 
 def _several(file: ArrayFile, role: str, candidates: Iterable[str]) -> InputError:
-    listed = ", ".join(f"{name} {file.arrays[name].shape}" for name in candidates)
     remedies = {"mask": "set <mask> to this file, and <mask_key> to one of these"}
     remedies |= {kind: f"keep the {kind} in a file of its own" for kind in ("dark frame", "white frame")}
     return InputError(
-        f"{file.path} holds several arrays: {listed}", remedies.get(role, f"choose the {role} with <key>")
+        f"{file.path} holds several arrays: {file.listed(candidates)}",
+        remedies.get(role, f"choose the {role} with <key>"),
     )
 
 
@@ -498,11 +497,11 @@ def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
 def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, int]:
     """The first and the end of the axes that are left without leading and trailing ones of length 1.
 
-    As many stay as ``axes``, at least.
+    As many stay as ``axes``, at least. The last goes first: where a picture has one row, that of its bands.
     """
     first, end = 0, len(shape)
     while end - first > axes and 1 in (shape[first], shape[end - 1]):
-        first, end = (first + 1, end) if shape[first] == 1 else (first, end - 1)
+        first, end = (first, end - 1) if shape[end - 1] == 1 else (first + 1, end)
     return first, end
 
 
