@@ -160,8 +160,8 @@ class Sheet:
         kind = path.suffix.lower().lstrip(".")
         dpi = self.sharpness * DPI
         if kind != "pdf":
-            titled = {"metadata": {"Title": title}} if title and kind != "svg" else {}
-            self.figure.savefig(path, format="svg" if kind == "svg" else "png", dpi=dpi, **titled)
+            metadata = {"Title": title} if title and kind != "svg" else None
+            self.figure.savefig(path, format="svg" if kind == "svg" else "png", dpi=dpi, metadata=metadata)
             return
         # Publishers refuse the Type 3 fonts that are matplotlib's default; the setting is global, so one at a time.
         with _ONE_PDF, rc_context({"pdf.fonttype": 42}):
