@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape, has_magic
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from crsdun.errors import InputError
 
@@ -30,6 +30,7 @@ class Remote(PurePosixPath):
 
 
 Place = Path | Remote
+SomePlace = TypeVar("SomePlace", Path, Place)
 
 
 def place(text: str) -> Place:
@@ -41,6 +42,13 @@ def natural_order(path: Place) -> tuple[Any, ...]:
     """Sorts paths as people number them: ``frame2`` before ``frame10``."""
     parts = re.split(r"(\d+)", str(path))
     return (*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], 0], strict=True)), str(path))
+
+
+def as_numbered(paths: Sequence[SomePlace]) -> list[SomePlace]:
+    """Paths in the order in which they were given; in natural order where that is alphabetical, as a shell expands
+    patterns."""
+    is_alphabetical = list(paths) == sorted(paths, key=str)
+    return sorted(paths, key=natural_order) if is_alphabetical else list(paths)
 
 
 def exists(path: Remote) -> bool:

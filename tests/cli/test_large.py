@@ -9,7 +9,7 @@ from crsdun.classifiers import Marks, fit_classifier, save_classifier
 from crsdun.cli import main
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.runtime import LargeRun
-from crsdun.scenes import Scene, open_scene_rows
+from crsdun.scenes import Scene, open_scene_rows, write_arrays
 from tests.listing import visible
 
 H, W, WAVELENGTHS = 48, 20, (450.0, 520.0, 580.0, 650.0)
@@ -97,13 +97,16 @@ def interrupt(run: LargeRun) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_frame_that_memory_would_not_suffice_for_is_large_by_itself(here, capsys, monkeypatch):
+@pytest.mark.parametrize("measurement", ["y.npy", "y.hdr"])
+def test_a_frame_that_memory_would_not_suffice_for_is_large_by_itself(here, capsys, monkeypatch, measurement):
     from crsdun import methods, runtime
     from crsdun.cli import large
 
-    monkeypatch.setattr(large, "SMALL_FILE", 0)
+    write_arrays("y.hdr", {"measurement": np.load("y.npy")}, {})
+    monkeypatch.setattr(large, "SMALL_FILE", 2000)
+    assert (here / "y.hdr").stat().st_size < 2000 < (here / "y.img").stat().st_size
     monkeypatch.setattr(runtime, "is_large", lambda size, method, available: size == (4, H, W))
-    assert main(command("--tile", "16")) == 0
+    assert main(command("--tile", "16", measurement=measurement)) == 0
     out = capsys.readouterr()
     assert f"there is not enough memory for 4 bands of {H}×{W} pixels at once" in out.err
     assert "cube: cube.zarr in out" in out.out

@@ -1,5 +1,6 @@
 """Which files are meant, and how they stream through."""
 
+import glob
 import os
 import threading
 import time
@@ -70,6 +71,22 @@ def test_numbers_in_names_are_counted(tmp_path, monkeypatch):
     expected = ["e3", "f1", "f02", "f2", "f10"]
     assert list(find_measurements(["."])) == expected
     assert list(find_measurements(["*.npz"])) == expected
+    expanded = sorted(glob.glob("*.npz"))  # by the shell
+    assert list(find_measurements(expanded)) == expected
+    assert list(find_measurements(["f10.npz", "e3.npz", "f2.npz"])) == ["f10", "e3", "f2"]  # as they are listed
+
+
+@pytest.mark.parametrize("data", ["f{}.img", "f{}", "f{}.hdr.dat"])
+def test_a_header_and_its_data_are_one_measurement(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        header = f"{data.format(number)}.hdr" if data.endswith(".dat") else f"f{number}.hdr"
+        Path(header).write_text("")
+        Path(data.format(number)).write_text("")
+    Path("alone.img").write_text("")
+    expanded = sorted(glob.glob("*"))
+    assert find_measurements(["*"]) == find_measurements(expanded)
+    assert [path.suffix for path in find_measurements(["*"]).values()] == [".img", ".hdr", ".hdr"]
 
 
 def test_the_truth_beside(folder):

@@ -19,6 +19,7 @@ from crsdun.optics import Exposure, random_mask
 from crsdun.runtime import Preparation, read_results, simulate
 from crsdun.scenes import Scene, describe, open_exposures, read_measurement, read_scene, write_arrays, write_scene
 from crsdun.scenes.formats.array_file import LazyArray
+from crsdun.viewing import save_png
 
 BANDS, H, W, T = 4, 24, 20, 3
 WAVELENGTHS = (450.0, 500.0, 550.0, 600.0)
@@ -233,6 +234,25 @@ def test_each_gets_its_results_in_order_and_all_a_sheet(files, capsys):
         np.testing.assert_array_equal(alone, one)
     with Image.open("out/s.png") as sheet:
         assert sheet.width > 3 * 240
+
+
+def test_a_stack_is_run_again_to_mend_a_frame(files, capsys):
+    broken = STACK.copy()
+    broken[1, 3, 3] = np.nan
+    np.save("s.npy", broken)
+    assert main([*ALL]) == 1
+    with Image.open("out/s.png") as sheet:
+        width = sheet.width
+    np.save("s.npy", STACK)
+    capsys.readouterr()
+    assert main([*ALL]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["finished before" in line for line in lines[:T]] == [True, False, True]
+    with Image.open("out/s.png") as sheet:
+        assert sheet.width > width
+    save_png(np.zeros((4, 4), np.uint8), "out/s.png")  # a picture of someone else
+    assert main([*ALL]) == 2
+    assert "s.png exists already" in capsys.readouterr().err
 
 
 def test_a_sheet_of_very_many_leaves_some_out(files):

@@ -283,14 +283,15 @@ def test_counts_are_normalised_by_rows_as_in_the_whole(tmp_path, camera, y):
     counts = np.rint(100 + 900 * y / BANDS + generator.random(y.shape)).astype(np.uint16)
     dark, white = np.full(y.shape, 100, np.float32), np.full(y.shape, 1000, np.float32)
     white[:, ::2] = 1100
-    valid = generator.random(y.shape) < 0.97
-    np.save(tmp_path / "y.npy", counts)
+    valid, lit = generator.random((2, *y.shape)) < 0.97
+    write_arrays(tmp_path / "y.npz", {"measurement": counts, "valid": lit.astype(np.uint8)}, {})
     offsets = tuple((0.0, 2.0 * band) for band in range(BANDS))
     stored_camera = CameraFile(camera.mask.numpy(), offsets, WAVELENGTHS, dark, white, valid)
     preparation = Preparation(camera_file=stored_camera)
-    whole = preparation.read(tmp_path / "y.npy")
-    frame = open_large(tmp_path / "y.npy", preparation)
+    whole = preparation.read(tmp_path / "y.npz")
+    frame = open_large(tmp_path / "y.npz", preparation)
     part = frame.prepared(30, 50)
+    assert np.array_equal(part.measurement.valid, lit[30:50])
     assert np.array_equal(part.measurement.frame, whole.measurement.frame[30:50])
     assert torch.equal(part.camera.parts[0].values, whole.camera.parts[0].values[30:50])
     assert frame.sample().camera.parts[0].values.shape == frame.sample().measurement.frame.shape

@@ -47,6 +47,12 @@ def test_a_folder_or_files_with_wavelengths_in_their_names(frames, tmp_path):
     check(read_band_frames(sorted(map(str, (tmp_path / "folder").iterdir()))), frames)
 
 
+def test_an_envi_pair_is_one_frame(frames, tmp_path):
+    for number, frame in zip((1, 2, 10), frames, strict=True):
+        write_arrays(f"mask_{number}.hdr", {"frame": frame}, {})
+    check(read_band_frames(sorted(path.name for path in tmp_path.iterdir())), frames, None)
+
+
 def test_stacks(frames):
     write_arrays("stack.npz", {"frames": frames}, {"wavelengths": WAVELENGTHS, "wavelength_units": "nm"})
     check(read_band_frames(["stack.npz"]), frames)

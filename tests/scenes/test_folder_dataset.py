@@ -208,6 +208,60 @@ def test_bands_come_sorted_and_resampled(tmp_path):
     np.testing.assert_allclose(between[0].cube[0], (cube[0] + cube[1]) / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"wavelengths": [450, 450, 460, 470, 480, 490]},
+            "two bands of 'orchard' have the same wavelength; drop one",
+        ),
+        ({"wavelengths": [490, 450, 450, 470, 480, 490]}, "two bands have the same wavelength; drop one"),
+        ({"resample": [500, 500]}, "two bands of 'orchard' have the same wavelength"),
+        ({"resample": [600, 500]}, "the wavelengths of 'orchard' do not ascend; sort the bands"),
+        ({"resample": [500, 800]}, "'orchard' covers 450–700 nm, not 500–800 nm; choose bands inside that range"),
+        (
+            {"wavelengths": None, "bands": 6, "resample": [500]},
+            "'orchard' has no wavelengths, .*; give them with wav",
+        ),
+        ({"wavelengths": None, "bands": -1}, "-1 is no number of bands"),
+    ],
+)
+def test_bands_that_no_scene_can_have_are_refused_at_once(tmp_path, keys, message):
+    write_cubes(tmp_path, count=1)
+    path = write_yaml(tmp_path, labels=None, classes=None, unlabelled=None, splits={"train": 1}, **keys)
+    with pytest.raises(InputError, match=message):
+        check_set(path)
+
+
+def test_patterns_need_not_be_in_their_normal_form(tmp_path):
+    write_cubes(tmp_path, count=2)
+    write_labels(tmp_path, count=2)
+    keys = {"labels": "labels/./{name}.png", "splits": {"train": 1}}
+    for cubes in ("./cubes/{name}.npy", "cubes//{name}.npy", "../" + tmp_path.name + "/cubes/{name}.npy"):
+        assert open_set(write_yaml(tmp_path, cubes=cubes, **keys), "train").names == ("tree_0", "tree_1")
+
+
+def test_a_file_states_one_wavelength_for_each_band(tmp_path):
+    for index in range(3):
+        wavelengths = WAVELENGTHS[: BANDS - (index == 1)]
+        np.savez(tmp_path / f"tree_{index}.npz", cube=np.moveaxis(scene(index)[0], 0, -1), wavelengths=wavelengths)
+    keys = {"labels": None, "classes": None, "unlabelled": None, "wavelengths": None, "splits": {"train": 1}}
+    path = write_yaml(tmp_path, cubes="{name}.npz", **keys)
+    assert re.search(r"tree_1\.npz has 6 bands but 5 wavelengths", "\n".join(check_set(path).problems))
+    with pytest.raises(InputError, match=r"tree_1\.npz has 6 bands but 5 wavelengths; correct its list"):
+        open_set(path, "train")[1]
+
+
+def test_infinite_values_are_told_without_warnings_of_numpy(tmp_path):
+    write_labels(tmp_path, count=1)
+    (tmp_path / "cubes").mkdir()
+    cube = scene(0)[0]
+    cube[0, :3, :3], cube[1, 0, 0] = np.inf, -np.inf
+    np.save(tmp_path / "cubes" / "tree_0.npy", np.moveaxis(cube, 0, -1))
+    problems = check_set(write_yaml(tmp_path, splits={"train": 1})).problems
+    assert any("infinite" in problem for problem in problems)
+
+
 def test_unknown_wavelengths(tmp_path):
     write_cubes(tmp_path, count=5)
     write_labels(tmp_path, count=5)

@@ -1,5 +1,7 @@
 """What is refused before it is read: more than the budget, and files that refer to others."""
 
+import gzip
+import json
 import struct
 import time
 import zipfile
@@ -257,6 +259,46 @@ class TestBudget:
             strip = zlib.compress(bytes(4 * MEGABYTE))
             file.write(iter([strip]), shape=(16, 16), dtype=np.uint8, compression="zlib", rowsperstrip=16)
         self.refused(read, tmp_path / "a.tif")
+
+    @pytest.mark.parametrize("sharded", [False, True])
+    @pytest.mark.parametrize("codec", ["gzip", "zstd", "zstd of unknown size", "blosc"])
+    def test_zarr_whose_chunk_inflates_beyond_its_size(self, read, tmp_path, codec, sharded):
+        zarr = pytest.importorskip("zarr", "3")
+        from numcodecs import Blosc, Zstd
+
+        name = codec.partition(" ")[0]
+        compressor = {"gzip": zarr.codecs.GzipCodec, "zstd": zarr.codecs.ZstdCodec, "blosc": zarr.codecs.BloscCodec}
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+        settings = {"compressors": compressor[name](), "chunks": (2, 5, 6), "shards": (4, 5, 6) if sharded else None}
+        group.create_array("cube", data=np.random.default_rng(0).random((4, 5, 6), np.float32), **settings)
+        with limited_to(MEGABYTE):
+            assert read(tmp_path / "a.zarr").arrays["cube"].shape == (4, 5, 6)
+        zeros = bytes(2 * MEGABYTE)
+        if codec == "zstd of unknown size":  # 32 blocks, each of which repeats one byte
+            blocks = [((1 << 17) << 3 | 1 << 1 | (k == 31)).to_bytes(3, "little") + b"\0" for k in range(32)]
+            packed = b"\x28\xb5\x2f\xfd" + bytes([0, 0x38]) + b"".join(blocks)
+            assert len(Zstd().decode(packed)) == 1 << 22
+        else:
+            packed = {"gzip": gzip.compress, "zstd": Zstd().encode, "blosc": Blosc().encode}[name](zeros)
+        chunk = tmp_path / "a.zarr" / "cube" / "c" / "0" / "0" / "0"
+        if sharded:  # the second one is not stored
+            index = struct.pack("<4Q", 0, len(packed), 2**64 - 1, 2**64 - 1)
+            packed += index + bytes(4)  # a checksum
+        chunk.write_bytes(packed)
+        self.refused(read, tmp_path / "a.zarr")
+
+    def test_what_a_zarr_group_says_of_its_arrays_does_not_count(self, read, tmp_path):
+        zarr = pytest.importorskip("zarr", "3")
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+        group.create_array("y", data=np.ones((4, 6), np.float32))
+        with pytest.warns(UserWarning, match="[Cc]onsolidated"):
+            zarr.consolidate_metadata(tmp_path / "a.zarr")
+        mark = tmp_path / "a.zarr" / "zarr.json"
+        said = json.loads(mark.read_text())
+        said["consolidated_metadata"]["metadata"]["y"]["shape"] = [4000, 6000]
+        mark.write_text(json.dumps(said))
+        with limited_to(MEGABYTE):
+            assert read(tmp_path / "a.zarr").arrays["y"].shape == (4, 6)
 
     def test_a_large_tiff(self, read, tmp_path):
         tifffile = pytest.importorskip("tifffile")

@@ -14,7 +14,19 @@ from PIL import Image
 
 from crsdun.errors import InputError
 from crsdun.optics import normalise_frame
-from crsdun.scenes import open_mask, open_set, read_arrays, read_frame, read_mask, read_measurement, read_scene
+from crsdun.scenes import (
+    Measurement,
+    Scene,
+    open_mask,
+    open_set,
+    read_arrays,
+    read_frame,
+    read_mask,
+    read_measurement,
+    read_scene,
+    write_measurement,
+    write_scene,
+)
 from crsdun.scenes.dataset_check import check_set
 
 CUBE = np.random.default_rng(0).random((4, 12, 16)).astype(np.float32)  # (C,H,W)
@@ -98,6 +110,27 @@ def test_no_data_is_not_light(tmp_path, stated):
     assert np.isnan(scene.cube[:, 0, :3]).all()
     np.testing.assert_array_equal(scene.cube[:, 1:], CUBE[:, 1:])
     assert scene.provenance["no_data"] == [-9999]
+
+
+@pytest.mark.parametrize("stated", ["3.402823e+38", "3.40282e+38", "3.4028234663852886e+38"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_no_data_is_told_in_few_digits(tmp_path, sign, stated):
+    cube = CUBE.copy()
+    cube[:, 0, :3] = float(f"{sign}3.4028234663852886e+38")
+    scene = read_scene(write_envi(tmp_path, cube, 4, f"data ignore value = {sign}{stated}"))
+    assert scene.missing == 12
+    np.testing.assert_array_equal(scene.cube[:, 1:], CUBE[:, 1:])
+
+
+def test_no_data_beyond_the_type_gives_no_warning(tmp_path):
+    assert read_scene(write_envi(tmp_path, CUBE, 4, "data ignore value = 1.7976931348623157e+308")).missing == 0
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hdr", ".mat", ".h5", ".tif"])
+def test_our_own_cubes_in_counts_are_light(tmp_path, suffix):
+    counts = (CUBE - 0.5) * 4000
+    write_scene(Scene(counts), tmp_path / f"cube{suffix}")
+    np.testing.assert_array_equal(read_scene(tmp_path / f"cube{suffix}").cube, counts)
 
 
 def test_envi_gains_to_reflectance_go_before_those_to_radiance(tmp_path):
@@ -429,3 +462,19 @@ def test_an_axis_that_is_only_a_little_shorter_does_not_say_that_it_holds_the_ba
     with pytest.raises(InputError, match="does not reveal which axis holds the bands"):
         read_scene(tmp_path / "cube.npy")
     assert read_scene(tmp_path / "cube.npy", axes="chw").cube.shape == shape
+
+
+def test_messages_list_a_few_of_very_many_arrays(tmp_path):
+    np.savez(tmp_path / "many.npz", **{f"part_{number}": np.ones((2, 3)) for number in range(500)})
+    for read, key in ((read_measurement, None), (read_measurement, "y"), (read_scene, None)):
+        with pytest.raises(InputError, match=r"part_11 \(2, 3\) and 488 more") as refused:
+            read(tmp_path / "many.npz", key)
+        assert len(str(refused.value)) < 700
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".npz", ".tif", ".npy"])
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1)])
+def test_a_frame_of_one_row_or_column_comes_back(tmp_path, suffix, shape):
+    frame = np.arange(9, dtype=np.float32).reshape(shape)
+    write_measurement(Measurement(frame), tmp_path / f"y{suffix}")
+    np.testing.assert_array_equal(read_measurement(tmp_path / f"y{suffix}").frame, frame)

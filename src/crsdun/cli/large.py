@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from crsdun.methods import Method, RunOptions
     from crsdun.runtime import LargeFrame, LargeRun, Pipeline, Preparation
 
-# A smaller file holds no frame that memory would not suffice for.
-SMALL_FILE = 1 << 20
+# Smaller files hold no frame that memory would not suffice for, even if they are compressed.
+SMALL_FILE = 1 << 16
 
 
 def large_options(command: argparse.ArgumentParser) -> None:
@@ -123,7 +123,9 @@ def run_large(options: argparse.Namespace, pipeline: Pipeline, frame: LargeFrame
 
 def _is_small(file: Path) -> bool:
     """Whether a file cannot hold a large frame; a store of Zarr, a folder, may."""
-    return not file.is_dir() and (not file.is_file() or file.stat().st_size < SMALL_FILE)
+    from crsdun.scenes.formats import files_of
+
+    return not file.is_dir() and sum(each.stat().st_size for each in files_of(file) if each.is_file()) < SMALL_FILE
 
 
 def _summary(run: LargeRun, out: Path) -> dict[str, Any]:

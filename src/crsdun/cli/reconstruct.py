@@ -174,7 +174,10 @@ def run(options: argparse.Namespace) -> int:
         return run_one(options, pipeline, runtime.Item(file.stem, file, exposures, index))
     check_places(options)
     if isinstance(options.out, Remote) or options.out.is_dir():  # otherwise it is made
-        check_file(options.out / sheet_name(file.stem), options.overwrite)
+        from crsdun.viewing.result_folder import is_frame_sheet
+
+        sheet = options.out / sheet_name(file.stem)
+        check_file(sheet, options.overwrite or is_frame_sheet(sheet))
     work = work_of(options, pipeline, {file.stem: file})
     work.batch.open = lambda _: exposures
     return run_batch(options, work)

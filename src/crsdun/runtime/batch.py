@@ -13,9 +13,10 @@ from typing import Any
 
 from crsdun import remote
 from crsdun.errors import InputError
-from crsdun.remote import Place, Remote, natural_order
+from crsdun.remote import Place, Remote, as_numbered, natural_order
 from crsdun.scenes import Exposures, Measurement
 from crsdun.scenes.formats import SUFFIXES, is_result_folder
+from crsdun.scenes.formats.envi import without_data
 from crsdun.scenes.formats.pictures import is_scene_folder, pictures_in
 from crsdun.scenes.formats.zarr_store import is_zarr
 from crsdun.storage import RECORD, local_copy
@@ -26,17 +27,19 @@ def find_measurements(given: Sequence[str | Place], other: Iterable[Any] = ()) -
 
     A folder stands for every readable file directly in it, a pattern with * ? [ for the files that it matches. The
     name is the file's stem, or its full name if two stems are equal. What is elsewhere (``remote``) is always many.
+    An ENVI header and its data are one file.
 
     Args:
         other: files among the measurements that are none, such as the mask; what is not a path is ignored.
 
     Returns:
-        name → file, in natural order within a folder or pattern; None if a single plain file is given.
+        name → file, in natural order within a folder or pattern, or if given in alphabetical order (``as_numbered``);
+        None if a single plain file is given.
 
     Raises:
         InputError: a folder or pattern yields nothing, or two files have the same full name.
     """
-    paths = [each if isinstance(each, Remote) else Path(each) for each in given]
+    paths = as_numbered([each if isinstance(each, Remote) else Path(each) for each in given])
     if len(paths) == 1 and isinstance(paths[0], Path) and not _is_folder(paths[0]) and not _is_pattern(paths[0]):
         return None
     skipped = {path.resolve() for path in other if isinstance(path, Place)}
@@ -54,6 +57,7 @@ def find_measurements(given: Sequence[str | Place], other: Iterable[Any] = ()) -
         if not files:
             raise InputError(f"{path} holds no measurement", f"expected files such as {', '.join(SUFFIXES)}")
         found |= {file.resolve(): file for file in files}
+    found = {path: found[path] for path in without_data([*found])}
 
     stems, names = (Counter(getattr(file, part) for file in found.values()) for part in ("stem", "name"))
     for name, count in names.items():

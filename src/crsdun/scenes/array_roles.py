@@ -85,8 +85,7 @@ def find_array(file: ArrayFile, role: str, key: str | None = None) -> tuple[str,
     suitable = any(array.ndim in dimensions for array in arrays.values())
     choose = "choose one of these with <key>" if len(arrays) > 1 or suitable else ""
     raise InputError(
-        f"{file.path} holds no {role} {shape}; it holds "
-        f"{', '.join(f'{name} {file.arrays[name].shape}' for name in arrays)}",
+        f"{file.path} holds no {role} {shape}; it holds {file.listed(arrays)}",
         HINTS.get((role, first.ndim), choose),
     )
 
@@ -188,11 +187,11 @@ def nearest(name: str, others: Iterable[str]) -> list[str]:
 
 
 def _several(file: ArrayFile, role: str, candidates: Iterable[str]) -> InputError:
-    listed = ", ".join(f"{name} {file.arrays[name].shape}" for name in candidates)
     remedies = {"mask": "set <mask> to this file, and <mask_key> to one of these"}
     remedies |= {kind: f"keep the {kind} in a file of its own" for kind in ("dark frame", "white frame")}
     return InputError(
-        f"{file.path} holds several arrays: {listed}", remedies.get(role, f"choose the {role} with <key>")
+        f"{file.path} holds several arrays: {file.listed(candidates)}",
+        remedies.get(role, f"choose the {role} with <key>"),
     )
 
 
@@ -415,7 +414,8 @@ def doubts(
 
     Integers of 16 bits that use a small part of their range are counts of a camera with fewer bits, or reflectances
     in 1/10 000; large negative numbers stand for "no data" unless the file says what they mean. Where most of the
-    light exceeds 1, it is in percent, in 255ths or the like. Only ``bands`` count.
+    light exceeds 1, it is in percent, in 255ths or the like. Files of our own writers mean what they hold, such as a
+    cube in counts. Only ``bands`` count.
     Who sets a ``divisor`` knows all this, but perhaps not that the file states a gain, which leaves hardly any light.
     """
     encoding = file.encoding(name)
@@ -434,7 +434,8 @@ def doubts(
             refused=False,
         )
     low, high = float(finite.min()), float(finite.max())
-    if low <= LARGEST_NO_DATA:
+    is_ours = "provenance" in file.metadata  # whose values were judged when they were read, or follow from counts
+    if not is_ours and low <= LARGEST_NO_DATA:
         count = int((finite <= LARGEST_NO_DATA).sum())
         return Doubt(
             f"{file.path} holds {count} values down to {low:g}, which look like no data", "fill or crop them"
@@ -448,7 +449,6 @@ def doubts(
                 f"{np.iinfo(array.dtype).max} for a dark cube over the full range",
             )
         return None
-    is_ours = "provenance" in file.metadata  # which was read before
     if not is_ours and (share := above_white(finite)) > MOST_ABOVE_WHITE:
         usual = next((white for white in WHITES if high <= white), None)
         example = "" if usual is None or high < LEAST_WHITE else f", such as {usual}"
@@ -497,11 +497,11 @@ def _squeezed(array: np.ndarray, dimensions: tuple[int, ...]) -> np.ndarray:
 def _without_ones(shape: tuple[int, ...], axes: int) -> tuple[int, int]:
     """The first and the end of the axes that are left without leading and trailing ones of length 1.
 
-    As many stay as ``axes``, at least.
+    As many stay as ``axes``, at least. The last goes first: where a picture has one row, that of its bands.
     """
     first, end = 0, len(shape)
     while end - first > axes and 1 in (shape[first], shape[end - 1]):
-        first, end = (first + 1, end) if shape[first] == 1 else (first, end - 1)
+        first, end = (first, end - 1) if shape[end - 1] == 1 else (first + 1, end)
     return first, end
 
 

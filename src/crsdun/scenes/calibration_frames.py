@@ -12,9 +12,10 @@ import numpy as np
 from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics.wavelengths import band_order
-from crsdun.remote import natural_order
+from crsdun.remote import as_numbered
 from crsdun.scenes.array_roles import ROLES, around, bands_first, find_beside, is_picture, role_by_name, with_axes
 from crsdun.scenes.formats import SUFFIXES, ArrayFile, open_arrays, read_arrays
+from crsdun.scenes.formats.envi import without_data
 from crsdun.scenes.formats.pictures import grey, is_scene_folder
 from crsdun.scenes.formats.zarr_store import is_zarr
 from crsdun.scenes.measurement import open_exposures
@@ -252,9 +253,9 @@ def _read(paths: Sequence[str | Path], wanted: _Wanted, bands: Sequence[float] |
     Args:
         bands: one number for each, where their number is known.
     """
-    files = [Path(path) for path in paths]
+    files = as_numbered(without_data([Path(path) for path in paths]))
     if len(files) == 1 and files[0].is_dir() and not _is_stack(files[0]):
-        folder, files = files[0], _files_in(files[0])
+        folder, files = files[0], as_numbered(_files_in(files[0]))
         if not files:
             raise InputError(
                 f"{folder} holds no frames", "expected one file for each wavelength, such as mask_450nm.tif"
@@ -262,8 +263,6 @@ def _read(paths: Sequence[str | Path], wanted: _Wanted, bands: Sequence[float] |
     if len(files) == 1:
         return _stack(files[0], wanted, bands)
     _check_one_kind(files)
-    if files == sorted(files):  # as in a folder or a pattern
-        files = sorted(files, key=natural_order)
     return _one_each(files, wanted, _told_by_names(files, bands))
 
 

@@ -16,7 +16,7 @@ from crsdun.errors import InputError
 from crsdun.scenes.array_roles import MOST_ABOVE_WHITE, above_white
 from crsdun.scenes.catalog import dataset_index, open_set
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles
-from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
+from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts, mean_picture
 from crsdun.scenes.produce import StoredProduce
 from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_set import SPLITS, SceneSet
@@ -96,7 +96,7 @@ class SplitStatistics:
         counts = np.bincount(classes[classes != UNLABELLED], minlength=len(names))
         self.pixels.update(dict(zip(names, counts.tolist(), strict=True)))
         self.unlabelled += int((classes == UNLABELLED).sum())
-        contrasts = edge_contrasts(cube.mean(axis=0), classes)
+        contrasts = edge_contrasts(mean_picture(cube), classes)
         if orientation := best_orientation([contrasts]):
             self.orientations[orientation] += 1
         return contrasts

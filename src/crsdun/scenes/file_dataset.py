@@ -27,7 +27,7 @@ from crsdun.scenes.array_roles import (
 from crsdun.scenes.formats import ArrayFile, files_of, open_arrays
 from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.labels import LabelCodes, classes_of, read_codes
-from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts
+from crsdun.scenes.orientation import AS_THE_LABELS, best_orientation, edge_contrasts, mean_picture
 from crsdun.scenes.scene import Scene, window
 from crsdun.scenes.scene_set import SceneSet
 
@@ -112,19 +112,23 @@ class FileSchema:
         """Whether a file states the wavelengths of its bands.
 
         Raises:
-            InputError: they are not those of the data set, or in another order.
+            InputError: they are not those of the data set, or in another order, or not one for each band.
         """
         try:
             own = file.wavelengths
         except UnitError:  # no numbers to compare
             return False
         expected = self.wavelengths
+        if own and len(own) != self.bands:
+            raise InputError(
+                f"{file.path} has {self.bands} bands but {len(own)} wavelengths", "correct its list of wavelengths"
+            )
         if own and not expected:
             raise InputError(
                 f"{file.path} has wavelengths of {own[0]:g}–{own[-1]:g} nm, which the data set does not know",
                 "give wavelengths in its .yaml, in the order of the files, and no bands",
             )
-        if own and expected and len(own) == len(expected) and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
+        if own and expected and not np.allclose(own, expected, 0, SAME_WAVELENGTH):
             raise InputError(
                 f"{file.path} has wavelengths of {own[0]:g}–{own[-1]:g} nm but the data set {expected[0]:g}–"
                 f"{expected[-1]:g} nm",
@@ -192,7 +196,7 @@ class DatasetIndex:
             return {}
         stored, file = self.schema.open_cube(scene.cube)
         cube = self.schema.scaled(stored[:, :, :], file)
-        return edge_contrasts(cube.mean(axis=0), self.schema.read_classes(scene.labels, cube.shape[1:]))
+        return edge_contrasts(mean_picture(cube), self.schema.read_classes(scene.labels, cube.shape[1:]))
 
     def relative(self, path: Path) -> str:
         """The name of a file in tables and manifests."""

@@ -43,16 +43,18 @@ from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crsdun.errors import InputError
 from crsdun.optics.wavelengths import parse_wavelengths
 from crsdun.plain_yaml import NotYamlError, parse_yaml
-from crsdun.scenes.array_roles import around, find_array
+from crsdun.scenes.array_roles import around, ascending_bands, find_array
 from crsdun.scenes.file_dataset import DatasetIndex, FileSchema, SceneFiles, hash_shuffled
 from crsdun.scenes.formats import open_arrays
 from crsdun.scenes.formats.pictures import without_palette
 from crsdun.scenes.fvgnet import REAL_FAKE, VALIDATION_SHARE, index_fvgnet
 from crsdun.scenes.labels import LabelCodes, Legend, palette_of, plain, read_legend
-from crsdun.scenes.scene import UNLABELLED
+from crsdun.scenes.scene import UNLABELLED, Scene
 from crsdun.scenes.scene_set import SPLITS
 from crsdun.typed import typed, written
 
@@ -63,9 +65,10 @@ Colour = tuple[int, int, int]
 
 
 def _pattern(value: Any) -> str:
-    if "{name}" not in typed(str, value, "a pattern"):
+    pattern: str = typed(str, value, "a pattern")
+    if "{name}" not in pattern:
         raise ValueError
-    return value
+    return Path(pattern).as_posix()  # ./cubes//{name}.npy is cubes/{name}.npy
 
 
 def _positive(value: Any) -> float:
@@ -220,6 +223,7 @@ def index_folder(path: str | Path) -> DatasetIndex:
         raise InputError(
             f"{path} gives {config.bands} bands, but {whose} {len(wavelengths)} wavelengths", "correct one of them"
         )
+    _check_bands(path, config, wavelengths)
     scenes = {}
     for name, cube in cubes.items():
         labels = _label_map(path, config, name) or (cube if config.labels_key else None)
@@ -272,6 +276,21 @@ def _stated_wavelengths(cube: Path, key: str | None) -> tuple[float, ...] | None
     """Those that the file of a cube states for it."""
     file = without_palette(open_arrays(cube))
     return around(file, find_array(file, "cube", key)[0]).wavelengths
+
+
+def _check_bands(path: Path, config: FolderConfig, wavelengths: tuple[float, ...] | None) -> None:
+    """Raise an InputError if no scene can have these bands, or be resampled to those that are wanted."""
+    bands = len(wavelengths) if wavelengths else config.bands or 0
+    if bands < 1:
+        raise InputError(f"{path}: {bands} is no number of bands", "correct bands")
+    try:
+        cube, ascending = ascending_bands(np.zeros((bands, 1, 1), np.float32), wavelengths)
+        pixel = Scene(cube, ascending, name=config.name or path.stem)
+        if config.resample:
+            pixel.resampled(config.resample)
+    except InputError as error:
+        remedy = error.remedy and error.remedy.replace("<wavelengths>", "wavelengths")
+        raise InputError(f"{path}: {error.message}", remedy) from error
 
 
 def _label_map(path: Path, config: FolderConfig, name: str) -> Path | None:

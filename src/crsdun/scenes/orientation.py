@@ -23,11 +23,18 @@ AS_THE_LABELS = next(iter(ORIENTATIONS))
 MARGIN = 1.5
 
 
+def mean_picture(cube: np.ndarray) -> np.ndarray:
+    """The mean over the bands of a cube (C,H,W); NaN where it is not finite."""
+    with np.errstate(invalid="ignore"):
+        picture = cube.mean(axis=0, dtype=np.float64)
+    return np.where(np.isfinite(picture), picture, np.nan)
+
+
 def edge_contrasts(picture: np.ndarray, classes: np.ndarray) -> dict[str, float]:
     """How much more a picture changes between neighbouring pixels of different classes than between any neighbours.
 
     Args:
-        picture: (H,W), such as the mean over the bands; steps from and to NaN do not count.
+        picture: (H,W), such as ``mean_picture``; steps from and to NaN do not count.
         classes: (H,W) integers.
 
     Returns:

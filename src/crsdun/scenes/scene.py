@@ -116,7 +116,12 @@ class Scene(Shown):
                 )
             if not all(0 < value < math.inf for value in self.wavelengths):
                 raise InputError(f"the wavelengths of {self.name!r} must be positive numbers of nanometres")
-            if any(b <= a for a, b in zip(self.wavelengths, self.wavelengths[1:], strict=False)):
+            if len(set(self.wavelengths)) < len(self.wavelengths):
+                raise InputError(
+                    f"two bands of {self.name!r} have the same wavelength",
+                    "drop one of them, or correct the list of wavelengths",
+                )
+            if any(b < a for a, b in zip(self.wavelengths, self.wavelengths[1:], strict=False)):
                 raise InputError(f"the wavelengths of {self.name!r} do not ascend", "sort the bands by wavelength")
         if self.classes is not None:
             if self.classes.shape != self.cube.shape[1:]:

@@ -187,7 +187,9 @@ def class_map(
     sheet.save(path)
 
 
-def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int = 5) -> None:
+def comparison(
+    pictures: Sequence[Panel | tuple], path: str | Path, columns: int = 5, title: str | None = None
+) -> None:
     """Pictures side by side, all of one height, with titles.
 
     Args:
@@ -195,6 +197,7 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
             their least value) to their 99.8th percentile.
         path: where the figure goes.
         columns: panels in a row.
+        title: what a PNG file says of itself.
 
     Raises:
         InputError: there are no panels, or one is not a picture.
@@ -226,9 +229,9 @@ def comparison(pictures: Sequence[Panel | tuple], path: str | Path, columns: int
         for index in row:
             panel, width = panels[index], widths[index]
             reserved = text_width(panel.subtitle, STYLE.text) + 12 if panel.subtitle else 0
-            title = shorten(panel.title, STYLE.title, width - reserved)
-            sheet.write(left, top + header / 2 - 4, title, STYLE.title, weight="bold")
+            heading = shorten(panel.title, STYLE.title, width - reserved)
+            sheet.write(left, top + header / 2 - 4, heading, STYLE.title, weight="bold")
             sheet.write(left + width, top + header / 2 - 4, panel.subtitle, STYLE.text, STYLE.faint, "right")
             sheet.show(panel.image, left, top + header, width, height, limits=limits)
             left += rooms[index] + gap
-    sheet.save(path)
+    sheet.save(path, title)

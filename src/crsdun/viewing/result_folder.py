@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from crsdun.errors import InputError
 from crsdun.remote import Place
 from crsdun.runtime import Reconstruction, write_data
 from crsdun.scenes import Scene
 from crsdun.spread import spread_evenly
-from crsdun.storage import atomic_file, atomic_folder, write_text
+from crsdun.storage import atomic_file, atomic_folder, local_copy, write_text
 from crsdun.viewing.colour import measurement_picture, picture
 from crsdun.viewing.display import error_map, error_size
 from crsdun.viewing.figures import Panel, band_sheet, class_map, comparison, save_png, spectra
@@ -21,6 +22,7 @@ from crsdun.viewing.pixel_selection import select_pixels
 from crsdun.viewing.result_page import result_page
 
 MOST_FRAMES, FRAME_SIDE = 30, 320  # on a sheet, and pixels
+SHEET_TITLE = "crsdun: a picture of each frame"
 
 
 def write_results(result: Reconstruction, out: str | Place, overwrite: bool = False) -> None:
@@ -83,10 +85,19 @@ class FrameSheet:
         subtitle = f"residual {residual:.2%}" if psnr is None else f"{psnr:.2f} dB"
         self.panels[index] = Panel(f"frame {index + 1}", np.asarray(image), subtitle)
 
-    def write(self, path: str | Place, overwrite: bool = False) -> None:
-        """Write the sheet, a PNG; errors as ``atomic_file``."""
-        with atomic_file(path, overwrite) as part:
-            comparison([self.panels[index] for index in sorted(self.panels)], part)
+    def write(self, path: Place, overwrite: bool = False) -> None:
+        """Write the sheet, a PNG, also in place of an earlier one; errors as ``atomic_file``."""
+        with atomic_file(path, overwrite or is_frame_sheet(path)) as part:
+            comparison([self.panels[index] for index in sorted(self.panels)], part, title=SHEET_TITLE)
+
+
+def is_frame_sheet(path: Place) -> bool:
+    """Whether a file is a ``FrameSheet``, which follows its frames, and not another picture."""
+    try:
+        with local_copy(path) as file, Image.open(file) as image:
+            return bool(image.info.get("Title") == SHEET_TITLE)
+    except (InputError, OSError, Image.DecompressionBombError):
+        return False
 
 
 def doubt_panels(result: Reconstruction) -> list[Panel]:

@@ -153,14 +153,15 @@ class Sheet:
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
 
-    def save(self, path: str | Path) -> None:
-        """Write the figure: a path that ends in .pdf or .svg gives that format, any other PNG."""
+    def save(self, path: str | Path, title: str | None = None) -> None:
+        """Write the figure: a path that ends in .pdf or .svg gives that format, any other PNG, with the title."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = path.suffix.lower().lstrip(".")
         dpi = self.sharpness * DPI
         if kind != "pdf":
-            self.figure.savefig(path, format="svg" if kind == "svg" else "png", dpi=dpi)
+            metadata = {"Title": title} if title and kind != "svg" else None
+            self.figure.savefig(path, format="svg" if kind == "svg" else "png", dpi=dpi, metadata=metadata)
             return
         # Publishers refuse the Type 3 fonts that are matplotlib's default; the setting is global, so one at a time.
         with _ONE_PDF, rc_context({"pdf.fonttype": 42}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ GRIDS: Any = ("grids",)
 NAMED_AXES: Any = ("axes",)
 # Pictures of more bytes than this stay in their file where their format lets them, as cubes do.
 LARGE_PICTURE = 32 << 20
+MOST_LISTED = 12  # arrays in a message
 
 
 def stays_in_file(shape: tuple[int, ...], itemsize: int) -> bool:
@@ -120,8 +121,14 @@ class ArrayFile:
 
     @property
     def contents(self) -> str:
-        """Every array with its shape, for messages."""
-        return ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
+        """Its arrays with their shapes, for messages."""
+        return self.listed(self.arrays)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Some of its arrays with their shapes, for messages; of very many the first."""
+        known = list(names)
+        listed = ", ".join(f"{name} {self.arrays[name].shape}" for name in known[:MOST_LISTED])
+        return listed if len(known) <= MOST_LISTED else f"{listed} and {len(known) - MOST_LISTED} more"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ CF = {
 VALID = ("valid_range", "valid_min", "valid_max")
 STORED = ("no_data", *VALID)  # numbers as they are stored
 
+# Headers give a no-data value in decimal, so numbers that differ from it by this part of it are still the same.
+SAME_NUMBER = 2e-6
+
 PerBand = tuple[float, ...]  # one number, or one for each band of the file
 
 
@@ -64,8 +67,8 @@ class Encoding:
         low, high = self.valid_range
         missing = np.zeros(stored.shape, bool)
         for value in self.no_data:
-            # Headers give the value in decimal, so that of a float32 array is only close to it.
-            missing |= stored == (stored.dtype.type(value) if stored.dtype.kind == "f" else value)
+            least, most = _around(value, stored.dtype)
+            missing |= (stored >= least) & (stored <= most)
         if math.isfinite(low) or math.isfinite(high):
             missing |= (stored < low) | (stored > high)
         if not self.has_scale and not missing.any():
@@ -94,6 +97,19 @@ class Encoding:
         if not all(self.good_bands):
             values["bad_bands"] = [band for band, good in enumerate(self.good_bands) if not good]
         return values
+
+
+def _around(value: float, dtype: np.dtype) -> tuple[float, float]:
+    """The numbers of a type that a no-data value may mean: of floating-point numbers those around it."""
+    if dtype.kind != "f":
+        return value, value
+    with np.errstate(over="ignore"):
+        meant = float(dtype.type(value))
+    if not math.isfinite(meant):
+        return meant, meant
+    largest = float(np.finfo(dtype).max)
+    low, high = sorted((meant * (1 - SAME_NUMBER), meant * (1 + SAME_NUMBER)))
+    return max(low, -largest), min(high, largest)
 
 
 def cf_encoding(attributes: Any, dtype: np.dtype, where: str) -> tuple[Encoding, np.dtype]:

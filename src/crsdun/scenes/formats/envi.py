@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -13,6 +15,8 @@ from crsdun.errors import InputError
 from crsdun.scenes.formats.array_file import ENCODINGS, Arrays, Format, Metadata
 from crsdun.scenes.formats.encoding import encoding_from
 from crsdun.scenes.formats.metadata import JSON_KEY, bands_last, json_object, to_json
+
+SomePath = TypeVar("SomePath", bound=PurePath)
 
 TYPES = {
     1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 6: "c8", 9: "c16", 12: "u2", 13: "u4", 14: "i8", 15: "u8"
@@ -34,12 +38,20 @@ DATA_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".e
 
 def find_header(data: Path) -> Path | None:
     """The header beside a data file, scene.hdr or scene.img.hdr for scene.img; None where there is none."""
-    if data.suffix.lower() in DATA_SUFFIXES:
-        names = (name + end for name in (data.stem, data.name) for end in (".hdr", ".HDR"))
-        for header in map(data.with_name, names):
-            if header != data and header.is_file():
-                return header
-    return None
+    return next((header for header in _headers(data) if header.is_file()), None)
+
+
+def without_data(paths: Sequence[SomePath]) -> list[SomePath]:
+    """Those of the paths that are not the data file of a header which is among them, too."""
+    known = set(paths)
+    return [path for path in paths if known.isdisjoint(_headers(path))]
+
+
+def _headers(data: SomePath) -> list[SomePath]:
+    """What the header of a data file may be called."""
+    if not data.name or data.suffix.lower() not in DATA_SUFFIXES:
+        return []
+    return [data.with_name(name + end) for name in (data.stem, data.name) for end in (".hdr", ".HDR")]
 
 
 def open_envi(path: Path) -> tuple[Arrays, Metadata]:
