@@ -267,6 +267,10 @@ class CassiCamera:
         mean = self.counted(measurement).abs().mean((-2, -1))
         return torch.where(light > 0, mean / torch.where(light > 0, light, 1), 0)
 
+    def pictures(self, measurement: Tensor) -> list[Tensor]:
+        """The pictures of the scene in a measurement (..., Hm, Wm), which share its memory: one for each detector."""
+        return [measurement]
+
     def counted(self, measurement: Tensor) -> Tensor:
         """A measurement (..., Hm, Wm) with 0 in place of what pixels read that do not count (``Validity``)."""
         check_tensor(measurement, "a camera counts in a tensor")
@@ -468,6 +472,19 @@ class CassiCamera:
         down, right = moved or (0.0, 0.0)
         camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
+
+    def over(self, unit: float) -> CassiCamera:
+        """The camera that measures y / unit."""
+        return self.with_mask(self.mask / unit)
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """The unit of each picture in which a white scene gives as much light as in the first one."""
+        return (1.0,)
+
+    def in_own_units(self) -> CassiCamera:
+        """The camera that measures each picture over its unit: itself where there is one."""
+        return self
 
     def upside_down(self) -> CassiCamera | None:
         """The camera that takes of a scene turned upside down the same measurement turned upside down.

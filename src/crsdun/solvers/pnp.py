@@ -24,7 +24,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.coefficients import Coefficients
 from crsdun.solvers.denoiser import MOST_IMAGES, WEIGHTS, shipped_denoiser
-from crsdun.solvers.held_out import HeldOut, valid_pixels
+from crsdun.solvers.held_out import HeldOut
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
 
@@ -62,12 +62,12 @@ class Refinement:
 
     def __init__(self, frame: NormalisedFrame, x: Tensor, fit: Fit, images: int):
         self.y, self.coefficients = frame.measurement, Coefficients.of(x, images, frame.camera)
-        valid = valid_pixels(self.y, frame.camera.row_sums)
+        self._pixels = HeldOut(self.y, frame.camera, LrTv.held_out)  # the same as those of LR-TV
+        valid = self._pixels.valid
         self.nothing = self.coefficients.basis.numel() == 0 or not bool(valid.any())
         if self.nothing:
             return
         self._fit = fit
-        self._pixels = HeldOut(self.y, valid, LrTv.held_out)  # the same as those of LR-TV
         self.first = self.coefficients.images(x)
         self._unit = float(self.y.square().mean().sqrt()) or 1.0
         self.held_out(self.first)
