@@ -34,7 +34,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.denoiser import MOST_IMAGES, shipped_denoiser
 from crsdun.solvers.lr_tv import LrTv
-from crsdun.solvers.pnp import MIRRORED, Pnp, Refinement
+from crsdun.solvers.pnp import MIRRORED, Pnp, Refinement, plain
 from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
 from crsdun.typed import parse_json
@@ -144,7 +144,7 @@ class DeepPrior(Solver):
         refinement = Refinement(frame, x, fit, self.images)
         if refinement.nothing:
             report(self.iterations)
-            return x, fit
+            return plain(frame)
         u, sigma = Pnp(images=self.images).turns(refinement)
         u = refinement.towards(u, sigma)
         network = shipped_denoiser(u.device)
@@ -164,8 +164,7 @@ class DeepPrior(Solver):
         if state.step < self.iterations:
             report(self.iterations)
         if refinement.doubted(state.least):
-            plain = LrTv()(frame.measurement[None], frame.camera)
-            return plain.cube[0], plain.fits[0]
+            return plain(frame)
         return refinement.final(state.best, sigma), replace(fit, held_out=state.least)
 
     def _step(self, refinement: Refinement, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:

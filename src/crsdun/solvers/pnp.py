@@ -101,6 +101,12 @@ class Refinement:
         return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
 
 
+def plain(frame: NormalisedFrame) -> tuple[Tensor, Fit]:
+    """The estimate of LR-TV, (C,H,W) on the scale of the frame, with all its pixels, and its fit."""
+    estimate = LrTv()(frame.measurement[None], frame.camera)
+    return estimate.cube[0], estimate.fits[0]
+
+
 @dataclass(frozen=True)
 class Pnp(Solver):
     """Plug-and-play: LR-TV, then a learnt denoiser between steps towards the measurement.
@@ -161,7 +167,7 @@ class Pnp(Solver):
                 images of the shape that it got.
         """
         frames = normalised(measurement, camera)
-        first = LrTv()
+        first = LrTv(refit=False)  # the pixels held out remain a test of what becomes of its estimate
         turns, total = self.iterations * len(frames), (first.iterations + self.iterations) * len(frames)
 
         def report(done: int, before: int = 0) -> None:
@@ -184,11 +190,11 @@ class Pnp(Solver):
         refinement = Refinement(frame, x, fit, self.images)
         if refinement.nothing:
             report(self.iterations)
-            return x, fit
+            return plain(frame)
         u, sigma = self.turns(refinement, report)
         held_out = refinement.held_out(refinement.towards(u, sigma))
         if refinement.doubted(held_out):
-            return x, fit
+            return plain(frame)
         return refinement.final(u, sigma), replace(fit, held_out=held_out)
 
     def turns(self, refinement: Refinement, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:
