@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics.camera import LEAST_LIT, CassiCamera, Kept
+from crsdun.optics.camera import LEAST_LIT, CassiCamera, Kept, check_is_picture
 from crsdun.optics.values import as_values, exactly
 from crsdun.optics.wavelengths import as_centres, check_same_bands
 
@@ -246,6 +246,7 @@ class StackedCamera(CassiCamera):
 
     def check(self, measurement: Tensor | np.ndarray) -> None:
         """Raise an InputError unless the measurement is (..., Hm, Wm)."""
+        check_is_picture(measurement)
         if tuple(measurement.shape[-2:]) != self.measurement_shape:
             raise InputError(
                 "the measurement has {}×{} pixels, where {} pictures one below the other have {}×{}".format(

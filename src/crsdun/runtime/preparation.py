@@ -25,6 +25,7 @@ from crsdun.optics import (
     saturation,
     subtract_dark,
 )
+from crsdun.optics.geometry import bands_that_span
 from crsdun.optics.masks import for_bands
 from crsdun.optics.wavelengths import as_wavelengths
 from crsdun.runtime.scale_doubts import (
@@ -481,7 +482,7 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
     """The number of bands that follows from the two widths and the step.
 
     Raises:
-        InputError: none does.
+        InputError: none does, or several.
     """
     span = measurement_width - mask_width
     if step == 0:
@@ -491,13 +492,21 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
             "the measurement is as wide as the mask, so nothing was dispersed",
             "if it holds a single band, set <bands> to 1; otherwise set <mask> to the mask of this measurement",
         )
-    if span < 0 or span % abs(step):
+    fitting = bands_that_span(span, step)
+    if not fitting:
         raise InputError(
             f"a measurement {measurement_width} wide behind a mask {mask_width} wide fits no number of bands at step "
             f"{step:g}",
             describe_fits(mask_width, measurement_width),
         )
-    return int(span // abs(step)) + 1
+    if len(fitting) > 1:
+        counts = f"{fitting[0]}{' or ' if len(fitting) == 2 else ' to '}{fitting[-1]}"
+        raise InputError(
+            f"a measurement {measurement_width} wide behind a mask {mask_width} wide has {counts} bands at step "
+            f"{step:g}: the widths do not tell",
+            "set <bands>",
+        )
+    return fitting[0]
 
 
 def check_open(is_open: bool) -> None:
