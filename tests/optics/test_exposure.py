@@ -253,3 +253,8 @@ def test_less_than_no_light_is_none(noise):
     assert frame.min() == 0
     if noise.silent:
         assert torch.equal(frame, below.clamp(min=0))
+
+
+def test_a_record_tells_random_masks_apart():
+    told = [Exposure(RandomMask(3, part)).described()["mask"] for part in (0.3, 0.5, 0.7, 1)]
+    assert told == ["random:3, 0.3 of it open", "random:3", "random:3, 0.7 of it open", "open"]

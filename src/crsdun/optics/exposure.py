@@ -206,7 +206,7 @@ class Exposure:
             mask, offsets = _hashed(camera.mask.cpu().numpy()), list(camera.offsets)
             dispersion = {"offsets": offsets} if camera.step is None else {"step": camera.step}
         else:
-            mask = str(self.mask) if isinstance(self.mask, RandomMask) else _hashed(self.mask)
+            mask = self.mask.described() if isinstance(self.mask, RandomMask) else _hashed(self.mask)
             dispersion = {"step": self.step} if self.offsets is None else {"offsets": list(self.offsets)}
         known = {} if self.mask_wavelengths is None else {"mask_wavelengths": list(self.mask_wavelengths)}
         parts = [f"{part.name} {_hashed(part.values.cpu().numpy())}" for part in camera.parts] if camera else []
