@@ -98,7 +98,7 @@ class LargeFrame:
             InputError: as ``Preparation.prepare``, but dark rows and rows of a closed mask are all right.
         """
         above = below = 0
-        if self.preparation.camera_file is not None and self.preparation.camera_file.bad_pixels:
+        if self.preparation.bad_pixels:
             above, below = min(AROUND, top), min(AROUND, self.height - bottom)
         top, bottom = top - above, bottom + below
         preparation = self.preparation.of_rows(slice(top, bottom))
@@ -107,10 +107,10 @@ class LargeFrame:
             preparation = replace(preparation, **mask._asdict())
         measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
         found = preparation.prepare(measurement, whole=False)
-        if self.preparation.camera_file is None or not self.preparation.camera_file.bad_pixels:
+        if not self.preparation.bad_pixels:
             return found
         rows = bottom - top - above - below
-        provenance = {**found.measurement.provenance, FILLED: self.preparation.camera_file.bad_pixels}
+        provenance = {**found.measurement.provenance, FILLED: self.preparation.bad_pixels}
         frame = found.measurement.frame[above : above + rows]
         measurement = replace(found.measurement, frame=frame, provenance=provenance)
         return replace(found, measurement=measurement, camera=found.camera.crop(above, 0, rows, found.camera.width))
