@@ -224,13 +224,14 @@ def calibrate(
         "bad_pixels": int((~valid).sum()),
         "warnings": warnings,
     }
+    is_level = taken.dark is None or not np.ndim(taken.dark)
     added = (span(axis) for axis in zip(*offsets, strict=True))
     height, width = (size + more for size, more in zip(masks.shape[-2:], added, strict=True))
     stored = CameraFile(
         masks[0] if len(masks) == 1 else masks,
         tuple((float(down), float(right)) for down, right in offsets),
         taken.wavelengths,
-        dark=_frame(taken.dark, (height, width)) if on_detector or not np.ndim(taken.dark) else None,
+        dark=_frame(taken.dark, (height, width)) if on_detector or is_level else None,
         white=np.asarray(taken.white, np.float32) if on_detector and taken.white is not None else None,
         valid=valid if on_detector and not valid.all() else None,
         measured=measured,
