@@ -16,6 +16,7 @@ from crsdun.optics import (
     fitting_cameras,
     random_mask,
 )
+from crsdun.optics.geometry import bands_that_span
 
 H, W, C = 5, 7, 4
 generator = torch.Generator().manual_seed(0)
@@ -483,6 +484,28 @@ def test_fitting_cameras():
     assert fitting_cameras(660, 660) == []
 
 
+@pytest.mark.parametrize("step", [0.1, 0.5, 0.75, 1, 1.5, 1.9, -2, 2.25, 4.8])
+def test_bands_that_span_are_those_of_cameras(step):
+    widths = [CassiCamera(torch.ones(1, 1), bands, step=step).span for bands in range(1, 30)]
+    for pixels in range(1, 14):
+        expected = [bands for bands, width in enumerate(widths, 1) if width == pixels]
+        assert [bands for bands in bands_that_span(pixels, step) if bands < 30] == expected
+
+
+def test_what_would_fit_names_the_step_that_was_told():
+    camera = CassiCamera(torch.ones(4, 64), bands=27, step=1.5)
+    with pytest.raises(InputError, match=r"what would fit: 28 bands at step 1\.5, 42 bands at step 1"):
+        camera.check(torch.ones(4, 64 + 41))
+
+
+@pytest.mark.parametrize("step", [1, 2, 4.8])
+def test_offsets_that_are_whole_but_for_rounding_are_whole(step):
+    camera = CassiCamera(torch.ones(4, 6), offsets=np.arange(8) * step / 4.8 * 4.8 * (1 + 2e-16))
+    told = CassiCamera(torch.ones(4, 6), bands=8, step=step)
+    assert camera.measurement_shape == told.measurement_shape
+    assert CassiCamera(torch.ones(4, 6), offsets=np.arange(8) * 4.8 / 4.8).measurement_width == 6 + 7
+
+
 # -- parts ------------------------------------------------------------------------------------------------------
 
 
@@ -629,6 +652,28 @@ def test_arrays_of_any_strides_and_bytes_are_taken():
     assert torch.equal(SideCamera(response.astype(">f8"), H, W).response, plain.response)
     spread = SPREAD.numpy()[:, ::-1]
     assert torch.equal(Blur(spread).values, SPREAD.flip(1))
+
+
+@pytest.mark.parametrize("camera", [plain, StackedCamera(plain, plain)], ids=["one", "stacked"])
+def test_a_measurement_without_rows_is_refused(camera):
+    for call in (camera.adjoint, camera.check):
+        with pytest.raises(InputError, match=r"rows and columns, but this one has the shape \(42,\)"):
+            call(torch.zeros(42))
+
+
+def test_micrometres_are_not_taken_for_nanometres():
+    for make in (lambda um: CassiCamera(torch.ones(4, 5), wavelengths=um), CAMERAS["per band"].with_wavelengths):
+        with pytest.raises(InputError, match="too short for nm; if they are micrometres, multiply them by 1000"):
+            make([0.45, 0.5, 0.55, 0.6])
+
+
+def test_a_distortion_looks_where_it_should_whatever_its_precision():
+    field, picture = torch.zeros(2, 60, 3000), torch.zeros(60, 3000)  # more pixels than half precision can count
+    field[1], picture[-1] = 1, torch.arange(3000)
+    seen = Distortion(field.half()).forward(picture)
+    assert torch.equal(seen[-1], torch.cat([picture[-1, 1:], torch.zeros(1)]))
+    part, small = Distortion(torch.full((2, 5, 7), 0.25).half()), random_like(5, 7).half()
+    assert part.forward(small).dtype == part.adjoint(small).dtype == torch.float16
 
 
 def test_arrays_in_place_of_tensors_are_refused():

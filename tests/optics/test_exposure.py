@@ -261,3 +261,8 @@ def test_an_exposure_is_described_as_its_stored_description_is_read():
         Exposure(calibrated=CassiCamera(torch.ones(6, 7), 2, offsets=((0.0, 0.0), (0.5, 2.0)))),
     ):
         assert json.loads(json.dumps(exposure.described())) == exposure.described()
+
+
+def test_a_record_tells_random_masks_apart():
+    told = [Exposure(RandomMask(3, part)).described()["mask"] for part in (0.3, 0.5, 0.7, 1)]
+    assert told == ["random:3, 0.3 of it open", "random:3", "random:3, 0.7 of it open", "open"]

@@ -103,8 +103,12 @@ def test_one_mask_lets_through_what_the_whites_of_the_bands_tell():
         assert found.warnings == ()
         assert calibrate(replace(taken(transmission, light), band_whites=None)).file.mask.shape == (64, 64)
         assert calibrate(taken(np.ones(6), light)).file.mask.shape == (64, 64)
-    (told,) = calibrate(taken(2 * transmission, np.ones(6))).warnings
-    assert told.startswith("open elements let through up to 2 times the light of the white frames of the bands: were")
+    (told,) = calibrate(taken(1.5 * transmission, np.ones(6))).warnings
+    assert told.startswith(
+        "open elements let through up to 1.5 times the light of the white frames of the bands: were"
+    )
+    with pytest.raises(InputError, match="up to 3 times the light that was measured without it; take band_whites"):
+        calibrate(taken(3 * transmission, np.ones(6)))
 
 
 def test_a_white_evens_out_the_detector(prism):
@@ -132,6 +136,11 @@ def test_one_picture_and_a_step():
     assert np.abs(found.file.mask - mask).max() < 0.1
     assert found.file.mask.shape == (40, 48)
     assert found.file.dark is found.file.white is None  # these are of the mask, not of the wider detector
+    assert found.warnings[0].startswith("the dark frame and the white frame had the size of the picture")
+    level = calibrate(replace(taken, dark=DARK, white=None), [(0, 0), (0, 2), (0, 4)])
+    assert level.file.dark.shape == level.file.detector == (40, 52)
+    assert (level.file.dark == DARK).all()
+    assert level.warnings == ()
     with pytest.raises(InputError, match=r"one picture of the mask does not tell how.*set step or offsets"):
         calibrate(taken)
 

@@ -81,6 +81,20 @@ def test_saturated_and_bad_pixels_are_left_out(scene):
         Preparation(saturated=0).prepare(measurement)
 
 
+@pytest.mark.parametrize("reading", [-5, 1e20, 65535])
+def test_what_bad_pixels_read_refuses_no_frame(scene, reading):
+    camera = CassiCamera(random_mask(48, 40), wavelengths=scene.wavelengths)
+    counts = (camera.forward(torch.from_numpy(scene.cube)).numpy() * 100).round()
+    white, bad = np.full(counts.shape, 3000.0), np.zeros(counts.shape, bool)
+    bad[10, 30], counts[10, 30], white[10, 30] = True, reading, 0
+    measurement = Measurement(counts, scene.wavelengths, camera.mask.numpy())
+    for known in ({"bits": 12}, {"white": white}):
+        told = Preparation(bad=bad, **known).prepare(measurement)
+        assert 0 <= told.measurement.frame[10, 30] <= told.measurement.frame[~bad].max()
+        assert not told.camera.counted(torch.ones(counts.shape))[10, 30]
+        assert told.measurement.provenance["bad_pixels_filled"] == 1
+
+
 def test_the_folder_keeps_the_optics(scene, tmp_path):
     plain = CassiCamera(random_mask(48, 40), wavelengths=scene.wavelengths)
     seen = np.random.default_rng(0).random(plain.measurement_shape) > 0.05

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import convolve1d, gaussian_filter
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, SensorNoise, moved_mask, random_mask
+from crsdun.optics import Blur, CassiCamera, Distortion, SensorNoise, moved_mask, random_mask
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import align
 
@@ -91,6 +91,31 @@ def test_any_dispersion(cubes, dispersion):
     assert (shift.down, shift.right) == (pytest.approx(-0.5, abs=0.1), pytest.approx(0.6, abs=0.1))
     camera, _ = align(exposed(cubes[1], told, 0, 0), told)
     assert camera is told
+
+
+PLAIN = told_camera()
+BLURRED_ASIDE = Blur([[0, 0, 0], [0, 0.3, 0.7], [0, 0, 0]])
+FURTHER_RIGHT = Distortion(np.stack([np.zeros(PLAIN.measurement_shape), np.ones(PLAIN.measurement_shape)]))
+
+
+@pytest.mark.parametrize("part", [BLURRED_ASIDE, FURTHER_RIGHT], ids=["blur", "distortion"])
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -0.5), (0, 1)])
+def test_what_is_told_behind_the_prism_is_no_displacement(cubes, part, down, right):
+    told = PLAIN.through(part)
+    camera, shift = align(exposed(cubes[0], told, down, right, photons=500), told)
+    assert (shift.down, shift.right) == (pytest.approx(down, abs=0.05), pytest.approx(right, abs=0.05))
+    columns = slice(None) if part is FURTHER_RIGHT else slice(3, -3)  # a blur hides the border
+    expected = moved_mask(told.mask.numpy(), shift.down, shift.right)
+    np.testing.assert_allclose(camera.mask[:, columns], expected[:, columns], atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("blur", [False, True], ids=["binary", "grey"])
+@pytest.mark.parametrize("down", [-0.5, 1, 1.5])
+def test_a_mask_that_moved_across_the_dispersion_has_not_moved_along_it(cubes, step, blur, down):
+    told = told_camera(blur, step=step)
+    _, shift = align(exposed(cubes[0], told, down, 0), told)
+    assert (shift.down, shift.right) == (pytest.approx(down, abs=0.05), 0)
 
 
 def test_a_mask_for_each_band(cubes):

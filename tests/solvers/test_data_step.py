@@ -16,6 +16,7 @@ from crsdun.optics import (
 )
 from crsdun.solvers import create_solver
 from crsdun.solvers.data_step import solved
+from crsdun.solvers.held_out import HeldOut
 from tests.solvers.test_solvers import BANDS, SIZE, piecewise_smooth, psnr
 
 PLAIN = CassiCamera(random_mask(SIZE, SIZE), bands=BANDS)
@@ -110,6 +111,32 @@ def test_a_picture_of_a_second_camera_helps(channels):
     response = torch.exp(-(((torch.linspace(0, 1, BANDS) - centres) * channels / 0.6) ** 2))
     both = StackedCamera(PLAIN, SideCamera(response, SIZE, SIZE))
     assert decoded(exposed(both), both) > decoded(exposed(PLAIN), PLAIN) + 2
+
+
+@pytest.mark.parametrize("name", ["lr-tv", "gap-tv", "admm-tv"])
+def test_each_picture_may_be_in_units_of_its_own(name):
+    random = torch.Generator().manual_seed(0)
+    grey = torch.poisson(piecewise_smooth().mean(0) * 500, generator=random) / 500
+    photons = {"photons": 5000.0} if name == "lr-tv" else {}
+    solver = create_solver(name, iterations=30, **photons)
+    cubes = []
+    for unit in (1, 255, 4095):
+        both = StackedCamera(PLAIN, SideCamera(torch.full((1, BANDS), unit / BANDS), SIZE, SIZE))
+        cubes.append(solver(both.measurement(exposed(PLAIN), unit * grey)[None], both).cube)
+    for cube in cubes[1:]:
+        torch.testing.assert_close(cube, cubes[0], atol=2e-3, rtol=0)
+
+
+def test_each_picture_has_noise_of_its_own():
+    random = torch.Generator().manual_seed(0)
+    both = StackedCamera(PLAIN, SideCamera(torch.full((1, BANDS), 1 / BANDS), SIZE, SIZE))
+    truth = both.forward(piecewise_smooth())
+    sigma = torch.ones_like(truth)
+    sigma[SIZE:] = 0.1
+    pixels = HeldOut(truth + sigma * torch.randn(truth.shape, generator=random), both, 0.2)
+    pixels.look(truth)
+    coded, grey = (float(part.mean()) for part in both.pictures(pixels.variance))
+    assert grey < coded / 30
 
 
 def test_a_double_disperser_is_decoded():

@@ -152,6 +152,20 @@ def test_it_ends_in_time(camera, y):
     assert torch.isfinite(estimate.cube).all()
 
 
+def test_a_fit_that_time_ends_goes_on_whatever_the_rounding(camera, y, tmp_path, monkeypatch):
+    path, normalised = str(tmp_path / "state.safetensors"), module.normalised
+    for step in (1, 2, 3):
+
+        def rounded(*given, step=step):  # as with another number of threads
+            return [replace(each, measurement=each.measurement * (1 + 2e-7 * step)) for each in normalised(*given)]
+
+        monkeypatch.setattr(module, "normalised", rounded)
+        DeepPrior(minutes=1e-6, checkpoint=path)(y, camera)
+        with safe_open(path, framework="pt") as file:
+            stored = json.loads(file.metadata()["deep_prior"])
+        assert (stored["step"], stored["fruitless"]) == (step, 0)
+
+
 def test_settings_are_plain_and_leave_the_checkpoint_out():
     settings = DeepPrior(minutes=2, checkpoint="here.safetensors").settings
     assert json.loads(json.dumps(settings)) == settings

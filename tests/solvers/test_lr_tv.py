@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, SensorNoise, random_mask
+from crsdun.optics import CassiCamera, SensorNoise, SideCamera, StackedCamera, random_mask
 from crsdun.solvers import AdmmTv, GapTv, LrTv, create_solver
 from crsdun.solvers.held_out import HeldOut, valid_pixels
 from crsdun.solvers.total_variation import TotalVariation
@@ -92,12 +92,16 @@ def test_saturated_pixels_are_left_out(truth, camera):
 
 def test_valid_pixels():
     y = torch.arange(400.0).view(20, 20)
-    D = torch.ones(20, 20)
-    assert valid_pixels(y, D).all()  # one brightest pixel is no plateau
-    D[:, 3] = 1e-5
-    assert valid_pixels(y, D).logical_not().nonzero()[:, 1].unique().tolist() == [3]
-    assert valid_pixels(y.clamp(max=389), torch.ones(20, 20)).sum() == 389
-    assert valid_pixels(torch.ones(20, 20), torch.ones(20, 20)).all()  # a scene like that
+    plain, mask = CassiCamera(torch.ones(20, 20), bands=1), torch.ones(20, 20)
+    assert valid_pixels(y, plain).all()  # one brightest pixel is no plateau
+    mask[:, 3] = 1e-3
+    assert valid_pixels(y, plain.with_mask(mask)).logical_not().nonzero()[:, 1].unique().tolist() == [3]
+    assert valid_pixels(y.clamp(max=389), plain).sum() == 389
+    assert valid_pixels(torch.ones(20, 20), plain).all()  # a scene like that
+    both = StackedCamera(plain, SideCamera([1e-4], 20, 20))  # each picture has its own light and its own brightest
+    pictures = y.clamp(max=389), 1e-4 * y.clamp(max=385)
+    valid = valid_pixels(both.measurement(*pictures), both)
+    assert [int(part.sum()) for part in both.pictures(valid)] == [389, 385]
 
 
 def test_held_out_pixels_tell_the_noise_and_how_it_grows():
@@ -105,7 +109,7 @@ def test_held_out_pixels_tell_the_noise_and_how_it_grows():
     truth = torch.rand(300, 300, generator=random) * 10
     deviation = (0.2**2 + 0.05 * truth).sqrt()
     y = truth + deviation * torch.randn(300, 300, generator=random)
-    pixels = HeldOut(y, torch.ones(300, 300, dtype=torch.bool), 0.1)
+    pixels = HeldOut(y, CassiCamera(torch.ones(300, 300), bands=1), 0.1)
     assert pixels.look(truth) == pytest.approx(float(deviation.square().mean()), rel=0.05)
     assert pixels.noise == pytest.approx(pixels.error, rel=0.05)
     expected = deviation.square() / deviation.square().mean()
@@ -117,7 +121,7 @@ def test_held_out_pixels_tell_the_noise_and_how_it_grows():
 
 def test_without_the_refit_pixels_held_out_stay_a_test(truth, camera):
     y = measured(truth, camera, SensorNoise())
-    chosen = HeldOut(y[0], torch.ones_like(y[0], dtype=torch.bool), LrTv.held_out).held
+    chosen = HeldOut(y[0], camera, LrTv.held_out).held
     fit, refit = (LrTv(refit=refit)(y, camera) for refit in (False, True))
     honest, seen = (float((camera.forward(each.cube) - y)[0][chosen].norm()) for each in (fit, refit))
     assert honest > 2 * seen

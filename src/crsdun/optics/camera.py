@@ -30,7 +30,7 @@ from torch import Tensor
 
 from crsdun.errors import InputError
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
-from crsdun.optics.geometry import check_height, describe_fits, span
+from crsdun.optics.geometry import check_height, describe_fits, span, without_rounding
 from crsdun.optics.masks import check_transmission
 from crsdun.optics.parts import PARTS, Part, Validity
 from crsdun.optics.values import as_values, check_tensor, check_unmasked
@@ -267,6 +267,10 @@ class CassiCamera:
         mean = self.counted(measurement).abs().mean((-2, -1))
         return torch.where(light > 0, mean / torch.where(light > 0, light, 1), 0)
 
+    def pictures(self, measurement: Tensor) -> list[Tensor]:
+        """The pictures of the scene in a measurement (..., Hm, Wm), which share its memory: one for each detector."""
+        return [measurement]
+
     def counted(self, measurement: Tensor) -> Tensor:
         """A measurement (..., Hm, Wm) with 0 in place of what pixels read that do not count (``Validity``)."""
         check_tensor(measurement, "a camera counts in a tensor")
@@ -474,6 +478,19 @@ class CassiCamera:
         camera.moved = (self.moved[0] + down, self.moved[1] + right)
         return camera
 
+    def over(self, unit: float) -> CassiCamera:
+        """The camera that measures y / unit."""
+        return self.with_mask(self.mask / unit)
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """The unit of each picture in which a white scene gives as much light as in the first one."""
+        return (1.0,)
+
+    def in_own_units(self) -> CassiCamera:
+        """The camera that measures each picture over its unit: itself where there is one."""
+        return self
+
     def upside_down(self) -> CassiCamera | None:
         """The camera that takes of a scene turned upside down the same measurement turned upside down.
 
@@ -515,6 +532,7 @@ class CassiCamera:
 
     def check(self, measurement: Tensor | np.ndarray) -> None:
         """Raise an InputError that names the cameras that would fit, unless the measurement is (..., Hm, Wm)."""
+        check_is_picture(measurement)
         height, width = measurement.shape[-2:]
         check_height(self.height, height, width, self.span_down)
         if width != self.measurement_width:
@@ -522,7 +540,7 @@ class CassiCamera:
             raise InputError(
                 f"the measurement is {width} columns wide, but {self.bands} bands at {dispersion} behind a mask "
                 f"{self.width} wide give {self.measurement_width}",
-                f"{describe_fits(self.width, width)}",
+                describe_fits(self.width, width, self.step),
             )
 
     # -- how bands are moved -------------------------------------------------------------------------------
@@ -625,6 +643,15 @@ class CassiCamera:
         return bands
 
 
+def check_is_picture(measurement: Tensor | np.ndarray) -> None:
+    """Raise an InputError unless a measurement has rows and columns."""
+    if measurement.ndim < 2:
+        raise InputError(
+            f"a measurement has rows and columns, but this one has the shape {tuple(measurement.shape)}",
+            "expected (..., height, width)",
+        )
+
+
 def _count(bands: int) -> int:
     try:
         return operator.index(bands)
@@ -641,7 +668,7 @@ def _evenly(step: float, bands: int) -> list[float]:
 
 
 def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
-    """Offsets as pairs.
+    """Offsets as pairs, whole pixels where they differ from these by rounding.
 
     Raises:
         InputError: they are neither numbers nor pairs of numbers, or not finite, or too large.
@@ -663,4 +690,4 @@ def _down_and_right(offsets: Offsets) -> tuple[tuple[float, float], ...]:
             f"the dispersion moves bands by up to {np.abs(moves).max():g} pixels",
             f"expected finite offsets of at most {LARGEST_OFFSET:,}",
         )
-    return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in moves.tolist()))
+    return cast(tuple[tuple[float, float], ...], tuple(tuple(move) for move in without_rounding(moves).tolist()))

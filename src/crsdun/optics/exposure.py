@@ -207,7 +207,7 @@ class Exposure:
             mask = _hashed(camera.mask.cpu().numpy())
             dispersion = {"offsets": _plain(camera.offsets)} if camera.step is None else {"step": camera.step}
         else:
-            mask = str(self.mask) if isinstance(self.mask, RandomMask) else _hashed(self.mask)
+            mask = self.mask.described() if isinstance(self.mask, RandomMask) else _hashed(self.mask)
             dispersion = {"step": self.step} if self.offsets is None else {"offsets": _plain(self.offsets)}
         known = {} if self.mask_wavelengths is None else {"mask_wavelengths": list(self.mask_wavelengths)}
         parts = [f"{part.name} {_hashed(part.values.cpu().numpy())}" for part in camera.parts] if camera else []

@@ -7,10 +7,35 @@ import numpy as np
 
 from crsdun.errors import InputError
 
+# Displacements this near to whole pixels are whole: what is left is rounding.
+ROUNDING = 1e-9
+
+
+def without_rounding(offsets: np.ndarray) -> np.ndarray:
+    """Displacements that are whole pixels but for rounding as these."""
+    whole = np.rint(offsets)
+    return np.where(np.abs(offsets - whole) <= ROUNDING, whole, offsets)
+
 
 def span(offsets: Sequence[float]) -> int:
     """Pixels that displacements along one axis add to the size of the scene."""
     return math.ceil(max(offsets)) - math.floor(min(offsets))
+
+
+def bands_that_span(pixels: int, step: float) -> range:
+    """The numbers of bands, ``step`` apart, whose displacements add so many pixels: several where it is below 1."""
+    if pixels < 1 or not step:
+        return range(0)
+
+    def added(steps: int) -> int:
+        return span([0.0, float(without_rounding(np.array(abs(step) * steps)))])
+
+    least, most = math.floor((pixels - 1) / abs(step)), math.ceil(pixels / abs(step)) + 1
+    while added(least) < pixels:
+        least += 1
+    while added(most) > pixels:
+        most -= 1
+    return range(least + 1, most + 2)
 
 
 def dispersion_in_words(offsets: Sequence[Sequence[float]]) -> str:
@@ -58,12 +83,14 @@ def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int,
     return [(span // step + 1, step) for step in range(1, span + 1) if span % step == 0]
 
 
-def describe_fits(scene_width: int, measurement_width: int) -> str:
-    """The cameras for which a mask and a measurement of these widths fit, as a sentence."""
-    fits = fitting_cameras(scene_width, measurement_width)
+def describe_fits(scene_width: int, measurement_width: int, step: float | None = None) -> str:
+    """The cameras that fit a mask and a measurement of these widths, those of a ``step`` first, as a sentence."""
+    fits: list[tuple[int, float]] = [*fitting_cameras(scene_width, measurement_width)]
+    if step is not None and not float(step).is_integer():
+        fits = [(bands, step) for bands in bands_that_span(measurement_width - scene_width, step)[:3]] + fits
     if not fits:
         return (
             f"a mask {scene_width} wide never gives a measurement {measurement_width} wide: "
             "the measurement must be the wider one; crop the mask"
         )
-    return "what would fit: " + ", ".join(f"{bands} bands at step {step}" for bands, step in fits[:6])
+    return "what would fit: " + ", ".join(f"{bands} bands at step {step:g}" for bands, step in fits[:6])

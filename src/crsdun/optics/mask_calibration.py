@@ -30,6 +30,8 @@ from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
 from crsdun.optics.counts import MOST_SATURATED, saturation
+from crsdun.optics.geometry import span
+from crsdun.optics.masks import check_transmission
 from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
 
 # Dispersion that is even within so many pixels counts as whole steps, and one along the rows as such.
@@ -205,8 +207,13 @@ def calibrate(
             "check that frames, <dark> and <white> are what they are said to be, or average more exposures",
         )
     warnings += _doubts_of_residuals(residuals, taken.names)
+    _check_masks(masks, of_whites=taken.band_whites is not None)
     if taken.band_whites is not None:
         warnings += _doubts_of_whites(masks)
+    moved = any(down or right for down, right in offsets)
+    on_detector = not (single and moved)  # a picture of the mask alone is smaller than the detector
+    if not on_detector:
+        warnings += _doubts_of_what_is_left_out(taken)
     measured = {
         "frames": list(taken.names),
         "offsets": None if moves is None else np.round(moves, 4).tolist(),
@@ -217,13 +224,14 @@ def calibrate(
         "bad_pixels": int((~valid).sum()),
         "warnings": warnings,
     }
-    moved = any(down or right for down, right in offsets)
-    on_detector = not (single and moved)  # a picture of the mask alone is smaller than the detector
+    is_level = taken.dark is None or not np.ndim(taken.dark)
+    added = (span(axis) for axis in zip(*offsets, strict=True))
+    height, width = (size + more for size, more in zip(masks.shape[-2:], added, strict=True))
     stored = CameraFile(
         masks[0] if len(masks) == 1 else masks,
         tuple((float(down), float(right)) for down, right in offsets),
         taken.wavelengths,
-        dark=_frame(taken.dark, valid.shape) if on_detector else None,
+        dark=_frame(taken.dark, (height, width)) if on_detector or is_level else None,
         white=np.asarray(taken.white, np.float32) if on_detector and taken.white is not None else None,
         valid=valid if on_detector and not valid.all() else None,
         measured=measured,
@@ -578,6 +586,36 @@ def _doubts_of_residuals(residuals: np.ndarray, names: Sequence[str]) -> list[st
     return [
         f"the camera leaves up to {residuals.max():.0%} of the light of {listed} unexplained: noise, a mask out of "
         "focus, or light that did not come through the mask"
+    ]
+
+
+def _check_masks(masks: np.ndarray, of_whites: bool) -> None:
+    """Raise an InputError if masks (C,H,W) are none that a camera takes, for their file could not be opened.
+
+    Args:
+        of_whites: whether white frames of the bands told how much light an open element has.
+    """
+    try:
+        check_transmission(masks)
+    except InputError:
+        unit = "that was measured without it" if of_whites else "of its open elements"
+        raise InputError(
+            f"the mask lets through up to {float(masks.max()):.3g} times the light {unit}",
+            "take <band_whites> in the same light and with the same exposure time as the frames, or omit them"
+            if of_whites
+            else "light it evenly, or give a <white>",
+        ) from None
+
+
+def _doubts_of_what_is_left_out(taken: CalibrationFrames) -> list[str]:
+    """Of one picture of the mask, what has its size and not that of the detector."""
+    given = {"dark frame": taken.dark, "white frame": taken.white}
+    left_out = " and the ".join(name for name, each in given.items() if each is not None and np.ndim(each))
+    if not left_out:
+        return []
+    return [
+        f"the {left_out} had the size of the picture of the mask, not of the wider detector, so they were used but "
+        "not kept: give those of the whole detector with each measurement"
     ]
 
 

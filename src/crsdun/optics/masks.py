@@ -36,6 +36,11 @@ class RandomMask:
     def __str__(self) -> str:
         return "open" if self.transmission == 1 else f"random:{self.seed}"
 
+    def described(self) -> str:
+        """The same, and its transmission where ``str`` does not tell it, for records."""
+        usual = self.transmission in (RandomMask.transmission, 1)
+        return str(self) if usual else f"{self}, {self.transmission:g} of it open"
+
 
 def random_mask(height: int, width: int, transmission: float = 0.5, seed: int = 0) -> np.ndarray:
     """A random binary coded aperture, (height, width) float32 of zeros and ones; the same seed gives the same mask.

@@ -225,14 +225,18 @@ class Distortion(Part):
     def forward(self, picture: Tensor, power: int = 1) -> Tensor:
         flat = picture.flatten(-2)
         parts = [flat[..., place].mul(weight**power) for place, weight in self._corners]
-        return sum(parts[1:], parts[0]).view(picture.shape)
+        return self._as_promoted(sum(parts[1:], parts[0]), picture)
 
     def adjoint(self, picture: Tensor) -> Tensor:
         flat = picture.flatten(-2)
-        sent = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, self.values.dtype))
+        sent = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, self._corners[0][1].dtype))
         for place, weight in self._corners:
             sent = sent.index_add(-1, place, flat * weight)
-        return sent.view(picture.shape)
+        return self._as_promoted(sent, picture)
+
+    def _as_promoted(self, flat: Tensor, picture: Tensor) -> Tensor:
+        """In the shape of a picture and the type of its product with the field, whatever precision sums have."""
+        return flat.view(picture.shape).to(torch.promote_types(picture.dtype, self.values.dtype))
 
     def reach(self, before: int) -> int:
         # Pixels n apart look at places at least n (1 − steepness) apart, and each place takes in two pixels.
@@ -253,16 +257,18 @@ class Distortion(Part):
 def _four_corners(field: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The pixels between which each pixel looks, as flat indices (N,), and their weights (N,), 0 outside."""
     height, width = field.shape[1:]
-    rows = torch.arange(height, device=field.device, dtype=field.dtype)[:, None] + field[0]
-    columns = torch.arange(width, device=field.device, dtype=field.dtype) + field[1]
+    field = field.to(torch.promote_types(field.dtype, torch.float32))
+    rows = torch.arange(height, device=field.device)[:, None] + field[0].floor().long()
+    columns = torch.arange(width, device=field.device) + field[1].floor().long()
+    below, beside = field - field.floor()  # of the way to the next pixel
     corners = []
     for down in (0, 1):
         for right in (0, 1):
-            row, column = rows.floor() + down, columns.floor() + right
-            weight = (1 - (rows - row).abs()) * (1 - (columns - column).abs())
+            row, column = rows + down, columns + right
+            weight = (below if down else 1 - below) * (beside if right else 1 - beside)
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            corners.append((place.long().flatten(), torch.where(inside, weight, 0).flatten()))
+            corners.append((place.flatten(), torch.where(inside, weight, 0).flatten()))
     return corners
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics.camera import CassiCamera, Kept
+from crsdun.optics.camera import LEAST_LIT, CassiCamera, Kept, check_is_picture
 from crsdun.optics.values import as_values, exactly
 from crsdun.optics.wavelengths import as_centres, check_same_bands
 
@@ -36,6 +36,8 @@ class View(Protocol):
     @property
     def measurement_shape(self) -> tuple[int, int]: ...
     @property
+    def open_light(self) -> Tensor: ...
+    @property
     def diagonal(self) -> Tensor: ...
     @property
     def tensors(self) -> list[Tensor]: ...
@@ -47,6 +49,7 @@ class View(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> View: ...
     def with_masks(self, change: Callable[[Tensor], Tensor]) -> View: ...
     def in_order(self, order: Sequence[int]) -> View: ...
+    def over(self, unit: float) -> View: ...
 
 
 class SideCamera:
@@ -92,6 +95,10 @@ class SideCamera:
         return self._seen(self.response.square(), variances)
 
     @Kept
+    def open_light(self) -> Tensor:
+        return self.forward(self.response.new_ones(self.bands, self.height, self.width))
+
+    @Kept
     def diagonal(self) -> Tensor:
         return self.variance(self.response.new_ones(self.bands, self.height, self.width))
 
@@ -113,6 +120,9 @@ class SideCamera:
 
     def in_order(self, order: Sequence[int]) -> SideCamera:
         return SideCamera(self.response[:, list(order)], self.height, self.width)
+
+    def over(self, unit: float) -> SideCamera:
+        return SideCamera(self.response / unit, self.height, self.width)
 
     def _seen(self, weights: Tensor, cube: Tensor) -> Tensor:
         return exactly(partial(torch.einsum, "kc,...chw->...khw"), weights, cube).flatten(-3, -2)
@@ -206,7 +216,7 @@ class StackedCamera(CassiCamera):
         """Aᵀ y, the sum of what all pictures send back: (..., Hm, Wm) → (..., C, H, W)."""
         self.check(measurement)
         return sum(
-            view.adjoint(picture) for view, picture in zip(self.views, self._pictures(measurement), strict=True)
+            view.adjoint(picture) for view, picture in zip(self.views, self.pictures(measurement), strict=True)
         )  # type: ignore[return-value]
 
     def variance(self, variances: Tensor) -> Tensor:
@@ -214,17 +224,29 @@ class StackedCamera(CassiCamera):
         return self._stacked([view.variance(variances) for view in self.views])
 
     @Kept
+    def lit(self) -> Tensor:
+        """Where enough light arrives in its picture to be told from noise, bool (Hm, Wm)."""
+        return self._stacked([view.open_light > LEAST_LIT * view.open_light.mean() for view in self.views])
+
+    @Kept
     def diagonal(self) -> Tensor:
         """The diagonal of A Aᵀ, (Hm, Wm), 0 where no light arrives."""
         return self._stacked([view.diagonal for view in self.views])
 
+    def pictures(self, measurement: Tensor) -> list[Tensor]:
+        """The pictures in a measurement (..., Hm, Wm), which share its memory, one of each view."""
+        sizes = [view.measurement_shape for view in self.views]
+        parts = measurement.split([rows for rows, _ in sizes], -2)
+        return [part[..., :width] for part, (_, width) in zip(parts, sizes, strict=True)]
+
     def counted(self, measurement: Tensor) -> Tensor:
         """A measurement with 0 in place of what pixels read that do not count."""
-        pictures = zip(self.views, self._pictures(measurement), strict=True)
+        pictures = zip(self.views, self.pictures(measurement), strict=True)
         return self._stacked([view.counted(picture) for view, picture in pictures])
 
     def check(self, measurement: Tensor | np.ndarray) -> None:
         """Raise an InputError unless the measurement is (..., Hm, Wm)."""
+        check_is_picture(measurement)
         if tuple(measurement.shape[-2:]) != self.measurement_shape:
             raise InputError(
                 "the measurement has {}×{} pixels, where {} pictures one below the other have {}×{}".format(
@@ -256,6 +278,20 @@ class StackedCamera(CassiCamera):
         camera = self._of(self.views)
         camera.wavelengths = as_centres(wavelengths, self.bands)
         return camera
+
+    def over(self, unit: float) -> StackedCamera:
+        """The cameras that measure y / unit."""
+        return self._of(view.over(unit) for view in self.views)
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """The unit of each picture in which a white scene gives as much light as in the first one."""
+        light = [float(view.open_light.mean()) for view in self.views]
+        return tuple(each / light[0] if each * light[0] > 0 else 1.0 for each in light)
+
+    def in_own_units(self) -> StackedCamera:
+        """The cameras that measure each picture over its unit."""
+        return self._of([view.over(unit) for view, unit in zip(self.views, self.units, strict=True)])
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -291,11 +327,6 @@ class StackedCamera(CassiCamera):
 
     def _stacked(self, pictures: Sequence[Tensor]) -> Tensor:
         return torch.cat([F.pad(each, (0, self.measurement_width - each.shape[-1])) for each in pictures], -2)
-
-    def _pictures(self, measurement: Tensor) -> Iterator[Tensor]:
-        sizes = [view.measurement_shape for view in self.views]
-        for part, (_, width) in zip(measurement.split([rows for rows, _ in sizes], -2), sizes, strict=True):
-            yield part[..., :width]
 
 
 def dual_disperser(

@@ -62,9 +62,9 @@ def as_centres(wavelengths: Sequence[float], bands: int) -> tuple[float, ...]:
     """The centre of each of so many bands in nm, in any order.
 
     Raises:
-        InputError: their number is another, or one is not positive and finite.
+        InputError: their number is another, one is not positive and finite, or all look like micrometres.
     """
-    centres = tuple(float(value) for value in wavelengths)
+    centres = as_wavelengths(wavelengths)
     if len(centres) != bands:
         raise InputError(f"there are {len(centres)} wavelengths for {bands} bands", "give one for each band")
     if not all(0 < value < math.inf for value in centres):

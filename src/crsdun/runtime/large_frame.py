@@ -98,7 +98,7 @@ class LargeFrame:
         Raises:
             InputError: as ``Preparation.prepare``, but dark rows and rows of a closed mask are all right.
         """
-        bad = 0 if self.preparation.camera_file is None else self.preparation.camera_file.bad_pixels
+        bad = self.preparation.bad_pixels
         around = AROUND if bad else HOT_ROWS
         above, below, rows = min(around, top), min(around, self.height - bottom), bottom - top
         top, bottom = top - above, bottom + below

@@ -26,6 +26,7 @@ from crsdun.optics import (
     saturation,
     subtract_dark,
 )
+from crsdun.optics.geometry import bands_that_span
 from crsdun.optics.masks import for_bands
 from crsdun.optics.wavelengths import as_wavelengths
 from crsdun.runtime.scale_doubts import (
@@ -168,7 +169,8 @@ class Preparation:
         wavelengths: centre of each band in nm, length C, or a text as for ``parse_wavelengths``.
         step: dispersion in pixels per band.
         offsets: displacement of each band in pixels instead of ``step``, as of ``CassiCamera``.
-        bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot.
+        bad: detector pixels that say nothing, (Hm,Wm), true where a pixel is dead or hot; they do not count, whatever
+            they read in any frame, and show what is around them.
         saturated: value in the file from which on a pixel says nothing, because the detector was full; None finds
             out of counts where many pixels have the largest one that there is (``optics.saturation``).
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
@@ -293,7 +295,11 @@ class Preparation:
             measurement = replace(measurement, provenance=changes)
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
-        full = saturation(measurement.frame, self.bits) if whole and self.may_be_full(measurement) else None
+        full = (
+            saturation(self._filled(measurement.frame), self.bits)
+            if whole and self.may_be_full(measurement)
+            else None
+        )
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
         hot = hot_pixels(scaled.frame, camera)
         if hot.any():
@@ -378,13 +384,27 @@ class Preparation:
 
         ``full``: value of full pixels, where ``saturated`` does not tell it.
         """
-        known = None if self.camera_file is None else self.camera_file.valid
         saturated = full if self.saturated is None else self.saturated
-        if self.bad is None and saturated is None:
-            return known
-        valid = np.ones(frame.shape, bool) if self.bad is None else ~np.asarray(self.bad, bool)
-        valid = valid & known if known is not None and valid.shape == known.shape else valid
+        valid = self.working
+        if saturated is None:
+            return valid
+        valid = np.ones(frame.shape, bool) if valid is None else valid
         return valid if saturated is None or valid.shape != frame.shape else valid & (frame < saturated)
+
+    @property
+    def working(self) -> np.ndarray | None:
+        """The detector pixels that are neither ``bad`` nor so in the camera file, bool (Hm,Wm); None if all are."""
+        known = None if self.camera_file is None else self.camera_file.valid
+        if self.bad is None:
+            return known
+        good = ~np.asarray(self.bad, bool)
+        return good & known if known is not None and good.shape == known.shape else good
+
+    @property
+    def bad_pixels(self) -> int:
+        """How many do not work."""
+        working = self.working
+        return 0 if working is None else int((~working).sum())
 
     def to_measurement_scale(self, measurement: Measurement, bands: int, whole: bool = True) -> Measurement:
         """The measurement on the scale of y = A x, calibrated if there is anything to calibrate with.
@@ -395,6 +415,12 @@ class Preparation:
             InputError: the frame contains negative values, or values that no camera counts, or no light.
         """
         references = {name: self._filled(each) for name, each in self._references(measurement).items()}
+        if self.bad_pixels:
+            measurement = replace(
+                measurement,
+                frame=self._filled(measurement.frame),
+                provenance={**measurement.provenance, FILLED: self.bad_pixels},
+            )
         check_is_raw(measurement, {"white": references["white"], "bits": self.bits, "exposure": self.exposure})
         for name, reference in references.items():
             if whole and np.array_equal(reference, measurement.frame):  # unlit rows may well be equal
@@ -404,12 +430,6 @@ class Preparation:
                 )
         calibration = {**references, "bit_depth": self.bits, "exposure": self.exposure}
         calibration = {name: value for name, value in calibration.items() if value is not None}
-        if self.camera_file is not None and self.camera_file.bad_pixels:
-            measurement = replace(
-                measurement,
-                frame=self._filled(measurement.frame),
-                provenance={**measurement.provenance, FILLED: self.camera_file.bad_pixels},
-            )
         if calibration:
             frame = (
                 subtract_dark(measurement.frame, calibration["dark"])
@@ -462,8 +482,8 @@ class Preparation:
         return self.saturated is None and (self.bits is not None or measurement.holds_counts)
 
     def _filled(self, frame: Any) -> Any:
-        """A frame of the detector without the camera's bad pixels; a level, or None, as it is."""
-        valid = None if self.camera_file is None else self.camera_file.valid
+        """A frame of the detector without its bad pixels; a level, or None, as it is."""
+        valid = self.working
         return frame if valid is None or np.shape(frame) != valid.shape else filled(frame, valid)
 
 
@@ -493,7 +513,7 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
     """The number of bands that follows from the two widths and the step.
 
     Raises:
-        InputError: none does.
+        InputError: none does, or several.
     """
     span = measurement_width - mask_width
     if step == 0:
@@ -503,13 +523,21 @@ def bands_from_widths(measurement_width: int, mask_width: int, step: float) -> i
             "the measurement is as wide as the mask, so nothing was dispersed",
             "if it holds a single band, set <bands> to 1; otherwise set <mask> to the mask of this measurement",
         )
-    if span < 0 or span % abs(step):
+    fitting = bands_that_span(span, step)
+    if not fitting:
         raise InputError(
             f"a measurement {measurement_width} wide behind a mask {mask_width} wide fits no number of bands at step "
             f"{step:g}",
             describe_fits(mask_width, measurement_width),
         )
-    return int(span // abs(step)) + 1
+    if len(fitting) > 1:
+        counts = f"{fitting[0]}{' or ' if len(fitting) == 2 else ' to '}{fitting[-1]}"
+        raise InputError(
+            f"a measurement {measurement_width} wide behind a mask {mask_width} wide has {counts} bands at step "
+            f"{step:g}: the widths do not tell",
+            "set <bands>",
+        )
+    return fitting[0]
 
 
 def check_open(is_open: bool) -> None:

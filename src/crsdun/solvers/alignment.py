@@ -6,10 +6,11 @@ Legend: B batch · C bands · H, W scene · Wm measurement width · N = H Wm det
 A scene is smooth where the mask is not, so the fine detail of an exposure is that of the mask, once for each band at
 the band's place:
 
-    h(y) ≈ Σ_c a_c Φ_c(s),        Φ_c(s) = shift_c(h(M(s))),
+    h(y) ≈ Σ_c a_c Φ_c(s),        Φ_c(s) = P shift_c(h(M(s))),
 
-with h what a small blur takes away, and a_c the mean brightness of band c. No scene has to be decoded, so none can
-take in the error of the mask. M(s) interpolates M between pixels, hence Φ(s) = Σ_l w_l(s) Φ(l), and all that the
+with h what a small blur takes away, P what light meets behind the prism, and a_c the mean brightness of band c. No
+scene has to be decoded, so none can take in the error of the mask. P is about the same everywhere within reach, so Φ
+moves with M. M(s) interpolates M between pixels, hence Φ(s) = Σ_l w_l(s) Φ(l), and all that the
 least squares over a need,
 
     b_c = Σ_pixels Φ_c h(y)      and      G_cd = Σ_pixels Φ_c Φ_d,
@@ -35,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, moved_mask
+from crsdun.optics import CassiCamera, Validity, moved_mask
 from crsdun.optics.masks import Edge
 from crsdun.solvers.solver import check_measurement
 
@@ -68,6 +69,8 @@ NEARER = 1e-3
 # Where the detector has less light than this part of what is next to it, the border of the mask is closed: of the
 # light that comes in from beside the mask, where some comes through what has been told.
 DARK = 0.2
+# Detector pixels tell of the border if at most this part of their light comes from elsewhere, as through a blur.
+ELSEWHERE = 0.05
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,7 @@ def align(measurement: Tensor, camera: CassiCamera, reach: int = 2) -> tuple[Cas
     shown = [code and _is_shown(detail, there, axis) for axis in (0, 1)]
     if not any(shown):
         return camera, Shift(0.0, 0.0, False, here.explained, 0.0)
-    # Behind a smeared code, an axis that shows nothing may look displaced; behind a sharp one it only shows less.
-    sharp = max(there.smear) < SHARP
-    keep = [abs(move) >= LEAST_SHIFT and (sharp or seen) for move, seen in zip(there.shift, shown, strict=True)]
+    keep = [seen or (code and _is_needed(detail, there, axis)) for axis, seen in enumerate(shown)]
     if not all(keep):
         there = detail.search(moves=(keep[0], keep[1]))
     shift = Shift(there.down, there.right, True, there.explained, there.explained - here.explained)
@@ -136,6 +137,18 @@ def _is_shown(detail: _Detail, there: _Place, axis: int) -> bool:
     others = (axis != 0, axis != 1)
     clearer = CLEARER[0] if there.smear[axis] < SHARP else CLEARER[1]
     return detail.search(smears=others).score > clearer * detail.search(moves=others).score + CLEAR
+
+
+def _is_needed(detail: _Detail, there: _Place, axis: int) -> bool:
+    """Whether a mask that has moved along the other axis has moved along this one too, which alone shows too little.
+
+    Behind a smeared code such an axis may look displaced; behind a sharp one, a code as sharp that has not moved must
+    explain clearly less.
+    """
+    if abs(there.shift[axis]) < LEAST_SHIFT or max(there.smear) >= SHARP:
+        return False
+    others = (axis != 0, axis != 1)
+    return there.score > CLEARER[0] * detail.search(moves=others, smears=others).score + CLEAR
 
 
 def _moved_mask(y: Tensor, camera: CassiCamera, shift: Shift) -> Tensor:
@@ -167,12 +180,10 @@ def with_border(
 def _is_dark(y: Tensor, camera: CassiCamera, closed: Tensor, repeated: Tensor, border: Tensor, reach: int) -> bool:
     """Whether frames (B,H,Wm) are as dark at a border (H,W), beside what is within reach, as a ``closed`` one is."""
     told = torch.where(border, 0, repeated)
-    light, least, rest = (
-        camera.disperse(mask.expand(camera.bands, -1, -1)).sum(-3) for mask in (repeated, closed, told)
-    )
-    # Detector pixels with light only from the border, and their neighbours: is there less in the former?
+    light, least, rest = (camera.with_mask(mask).open_light for mask in (repeated, closed, told))
+    # Detector pixels with hardly any light but from the border, and their neighbours: is there less in the former?
     counts = camera.counted_pixels
-    outer = (light > 0) & (rest == 0) & counts
+    outer = (light > 0) & (rest <= ELSEWHERE * light) & counts
     near = F.max_pool2d(outer[None].to(light), 2 * reach + 1, 1, reach)[0] > 0
     y = y.to(light).mean(0)
     outside, inside = (float(y[part].sum() / light[part].sum()) for part in (outer, near & ~outer & counts))
@@ -212,11 +223,14 @@ class _Detail:
     def __init__(self, y: Tensor, camera: CassiCamera, reach: int):
         C, margin = camera.bands, reach + 2
         self.reach, self.most_lag = reach, reach + 1  # one more for the smear
+        # What does not count is no part of Φ: it does not move with the mask.
+        optics = camera.with_parts(*(part for part in camera.parts if not isinstance(part, Validity)))
         h = fine_detail(y, camera.counted_pixels)
         # Away from the border of the mask, where no displacement within reach needs what has not been told.
         inside = inner_code(camera.mask, margin)
-        phi = camera.disperse(inside.expand(C, -1, -1)).flatten(1)  # (C,N)
-        # Φ is 0 at the border of the detector, so displacing it is moving along N.
+        dispersed = optics.each_band(inside.expand(C, -1, -1))
+        # Φ shall be 0 at the border of the detector, so that displacing it is moving along N.
+        phi = _inner(dispersed, self.most_lag).flatten(1)  # (C,N)
         width, lags = h.shape[-1], range(-self.most_lag, self.most_lag + 1)
         pad = self.most_lag * (width + 1)
         flat = F.pad(h.flatten(1), (pad, pad))  # (B,N+2·pad)
@@ -308,9 +322,13 @@ def fine_detail(y: Tensor, counts: Tensor | None = None) -> Tensor:
 
 def inner_code(mask: Tensor, margin: int) -> Tensor:
     """The fine detail of a mask, 0 within so many pixels of its border."""
-    code = _rough(mask)
-    inside = torch.zeros_like(code)
-    inside[..., margin:-margin, margin:-margin] = code[..., margin:-margin, margin:-margin]
+    return _inner(_rough(mask), margin)
+
+
+def _inner(picture: Tensor, margin: int) -> Tensor:
+    """A picture (...,H,W) with 0 within so many pixels of its border."""
+    inside = torch.zeros_like(picture)
+    inside[..., margin:-margin, margin:-margin] = picture[..., margin:-margin, margin:-margin]
     return inside
 
 

@@ -34,7 +34,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.denoiser import MOST_IMAGES, shipped_denoiser
 from crsdun.solvers.lr_tv import LrTv
-from crsdun.solvers.pnp import MIRRORED, Pnp, RefinedFrame
+from crsdun.solvers.pnp import MIRRORED, Pnp, RefinedFrame, plain
 from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
 from crsdun.tensor_file import read_tensors
@@ -129,41 +129,43 @@ class DeepPrior(Solver):
 
             start = first(measurement, camera, lambda done, _: report(done))
             cubes, fits = [], []
+            key = self._key(measurement, camera)
             for number, (frame, x, fit) in enumerate(zip(frames, start.cube, start.fits, strict=True)):
                 share = math.inf if self.minutes is None else 60 * self.minutes * (number + 1) / len(frames)
                 before = first.iterations * len(frames) + self.iterations * number
-                cube, fit = self._fit(frame, x / frame.scale, fit, begin + share, partial(report, before=before))
+                cube, fit = self._fit(frame, x / frame.scale, fit, key, begin + share, partial(report, before=before))
                 cubes.append(cube * frame.scale)
                 fits.append(fit)
             return Estimate([torch.stack(cubes)], fits=fits, wavelengths=camera.wavelengths)
 
     def _fit(
-        self, frame: NormalisedFrame, x: Tensor, fit: Fit, deadline: float, report: Callable[[int], None]
+        self, frame: NormalisedFrame, x: Tensor, fit: Fit, key: str, deadline: float, report: Callable[[int], None]
     ) -> tuple[Tensor, Fit]:
         """x (C,H,W), on the scale of y, from its best images, and its fit; ``report`` gets the number of steps."""
         refined = RefinedFrame(frame, x, fit, self.images)
         if refined.nothing:
             report(self.iterations)
-            return x, fit
+            return plain(frame)
         u, sigma = Pnp(images=self.images).turns(refined)
         u = refined.towards(u, sigma)
         network = shipped_denoiser(u.device)
-        key = self._key(frame)
         state = self._resumed(u, key) or State.first(network, u, refined.held_out(u))
-        while state.step < self.iterations and state.fruitless < PATIENCE and time.monotonic() < deadline:
+        ended = state.step >= self.iterations or state.fruitless >= PATIENCE
+        while not ended:  # by the clock after a step at the earliest, so that resumed fits go on
             self._step(refined, network, state, u, sigma)
-            if state.step % EVERY_LOOK == 0 or state.step == self.iterations:
+            ended = state.step >= self.iterations or time.monotonic() >= deadline
+            if ended or state.step % EVERY_LOOK == 0:
                 mirrored = [_images(network, state.average, u, sigma, mirror) for mirror in MIRRORED]
                 seen = refined.towards(torch.stack(mirrored).mean(0), sigma)
                 state.look(seen, refined.held_out(seen))
                 if self.checkpoint is not None:
                     state.write(self.checkpoint, key)
+            ended = ended or state.fruitless >= PATIENCE
             report(state.step)
         if state.step < self.iterations:
             report(self.iterations)
         if refined.doubted(state.least):
-            plain = LrTv()(frame.measurement[None], frame.camera)
-            return plain.cube[0], plain.fits[0]
+            return plain(frame)
         return refined.final(state.best, sigma), replace(fit, held_out=state.least)
 
     def _step(self, refined: RefinedFrame, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:
@@ -190,12 +192,12 @@ class DeepPrior(Solver):
             (gradient,) = torch.autograd.grad(loss, weights)
         state.descend(gradient, self.rate * min(1, (state.step + 1) / WARM_UP))
 
-    def _key(self, frame: NormalisedFrame) -> str:
+    def _key(self, measurement: Tensor, camera: CassiCamera) -> str:
         """What a checkpoint belongs to: the settings that may not change, the measurement and its camera."""
         free = ("iterations", "minutes", "checkpoint")
         fixed = {name: value for name, value in asdict(self).items() if name not in free}
-        digest = hashlib.sha256(json.dumps([fixed, frame.camera.offsets]).encode())
-        for values in (frame.measurement, *frame.camera.tensors):
+        digest = hashlib.sha256(json.dumps([fixed, camera.offsets]).encode())
+        for values in (measurement, *camera.tensors):
             digest.update(str((values.dtype, tuple(values.shape))).encode())
             digest.update(values.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -269,8 +271,8 @@ class State:
         self.average.lerp_(self.weights, AVERAGED)
 
     def look(self, images: Tensor, held_out: float) -> None:
-        """Keep the images if they are the best so far."""
-        self.fruitless += 1
+        """Keep the images if they are the best so far; where the fit was interrupted is no reason to end it."""
+        self.fruitless += self.step % EVERY_LOOK == 0
         if held_out < self.least:
             self.best, self.least, self.fruitless = images, held_out, 0
 

@@ -1,6 +1,6 @@
 """What the detector pixels that a solver does not use tell: how good its estimate is, and how strong the noise.
 
-Legend: H, Wm measurement · y measurement (H,Wm) · A the camera · D = A Aᵀ 1.
+Legend: H, Wm measurement · y measurement (H,Wm), of one picture of the scene or several · A the camera · D = A Aᵀ 1.
 
 A few per cent of the pixels are held out. What these differ by from A x is their noise and the error of the
 prediction, so the regularisation with which they differ least is the best one, whatever the scene, the noise and the
@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from crsdun.optics import CassiCamera
+
 # Detector pixels with less than this part of the mean of D hold no light of the scene.
 UNLIT = 1e-3
 # Where at least this part of all pixels has the largest value, the detector saturates; where more than MOST has it,
@@ -25,8 +27,16 @@ LARGEST_VARIANCE = 3.0
 FEWEST = 10
 
 
-def valid_pixels(y: Tensor, D: Tensor) -> Tensor:
+def valid_pixels(y: Tensor, camera: CassiCamera) -> Tensor:
     """The detector pixels, bool (H,Wm), that say something about the scene: lit through the mask, not saturated."""
+    valid = torch.zeros_like(y, dtype=torch.bool)
+    for part, picture, D in zip(*map(camera.pictures, (valid, y, camera.row_sums)), strict=True):
+        part.copy_(_valid(picture, D))
+    return valid
+
+
+def _valid(y: Tensor, D: Tensor) -> Tensor:
+    """Of one picture."""
     lit = UNLIT * D.mean() < D
     brightest = y >= y.max()
     saturated = max(PLATEAU, FEWEST / y.numel()) < float(brightest.float().mean()) < MOST
@@ -38,32 +48,31 @@ class HeldOut:
 
     Args:
         y: (H,Wm), on the scale of the solver.
-        valid: the pixels that say something about the scene, bool (H,Wm).
-        part: of these, that is held out.
-        constant, slope: variance of the noise of a pixel and its rise per unit of y, where they are known; both None
-            finds them from the residuals.
+        camera: that took it.
+        part: of the valid pixels, that is held out.
+        known: variance of the noise of a pixel without light and its rise per unit of y; None finds them from the
+            residuals.
 
     Attributes:
+        valid: the pixels that say something about the scene, bool (H,Wm).
         held, used: the pixels held out, and the other valid ones, bool (H,Wm); where these are few, both are all.
         error: mean square residual of the pixels held out.
         noise: variance of the noise: pixels that are used are explained too well by about as much as the others are
             explained too badly, so it is the geometric mean of both residuals.
         variance: of each pixel relative to the mean, (H,Wm): a constant part, and one in proportion to the brightness
-            (shot noise, errors of the mask).
+            (shot noise, errors of the mask), each that of its picture.
     """
 
-    def __init__(
-        self, y: Tensor, valid: Tensor, part: float, constant: float | None = None, slope: float | None = None
-    ):
+    def __init__(self, y: Tensor, camera: CassiCamera, part: float, known: tuple[float, float] | None = None):
         # Always the same pixels, so that results can be repeated.
         generator = torch.Generator().manual_seed(7041)
         chosen = torch.rand(y.shape, generator=generator, dtype=torch.float32).to(y.device) < part
+        self.valid = valid = valid_pixels(y, camera)
         chosen = valid & chosen
         if int(chosen.sum()) < FEWEST:
             chosen = torch.zeros_like(valid)
-        self.y, self.used = y, valid & ~chosen
+        self.y, self.camera, self.known, self.used = y, camera, known, valid & ~chosen
         self.held = chosen if chosen.any() else valid
-        self.known = None if constant is None and slope is None else (constant or 0.0, slope or 0.0)
         self.variance = torch.ones_like(y)
         self.error = self.noise = math.nan
 
@@ -75,8 +84,14 @@ class HeldOut:
         squares = (self.y - explained).square()
         self.error = float(squares[self.held].mean())
         self.noise = math.sqrt(self.error * float(squares[self.used].mean()))
-        constant, slope = self.known or _line(squares[self.held], explained[self.held].clamp(min=0))
-        variance = constant + slope * explained.clamp(min=0)
+        brightness, variance = explained.clamp(min=0), torch.zeros_like(squares)
+        for part, *picture in zip(
+            *map(self.camera.pictures, (variance, brightness, squares, self.held)), strict=True
+        ):
+            # Where too few pixels of a picture are held out, those of all tell.
+            light, errors, held = picture if int(picture[2].sum()) >= FEWEST else (brightness, squares, self.held)
+            constant, slope = self.known or _line(errors[held], light[held])
+            part.copy_(constant + slope * picture[0])
         mean = variance[self.used].mean()
         if mean > 0:
             self.variance = (variance / mean).clamp(max=LARGEST_VARIANCE)

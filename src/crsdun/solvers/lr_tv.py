@@ -30,7 +30,7 @@ from torch import Tensor
 from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.data_step import solved
-from crsdun.solvers.held_out import HeldOut, valid_pixels
+from crsdun.solvers.held_out import HeldOut
 from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
 from crsdun.solvers.total_variation import TotalVariation
 
@@ -66,7 +66,7 @@ class LrTv(Solver):
         final: iterations at the end, when the strength is found.
         refit: use the pixels held out as well in these; without, they remain a test of what is made of the cube.
         photons, read_sigma: of the detector as in ``optics.SensorNoise``, where they are known; they say how the
-            variance depends on the brightness.
+            variance depends on the brightness, of several pictures in the units of the first.
 
     Source: ADMM as in ``AdmmTv``; components from the estimate: Zhuang and Bioucas-Dias, "Fast hyperspectral image
     denoising and inpainting based on low-rank and sparse representations", 2018. The choice of the strength by
@@ -148,9 +148,9 @@ class LrTv(Solver):
         """x (1,C,H,W), on the scale of y, and its fit; ``report`` is called with the iterations that are done."""
         y, camera, x = frame.measurement, frame.camera, frame.start[None]
         D = camera.row_sums
-        valid = valid_pixels(y, D)
+        pixels = HeldOut(y, camera, self.held_out, self._known_noise(frame.scale))
+        valid = pixels.valid
         mean = D[valid].mean() if valid.any() else D.mean()
-        pixels = HeldOut(y, valid, self.held_out, *self._known_noise(frame.scale))
         used, epsilon, strength = pixels.used, FIRST_EPSILON * mean, _Strength(self)
         variation = TotalVariation(x.shape, x, self.smoothness)
         dual = torch.zeros_like(x)  # b
@@ -187,10 +187,12 @@ class LrTv(Solver):
             strength.update(k, pixels)
         return x, strength.fit(y, rank=variation.transform.shape[1])
 
-    def _known_noise(self, scale: float) -> tuple[float | None, float | None]:
+    def _known_noise(self, scale: float) -> tuple[float, float] | None:
         """Variance without light, and its rise with the brightness, on the scale of y; None where not known."""
-        constant = None if self.read_sigma is None else (self.read_sigma / scale) ** 2
-        return constant, None if self.photons is None else 1 / (self.photons * scale)
+        if self.read_sigma is None and self.photons is None:
+            return None
+        constant = ((self.read_sigma or 0.0) / scale) ** 2
+        return constant, 0.0 if self.photons is None else 1 / (self.photons * scale)
 
     def _follow(self, x: Tensor, variation: TotalVariation) -> None:
         """Turn to the principal components of x."""

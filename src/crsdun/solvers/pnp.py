@@ -24,7 +24,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.coefficients import Coefficients
 from crsdun.solvers.denoiser import MOST_IMAGES, WEIGHTS, shipped_denoiser
-from crsdun.solvers.held_out import HeldOut, valid_pixels
+from crsdun.solvers.held_out import HeldOut
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.solver import NormalisedFrame, Solver, normalised
 
@@ -62,12 +62,12 @@ class RefinedFrame:
 
     def __init__(self, frame: NormalisedFrame, x: Tensor, fit: Fit, images: int):
         self.y, self.coefficients = frame.measurement, Coefficients.of(x, images, frame.camera)
-        valid = valid_pixels(self.y, frame.camera.row_sums)
+        self._pixels = HeldOut(self.y, frame.camera, LrTv.held_out)  # the same as those of LR-TV
+        valid = self._pixels.valid
         self.nothing = self.coefficients.basis.numel() == 0 or not bool(valid.any())
         if self.nothing:
             return
         self._fit = fit
-        self._pixels = HeldOut(self.y, valid, LrTv.held_out)  # the same as those of LR-TV
         self.first = self.coefficients.images(x)
         self._unit = float(self.y.square().mean().sqrt()) or 1.0
         self.held_out(self.first)
@@ -99,6 +99,12 @@ class RefinedFrame:
         # How errors of the images add up on the detector if they are independent.
         gain = float(camera.variance(squares).mean())
         return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
+
+
+def plain(frame: NormalisedFrame) -> tuple[Tensor, Fit]:
+    """The estimate of LR-TV, (C,H,W) on the scale of the frame, with all its pixels, and its fit."""
+    estimate = LrTv()(frame.measurement[None], frame.camera)
+    return estimate.cube[0], estimate.fits[0]
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ class Pnp(Solver):
                 images of the shape that it got.
         """
         frames = normalised(measurement, camera)
-        first = LrTv()
+        first = LrTv(refit=False)  # the pixels held out remain a test of what becomes of its estimate
         turns, total = self.iterations * len(frames), (first.iterations + self.iterations) * len(frames)
 
         def report(done: int, before: int = 0) -> None:
@@ -184,11 +190,11 @@ class Pnp(Solver):
         refined = RefinedFrame(frame, x, fit, self.images)
         if refined.nothing:
             report(self.iterations)
-            return x, fit
+            return plain(frame)
         u, sigma = self.turns(refined, report)
         held_out = refined.held_out(refined.towards(u, sigma))
         if refined.doubted(held_out):
-            return x, fit
+            return plain(frame)
         return refined.final(u, sigma), replace(fit, held_out=held_out)
 
     def turns(self, refined: RefinedFrame, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:

@@ -51,7 +51,7 @@ from crsdun.solvers.alignment import (
     shows_code,
     with_border,
 )
-from crsdun.solvers.held_out import HeldOut, valid_pixels
+from crsdun.solvers.held_out import HeldOut
 from crsdun.solvers.lr_tv import LrTv
 from crsdun.solvers.solver import check_measurement
 
@@ -345,8 +345,7 @@ class _Trial:
         frames = on_detector((y - self.dark).clamp(min=0) if self.dark else y, told, self.camera)
         estimate = LrTv(iterations=ITERATIONS, held_out=HELD_OUT, refit=False)(frames, self.camera)
         self.cubes = estimate.cube
-        D = self.camera.forward(self.camera.adjoint(torch.ones_like(frames[0])))
-        held = torch.stack([HeldOut(frame, valid_pixels(frame, D), HELD_OUT).held for frame in frames])
+        held = torch.stack([HeldOut(frame, self.camera, HELD_OUT).held for frame in frames])
         self.held = on_detector(held.to(y), self.camera, told) > 0
         unit = frames.square().mean((-2, -1)).sqrt() / y.square().mean((-2, -1)).sqrt().clamp(min=TINY)
         self.error = sum(fit.held_out * float(each) for fit, each in zip(estimate.fits, unit, strict=True)) / len(y)

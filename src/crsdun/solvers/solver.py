@@ -82,8 +82,8 @@ class NormalisedFrame:
     """One measurement on a scale of its own, so that settings mean the same in all units.
 
     Attributes:
-        measurement: y over ``scale``, (H,Wm).
-        camera: that took it, on its device and in its floating type.
+        measurement: y over ``scale``, (H,Wm); of several pictures, each over its unit as well.
+        camera: that took it so, on its device and in its floating type.
         scale: the brightness of the scene.
         start: first estimate, (C,H,W): the back-projection, divided by that of a white scene, or what was given.
     """
@@ -126,6 +126,11 @@ def normalised(measurement: Tensor, camera: CassiCamera, start: Tensor | None = 
     """
     check_measurement(measurement, camera)
     camera = camera.to(measurement)
+    measurement = camera.counted(measurement)
+    if len(camera.units) > 1:
+        for picture, unit in zip(camera.pictures(measurement), camera.units, strict=True):
+            picture /= unit
+        camera = camera.in_own_units()
     if start is not None:
         expected = (len(measurement), camera.bands, camera.height, camera.width)
         if start.shape != expected:
@@ -133,7 +138,7 @@ def normalised(measurement: Tensor, camera: CassiCamera, start: Tensor | None = 
         start = start.to(measurement)
     back = camera.adjoint(torch.where(camera.lit, camera.open_light, 0))
     frames = []
-    for number, y in enumerate(camera.counted(measurement)):
+    for number, y in enumerate(measurement):
         scale = float(camera.brightness(y))
         # No light at all, or a mask that is closed everywhere: nothing to scale.
         scale = scale if 0 < scale < math.inf else 1.0
