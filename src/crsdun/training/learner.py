@@ -148,7 +148,8 @@ class Learner:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
             mse, ce = stage_losses(estimate, targets)
-        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share, targets.weight)
+        compared, whole = targets.compared(estimate.cubes), processes.sum(mse)
+        errors = CubeErrors(*compared, mse, whole, targets.share, targets.weight, targets.known)
         loss = self.balance(cube_losses(self.phase.loss.cube, errors), ce, targets.share)
 
         self.optimiser.zero_grad()
