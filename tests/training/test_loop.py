@@ -131,7 +131,7 @@ def test_a_run_in_sittings_ends_bit_equal(tmp_path):
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path, number):
     def interrupt(done, _):
         if done == 2:
@@ -351,6 +351,15 @@ def test_a_run_behind_random_cameras_goes_on_bit_equal_and_its_card_says_what_it
     assert network.card.provenance["recipe"]["camera"]["random"]["photons"] == [50, 500]
     with pytest.raises(InputError, match=r"camera.random.photons was \[50.0, 500.0\], now None"):
         run(replace(config, camera=replace(config.camera, random=None)))
+
+
+def test_weights_know_the_camera_that_is_drawn_besides_random_ones(tmp_path):
+    camera = {"step": 3, "random": {"plain": 0.5, "steps": [1, 2]}}
+    network = load(run(small_config(tmp_path, camera=camera, steps=1, optimiser={"warm_up": 0}))[0].weights)
+    assert network.card.steps == ((1, 2), (-2, -1), (3, 3))
+    network.fit(CassiCamera(random_mask(20, 30), 5, step=3))
+    with pytest.raises(InputError, match=r"a dispersion of 1 to 2 or -2 to -1 or 3 pixels per band, not 2\.5"):
+        network.fit(CassiCamera(random_mask(20, 30), 5, step=2.5))
 
 
 def test_a_run_behind_a_fixed_camera_has_a_card_as_before(finished):

@@ -21,6 +21,8 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import Network, Transfer, create, record_of_weights, save, take_over
+from crsdun.networks.network import is_learnt_step
+from crsdun.optics import ModelCard
 from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
@@ -37,6 +39,7 @@ from crsdun.training.origin import Origin, files_of
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
+from crsdun.typed import finite
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
 
@@ -390,7 +393,7 @@ class TrainingRun:
             "files": self.origin.files,
             "from": self.from_weights,
             "step": self.step,
-            "validation": self.figures,
+            "validation": finite(self.figures),
             "hours": self.seconds / 3600,
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
@@ -404,7 +407,10 @@ class TrainingRun:
         }
         random = self.config.camera.random
         if random is not None:
-            card |= {"steps": random.step_ranges(), "grids": random.grid_range(scenes.wavelengths)}
+            steps, own = random.step_ranges(), self.config.camera.step
+            if random.plain and not is_learnt_step(ModelCard(steps=steps), own):
+                steps = (*steps, (own, own))
+            card |= {"steps": steps, "grids": random.grid_range(scenes.wavelengths)}
         save(network, path, **card, provenance=provenance)
 
     def not_finite(self, batch: Batch, figures: StepFigures) -> InputError:
@@ -484,7 +490,9 @@ def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM let the step end and its checkpoint be written; a second one interrupts at once.
+    """Ctrl-C, SIGTERM and SIGHUP let the step end and its checkpoint be written; a second one interrupts at once.
+
+    SIGHUP stays ignored where it is, as under ``nohup``.
 
     Yields:
         Whether there has been a signal.
@@ -499,7 +507,10 @@ def interruption() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(received)
     finally:
