@@ -115,6 +115,12 @@ class Learner:
         """Whether a parameter is trained in a phase."""
         return (phase.learns == "all" or name.startswith(f"{phase.learns}.")) and not self.is_frozen(name)
 
+    def learns_cube(self, phase: Phase) -> bool:
+        """Whether cubes get better in a phase: they have a loss, and weights of theirs are trained."""
+        weighs = phase.loss.cube != "none" and any(phase.loss.stage_weights or (1,))
+        names = [name for name, _ in self.network.named_parameters() if self.learns(name, phase)]
+        return weighs and any(not self.network.parts or name.startswith("reconstruction.") for name in names)
+
     def is_frozen(self, name: str) -> bool:
         """Whether a parameter or module is, or lies in, one of the frozen parts."""
         return any(fnmatchcase(name, part) or fnmatchcase(name, f"{part}.*") for part in self.config.network.frozen)

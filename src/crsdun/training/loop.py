@@ -19,7 +19,7 @@ from safetensors.torch import save as to_bytes
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.methods import Progress
+from crsdun.methods import Progress, RunOptions
 from crsdun.networks import Network, Transfer, create, record_of_weights, save, take_over
 from crsdun.networks.network import is_learnt_step
 from crsdun.optics import ModelCard
@@ -28,7 +28,7 @@ from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, locked
-from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
+from crsdun.training.batches import Batch, Batches, class_counts, exposure_for, spread_evenly
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
 from crsdun.training.config import DataConfig, TrainConfig, plain
 from crsdun.training.distributed import Processes, join
@@ -139,17 +139,52 @@ class TrainingRun:
                 "each crop mixes with its border; a wider sampling.crop learns more"
             )
         self.learner = Learner(network, config, processes)
+        self.check_validation()
 
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
         self.figures: dict[str, float | None] = {}
         self.last_notice = time.monotonic()
         self.said_missing = False
+        self.shortened = False  # the run ends with a step that was not to be its last, without a validation
 
     def take_over(self, network: Network, weights: str) -> dict[str, Any]:
         """Begin with the weights of a file; returns which, for the record."""
         taken = take_over(network, weights, self.scenes.wavelengths, self.scenes.class_names)
         self.observer.notify(f"begins with {weights}{described(taken)}")
         return {**(record_of_weights(weights) or {}), **asdict(taken)}
+
+    def check_validation(self) -> None:
+        """Raise an InputError unless the scenes can be validated behind the camera, in the precision of the run."""
+        RunOptions(self.processes.device, self.config.precision).check(self.learner.network)
+        camera = self.batches.camera
+        for index in spread_evenly(len(self.validation), self.config.validation.scenes):
+            height, width = self.validation.size(index)
+            if camera.height < height or camera.width < width:
+                name = f"scene {self.validation.names[index]} of {self.validation.name}"
+                raise InputError(
+                    f"the mask has {camera.height}×{camera.width} pixels, too few to validate on {name} with "
+                    f"{height}×{width}",
+                    "set camera.mask to a larger one, or crop the scenes",
+                )
+
+    def check_learning(self) -> None:
+        """Raise an InputError if nothing is learnt, or not what the best weights are chosen by."""
+        config, learner = self.config, self.learner
+        has_classes = bool(learner.network.class_count and self.scenes.class_names)
+        if config.loss.balance == "uncertainty" and not has_classes:
+            raise InputError("there are no classes to balance with the cube", "set loss.balance to fixed")
+        for phase in learner.phases:
+            learns_classes = phase.learns != "reconstruction" and phase.loss.cross_entropy_weight > 0 and has_classes
+            if not (learns_classes or learner.learns_cube(phase)):
+                raise InputError(
+                    "nothing is learnt: the loss has neither a cube nor classes to learn from",
+                    "set loss.cube, or give scenes with labels and set loss.cross_entropy_weight",
+                )
+        if config.validation.criterion == "psnr" and not learner.learns_cube(learner.phases[-1]):
+            raise InputError(
+                "the cubes do not get better in this run, so the best weights cannot be chosen by them",
+                "set validation.criterion to miou or loss",
+            )
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
@@ -177,6 +212,9 @@ class TrainingRun:
         config, first, before = self.config, self.step, self.seconds
         if self.observer.progress:
             self.observer.progress(first, config.steps)
+        if self.shortened:
+            self.validate(log)
+            self.checkpoint()
         with interruption() as interrupted:
             step_began = time.monotonic()
             for batch in self.batches.stream(first, config.steps):
@@ -236,6 +274,7 @@ class TrainingRun:
                 f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
             )
         if checkpoint is None:
+            self.check_learning()
             self.weigh_classes()
             return
         header = checkpoint.header
@@ -245,6 +284,8 @@ class TrainingRun:
         self.learner.restore(checkpoint.tensors)
         self.step, self.seconds, self.figures = header.step, header.seconds, header.figures
         self.best = -math.inf if header.best is None else header.best
+        was_last = self.step == header.config.steps or self.step % self.config.validation.every == 0
+        self.shortened = self.step == self.config.steps and not was_last
         finished = self.step == self.config.steps
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")

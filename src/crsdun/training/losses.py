@@ -188,6 +188,8 @@ def named_weights(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
         InputError: there is no class of a name.
     """
     unknown = [name for name in weights if name not in names]
+    if not names:
+        raise InputError("loss.classes weighs classes, and these scenes have none", "set loss.classes to uniform")
     if unknown:
         raise InputError(
             f"loss.classes weighs {', '.join(map(repr, unknown))}, which is no class of these scenes",
