@@ -420,6 +420,16 @@ with locked(sys.argv[1]):
 """
 
 
+def test_a_lock_that_cannot_be_written_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage.os, "write", full)
+    with pytest.raises(InputError, match="no space is left there"), storage.locked(tmp_path / "run"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_another_process_has_locked_is_refused_until_that_dies(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", LOCKING, str(tmp_path)], stdout=subprocess.PIPE)
     try:

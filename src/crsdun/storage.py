@@ -506,9 +506,12 @@ def locked(folder: str | Path) -> Iterator[None]:
         if not (_take(descriptor) and path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
             holder = os.read(descriptor, 100).decode(errors="replace") or "another process"
             raise InputError(f"{holder} is writing into {folder}", "wait until it has ended, or choose another <out>")
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         try:
+            try:
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+            except OSError as error:
+                raise refusal(folder, error) from error
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from crsdun.cluster import Staff, connected
+from crsdun.cluster.crew import _lost
 from crsdun.errors import InputError
 
 MOST_MEMORY = 80e6  # half of what all frames take together
@@ -191,6 +192,13 @@ def test_an_item_that_workers_die_of_is_given_up_and_the_others_are_done(crew, l
     told = lines[before:]
     assert len(told) >= 3  # and one more where another item was with it at first
     assert all("a worker was lost" in line for line in told)
+
+
+def test_a_worker_that_is_killed_for_memory_is_lost():
+    exceptions = pytest.importorskip("ray.exceptions")
+    import ray
+
+    assert issubclass(exceptions.OutOfMemoryError, _lost(ray))
 
 
 # -- what cannot be ------------------------------------------------------------------------------------------------

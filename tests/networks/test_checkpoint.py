@@ -1,9 +1,11 @@
 """Weights files: whole, or refused in words."""
 
 import json
+import math
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -48,6 +50,29 @@ def test_cards_that_do_not_fit_are_refused(network, tmp_path):
     with pytest.raises(InputError, match="no field author"):
         crsdun.save(network, tmp_path / "w", author="me")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"class_names": [1, 2]}, "class_names takes text, not 1"),
+        ({"class_names": "ab"}, "class_names takes a list of values, not 'ab'"),
+        ({"step": "two"}, "step takes a number, not 'two'"),
+        ({"wavelengths": [450, math.nan, 650]}, "wavelengths takes a number, not nan"),
+        ({"provenance": {"a": [1, math.nan]}}, r"provenance\.a\.1 holds a number that is not finite"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_saved(network, tmp_path, card, words):
+    with pytest.raises(InputError, match=words):
+        crsdun.save(network, tmp_path / "w", **card)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_may_hold_arrays(network, tmp_path):
+    wavelengths = np.linspace(450, 650, 3, dtype=np.float32)
+    crsdun.save(network, tmp_path / "w", wavelengths=wavelengths, step=np.float32(2), provenance={"a": np.eye(2)})
+    card = crsdun.load(tmp_path / "w").card
+    assert (card.wavelengths, card.step, card.provenance) == ((450, 550, 650), 2, {"a": [[1, 0], [0, 1]]})
 
 
 def test_files_that_are_no_weights_are_refused(network, tmp_path):

@@ -37,6 +37,7 @@ def test_published_checkpoints_are_taken_in(name, prefix):
     system, count, *places = CHECKPOINTS[name]
     theirs = checkpoint(name, prefix)
     network = from_published(system, theirs)
+    assert not network.training
     assert network.config.bands == 28
     assert parameters(network) == count
     for ours, key in places:

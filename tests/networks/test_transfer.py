@@ -1,12 +1,14 @@
 """Weights that become the beginning of another network."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 import crsdun
 from crsdun.errors import InputError
-from crsdun.networks import Transfer, take_over
+from crsdun.networks import Network, NetworkConfig, Transfer, take_over, zoo
 
 OLD, NEW = tuple(np.linspace(450, 650, 6)), tuple(np.linspace(460, 640, 8))
 NAMES = ("background", "leaf", "stone")
@@ -85,6 +87,42 @@ def test_bands_are_interpolated_between_wavelengths(file):
     cube = torch.rand(1, 8, 2, 2)
     seen = np.apply_along_axis(lambda s: np.interp(OLD, NEW, s), 1, cube.numpy()).astype(np.float32)
     torch.testing.assert_close(new.analysis(cube), old.analysis(torch.from_numpy(seen)), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mstpp", "ssr_1stg", "rcump_1stg"])
+def test_networks_without_classes_interpolate_bands_too(name, tmp_path):
+    old, new = (crsdun.create(name, bands, width=8) for bands in (6, 8))
+    crsdun.save(old, tmp_path / "old.safetensors", wavelengths=OLD)
+    taken = take_over(new, tmp_path / "old.safetensors", NEW)
+    assert not taken.fresh
+    assert "initial.weight" in taken.resampled
+
+
+@dataclass(frozen=True)
+class PixelConfig(NetworkConfig):
+    bands: int
+    classes: int
+
+
+class Pixel(Network):
+    """The class of each pixel from its spectrum alone."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.layer = torch.nn.Conv2d(config.bands, config.classes, 1)
+
+
+def test_classes_of_ones_own_network_are_taken_over_by_name(tmp_path, monkeypatch):
+    for table in (zoo.KINDS, zoo.NAMES):
+        monkeypatch.setattr(table, "_rows", dict(table._rows))
+    crsdun.register_network("pixel", PixelConfig, Pixel)
+    old, new = (crsdun.create("pixel", 6, 3) for _ in range(2))
+    fresh = new.layer.weight.detach().clone()
+    crsdun.save(old, tmp_path / "old.safetensors", wavelengths=OLD, class_names=NAMES)
+    taken = take_over(new, tmp_path / "old.safetensors", OLD, ("background", "stone", "sand"))
+    assert (taken.partly, taken.new_classes) == (["layer.weight", "layer.bias"], ["sand"])
+    assert torch.equal(new.layer.weight[:2], old.layer.weight[[0, 2]])
+    assert torch.equal(new.layer.weight[2], fresh[2])
 
 
 def test_without_wavelengths_layers_of_other_bands_stay_fresh(file):

@@ -162,6 +162,10 @@ def test_a_camera_the_graph_was_not_made_for_is_refused(engines):
         (CassiCamera(torch.rand(40, 48), offsets=(0, 1, 3, 4)), "uneven offsets"),
         (CassiCamera(torch.rand(BANDS, 40, 48)), "one mask for all bands.*engine to torch"),
         (CassiCamera(torch.rand(40, 48), bands=5), "built for 4 bands"),
+        (
+            CassiCamera(torch.rand(40, 48), bands=BANDS, wavelengths=(450, 500, 550, 610)),
+            "exported for bands from 450 to 600 nm, not 450 to 610 nm; use the weights",
+        ),
     ]:
         with pytest.raises(InputError, match=words):
             engine(torch.rand(1, camera.height, camera.measurement_width), camera)
@@ -314,6 +318,30 @@ def one_layer(tmp_path, monkeypatch):
         return network, path
 
     return write
+
+
+class Colour(OneLayer):
+    """Its cube tells on which bands it was computed, and it finds its scale itself."""
+
+    needs_scale = False
+
+    def forward(self, measurement, camera):
+        cube = self.layer(camera.initial_estimate(measurement))
+        return Estimate([cube + cube.new_tensor(camera.wavelengths or (0,) * BANDS)[:, None, None]])
+
+
+def test_a_graph_is_traced_on_the_bands_of_the_weights(tmp_path, monkeypatch):
+    for table in (zoo.KINDS, zoo.NAMES):
+        monkeypatch.setattr(table, "_rows", dict(table._rows))
+    crsdun.register_network("colour", OneLayerConfig, Colour)
+    network = crsdun.create("colour", bands=BANDS).eval()
+    network.card = ModelCard(wavelengths=CARD.wavelengths)
+    export(network, tmp_path / "colour.onnx", "onnx")
+    engine, (measurement, camera) = open_engine(tmp_path / "colour.onnx"), example(40, 44)
+    assert engine.needs_scale is network.needs_scale is False
+    check = torch.testing.assert_close
+    with torch.inference_mode():
+        check(engine(measurement, camera).cube, network(measurement, network.fit(camera)).cube, rtol=1e-5, atol=1e-4)
 
 
 def test_export_from_the_command_line(one_layer, tmp_path, capsys):

@@ -76,6 +76,15 @@ def test_only_the_batch_norms_change_and_their_state_does_not():
     assert network.state_dict().keys() == before.keys()
 
 
+def test_batch_norms_of_ones_own_networks_change_too_or_are_refused():
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    synchronise_batch_norm(network)
+    assert type(network[1]) is SynchronisedBatchNorm
+    for other in (nn.BatchNorm1d(2), nn.BatchNorm2d(2, affine=False), nn.BatchNorm2d(2, momentum=None)):
+        with pytest.raises(InputError, match=r"^0 of this network .* does not share its statistics among processes"):
+            synchronise_batch_norm(nn.Sequential(other))
+
+
 def test_a_batch_is_shared_evenly_or_not_at_all():
     processes = Processes(1, 2, torch.device("cpu"))
     assert processes.slots(6) == range(3, 6)

@@ -1,9 +1,11 @@
 """One step of learning: rates, averages, weight decay, steps that must not count."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from crsdun.networks import create
 from crsdun.training.batches import Batches, exposure_for
@@ -99,6 +101,16 @@ def test_what_tensors_gives_restores_a_fresh_learner_bit_for_bit():
     found = other.tensors()
     for name, value in learner.tensors().items():
         assert torch.equal(found[name], value), name
+
+
+def test_what_a_network_draws_at_a_step_depends_on_that_step_alone():
+    losses = []
+    for before in (0, 1):
+        learner, batches = learner_and_batches()
+        learner.network.register_forward_hook(lambda *each: replace(each[-1], cubes=[F.dropout(each[-1].cube)]))
+        torch.rand(before)
+        losses.append([learner.learn(batches.batch(step)).loss for step in (0, 1)])
+    assert losses[0] == losses[1]
 
 
 def test_a_step_that_is_not_finite_changes_nothing():

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from crsdun.errors import InputError
-from crsdun.networks import load
+from crsdun.networks import Network, load
 from crsdun.optics import CassiCamera, random_mask
 from crsdun.training import RunObserver, train
 from tests.training.small import SmallSet, small_config, small_sets
@@ -131,7 +131,7 @@ def test_a_run_in_sittings_ends_bit_equal(tmp_path):
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path, number):
     def interrupt(done, _):
         if done == 2:
@@ -266,15 +266,78 @@ def test_weights_without_classes_cannot_be_chosen_by_them(tmp_path):
         run(config)
 
 
+class Unlabelled(SmallSet):
+    def __init__(self, split):
+        super().__init__(split, scenes=2)
+        self.class_names = None
+        self.scenes = [replace(scene, classes=None, class_names=None) for scene in self.scenes]
+
+
+SSR, SEG = {"name": "ssr_1stg", "settings": {"width": 4}}, {"stages": 1, "width": 4}
+TWO = {"name": "ssr_1stg+seg", "settings": {"reconstruction": {"width": 4}, "segmenter": SEG}}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"loss": {"cube": "none", "cross_entropy_weight": 1}},
+        {"network": {"name": "gap_tv+seg", "settings": {"segmenter": SEG}}},
+        {"network": {**TWO, "frozen": ["reconstruction"]}},
+    ],
+)
+def test_weights_are_not_chosen_by_cubes_that_do_not_learn(tmp_path, sections):
+    with pytest.raises(InputError, match=r"the cubes do not get better .* set validation\.criterion to miou or loss"):
+        run(small_config(tmp_path / "run", **sections))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "labelled", "words"),
+    [
+        ({"network": SSR, "loss": {"cube": "none"}}, True, "nothing is learnt"),
+        ({"loss": {"cube": "none", "cross_entropy_weight": 0}}, True, "nothing is learnt"),
+        ({"loss": {"cube": "none"}, "validation": {"criterion": "loss"}}, False, "nothing is learnt"),
+        ({"network": SSR, "loss": {"balance": "uncertainty"}}, True, "no classes to balance with the cube"),
+        ({"loss": {"classes": {"one": 3}}}, False, "these scenes have none; set loss.classes to uniform"),
+    ],
+)
+def test_runs_that_would_learn_nothing_are_refused(tmp_path, sections, labelled, words):
+    sets = SETS if labelled else (Unlabelled("train"), Unlabelled("validation"))
+    with pytest.raises(InputError, match=words):
+        run(small_config(tmp_path / "run", **sections), sets)
+
+
+def test_what_would_end_the_first_validation_ends_the_start(tmp_path):
+    np.save(tmp_path / "mask.npy", np.ones((40, 64)))
+    with pytest.raises(InputError, match=r"40×64 pixels, too few to validate on scene validation 0 of .*48×64"):
+        run(small_config(tmp_path / "run", camera={"mask": str(tmp_path / "mask.npy")}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_precision_that_the_network_does_not_have_ends_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(Network, "precisions", ("float32",))
+    with pytest.raises(InputError, match="computes in float32, not in bfloat16"):
+        run(small_config(tmp_path / "run", precision="bfloat16"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_ends_earlier_is_validated_once_at_its_new_end(tmp_path):
+    run(small_config(tmp_path / "run", minutes=1e-9, optimiser={"warm_up": 0}))
+    for _ in range(2):
+        outcome, _ = run(small_config(tmp_path / "run", steps=1, optimiser={"warm_up": 0}))
+    assert [row["step"] for row in rows(tmp_path / "run" / "validation.csv")] == ["1"]
+    assert outcome.figures == load(outcome.weights).card.provenance["validation"] != {}
+
+
+def test_the_source_of_the_scenes_may_have_another_name(tmp_path):
+    run(small_config(tmp_path / "run", minutes=1e-9))
+    moved = small_sets()
+    for each in moved:
+        each.name = each.name.replace("small", "fields")
+    assert run(small_config(tmp_path / "run"), moved)[0].step == 6
+
+
 def test_scenes_without_labels_can_be_learnt_from(tmp_path):
-    class Unlabelled(SmallSet):
-        class_names = None
-
-        def __init__(self, split):
-            super().__init__(split, scenes=2)
-            self.class_names = None
-            self.scenes = [replace(scene, classes=None, class_names=None) for scene in self.scenes]
-
     sets = Unlabelled("train"), Unlabelled("validation")
     with pytest.raises(
         InputError, match=r"small validation has no classes to choose weights by; set validation\.crit"
@@ -351,6 +414,15 @@ def test_a_run_behind_random_cameras_goes_on_bit_equal_and_its_card_says_what_it
     assert network.card.provenance["recipe"]["camera"]["random"]["photons"] == [50, 500]
     with pytest.raises(InputError, match=r"camera.random.photons was \[50.0, 500.0\], now None"):
         run(replace(config, camera=replace(config.camera, random=None)))
+
+
+def test_weights_know_the_camera_that_is_drawn_besides_random_ones(tmp_path):
+    camera = {"step": 3, "random": {"plain": 0.5, "steps": [1, 2]}}
+    network = load(run(small_config(tmp_path, camera=camera, steps=1, optimiser={"warm_up": 0}))[0].weights)
+    assert network.card.steps == ((1, 2), (-2, -1), (3, 3))
+    network.fit(CassiCamera(random_mask(20, 30), 5, step=3))
+    with pytest.raises(InputError, match=r"a dispersion of 1 to 2 or -2 to -1 or 3 pixels per band, not 2\.5"):
+        network.fit(CassiCamera(random_mask(20, 30), 5, step=2.5))
 
 
 def test_a_run_behind_a_fixed_camera_has_a_card_as_before(finished):

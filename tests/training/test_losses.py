@@ -142,7 +142,8 @@ def test_a_perfect_cube_has_no_gradient_and_not_none():
 def cube_loss(name: str, x: torch.Tensor, truth: torch.Tensor, targets: Targets | None = None) -> torch.Tensor:
     targets = targets or Targets.alone(truth, torch.zeros(len(truth), *truth.shape[2:], dtype=torch.int64))
     compared = targets.compared([x])
-    return CUBE_LOSSES[name](CubeErrors(*compared, *2 * (torch.zeros(1),), targets.share, targets.weight))[0]
+    known = targets.known
+    return CUBE_LOSSES[name](CubeErrors(*compared, *2 * (torch.zeros(1),), targets.share, targets.weight, known))[0]
 
 
 def test_absolute_and_charbonnier_errors_by_hand():
@@ -172,6 +173,21 @@ def test_tempered_errors_by_hand():
     assert cube_loss("tempered", x / 2, bright / 2).item() == pytest.approx((small + large) / 2, rel=2e-3)
     night = cube_loss("tempered", x / 50, bright / 50).item()  # so dark that it counts less
     assert night == pytest.approx(4e-4 * math.log(1 + (0.2 / 50 * 5) ** 2 / 4e-4) / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "l1+sam", "tempered"])
+def test_what_is_missing_changes_no_mean_of_what_is_known(name):
+    """Rows and bands of one of two samples, all of whose pixels and bands have the same error."""
+    truth = torch.tensor([0.2, 0.4, 0.3]).view(1, 3, 1, 1).expand(2, 3, 8, 8).clone()
+    x = truth + torch.tensor([0.02, 0.02]).view(2, 1, 1, 1)
+    expected = cube_loss(name, x, truth)
+    truth[1, :, :6] = math.nan
+    torch.testing.assert_close(cube_loss(name, x, truth), expected)
+    if name == "tempered":  # bad and good samples count alike
+        bad, dark = torch.full((2, 1, 4, 4), 0.5), torch.full((2, 1, 4, 4), math.nan)
+        dark[0], dark[1, :, 3] = 0.5, 0.5
+        worse = bad + torch.tensor([0.02, 0.2]).view(2, 1, 1, 1)
+        torch.testing.assert_close(cube_loss(name, worse, dark), cube_loss(name, worse, bad))
 
 
 def test_the_angle_by_hand():

@@ -1,7 +1,9 @@
 """What a run writes down: rows that go on where the run does, and what identifies data."""
 
+import numpy as np
 import pytest
 
+from crsdun.errors import InputError
 from crsdun.provenance import fingerprint
 from crsdun.training.run_log import RECORD, RunLog, read_record, write_record
 
@@ -21,6 +23,25 @@ def test_rows_behind_the_checkpoint_and_a_torn_row_are_dropped(tmp_path):
     assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "1", "2", "3"]
     log(tmp_path, 2, [{"step": 3, "loss": None}])
     assert path.read_text() == "step,loss\n1,0.3333333\n2,0.6666667\n3,\n"
+
+
+def test_a_full_disk_is_one_line_wherever_it_fills_up(tmp_path, monkeypatch):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    run_log, row = RunLog(tmp_path, 0), {"step": 1, "loss": 0.5}
+    run_log.close()
+    for name, call in (
+        ("add_scalar", lambda: run_log.step(row)),
+        ("add_image", lambda: run_log.validation({"step": 1}, np.zeros((4, 4, 3), np.uint8))),
+        ("close", run_log.close),
+        ("__init__", lambda: RunLog(tmp_path, 0)),
+    ):
+        monkeypatch.setattr(tensorboard.SummaryWriter, name, full)
+        with pytest.raises(InputError, match=r"could not write .*tensorboard: .*No space left"):
+            call()
 
 
 def test_a_log_that_holds_no_whole_row_begins_anew(tmp_path):

@@ -102,7 +102,22 @@ def test_what_cannot_be_is_refused(tmp_path):
         two_stage_config(tmp_path, validation={"criterion": "psnr"})
     with pytest.raises(InputError, match=r"loss\.balance must be fixed"):
         two_stage_config(tmp_path, loss={"balance": "uncertainty"})
+    for part in ("reconstruction", "segmenter"):
+        with pytest.raises(
+            InputError, match=rf"network\.frozen leaves the {part} nothing to learn; freeze fewer parts"
+        ):
+            run(two_stage_config(tmp_path, network={**SYSTEM, "frozen": [part]}))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", ["frozen", "detached"])
+def test_a_solver_computes_in_float32_before_a_segmenter_in_bfloat16(order):
+    network = {"name": "lr_tv+seg", "settings": {"segmenter": {"stages": 1, "width": 4}}}
+    config = two_stage_config("unused", order, network=network, precision="bfloat16")
+    learner = Learner(create("lr_tv+seg", 5, 4, **network["settings"]), config, ALONE)
+    batch = Batches(SETS[0], exposure_for(config.camera, SETS), config, range(2)).batch(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert learner.estimate(batch).cube.dtype == torch.float32
 
 
 # -- one part after the other ----------------------------------------------------------------------------------

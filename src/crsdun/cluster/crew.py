@@ -326,9 +326,9 @@ _END = object()
 
 
 def _lost(ray: Any) -> tuple[type[Exception], ...]:
-    """The errors that say that a worker, or its node, is no longer there."""
-    errors = ray.exceptions
-    return errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.ObjectLostError
+    """The errors that say that a worker, or its node, is no longer there, perhaps killed for want of memory."""
+    names = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "ObjectLostError", "OutOfMemoryError")
+    return tuple(getattr(ray.exceptions, name) for name in names)
 
 
 class _Hand:

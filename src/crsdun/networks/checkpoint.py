@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
@@ -21,7 +22,7 @@ from crsdun.networks.zoo import build, config_from, kind_of
 from crsdun.optics import ModelCard
 from crsdun.storage import atomic_file
 from crsdun.tensor_file import read_tensors
-from crsdun.typed import FormatOnly, parse_versioned
+from crsdun.typed import FormatOnly, parse_versioned, typed
 from crsdun.version import __version__
 
 HEADER = "crsdun"  # the one metadata entry, JSON
@@ -38,8 +39,8 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
             change the network's own card.
 
     Raises:
-        InputError: an unknown field, wavelengths or names that do not fit the network, a network that no file can
-            describe, or the file cannot be written.
+        InputError: an unknown field or a value of another type, wavelengths or names that do not fit the network, a
+            network that no file can describe, or the file cannot be written.
     """
     path = Path(path)
     if not isinstance(network, Network):
@@ -49,12 +50,21 @@ def save(network: Network, path: str | os.PathLike, **card: Any) -> None:
         raise InputError(
             f"a card has no field {', '.join(unknown)}", f"its fields are {', '.join(asdict(ModelCard()))}"
         )
-    complete = replace(network.card, **card)
+    complete = typed(ModelCard, _plain(asdict(replace(network.card, **card))), "the card")
     _check_card(complete, network.config)
     # Contiguous copies: the file does not store memory formats.
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_file(path) as part:
         part.write_bytes(to_bytes(tensors, metadata={HEADER: WeightsHeader.of(network, complete).to_json()}))
+
+
+def _plain(value: Any) -> Any:
+    """A value with lists and numbers in place of arrays and tensors, at any depth."""
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class ExportedFor(TypedDict):

@@ -135,7 +135,7 @@ class Release(NamedTuple):
 
 
 def from_published(system: str, state_dict: Mapping[str, Tensor]) -> Network:
-    """The network that a state dict of a public checkpoint describes, with its weights.
+    """The network that a state dict of a public checkpoint describes, with its weights, in evaluation mode.
 
     Args:
         system: ``crsdun``, ``ssr``, ``rcump``, ``mstpp`` (of the MST toolbox for CASSI) or ``seg``.
@@ -182,7 +182,7 @@ def from_published(system: str, state_dict: Mapping[str, Tensor]) -> Network:
     network.load_state_dict(
         {key: torch.as_tensor(value).to(torch.get_default_dtype()) for key, value in ours.items()}
     )
-    return network
+    return network.eval()
 
 
 # -- CRSDUN ----------------------------------------------------------------------------------------------------

@@ -358,7 +358,7 @@ def mean_step(camera: CassiCamera) -> float | None:
 def learnt_steps(card: ModelCard) -> str:
     """The dispersions, in pixels per band, of which a card tells, in words; empty where it tells nothing."""
     if card.steps:
-        return " or ".join(f"{low:g} to {high:g}" for low, high in card.steps)
+        return " or ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in card.steps)
     return "" if card.step is None else f"{card.step:g}"
 
 

@@ -26,6 +26,7 @@ from crsdun.networks.pretrained import find_weights
 from crsdun.networks.start import resampling
 from crsdun.networks.two_stage import TwoStageConfig
 from crsdun.networks.zoo import KINDS, config_from, kind_of
+from crsdun.solvers import Solver
 from crsdun.tensor_file import read_tensors
 
 Names = Sequence[str] | None
@@ -123,22 +124,27 @@ def _new(old: Names, new: Names) -> list[str]:
 def _parts(kind: str, config: Any) -> dict[str, list[tuple[int, int, int]]]:
     """For every tensor of a network how many times each of its sizes counts the bands, the classes, and the rest.
 
-    Empty for networks whose widths follow from their number of bands, so that bands cannot be told from features.
+    Empty for what has neither setting. Networks without a width count no bands: their widths may follow from them, so
+    that bands cannot be told from features.
     """
     if isinstance(config, TwoStageConfig):
         both = {"reconstruction": (config.method, config.reconstruction), "segmenter": ("seg", config.segmenter)}
         return {f"{part}.{name}": each for part, of in both.items() for name, each in _parts(*of).items()}
     known = {field.name for field in fields(config)}
-    if not {"bands", "classes", "width"} <= known:
+    counts_bands, counts_classes = {"bands", "width"} <= known, "classes" in known
+    if isinstance(config, Solver) or not (counts_bands or counts_classes):
         return {}
-    config = replace(config, width=config.base, **({"class_bands": None} if "class_bands" in known else {}))
+    if counts_bands and config.width is None:
+        config = replace(config, width=config.base)
+    if "class_bands" in known:
+        config = replace(config, class_bands=None)
+    bands = replace(config, bands=config.bands + 1) if counts_bands else config
+    classes = replace(config, classes=config.classes + 1) if counts_classes else config
     with torch.device("meta"):
         here, more_bands, more_classes = (
             {name: each.shape for name, each in KINDS[kind].build(other).state_dict().items()}
-            for other in (
-                config, replace(config, bands=config.bands + 1), replace(config, classes=config.classes + 1),
-            )
-        )  # fmt: skip
+            for other in (config, bands, classes)
+        )
     parts = {}
     for name, shape in here.items():
         of_bands = [more - size for more, size in zip(more_bands[name], shape, strict=True)]

@@ -98,9 +98,12 @@ class TwoStageNetwork(Network):
 
     def forward(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Estimate:
         """That of the reconstruction, with the logits of its last cube only; arguments as for any network."""
-        if isinstance(self.reconstruction, Network):
-            first = self.reconstruction(measurement, camera)
-        else:
-            with torch.autocast(measurement.device.type, enabled=False):
-                first = self.reconstruction(measurement, camera, progress)
+        first = self.reconstruct(measurement, camera, progress)
         return replace(first, logits=self.segmenter(first.cube).logits)
+
+    def reconstruct(self, measurement: Tensor, camera: CassiCamera, progress: Progress | None = None) -> Estimate:
+        """That of the reconstruction alone, which computes in float32 where it is a solver's."""
+        if isinstance(self.reconstruction, Network):
+            return self.reconstruction(measurement, camera)
+        with torch.autocast(measurement.device.type, enabled=False):
+            return self.reconstruction(measurement, camera, progress)

@@ -16,7 +16,8 @@ from crsdun.errors import InputError
 from crsdun.methods import Progress
 from crsdun.networks import Network, find_weights, load, name_of_weights
 from crsdun.networks.checkpoint import HEADER, WeightsHeader
-from crsdun.networks.zoo import config_from
+from crsdun.networks.network import WAVELENGTH_TOLERANCE_NM
+from crsdun.networks.zoo import KINDS, config_from
 from crsdun.optics import CassiCamera, Estimate
 from crsdun.runtime.graph_export import CACHE, FORMATS, graph_of, is_exported, is_kept
 from crsdun.runtime.optional_libraries import library
@@ -40,6 +41,8 @@ class Engine(Network):
     def __init__(self, engine: str, header: WeightsHeader, run: InferenceFunction):
         super().__init__(config_from(header.kind, header.config))
         assert header.export is not None
+        with torch.device("meta"):
+            self.needs_scale = KINDS[header.kind].build(self.config).needs_scale
         self.card, self.engine, self.exported, self.run = header.card, engine, header.export, run
 
     def forward(self, measurement: Tensor, camera: CassiCamera) -> Estimate:
@@ -70,6 +73,13 @@ class Engine(Network):
                 f"this network was exported for a dispersion of {self.exported['step']:g} pixels per band from 0 on, "
                 f"and the camera has {camera.dispersion}",
                 f"export it again for this <step>, or {remedy}",
+            )
+        known, given = self.card.wavelengths, camera.wavelengths
+        if known and given and max(abs(a - b) for a, b in zip(given, known, strict=True)) > WAVELENGTH_TOLERANCE_NM:
+            raise InputError(
+                f"this network was exported for bands from {known[0]:g} to {known[-1]:g} nm, not {given[0]:g} to "
+                f"{given[-1]:g} nm",
+                remedy,
             )
         if min(camera.height, camera.width) < smallest:
             raise InputError(

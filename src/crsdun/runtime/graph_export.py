@@ -58,8 +58,9 @@ def export(
 ) -> dict[str, Any]:
     """Write a network as a graph from (measurement (1,H,Wm), mask (H,W)) to the last cube and logits.
 
-    Any height and width of at least ``SMALLEST`` can be computed, but only the exported dispersion. The file has the
-    header of a weights file, with this dispersion. Exporting takes up to a minute per stage.
+    Any height and width of at least ``SMALLEST`` can be computed, but only the exported dispersion and the bands of
+    the network's card. The file has the header of a weights file, with this dispersion. Exporting takes up to a
+    minute per stage.
 
     Args:
         network: any network; it is not changed.
@@ -95,7 +96,8 @@ def export(
         library(name)
 
     H, W = 2 * SIZE_MULTIPLE + 11, SIZE_MULTIPLE + 20  # any size: the graph is for all
-    camera = CassiCamera(torch.ones(H, W), bands=network.config.bands, step=step)
+    bands, wavelengths = network.config.bands, network.card.wavelengths
+    camera = CassiCamera(torch.ones(H, W), bands=bands, wavelengths=wavelengths, step=step)
     exported = {"format": format, "step": step, "offsets": camera.offsets, "smallest": SMALLEST}
     header = WeightsHeader.of(network, export=exported).to_json()
     companion = ".bin" if format == "openvino" else None
@@ -254,7 +256,7 @@ class _LastStage(nn.Module):
 
 
 def trace(network: Network, camera: CassiCamera) -> Any:
-    """The graph of a network for a camera's dispersion, and any height and width from ``SMALLEST`` on."""
+    """The graph of a network for a camera's dispersion and bands, and any height and width from ``SMALLEST`` on."""
     H, W = torch.export.Dim("H", min=SMALLEST), torch.export.Dim("W", min=SMALLEST)
     measurement = torch.ones(1, *camera.measurement_shape)
     copied = deepcopy(network).float().cpu().eval()

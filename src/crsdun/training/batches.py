@@ -29,7 +29,7 @@ from crsdun.training.losses import IGNORED
 from crsdun.training.mixture import Mixture
 
 # One stream of random numbers for each purpose, so that none affects another.
-ORDER, SAMPLE, MASK, CAMERA = range(4)
+ORDER, SAMPLE, MASK, CAMERA, NETWORK = range(5)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ such states on by one turn. The other samples are true images with white noise, 
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -328,4 +328,6 @@ def train_denoiser(
 
 
 if __name__ == "__main__":
-    print(train_denoiser(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Train the denoiser of pnp, or go on with a training.")
+    parser.add_argument("folder", help="of the run")
+    print(train_denoiser(parser.parse_args().folder))

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from crsdun.errors import InputError
 from crsdun.machine import best_device
@@ -160,7 +161,18 @@ class _Sum(torch.autograd.Function):
 
 
 def synchronise_batch_norm(network: nn.Module) -> None:
-    """Make every BatchNorm of a network use the statistics of all processes; its state dict stays the same."""
-    for module in network.modules():
-        if type(module) is ChannelBatchNorm:
-            module.__class__ = SynchronisedBatchNorm
+    """Make every BatchNorm of a network use the statistics of all processes; its state dict stays the same.
+
+    Raises:
+        InputError: it has one whose statistics cannot be shared.
+    """
+    for name, module in network.named_modules():
+        if not isinstance(module, _BatchNorm) or isinstance(module, nn.SyncBatchNorm):
+            continue
+        usual = module.affine and module.track_running_stats and module.momentum is not None
+        if type(module) not in (nn.BatchNorm2d, ChannelBatchNorm) or not usual:
+            raise InputError(
+                f"{name} of this network ({module}) does not share its statistics among processes",
+                "use torch.nn.BatchNorm2d(channels), or train in one process",
+            )
+        module.__class__ = SynchronisedBatchNorm

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from crsdun.methods import Method
 from crsdun.networks import Network, TwoStageNetwork
 from crsdun.optics import Estimate
 from crsdun.optics.exposure import fill_missing
-from crsdun.training.batches import Batch
+from crsdun.training.batches import NETWORK, Batch
 from crsdun.training.config import OptimiserConfig, TrainConfig
 from crsdun.training.distributed import Processes, synchronise_batch_norm
 from crsdun.training.losses import Balance, CubeErrors, Targets, cube_losses, known_counts, stage_losses
@@ -76,6 +77,10 @@ class Learner:
         self.average = None if config.ema is None else copy.deepcopy(self.network).requires_grad_(False)
         self.phases = phases_of(config, self.network)
         check_frozen(config.network.frozen, self.network)
+        for phase in self.phases:
+            if not any(self.learns(name, phase) for name, _ in self.network.named_parameters()):
+                whose = "" if phase.learns == "all" else f" the {phase.learns}"
+                raise InputError(f"network.frozen leaves{whose} nothing to learn", "freeze fewer parts")
         # Their running statistics are part of what is frozen; a validation leaves every part in training.
         self.frozen_norms = [
             module
@@ -102,10 +107,19 @@ class Learner:
             self.network.load_state_dict(self.average.state_dict())
         self.network.zero_grad()
         for name, parameter in self.network.named_parameters():
-            learns = phase.learns == "all" or name.startswith(f"{phase.learns}.")
-            parameter.requires_grad_(learns and not self.is_frozen(name))
+            parameter.requires_grad_(self.learns(name, phase))
         self.balance = Balance(phase.loss).to(self.processes.device)
         self.optimiser = optimiser_for(self.network, self.balance, self.config.optimiser)
+
+    def learns(self, name: str, phase: Phase) -> bool:
+        """Whether a parameter is trained in a phase."""
+        return (phase.learns == "all" or name.startswith(f"{phase.learns}.")) and not self.is_frozen(name)
+
+    def learns_cube(self, phase: Phase) -> bool:
+        """Whether cubes get better in a phase: they have a loss, and weights of theirs are trained."""
+        weighs = phase.loss.cube != "none" and any(phase.loss.stage_weights or (1,))
+        names = [name for name, _ in self.network.named_parameters() if self.learns(name, phase)]
+        return weighs and any(not self.network.parts or name.startswith("reconstruction.") for name in names)
 
     def is_frozen(self, name: str) -> bool:
         """Whether a parameter or module is, or lies in, one of the frozen parts."""
@@ -120,19 +134,22 @@ class Learner:
             return network(batch.measurement, batch.camera, begun=batch.begun)
         system = cast(TwoStageNetwork, network)  # no other network has parts
         if phase.detached:
-            cubes = system.reconstruction(batch.measurement, batch.camera).cubes
+            cubes = system.reconstruct(batch.measurement, batch.camera).cubes
             return Estimate(cubes, system.segmenter(cubes[-1].detach()).logits)
         if phase.learns == "reconstruction":
-            return system.reconstruction(batch.measurement, batch.camera)
+            return system.reconstruct(batch.measurement, batch.camera)
         if phase.clean:
             return Estimate([], system.segmenter(fill_missing(batch.cube)).logits)
         with torch.no_grad(), system.reconstruction.inference():  # a validation leaves every part in training
-            cubes = system.reconstruction(batch.measurement, batch.camera).cubes
+            cubes = system.reconstruct(batch.measurement, batch.camera).cubes
         return Estimate(cubes, system.segmenter(cubes[-1]).logits)
 
     def learn(self, batch: Batch) -> StepFigures:
         """Take one step. If its figures are not finite, nothing changes."""
         settings, processes = self.config.optimiser, self.processes
+        # Dropout and the like: so a run that is resumed draws what it would have drawn.
+        rng = np.random.default_rng([self.config.seed, NETWORK, batch.step, processes.rank])
+        torch.manual_seed(int(rng.integers(2**63)))
         labelled, missing = processes.sum(known_counts(batch.cube, batch.classes))
         targets = Targets(
             batch.cube,
@@ -148,7 +165,8 @@ class Learner:
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             estimate = self.estimate(batch)
             mse, ce = stage_losses(estimate, targets)
-        errors = CubeErrors(*targets.compared(estimate.cubes), mse, processes.sum(mse), targets.share, targets.weight)
+        compared, whole = targets.compared(estimate.cubes), processes.sum(mse)
+        errors = CubeErrors(*compared, mse, whole, targets.share, targets.weight, targets.known)
         loss = self.balance(cube_losses(self.phase.loss.cube, errors), ce, targets.share)
 
         self.optimiser.zero_grad()
@@ -223,7 +241,7 @@ class Learner:
 
 
 def check_frozen(parts: Sequence[str], network: Network) -> None:
-    """Raise an InputError unless every frozen part is one of the network, and something is left to learn."""
+    """Raise an InputError unless every frozen part is one of the network."""
     names = [name for name, _ in network.named_modules() if name]
     for part in parts:
         if not any(fnmatchcase(name, part) for name in names):
@@ -233,8 +251,6 @@ def check_frozen(parts: Sequence[str], network: Network) -> None:
                 f"network.frozen names {part!r}, which is no part of this network",
                 f"did you mean {' or '.join(near)}?" if near else f"its parts are {top}",
             )
-    if parts and all(any(fnmatchcase(name, f"{part}.*") for part in parts) for name, _ in network.named_parameters()):
-        raise InputError("network.frozen leaves nothing to learn", "freeze fewer parts")
 
 
 def rate_at(step: int, settings: OptimiserConfig, steps: int) -> float:

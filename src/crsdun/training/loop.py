@@ -19,14 +19,16 @@ from safetensors.torch import save as to_bytes
 
 from crsdun.budget import check_budget
 from crsdun.errors import InputError
-from crsdun.methods import Progress
+from crsdun.methods import Progress, RunOptions
 from crsdun.networks import Network, Transfer, create, record_of_weights, save, take_over
+from crsdun.networks.network import is_learnt_step
+from crsdun.optics import ModelCard
 from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
 from crsdun.storage import atomic_file, locked
-from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
+from crsdun.training.batches import Batch, Batches, class_counts, exposure_for, spread_evenly
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
 from crsdun.training.config import DataConfig, TrainConfig, plain
 from crsdun.training.distributed import Processes, join
@@ -37,6 +39,7 @@ from crsdun.training.origin import Origin, files_of
 from crsdun.training.phases import phase_at
 from crsdun.training.run_log import RECORD, RunLog, write_record
 from crsdun.training.validation import validate
+from crsdun.typed import finite
 
 BEST, WEIGHTS = "best.safetensors", "weights.safetensors"
 
@@ -137,17 +140,52 @@ class TrainingRun:
                 "each crop mixes with its border; a wider sampling.crop learns more"
             )
         self.learner = Learner(network, config, processes)
+        self.check_validation()
 
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
         self.figures: dict[str, float | None] = {}
         self.last_notice = time.monotonic()
         self.said_missing = False
+        self.shortened = False  # the run ends with a step that was not to be its last, without a validation
 
     def take_over(self, network: Network, weights: str) -> dict[str, Any]:
         """Begin with the weights of a file; returns which, for the record."""
         taken = take_over(network, weights, self.scenes.wavelengths, self.scenes.class_names)
         self.observer.notify(f"begins with {weights}{described(taken)}")
         return {**(record_of_weights(weights) or {}), **asdict(taken)}
+
+    def check_validation(self) -> None:
+        """Raise an InputError unless the scenes can be validated behind the camera, in the precision of the run."""
+        RunOptions(self.processes.device, self.config.precision).check(self.learner.network)
+        camera = self.batches.camera
+        for index in spread_evenly(len(self.validation), self.config.validation.scenes):
+            height, width = self.validation.size(index)
+            if camera.height < height or camera.width < width:
+                name = f"scene {self.validation.names[index]} of {self.validation.name}"
+                raise InputError(
+                    f"the mask has {camera.height}×{camera.width} pixels, too few to validate on {name} with "
+                    f"{height}×{width}",
+                    "set camera.mask to a larger one, or crop the scenes",
+                )
+
+    def check_learning(self) -> None:
+        """Raise an InputError if nothing is learnt, or not what the best weights are chosen by."""
+        config, learner = self.config, self.learner
+        has_classes = bool(learner.network.class_count and self.scenes.class_names)
+        if config.loss.balance == "uncertainty" and not has_classes:
+            raise InputError("there are no classes to balance with the cube", "set loss.balance to fixed")
+        for phase in learner.phases:
+            learns_classes = phase.learns != "reconstruction" and phase.loss.cross_entropy_weight > 0 and has_classes
+            if not (learns_classes or learner.learns_cube(phase)):
+                raise InputError(
+                    "nothing is learnt: the loss has neither a cube nor classes to learn from",
+                    "set loss.cube, or give scenes with labels and set loss.cross_entropy_weight",
+                )
+        if config.validation.criterion == "psnr" and not learner.learns_cube(learner.phases[-1]):
+            raise InputError(
+                "the cubes do not get better in this run, so the best weights cannot be chosen by them",
+                "set validation.criterion to miou or loss",
+            )
 
     def run(self) -> TrainingResult:
         """One session: up to the last step, the time limit or a signal."""
@@ -175,6 +213,9 @@ class TrainingRun:
         config, first, before = self.config, self.step, self.seconds
         if self.observer.progress:
             self.observer.progress(first, config.steps)
+        if self.shortened:
+            self.validate(log)
+            self.checkpoint()
         with interruption() as interrupted:
             step_began = time.monotonic()
             for batch in self.batches.stream(first, config.steps):
@@ -234,6 +275,7 @@ class TrainingRun:
                 f"the processes see checkpoints of steps {steps}", "out must be one folder shared by all machines"
             )
         if checkpoint is None:
+            self.check_learning()
             self.weigh_classes()
             return
         header = checkpoint.header
@@ -243,6 +285,8 @@ class TrainingRun:
         self.learner.restore(checkpoint.tensors)
         self.step, self.seconds, self.figures = header.step, header.seconds, header.figures
         self.best = -math.inf if header.best is None else header.best
+        was_last = self.step == header.config.steps or self.step % self.config.validation.every == 0
+        self.shortened = self.step == self.config.steps and not was_last
         finished = self.step == self.config.steps
         state = "has done all its steps" if finished else f"goes on from step {self.step} of {self.config.steps}"
         self.observer.notify(f"{self.folder} {state}")
@@ -391,7 +435,7 @@ class TrainingRun:
             "files": self.origin.files,
             "from": self.from_weights,
             "step": self.step,
-            "validation": self.figures,
+            "validation": finite(self.figures),
             "hours": self.seconds / 3600,
             "versions": versions(),
             "hardware": hardware(self.processes.device, self.processes.count),
@@ -405,7 +449,10 @@ class TrainingRun:
         }
         random = self.config.camera.random
         if random is not None:
-            card |= {"steps": random.step_ranges(), "grids": random.grid_range(scenes.wavelengths)}
+            steps, own = random.step_ranges(), self.config.camera.step
+            if random.plain and not is_learnt_step(ModelCard(steps=steps), own):
+                steps = (*steps, (own, own))
+            card |= {"steps": steps, "grids": random.grid_range(scenes.wavelengths)}
         save(network, path, **card, provenance=provenance)
 
     def not_finite(self, batch: Batch, figures: StepFigures) -> InputError:
@@ -482,7 +529,9 @@ def check_sets(scenes: SceneSet, validation: SceneSet) -> None:
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM let the step end and its checkpoint be written; a second one interrupts at once.
+    """Ctrl-C, SIGTERM and SIGHUP let the step end and its checkpoint be written; a second one interrupts at once.
+
+    SIGHUP stays ignored where it is, as under ``nohup``.
 
     Yields:
         Whether there has been a signal.
@@ -497,7 +546,10 @@ def interruption() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(received)
     finally:

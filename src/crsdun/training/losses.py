@@ -96,7 +96,7 @@ def joint_loss(
     targets = Targets.alone(cube, classes)
     targets = replace(targets, class_weights=class_weights, smoothing=loss.label_smoothing, focal=loss.focal)
     mse, ce = stage_losses(estimate, targets)
-    errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight)
+    errors = CubeErrors(*targets.compared(estimate.cubes), mse, mse, weight=targets.weight, known=targets.known)
     return Balance(replace(loss, balance="fixed"))(cube_losses(loss.cube, errors), ce)
 
 
@@ -133,6 +133,11 @@ class Targets:
         """Of a mean over all elements, to make it one over those with data; 1 where all have."""
         elements = self.cube.numel() / self.share
         return elements / max(elements - self.missing, 1)
+
+    @property
+    def known(self) -> Tensor | None:
+        """Where there is data, (B,C,H,W); None where all is known."""
+        return ~self.cube.isnan() if self.missing else None
 
     def compared(self, cubes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Estimated cubes and the true one, (B,C,H,W) each; both are 0 where there is no data."""
@@ -183,6 +188,8 @@ def named_weights(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
         InputError: there is no class of a name.
     """
     unknown = [name for name in weights if name not in names]
+    if not names:
+        raise InputError("loss.classes weighs classes, and these scenes have none", "set loss.classes to uniform")
     if unknown:
         raise InputError(
             f"loss.classes weighs {', '.join(map(repr, unknown))}, which is no class of these scenes",
@@ -215,6 +222,7 @@ class CubeErrors:
         whole_mse: the MSE over the whole batch, (K,), without gradient.
         share: of the batch that this process holds; what a loss returns must add up over the processes.
         weight: of a mean over all voxels, to make it one over those with data.
+        known: where there is data, (B,C,H,W); None for everywhere.
     """
 
     cubes: list[Tensor]
@@ -223,6 +231,13 @@ class CubeErrors:
     whole_mse: Tensor
     share: float = 1.0
     weight: float = 1.0
+    known: Tensor | None = None
+
+    def means(self, values: Tensor, *axes: int) -> Tensor:
+        """Means over axes of the samples, of the voxels with data alone; values are 0 at all others."""
+        if self.known is None:
+            return values.mean(axes)
+        return values.sum(axes) / self.known.sum(axes).clamp(min=1)
 
 
 CubeLoss = Callable[[CubeErrors], Tensor]
@@ -285,14 +300,16 @@ def charbonnier(errors: CubeErrors) -> Tensor:
 def absolute_and_angle(errors: CubeErrors) -> Tensor:
     """0.04 (|x_k − x| + 0.1 ∠(x_k, x)): ``l1`` and the angle between spectra in radians.
 
-    The angle is a mean over all pixels; it counts as 0 where the mean of the true spectrum is below 0.01, and has no
-    gradient below 0.0014.
+    The angle is a mean over the samples, and over all pixels with data of each; it counts as 0 where the mean of the
+    true spectrum is below 0.01, and has no gradient below 0.0014.
     """
-    bright = errors.truth.mean(1) >= DARK
+    bright = errors.means(errors.truth, 1) >= DARK
+    seen = None if errors.known is None else errors.known.any(1).sum((1, 2)).clamp(min=1)
     angles = []
     for x in errors.cubes:
         cosine = F.cosine_similarity(x.float(), errors.truth, eps=1e-3).clamp(-1 + 1e-6, 1 - 1e-6)
-        angles.append(errors.share * (cosine.acos() * bright).mean())
+        angle = cosine.acos() * bright
+        angles.append(errors.share * (angle.mean() if seen is None else (angle.sum((1, 2)) / seen).mean()))
     return absolute(errors) + ABSOLUTE * ANGLE * (torch.stack(angles) if angles else errors.mse[:0])
 
 
@@ -307,10 +324,10 @@ def tempered(errors: CubeErrors) -> Tensor:
     Samples that are reconstructed well count by their squared error, those behind bad cameras by their decibels, and
     dark scenes like bright ones.
     """
-    brightness = errors.truth.mean((1, 2, 3)).clamp(min=DIM)
+    brightness = errors.means(errors.truth, 1, 2, 3).clamp(min=DIM)
     losses = []
     for x in errors.cubes:
-        mse = errors.weight * (x - errors.truth).square().mean((1, 2, 3)) * (BRIGHT / brightness).square()
+        mse = errors.means((x - errors.truth).square(), 1, 2, 3) * (BRIGHT / brightness).square()
         losses.append(errors.share * TEMPERED * (mse / TEMPERED).log1p().mean())
     return torch.stack(losses) if losses else errors.mse[:0]
 

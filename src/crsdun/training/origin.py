@@ -76,7 +76,8 @@ class Origin:
                 f"{folder} is a run with another configuration: {'; '.join(differences)}",
                 f"change it back, or {remedy}",
             )
-        if self.data != now.data:
+        # In the order of their roles: ``data.source`` may have another name.
+        if self.data != now.data and [*self.data.values()] != [*now.data.values()]:
             raise InputError(
                 f"the scenes are not those that {folder} learnt from ({RECORD} lists their hashes)",
                 f"restore them, or {remedy}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -39,7 +40,8 @@ class RunLog:
         except ImportError:
             self.board = None
         else:
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            with _writing(folder / "tensorboard"):
+                self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def step(self, row: LogRow) -> None:
         """Figures of a step, ``row["step"]`` being the number of steps done."""
@@ -54,26 +56,36 @@ class RunLog:
             with atomic_file(self.folder / "validation.png") as part:
                 Image.fromarray(picture).save(part)
             if self.board is not None:
-                self.board.add_image("validation", picture, row["step"], dataformats="HWC")
+                with _writing(self.folder / "tensorboard"):
+                    self.board.add_image("validation", picture, row["step"], dataformats="HWC")
 
     def close(self) -> None:
         if self.board is not None:
-            self.board.close()
+            with _writing(self.folder / "tensorboard"):
+                self.board.close()
 
     def _add(self, name: str, group: str, row: LogRow) -> None:
         path = self.folder / name
-        try:
+        with _writing(path):
             columns = _columns(path, row)
             with path.open("a", newline="") as file:
                 csv.DictWriter(file, columns).writerow({key: _short(value) for key, value in row.items()})
-        except OSError as error:
-            raise InputError(
-                f"could not write {path}: {error}", "free some space and give the same command again"
-            ) from error
         if self.board is not None:
-            for key, value in row.items():
-                if key != "step" and value is not None:
-                    self.board.add_scalar(f"{group}/{key}", value, row["step"])
+            with _writing(self.folder / "tensorboard"):
+                for key, value in row.items():
+                    if key != "step" and value is not None:
+                        self.board.add_scalar(f"{group}/{key}", value, row["step"])
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Inside the block the system's errors say that ``path`` could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"could not write {path}: {error}", "free some space and give the same command again"
+        ) from error
 
 
 def _columns(path: Path, row: LogRow) -> list[str]:
