@@ -36,7 +36,7 @@ async function upload(files) {
   if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);
   else if (last.classes.length) notify(`${last.name} can now be applied to a result, below the regions`);
   else if (last.spectra.length) showLibrary(last);
-  else if (isSuggested && ((measurement && (mask || camera)) || (!measurement && truth))) await openChosen(); // nothing left to ask
+  else if (isSuggested && ((measurement && (mask || camera)) || (!measurement && truth))) await openChosen(true).catch(() => {}); // nothing left to ask
   else if (last.camera) notify(`${last.name} takes frames of ${last.camera.detector.join("×")} pixels: ${measurement ? "the measurement here has another size" : "now add one"}`);
   else notify(measurement ? "now add its mask" : "choose below which array is which");
 }
@@ -123,7 +123,7 @@ function chosen() {
   return body;
 }
 
-const openChosen = () => opened(post("/api/open", chosen()));
+const openChosen = (isProposed = false) => opened(post("/api/open", chosen()), isProposed);
 
 let isTyped = false; // and not opened yet
 let timer = null;
@@ -157,18 +157,18 @@ $("forget-all").onclick = async () => {
   location.replace("/"); // nothing of the page stays either
 };
 
-async function opened(promise) {
+async function opened(promise, isProposed) {
   await promise;
   clearTimeout(timer);
   isTyped = false;
   $("typed").textContent = "";
-  await refresh();
+  await refresh(isProposed);
   notify(state.scene ? `${state.scene.name} is open` : "");
 }
 
 function drawSamples() {
   $("samples").replaceChildren(...state.samples.map(({ name, title }) => {
-    const button = h("button", { type: "button", onclick: () => opened(post("/api/open", { sample: name })).catch(() => {}) }, title);
+    const button = h("button", { type: "button", onclick: () => opened(post("/api/open", { sample: name }), true).catch(() => {}) }, title);
     button.setAttribute("aria-pressed", title.endsWith(` ${Number(state.scene?.name.split("_")[1])}`));
     return button;
   }));

@@ -1,6 +1,6 @@
 // Try a camera: simulate a measurement, decode it, and compare with the trials before.
 import { post } from "./api.js";
-import { method, running, watch } from "./decode.js";
+import { compute, method, running } from "./decode.js";
 import { $, fixed, h } from "./dom.js";
 import { trialsPlot } from "./plots.js";
 import { layer, on, state, TRUTH } from "./state.js";
@@ -28,10 +28,12 @@ function drawCamera() {
 }
 
 async function simulate() {
-  if (running) await post("/api/cancel");
-  while (running) await new Promise((resume) => setTimeout(resume, 50));
+  while (running) {
+    await post("/api/cancel").catch(() => {}); // again, as it may not have begun
+    await new Promise((resume) => setTimeout(resume, 50));
+  }
   const chosen = method();
-  await post("/api/simulate", { ...settings(), ...chosen, add_gap_tv: chosen.add_gap_tv && !$("live").checked }).then(watch).catch(() => {});
+  await compute(() => post("/api/simulate", { ...settings(), ...chosen, add_gap_tv: chosen.add_gap_tv && !$("live").checked }));
 }
 
 let timer = null;
