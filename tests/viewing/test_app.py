@@ -452,6 +452,7 @@ def test_what_cannot_be_computed_is_said(visitor):
     for said, words in (
         ({"method": "magic"}, "no method or network called 'magic'"),
         ({"method": "gap-tv", "iterations": "-3"}, "iterations"),
+        ({"method": "gap-tv", "iterations": "0"}, "iterations"),
     ):
         visitor.post("/api/decode", **said)
         job = visitor.wait()
