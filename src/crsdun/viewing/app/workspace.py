@@ -229,7 +229,7 @@ class Workspace:
             exposure = read_measurement(self._path(measurement), measurement.key, request.wavelengths)
             return open_exposure(exposure, self._mask_or_camera(mask, request.camera), scene, request)
         if scene is not None:
-            return open_cube(scene)
+            return open_cube(scene, request)
         raise InputError("choose which array is the measurement, or which is a cube to look at")
 
     def _mask_or_camera(self, mask: ArrayChoice | None, camera: str | None) -> StoredMask | CameraFile | None:
