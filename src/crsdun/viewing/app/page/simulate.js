@@ -56,14 +56,14 @@ function drawScenes() {
 }
 
 function drawTrials() {
-  const trials = state.trials.map((trial) => ({ ...trial, ...trial.camera }));
+  const trials = state.trials.map((trial) => ({ ...trial.camera, ...trial, mask: trial.mask ?? trial.camera.mask_seed }));
   $("trials").hidden = !trials.length;
   if (!trials.length) return;
-  const names = { step: "step", photons: "photons", read_noise: "read-out", mask_seed: "mask", shift_down: "rows", shift_right: "columns", size: "part", method: "", scene: "" };
+  const names = { step: "step", photons: "photons", read_noise: "read-out", mask: "mask", shift_down: "rows", shift_right: "columns", size: "part", method: "", scene: "" };
   const difference = (trial, before) => {
     if (!before) return trial.method;
     const changes = Object.keys(names).filter((name) => trial[name] !== before[name])
-      .map((name) => `${names[name]} ${name === "photons" && !trial[name] ? "∞" : trial[name]}`.trim());
+      .map((name) => `${names[name]} ${name === "photons" && !trial[name] ? "∞" : trial[name] ?? "uneven"}`.trim());
     return changes.join(", ") || "the same";
   };
   const rows = trials.map((trial, index) => h("tr", {}, h("td", { title: difference(trial, trials[index - 1]) }, `${index + 1} ${difference(trial, trials[index - 1])}`),
