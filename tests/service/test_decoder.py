@@ -141,6 +141,22 @@ def test_a_camera_is_taken_where_it_is_named_or_the_only_one(given, job, cameras
     made.always.close()
 
 
+def test_what_was_not_used_of_a_file_is_noted(given, job):
+    """And the way to have it used holds: the file as the part mask too."""
+    known = {"lab": Preparation(mask=np.load(given / "mask.npy"), wavelengths=WAVELENGTHS), "roof": preparation(7)}
+    made = Decoder(ServiceConfig("gap-tv", {"iterations": 1}, cameras=known), "cpu")
+    own = job(given / "y.npz", "own")
+    (own.folder / MASK).mkdir()
+    shutil.copy(given / "y.npz", own.folder / MASK)
+    asked = [job(given / "y.npz", name, settings=Settings(camera=name)) for name in known]
+    answers = [made.decode([made.read(each)])[0] for each in (*asked, own)]
+    same, other, mine = [answer.figures["notes"] for answer in answers]
+    assert other[0].startswith("the camera of the service was used, not what the file says of its own (mask): ")
+    assert (same, mine) == ([], [])
+    assert np.array_equal(made.read(own).prepared.camera.mask, known["lab"].mask)
+    made.always.close()
+
+
 def test_what_the_service_knows_of_a_camera_is_not_said_otherwise(given, job):
     told = {"wavelengths": "500-900:6", "bands": 3, "step": 1.0}
     known = replace(preparation(1), bands=BANDS, step=2)
