@@ -284,7 +284,7 @@ def refused(error: Exception, job: Job) -> Answer:
         return Answer(499, {"error": "the request was withdrawn"})
     if isinstance(error, Late):
         return Answer(504, {"error": "decoding took longer than a request may take here"})
-    told = in_json(error, [job.folder / MEASUREMENT, job.folder / MASK, job.folder])
+    told = in_json(error, [job.folder / MEASUREMENT, job.folder / MASK, job.folder], job.settings.said)
     if isinstance(error, InputError):
         return Answer(400, told)
     if is_out_of_memory(error):
