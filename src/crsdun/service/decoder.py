@@ -240,7 +240,7 @@ class Decoder:
 
 
 def unused(measurement: Measurement, camera: CassiCamera) -> tuple[str, ...]:
-    """In a line, what a file says of its own camera where that of the service, behind which it is decoded, differs."""
+    """In a line, what a file says of its own camera where that of the service, which is used instead, differs."""
     pairs = {
         "mask": (measurement.mask, camera.mask.cpu().numpy()),
         "wavelengths": (measurement.wavelengths, camera.wavelengths),
@@ -250,8 +250,8 @@ def unused(measurement: Measurement, camera: CassiCamera) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"the camera of the service was used, not what the file says of its own ({', '.join(names)}): to use that, send "
-        f"the file in a form, as the part {MASK} too",
+        f"the camera of the service was used, not what the file says of its own ({', '.join(names)}): to use that, "
+        f"send the file in a form, as the part {MASK} too",
     )
 
 
