@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import crsdun
 from crsdun.methods.doubt import Doubt
-from crsdun.optics import Exposure, random_mask
+from crsdun.optics import Exposure, random_mask, read_camera
 from crsdun.runtime import Preparation, decode, decode_batch, open_method, simulate
 from crsdun.scenes import UNLABELLED, read_arrays, read_scene, write_measurement
 from crsdun.service import decoder as module
@@ -141,6 +141,22 @@ def test_a_camera_is_taken_where_it_is_named_or_the_only_one(given, job, cameras
     made.always.close()
 
 
+def test_what_was_not_used_of_a_file_is_noted(given, job):
+    """And the way to have it used holds: the file as the part mask too."""
+    known = {"lab": Preparation(mask=np.load(given / "mask.npy"), wavelengths=WAVELENGTHS), "roof": preparation(7)}
+    made = Decoder(ServiceConfig("gap-tv", {"iterations": 1}, cameras=known), "cpu")
+    own = job(given / "y.npz", "own")
+    (own.folder / MASK).mkdir()
+    shutil.copy(given / "y.npz", own.folder / MASK)
+    asked = [job(given / "y.npz", name, settings=Settings(camera=name)) for name in known]
+    answers = [made.decode([made.read(each)])[0] for each in (*asked, own)]
+    same, other, mine = [answer.figures["notes"] for answer in answers]
+    assert other[0].startswith("the camera of the service was used, not what the file says of its own (mask): ")
+    assert (same, mine) == ([], [])
+    assert np.array_equal(made.read(own).prepared.camera.mask, known["lab"].mask)
+    made.always.close()
+
+
 def test_what_the_service_knows_of_a_camera_is_not_said_otherwise(given, job):
     told = {"wavelengths": "500-900:6", "bands": 3, "step": 1.0}
     known = replace(preparation(1), bands=BANDS, step=2)
@@ -159,6 +175,26 @@ def test_what_the_service_knows_of_a_camera_is_not_said_otherwise(given, job):
     (own.folder / MASK).mkdir()
     shutil.copy(given / "mask.npy", own.folder / MASK)
     assert made.read(own).prepared.camera.wavelengths == (500, 580, 660, 740, 820, 900)
+    made.always.close()
+
+
+def test_what_a_camera_file_says_may_be_said_again(given, job):
+    known = Preparation(camera_file=read_camera(given / "lab.npz"))
+    made = Decoder(ServiceConfig("gap-tv", cameras={"lab": known}), "cpu")
+    told = {"wavelengths": ",".join(map(str, WAVELENGTHS)), "bands": BANDS, "step": 2.0}
+    assert isinstance(made.read(job(given / "y.npz", "same", settings=Settings(**told))), Read)
+    for name, other in (("wavelengths", "500-900:6"), ("bands", 3), ("step", 1.0)):
+        refused = made.read(job(given / "y.npz", name, settings=Settings(**{name: other})))
+        assert refused.error["error"].startswith(f"the service already knows the {name} of this camera")
+    made.always.close()
+
+
+def test_what_the_request_did_not_say_is_omitted_where_it_was_said(given, job):
+    made = Decoder(ServiceConfig("gap-tv", preparation=Preparation(bits=12)), "cpu")
+    own, said = (made.read(job(given / "y.npz", f"{bits}", settings=Settings(bits=bits))) for bits in (None, 12))
+    assert "on the scale of y = A x already" in own.error["error"]
+    assert own.error["remedy"] == "omit bits when starting crsdun serve"
+    assert said.error["remedy"] == "omit the setting bits"
     made.always.close()
 
 

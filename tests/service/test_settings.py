@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 import crsdun
 from crsdun.cli import main, parser
+from crsdun.cli.serve import token_from
 from crsdun.errors import SETTING, InputError
 from crsdun.service.config import ServiceConfig
 from crsdun.service.desk import Desk, Full
@@ -138,6 +139,17 @@ def test_a_service_that_cannot_begin_says_why_in_one_line(arguments, words, give
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+
+
+def test_a_token_is_what_a_header_can_bring(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRSDUN_TOKEN", "a-token-for-tests-only\n")
+    assert token_from(None) == "a-token-for-tests-only"
+    (tmp_path / "token").write_text("\ufeffa-token-for-tests-only\r\n", encoding="utf-8")
+    assert token_from(tmp_path / "token") == "a-token-for-tests-only"
+    monkeypatch.setenv("CRSDUN_TOKEN", " ")
+    for token in (token_from(None), "a token for tests only", "a-token-for-\x07tests", "a-token-for-tests-ö"):
+        with pytest.raises(InputError, match="16 letters or more of ASCII, without spaces; choose another token"):
+            ServiceConfig("lr-tv", token=token)
 
 
 def test_it_listens_on_this_machine_only_unless_told_otherwise():

@@ -113,6 +113,20 @@ def test_a_mask_that_came_later_is_meant_instead_of_the_camera(visitor, tmp_path
         "POST", "/api/open", json.dumps({"measurement": {"file": "y.npy"}, "camera": "other.npz"})
     )
     assert "the measurement has 26 rows but the mask has 9" in message
+    visitor.put("mine.npz", (tmp_path / "mine.npz").read_bytes())
+    assert visitor.state()["suggested_camera"] == "mine.npz", "what is dropped again is the newest"
+
+
+def test_trials_behind_other_masks_differ(visitor, tmp_path):
+    visitor.put("mine.npz", file_of(stored(), tmp_path / "mine.npz"))
+    camera = CameraFile(random_mask(SIDE, SIDE), tuple((0, 3 * band) for band in range(BANDS)), NM)
+    visitor.put("wide.npz", file_of(camera, tmp_path / "wide.npz"))
+    visitor.put("mask.npy", array(random_mask(SIDE, SIDE, seed=3)))
+    masks = {None: 1, "mask.npy": 1, "mine.npz": None, "wide.npz": 3}
+    for mask in masks:
+        visitor.post("/api/simulate", scene="open", method="gap-tv", iterations="1", mask=mask, step=1)
+        assert visitor.wait()["state"] == "done"
+    assert [(trial["mask"], trial["step"]) for trial in visitor.state()["trials"]] == list(masks.items())
 
 
 def test_cameras_that_cannot_be_used_are_refused(visitor, tmp_path):

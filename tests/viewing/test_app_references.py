@@ -148,10 +148,12 @@ def test_shipped_weights_fit_where_the_wavelengths_that_are_typed_do(visitor):
     assert visitor.state()["version"] == before["version"], "nothing was opened"
     visitor.post("/api/open", **roles, wavelengths="nbk7")
     assert visitor.state()["fits_of_weights"] == {"crsdun_small": None, "crsdun_tiny": None}
-    assert visitor.state()["scene"]["from_files"]
+    request = visitor.state()["scene"]["request"]
+    assert request["arrays"] == roles
+    assert len(request["wavelengths"]) == 28, "a reload shows what is open"
     visitor.post("/api/simulate", scene="produce-0", size=64, method="gap-tv", iterations="1")
     assert visitor.wait()["state"] == "done"
-    assert not visitor.state()["scene"]["from_files"]
+    assert not visitor.state()["scene"]["request"]
 
 
 def test_the_page_and_the_command_line_agree_on_what_fits():

@@ -25,8 +25,9 @@ from crsdun.web.wording import plain_message
         ("y.npz", "y.npz"),
         ("../../etc/passwd.npy", "passwd.npy"),
         ("C:\\data\\y (1).mat", "y (1).mat"),
-        ("..hidden.h5", "hidden.h5"),
-        ("a\x00b<c>.tif", "a_b_c_.tif"),
+        ("..hidden.h5", "hidden-27b2a2.h5"),
+        ("a\x00b<c>.tif", "a_b_c_-b08073.tif"),
+        ("y.#", "y._-5eec9f"),
         ("", ""),
         ("/", ""),
     ],
@@ -37,8 +38,17 @@ def test_names_of_files_that_come_in(called, name):
 
 def test_long_names_are_cut_between_letters():
     name = file_name("é" * 300 + ".npy")
-    assert name.endswith("é.npy")
-    assert len(name.encode()) <= MOST_STEM_BYTES + len(".npy")
+    assert name[:-11].endswith("é")
+    assert name.endswith(".npy")
+    assert len(name.encode()) <= MOST_STEM_BYTES + len("-123456.npy")
+    assert len(file_name("y." + "x" * 300).encode()) <= MOST_STEM_BYTES + len("-123456")
+
+
+def test_names_that_differ_stay_different_and_pairs_together():
+    long = "x" * 300
+    names = [f"{long}1.npy", f"{long}2.npy", "a#b.npy", "a$b.npy", "a_b.npy", f"y.{long}", f"y.{long}x"]
+    assert len({file_name(name) for name in names}) == len(names)
+    assert file_name("a#b.hdr").removesuffix(".hdr") == file_name("a#b.img").removesuffix(".img")
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,9 @@ def cameras_from(options: argparse.Namespace) -> dict[str, Preparation]:
 def token_from(file: Path | None) -> str | None:
     """The token in a file, or in the environment; None where there is none."""
     if file is None:
-        return os.environ.get(TOKEN) or None
+        token = os.environ.get(TOKEN)
+        return token.strip() if token else None
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeError) as error:
         raise InputError(f"the token cannot be read from {file} ({error})", "choose another <token_file>") from error

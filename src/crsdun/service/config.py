@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from crsdun.web.uploads import LARGEST_LIMIT_MB, MEGABYTE
 
 MOST_WORKERS, MOST_BATCH, MOST_QUEUE, LONGEST_S = 1024, 1024, 100_000, 86_400
 SHORTEST_TOKEN = 16  # characters
+TOKEN_LETTERS = rf"[!-~]{{{SHORTEST_TOKEN},}}"  # as a header can bring them
 LOCAL, ADDRESSES = "127.0.0.1", ("127.0.0.1", "0.0.0.0", "::")
 # Ports below belong to the system, and LitServe takes none of them.
 FIRST_PORT, LAST_PORT = 1024, 65535
@@ -78,8 +80,10 @@ class ServiceConfig:
             raise InputError(
                 f"a port lies between {FIRST_PORT} and {LAST_PORT}, not at {self.port}", "choose another <port>"
             )
-        if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()):
-            raise InputError(f"a token has {SHORTEST_TOKEN} letters or more of ASCII", "make it longer")
+        if self.token is not None and not re.fullmatch(TOKEN_LETTERS, self.token):
+            raise InputError(
+                f"a token has {SHORTEST_TOKEN} letters or more of ASCII, without spaces", "choose another token"
+            )
         if self.token is None and self.host != LOCAL:
             raise InputError(
                 f"whoever reaches {self.host} could use this service",

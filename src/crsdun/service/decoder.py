@@ -19,6 +19,7 @@ from crsdun.errors import InputError
 from crsdun.machine import cores
 from crsdun.methods import Method, RunOptions, available_memory, keep_freed_memory
 from crsdun.methods.tiles import USABLE
+from crsdun.optics import CassiCamera
 from crsdun.runtime import Pipeline, Preparation, PreparedMeasurement, Reconstruction, decode_batch, open_method
 from crsdun.scenes import Measurement, read_stored_mask
 from crsdun.service.config import AUTO, ServiceConfig
@@ -94,10 +95,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Read:
-    """A job whose files have been read."""
+    """A job whose files have been read; ``notes`` says what of them was not used."""
 
     job: Job
     prepared: PreparedMeasurement
+    notes: tuple[str, ...] = ()
 
 
 class Decoder:
@@ -135,17 +137,21 @@ class Decoder:
             if self.method is not None:
                 check_classes(bool(self.method.class_count), job.product, self.method.name)
             with also_limited_to(self.config.limit * UNPACKED, "limit"), np.errstate(all="ignore"):
-                return Read(job, self._prepared(job))
+                return self._read(job)
         except Exception as error:
             return refused(error, job)
 
-    def _prepared(self, job: Job) -> PreparedMeasurement:
+    def _read(self, job: Job) -> Read:
         settings, file = job.settings, job.file(MEASUREMENT)
         assert file is not None
         preparation = self._preparation(job)
         if settings.dtype is None:
-            return preparation.read(file)
-        return preparation.prepare(raw_frame(file, settings.dtype, preparation))
+            measurement = preparation.open(file).one(preparation.frame)
+        else:
+            measurement = raw_frame(file, settings.dtype, preparation)
+        prepared = preparation.prepare(measurement)
+        known = job.file(MASK) is None and (preparation.mask is not None or preparation.camera_file is not None)
+        return Read(job, prepared, unused(measurement, prepared.camera) if known else ())
 
     def _preparation(self, job: Job) -> Preparation:
         """How the measurement of a job is read: by a camera of the service, by its own mask, or as its file says."""
@@ -224,12 +230,33 @@ class Decoder:
         file = f"answer.{job.kind}"
         try:
             job.check()
+            notes = [*read.notes, *notes]
             write_answer(result, notes, job.product, job.kind, job.folder / file)
         except Exception as error:
             return refused(error, job)
         name = f"{result.measurement.name}_{job.product}.{job.kind}"
         seconds = float(result.record["seconds"])
         return Answer(200, {}, file, name, KINDS[job.kind], figures_of(result, notes), seconds=seconds, batch=batch)
+
+
+def unused(measurement: Measurement, camera: CassiCamera) -> tuple[str, ...]:
+    """In a line, what a file says of its own camera where that of the service, which is used instead, differs."""
+    pairs = {
+        "mask": (measurement.mask, camera.mask.cpu().numpy()),
+        "wavelengths": (measurement.wavelengths, camera.wavelengths),
+        "step": (measurement.step, camera.step),
+    }
+    names = [name for name, (own, taken) in pairs.items() if own is not None and not _alike(own, taken)]
+    if not names:
+        return ()
+    return (
+        f"the camera of the service was used, not what the file says of its own ({', '.join(names)}): to use that, "
+        f"send the file in a form, as the part {MASK} too",
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return other is not None and np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def raw_frame(file: Path, dtype: str, preparation: Preparation) -> Measurement:
@@ -257,7 +284,7 @@ def refused(error: Exception, job: Job) -> Answer:
         return Answer(499, {"error": "the request was withdrawn"})
     if isinstance(error, Late):
         return Answer(504, {"error": "decoding took longer than a request may take here"})
-    told = in_json(error, [job.folder / MEASUREMENT, job.folder / MASK, job.folder])
+    told = in_json(error, [job.folder / MEASUREMENT, job.folder / MASK, job.folder], job.settings.said)
     if isinstance(error, InputError):
         return Answer(400, told)
     if is_out_of_memory(error):

@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from crsdun.errors import InputError
-from crsdun.optics import parse_wavelengths
+from crsdun.optics import CassiCamera, parse_wavelengths
 from crsdun.optics.wavelengths import MOST_BANDS
 from crsdun.runtime import Preparation
 from crsdun.web.values import MOST_STEP, Values, brief
@@ -102,14 +102,23 @@ class Settings:
         changes: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.wavelengths is not None:
             changes["wavelengths"] = parse_wavelengths(self.wavelengths)
-        for name in ("wavelengths", "bands", "step"):
-            told = getattr(preparation, name)
-            if preparation.mask is not None and name in changes and told not in (None, changes[name]):
+        stored = preparation.camera_file
+        for name in {"wavelengths", "bands", "step"} & changes.keys():
+            told = getattr(preparation if stored is None else CassiCamera.load(replace(stored, valid=None)), name)
+            is_known = stored is not None or preparation.mask is not None
+            if is_known and told not in (None, changes[name]):
                 raise InputError(
                     f"the service already knows the {name} of this camera, and the request says otherwise",
                     f"omit <{name}>",
                 )
+            if stored is not None and told is not None:
+                del changes[name]  # which says the same
         return replace(preparation, **changes)
+
+    @property
+    def said(self) -> set[str]:
+        """The names of those that the request says."""
+        return {each.name for each in fields(self) if getattr(self, each.name) is not None}
 
     def answer(self, accept: str) -> tuple[str, str]:
         """The product and the kind of file that are sent back; ``accept`` is the header of that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,14 +27,29 @@ def control(setting: str) -> str:
     if setting in OF_REQUESTS:
         return f"the setting {setting}"
     if setting in AT_THE_START:
-        return f"{setting.replace('_', ' ')} when starting crsdun serve"
+        return at_the_start(setting)
     return f"the {setting.replace('_', ' ')} of crsdun reconstruct"
 
 
-def in_json(error: Exception, folders: Iterable[Path] = ()) -> dict[str, str]:
-    """An error as JSON: what is wrong, and what to do about it; without the folders of this machine."""
+def at_the_start(setting: str) -> str:
+    """What a setting is called that only whoever starts the service can change."""
+    return f"{setting.replace('_', ' ')} when starting crsdun serve"
+
+
+def in_json(
+    error: Exception, folders: Iterable[Path] = (), said: Collection[str] = frozenset(OF_REQUESTS)
+) -> dict[str, str]:
+    """An error as JSON: what is wrong, and what to do about it; without the folders of this machine.
+
+    ``said``: the settings that the request says; others can be omitted by whoever starts the service alone.
+    """
+
+    def omitted(setting: str) -> str:
+        return control(setting) if setting in said or setting not in OF_REQUESTS else at_the_start(setting)
+
     told = explained(error)
     if not told:
         return {"error": plain_message(error, control, folders)}
-    remedy = "crop it" if is_out_of_memory(error) else without_folders(worded(told.remedy, control), folders)
+    remedy = worded(told.remedy, omitted if told.remedy.startswith("omit ") else control)
+    remedy = "crop it" if is_out_of_memory(error) else without_folders(remedy, folders)
     return {"error": without_folders(told.message, folders)} | ({"remedy": remedy} if remedy else {})

@@ -148,9 +148,9 @@ def _decode(scene: OpenScene, request: DecodeRequest, weights: Mapping[str, Path
         name += f" · {engine}" if engine else ""
     elif name in SOLVERS:
         iterations = request.iterations
-        settings: dict[str, Any] = {"iterations": iterations} if iterations else {}
+        settings: dict[str, Any] = {} if iterations is None else {"iterations": iterations}
         method = runtime.open_method(name, **settings)
-        name += f" · {iterations} iterations" if iterations else ""
+        name += "" if iterations is None else f" · {iterations} iterations"
     else:
         raise InputError(f"there is no method or network called {name!r} here", "choose another")
     job.step, job.done, job.total = f"decoding with {name}", 0, 0

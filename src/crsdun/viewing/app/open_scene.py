@@ -131,8 +131,8 @@ def _placed(probabilities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 class OpenScene:
     """What is open. ``truth`` is on the camera's bands; ``class_names`` the legend of all layers.
 
-    ``from_files``: it was opened from arrays of files, and nothing was simulated since; ``counts``: as in
-    ``PreparedMeasurement``.
+    ``request``: by which it was opened from arrays of files, None where it was not or was simulated since;
+    ``counts``: as in ``PreparedMeasurement``.
 
     ``refined``: what its measurement told of the camera, where that was asked.
 
@@ -147,7 +147,7 @@ class OpenScene:
     class_names: tuple[str, ...] = ()
     layers: dict[str, Layer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    from_files: bool = False
+    request: OpenRequest | None = None
     counts: bool = False
     refined: str = ""
     maps: dict[Any, Any] = field(default_factory=dict, init=False)
@@ -226,15 +226,15 @@ def open_exposure(
     return OpenScene(
         measurement.name, known, measurement, camera, truth,
         notes=[*(worded(remark, CONTROLS.__getitem__) for remark in prepared.remarks()), *missing_note(truth)],
-        from_files=True, counts=prepared.counts,
+        request=request, counts=prepared.counts,
     )  # fmt: skip
 
 
-def open_cube(scene: Scene) -> OpenScene:
+def open_cube(scene: Scene, request: OpenRequest) -> OpenScene:
     """A cube to look at or to simulate a measurement of."""
     note = "a cube without a measurement: look at it, or simulate its measurement"
     notes = [note, *missing_note(scene)]
-    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=notes, from_files=True)
+    return OpenScene(scene.name, scene.wavelengths, truth=scene, notes=notes, request=request)
 
 
 def missing_note(scene: Scene | None) -> list[str]:

@@ -10,7 +10,7 @@ from crsdun.solvers import SOLVERS
 from crsdun.viewing.app.jobs import JobStatus, fitting_weights
 from crsdun.viewing.app.open_scene import MOST_CLASSES, Layer, OpenScene
 from crsdun.viewing.app.pictures import COLOUR_MAPS, map_stops
-from crsdun.viewing.app.requests import ENGINES, ArrayChoice
+from crsdun.viewing.app.requests import ENGINES, ArrayChoice, OpenRequest
 from crsdun.viewing.app.samples import SAMPLES
 from crsdun.viewing.app.uploads import FileSummary
 from crsdun.viewing.app.workspace import Trial, Workspace
@@ -57,7 +57,7 @@ class ClassPayload:
 class ScenePayload:
     """What is open; ``lights`` are the colours of the bands' light, ``detector`` the shape of the measurement.
 
-    ``unknown`` is the colour of pixels whose class is unknown; ``refined`` as in ``OpenScene``.
+    ``unknown`` is the colour of pixels whose class is unknown; ``request`` and ``refined`` as in ``OpenScene``.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ScenePayload:
     step: float | None
     detector: tuple[int, int] | None
     has_truth: bool
-    from_files: bool
+    request: OpenRequest | None
     classes: list[ClassPayload]
     unknown: str
     notes: list[str]
@@ -153,7 +153,7 @@ def _scene_payload(scene: OpenScene) -> ScenePayload:
         step=scene.camera.step if scene.camera else None,
         detector=None if scene.measurement is None else (rows, columns),
         has_truth=scene.truth is not None,
-        from_files=scene.from_files,
+        request=scene.request,
         classes=[
             ClassPayload(name, css_colour(colour))
             for name, colour in zip(scene.class_names[:count], class_colours(count), strict=True)

@@ -49,10 +49,15 @@ class StaleRequest(InputError):
 
 @dataclass(frozen=True)
 class Trial:
-    """A simulation that was decoded: its settings and its figures, None where they are unknown."""
+    """A simulation that was decoded: its settings and its figures, None where they are unknown.
+
+    ``mask`` is the name of its file, or of that of the camera, None for a random one; ``step`` that of the camera.
+    """
 
     scene: str
     method: str
+    mask: str | None
+    step: float | None
     camera: SimulatedCamera
     psnr_db: float | None
     ssim: float | None
@@ -138,7 +143,8 @@ class Workspace:
             path, self.limit if is_upload or not path.exists() else max(self.limit, path.stat().st_size)
         )
         with self.lock:
-            self.summaries[path.name] = summary
+            self.summaries.pop(path.name, None)
+            self.summaries[path.name] = summary  # the newest, even if it was here before
             self.classifiers.pop(path.name, None)
             if self.weights.get(path.stem) == path:
                 del self.weights[path.stem]
@@ -223,7 +229,7 @@ class Workspace:
             exposure = read_measurement(self._path(measurement), measurement.key, request.wavelengths)
             return open_exposure(exposure, self._mask_or_camera(mask, request.camera), scene, request)
         if scene is not None:
-            return open_cube(scene)
+            return open_cube(scene, request)
         raise InputError("choose which array is the measurement, or which is a cube to look at")
 
     def _mask_or_camera(self, mask: ArrayChoice | None, camera: str | None) -> StoredMask | CameraFile | None:
@@ -316,7 +322,8 @@ class Workspace:
             simulated = simulate(scene, request.camera, mask)
             layers = decode(simulated, request.decode, self.weights, job)
             figures = (layers[0].metrics.get(name) for name in ("psnr_db", "ssim", "miou_present", "data_residual"))
-            trial = Trial(scene.name, layers[0].name, request.camera, *figures)
+            step = None if simulated.camera is None else simulated.camera.step
+            trial = Trial(scene.name, layers[0].name, request.mask, step, request.camera, *figures)
             with self.lock:
                 self._show(simulated.with_layers(layers), job)
                 self.trials = [*self.trials, trial][-MOST_TRIALS:]

@@ -1,6 +1,6 @@
 // The state of the view in the address: a reload keeps it, and so does a link to it in the same browser.
 import { $ } from "./dom.js";
-import { emit, layer, on, state, view } from "./state.js";
+import { emit, layer, on, state, UNKNOWN, view } from "./state.js";
 import { setReferences } from "./references.js";
 import { addRegion } from "./regions.js";
 
@@ -14,6 +14,7 @@ export function written() {
   const { points, rgb, layers, mode, colours, all, stretch, swipe, references } = view;
   const place = ({ rings, top, left, height, width }) => (rings ? polygon(rings) : [top, left, height, width].join());
   const values = { mode, layers: layers.join("|"), rgb, colours, all: all ? 1 : "", stretch: stretch ? 1 : "", swipe: swipe ? 1 : "",
+    hidden: [...view.hidden].sort((a, b) => a - b).join() || "none",
     points: points.map((point) => `${place(point)},${encodeURIComponent(point.name)}`).join(";"),
     references: references.map(({ file, index }) => `${index},${encodeURIComponent(file)}`).join(";") };
   for (const name of NUMBERS) values[name] = view[name] ?? "";
@@ -60,6 +61,8 @@ export function restore(hash) {
   view.colours = colours in state.maps ? colours : "";
   const rgb = (values.get("rgb") ?? "").split(",").map(Number);
   if (rgb.length === 3 && rgb.every((band) => band >= 0 && band < bands)) view.rgb = rgb;
+  const isClass = (number) => number === UNKNOWN || (Number.isInteger(number) && number >= 0 && number < state.scene.classes.length);
+  if (values.has("hidden")) view.hidden = new Set(values.get("hidden").split(",").map(Number).filter(isClass));
   (values.get("layers") ?? "").split("|").forEach((name, index) => { if (index < 2 && layer(name)) view.layers[index] = name; });
   Object.assign(view, { points: [], active: null });
   for (const text of (values.get("points") ?? "").split(";").filter(Boolean)) {

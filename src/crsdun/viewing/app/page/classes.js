@@ -52,4 +52,4 @@ async function drawClasses() {
   });
   $("classes").replaceChildren(h("h2", {}, `Classes, ${shown.name}`), h("table", {}, h("thead", {}, head), h("tbody", {}, ...body)));
 }
-on("state stage", drawClasses);
+on("state stage restored", drawClasses);

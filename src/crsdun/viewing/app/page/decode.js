@@ -4,7 +4,7 @@ import { $, h, isNumber, notify } from "./dom.js";
 import { lineStyle } from "./plots.js";
 import { openTyped } from "./files.js";
 import { refresh } from "./refresh.js";
-import { on, state, TRUTH } from "./state.js";
+import { emit, on, state, TRUTH } from "./state.js";
 
 function options(select, groups) {
   const before = select.value;
@@ -34,7 +34,7 @@ function methodChanged() {
   $("method-hint").textContent = unfit.map((each) => `${each} does not fit: ${fits[each]}.`).join(" ");
 }
 $("method-name").onchange = () => { isChosen = true; methodChanged(); };
-on("scene", () => { isChosen = false; });
+on("scene", (isProposed) => { isChosen &&= !isProposed; });
 on("state", () => { fits = state.fits_of_weights; drawMethods(); drawResults(); });
 on("fits", (found) => { fits = found; drawMethods(); });
 
@@ -44,23 +44,34 @@ export const method = () => ({
   iterations: $("iterations").disabled ? "" : $("iterations").value.trim(),
 });
 
-const begin = (path, body) => async () => {
-  try {
+const begin = (path, body) => () => {
+  const asked = body(); // before anything is opened, which draws the list of methods anew
+  compute(async () => {
     await openTyped(); // what is decoded is what the form says
-    await post(path, body());
-  } catch { return; }
-  watch();
+    await post(path, asked);
+  });
 };
 $("decode-button").onclick = begin("/api/decode", method);
 $("refine-button").onclick = begin("/api/refine", () => ({}));
 $("cancel").onclick = () => post("/api/cancel").catch(() => {});
 
-export let running = false;
-/** Follow the computation until it ends. */
-export async function watch() {
-  if (running) return;
-  running = true;
-  $("decode-button").disabled = $("refine-button").disabled = true;
+export let running = false; // a computation, from when it is asked for
+
+function setRunning(value) {
+  running = value;
+  emit("running");
+}
+
+/** Ask for a computation, and follow it until it ends; returns whether there was one. */
+export async function compute(ask) {
+  if (running) return false;
+  setRunning(true);
+  try { await ask(); } catch { setRunning(false); return false; } // the reason is shown
+  await follow().catch(() => {});
+  return true;
+}
+
+async function follow() {
   try {
     for (;;) {
       const { job } = await (await request("/api/job")).json();
@@ -76,9 +87,8 @@ export async function watch() {
       await new Promise((resume) => setTimeout(resume, 150));
     }
   } finally {
-    running = false;
     $("job").hidden = true;
-    $("decode-button").disabled = $("refine-button").disabled = false;
+    setRunning(false);
     await refresh();
   }
 }
@@ -101,6 +111,10 @@ function drawResults() {
     const hasMeasurement = state.scene?.detector;
     $("results").replaceChildren(h("p", { className: "hint" }, hasMeasurement ? "None yet." : "There is no measurement to decode: open one, or simulate it."));
   }
-  $("decode-button").disabled = $("refine-button").disabled = running || !state.scene?.detector;
 }
+
+on("state running", () => {
+  $("decode-button").disabled = $("refine-button").disabled = running || !state.scene?.detector;
+  $("simulate-button").disabled = running;
+});
 

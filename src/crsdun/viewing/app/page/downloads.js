@@ -15,7 +15,9 @@ async function list() {
   const layer = $("download-layer").value;
   if (!layer) { $("download-files").replaceChildren(h("li", {}, "There is no result yet: decode first.")); return; }
   $("download-files").replaceChildren(h("li", {}, "writing the files …"));
-  const files = await (await request(`/api/downloads?layer=${encodeURIComponent(layer)}`)).json();
+  let files;
+  try { files = await (await request(`/api/downloads?layer=${encodeURIComponent(layer)}`)).json(); }
+  catch (error) { $("download-files").replaceChildren(h("li", { className: "bad" }, error.message)); return; }
   const entry = (name, size, text = name) =>
     h("li", {}, h("a", { href: address(`/api/download/${name}`, { layer }), download: name }, text), h("span", {}, size));
   const size = (bytes) => (bytes > 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`);

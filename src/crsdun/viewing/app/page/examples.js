@@ -1,6 +1,6 @@
 // Classes by example: regions that are called like classes make a map of them, and a classifier to take home and bring again.
 import { address, post } from "./api.js";
-import { running, watch } from "./decode.js";
+import { compute, running } from "./decode.js";
 import { $, h } from "./dom.js";
 import { asked } from "./regions.js";
 import { layer, on, preferred, state, view } from "./state.js";
@@ -13,9 +13,7 @@ $("classify").onclick = () => classify({ points: view.points.map(asked) });
 $("apply-classifier").onclick = () => classify({ classifier: $("saved-classifier").value });
 
 async function classify(by) {
-  try { await post("/api/classify", { layer: preferred()[0].name, ...by }); } catch { return; }
-  $("classify").disabled = $("apply-classifier").disabled = true;
-  await watch();
+  if (!(await compute(() => post("/api/classify", { layer: preferred()[0].name, ...by })))) return;
   if (layer(view.layers[view.count - 1])?.classifier && !view.opacity) {
     $("opacity").value = 70; // it would not be seen
     $("opacity").dispatchEvent(new Event("input"));
@@ -38,4 +36,4 @@ function draw() {
     ? "Give regions the names of classes: those of one name are one class."
     : `${found.length} classes: ${found.slice(0, 8).join(", ")}${found.length > 8 ? " …" : ""}`;
 }
-on("state points active view", draw);
+on("state points active view running", draw);

@@ -10,8 +10,13 @@ import { showTab } from "./tabs.js";
 
 const ROLES = ["measurement", "mask", "truth", "labels"];
 const OF_A_CAMERA = ["mask", "step", "bands", "wavelengths"]; // what a camera file says
+const TYPED = ["step", "bands", "bits", "dark", "white", "wavelengths"];
 const TYPING_MS = 400;
-let chosenCamera = null; // by a person
+const arrived = new Set(); // names of files that came since the form was drawn
+let drawn = null; // what was told of each file then, by name
+
+/** A choice among arrays, as the form holds it. */
+const named = (choice) => (choice ? JSON.stringify({ file: choice.file, key: choice.key ?? "" }) : "");
 
 async function upload(files) {
   let last = null;
@@ -24,10 +29,10 @@ async function upload(files) {
     notify(`${file.name} is being uploaded …`);
     try {
       last = await (await request(`/api/files/${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).json();
+      arrived.add(last.name);
     } catch { await refresh(); return; }
   }
   if (!last) return;
-  chosenCamera = null; // by what has come, another one may be meant
   await refresh();
   if (last.problem) { notify(last.problem, true); return; }
   const { measurement, mask, truth } = state.suggested;
@@ -36,7 +41,7 @@ async function upload(files) {
   if (last.is_weights) notify(`${last.name} can now be chosen under Decode`);
   else if (last.classes.length) notify(`${last.name} can now be applied to a result, below the regions`);
   else if (last.spectra.length) showLibrary(last);
-  else if (isSuggested && ((measurement && (mask || camera)) || (!measurement && truth))) await openChosen(); // nothing left to ask
+  else if (isSuggested && ((measurement && (mask || camera)) || (!measurement && truth))) await openChosen(true).catch(() => {}); // nothing left to ask
   else if (last.camera) notify(`${last.name} takes frames of ${last.camera.detector.join("×")} pixels: ${measurement ? "the measurement here has another size" : "now add one"}`);
   else notify(measurement ? "now add its mask" : "choose below which array is which");
 }
@@ -69,37 +74,52 @@ function drawFiles() {
     return h("div", { className: "file" }, h("b", {}, file.name), ` ${file.problem ? "" : file.format}`,
       file.problem ? h("div", { className: "bad" }, file.problem) : h("ul", {}, ...inside));
   }));
-  const arrays = state.files.flatMap((file) => file.arrays.map((array) => ({ file: file.name, key: array.key, shape: array.shape })));
-  $("roles").hidden = !arrays.length;
-  for (const role of ROLES) {
-    const select = $("roles").elements[role];
-    const suggested = state.suggested[role];
-    select.replaceChildren(h("option", { value: "" }, role === "mask" ? "in the file of the measurement" : "none"),
-      ...arrays.map(({ file, key, shape }) => h("option", {
-        value: JSON.stringify({ file, key }), selected: suggested?.file === file && suggested?.key === key,
-      }, `${file} › ${key} ${shape.join("×")}`)));
-  }
-  const cameras = state.files.filter((file) => file.camera).map(({ name }) => name);
-  const select = $("roles").elements.camera;
-  select.replaceChildren(h("option", { value: "" }, "as below"),
-    ...cameras.map((name) => h("option", { value: name, selected: name === (chosenCamera ?? state.suggested_camera) }, name)));
-  select.parentElement.hidden = !cameras.length;
+  drawRoles();
   const fits = state.fits.slice(0, 6).map(({ bands, step }) => h("button", { type: "button", onclick: () => {
     Object.assign($("roles").elements.step, { value: step });
     Object.assign($("roles").elements.bands, { value: bands });
+    $("roles").dispatchEvent(new Event("input"));
   } }, `${bands} bands, step ${step}`));
   $("fits").replaceChildren(...(fits.length ? [h("span", {}, "Cameras that fit:"), ...fits] : []));
   drawCamera();
 }
 
+/** Which array has which role: as it was chosen or is open, and as suggested by files that are new. */
+function drawRoles() {
+  const { elements } = $("roles"), opened = drawn ? null : state.scene?.request; // as after a reload
+  const told = Object.fromEntries(state.files.map((file) => [file.name, JSON.stringify(file)]));
+  const isNew = (name) => !opened && name in told && (arrived.has(name) || told[name] !== drawn?.[name]);
+  const arrays = state.files.flatMap((file) => file.arrays.map(({ key, shape }) => ({ file: file.name, key, shape })));
+  $("roles").hidden = !arrays.length;
+  for (const role of ROLES) {
+    const select = elements[role], suggested = state.suggested[role];
+    const before = opened ? named(opened.arrays[role]) : select.value;
+    select.replaceChildren(h("option", { value: "" }, role === "mask" ? "in the file of the measurement" : "none"),
+      ...arrays.map((array) => h("option", { value: named(array) }, `${array.file} › ${array.key} ${array.shape.join("×")}`)));
+    select.value = isNew(suggested?.file) ? named(suggested) : before;
+    if (select.selectedIndex < 0) select.value = named(suggested); // what it was is no longer there
+  }
+  const cameras = state.files.filter((file) => file.camera).map(({ name }) => name);
+  const select = elements.camera, { measurement, mask } = state.suggested;
+  const before = opened ? opened.camera ?? "" : select.value;
+  select.replaceChildren(h("option", { value: "" }, "as below"), ...cameras.map((name) => h("option", { value: name }, name)));
+  select.value = [measurement?.file, mask?.file, state.suggested_camera].some(isNew) ? state.suggested_camera ?? "" : before;
+  if (select.selectedIndex < 0) select.value = "";
+  select.parentElement.hidden = !cameras.length;
+  if (opened) for (const name of TYPED) elements[name].value = opened[name] ?? "";
+  drawn = told;
+  arrived.clear();
+}
+
 /** A camera file takes the place of some fields. */
 function drawCamera() {
   const { elements } = $("roles");
-  const camera = elements.camera.value, { mask } = state.suggested;
-  if (Boolean(camera) !== elements.mask.disabled) elements.mask.value = camera || !mask ? "" : JSON.stringify({ file: mask.file, key: mask.key });
+  const camera = elements.camera.value;
+  if (camera) elements.mask.value = "";
+  else if (elements.mask.disabled) elements.mask.value = named(state.suggested.mask);
   elements.mask.options[0].textContent = camera ? "in the camera file" : "in the file of the measurement";
   for (const name of OF_A_CAMERA) elements[name].disabled = Boolean(camera);
-  $("fits").hidden = Boolean(camera);
+  $("fits").hidden = Boolean(camera) || ["measurement", "mask"].some((role) => elements[role].value !== named(state.suggested[role]));
 }
 
 /** A library that has come: its spectrum is drawn where it has only one. */
@@ -117,13 +137,13 @@ function chosen() {
     const { value, disabled } = elements[role];
     if (value && !disabled) body[role] = JSON.parse(value);
   }
-  for (const name of ["camera", "step", "bands", "bits", "dark", "white", "wavelengths"]) {
+  for (const name of ["camera", ...TYPED]) {
     if (!elements[name].disabled) body[name] = elements[name].value.trim();
   }
   return body;
 }
 
-const openChosen = () => opened(post("/api/open", chosen()));
+const openChosen = (isProposed = false) => opened(post("/api/open", chosen()), isProposed);
 
 let isTyped = false; // and not opened yet
 let timer = null;
@@ -136,12 +156,11 @@ async function judgeTyped() {
     if (JSON.stringify(body) !== JSON.stringify(chosen())) return;
     const texts = Object.entries(fits).map(([name, reason]) => (reason === null ? `${name} fits.` : `${name} does not fit: ${reason}.`));
     $("typed").textContent = texts.join(" ");
-    if (state.scene?.from_files) emit("fits", fits);
+    if (state.scene?.request) emit("fits", fits);
   } catch (error) { $("typed").textContent = error.message; }
   $("typed").scrollIntoView({ block: "nearest" }); // it stands at the end of a long column
 }
-$("roles").oninput = ({ target }) => {
-  if (target.name === "camera") chosenCamera = target.value;
+$("roles").oninput = () => {
   drawCamera();
   isTyped = true;
   clearTimeout(timer);
@@ -149,7 +168,7 @@ $("roles").oninput = ({ target }) => {
 };
 
 /** Open what was typed and not opened yet, where what is open comes from this form. */
-export const openTyped = async () => { if (isTyped && state.scene?.from_files) await openChosen(); };
+export const openTyped = async () => { if (isTyped && state.scene?.request) await openChosen(); };
 $("roles").onsubmit = (event) => { event.preventDefault(); openChosen().catch(() => {}); };
 $("forget").onclick = () => $("forget-box").showModal();
 $("forget-all").onclick = async () => {
@@ -157,18 +176,18 @@ $("forget-all").onclick = async () => {
   location.replace("/"); // nothing of the page stays either
 };
 
-async function opened(promise) {
+async function opened(promise, isProposed) {
   await promise;
   clearTimeout(timer);
   isTyped = false;
   $("typed").textContent = "";
-  await refresh();
+  await refresh(isProposed);
   notify(state.scene ? `${state.scene.name} is open` : "");
 }
 
 function drawSamples() {
   $("samples").replaceChildren(...state.samples.map(({ name, title }) => {
-    const button = h("button", { type: "button", onclick: () => opened(post("/api/open", { sample: name })).catch(() => {}) }, title);
+    const button = h("button", { type: "button", onclick: () => opened(post("/api/open", { sample: name }), true).catch(() => {}) }, title);
     button.setAttribute("aria-pressed", title.endsWith(` ${Number(state.scene?.name.split("_")[1])}`));
     return button;
   }));

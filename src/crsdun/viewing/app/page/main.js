@@ -1,7 +1,7 @@
 // The page of the explorer: shows what the server computes.
 import { restore } from "./address.js";
 import { enter } from "./api.js";
-import { watch } from "./decode.js";
+import { compute } from "./decode.js";
 import { $, h, notify } from "./dom.js";
 import { refresh } from "./refresh.js";
 import { on, state } from "./state.js";
@@ -33,5 +33,5 @@ await refresh();
 restore(address);
 begin();
 if (state.problem) notify(state.problem, true);
-if (state.job && ["waiting", "running"].includes(state.job.state)) watch();
+if (state.job && ["waiting", "running"].includes(state.job.state)) compute(async () => {}); // begun before a reload
 document.body.dataset.ready = "yes";

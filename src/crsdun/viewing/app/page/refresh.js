@@ -5,8 +5,8 @@ import { emit, on, stages, state, TRUTH, view } from "./state.js";
 
 const SAME = ["name", "bands", "height", "width", "wavelengths"]; // what makes a scene the same as before
 
-/** Returns whether another scene is open than before. */
-export async function refresh() {
+/** Returns whether another scene is open than before; isProposed: the page opened it, not somebody by the form. */
+export async function refresh(isProposed = false) {
   const before = state?.scene;
   await readState();
   const { scene } = state;
@@ -24,7 +24,7 @@ export async function refresh() {
   if (fresh.length && !names.includes(TRUTH) && names.length > 1) shown[0] = names.find((name) => name !== shown[1]);
   if (fresh.length || isNew || !scene) Object.assign(view, { stage: stages(), count: names.length > 1 ? 2 : 1 });
   view.swipe &&= view.count === 2;
-  if (isNew) emit("scene");
+  if (isNew) emit("scene", isProposed);
   const drawn = emit("state");
   emit("view");
   await drawn;

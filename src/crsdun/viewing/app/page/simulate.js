@@ -1,6 +1,6 @@
 // Try a camera: simulate a measurement, decode it, and compare with the trials before.
 import { post } from "./api.js";
-import { method, running, watch } from "./decode.js";
+import { compute, method, running } from "./decode.js";
 import { $, fixed, h } from "./dom.js";
 import { trialsPlot } from "./plots.js";
 import { layer, on, state, TRUTH } from "./state.js";
@@ -28,10 +28,12 @@ function drawCamera() {
 }
 
 async function simulate() {
-  if (running) await post("/api/cancel");
-  while (running) await new Promise((resume) => setTimeout(resume, 50));
+  while (running) {
+    await post("/api/cancel").catch(() => {}); // again, as it may not have begun
+    await new Promise((resume) => setTimeout(resume, 50));
+  }
   const chosen = method();
-  await post("/api/simulate", { ...settings(), ...chosen, add_gap_tv: chosen.add_gap_tv && !$("live").checked }).then(watch).catch(() => {});
+  await compute(() => post("/api/simulate", { ...settings(), ...chosen, add_gap_tv: chosen.add_gap_tv && !$("live").checked }));
 }
 
 let timer = null;
@@ -54,14 +56,14 @@ function drawScenes() {
 }
 
 function drawTrials() {
-  const trials = state.trials.map((trial) => ({ ...trial, ...trial.camera }));
+  const trials = state.trials.map((trial) => ({ ...trial.camera, ...trial, mask: trial.mask ?? trial.camera.mask_seed }));
   $("trials").hidden = !trials.length;
   if (!trials.length) return;
-  const names = { step: "step", photons: "photons", read_noise: "read-out", mask_seed: "mask", shift_down: "rows", shift_right: "columns", size: "part", method: "", scene: "" };
+  const names = { step: "step", photons: "photons", read_noise: "read-out", mask: "mask", shift_down: "rows", shift_right: "columns", size: "part", method: "", scene: "" };
   const difference = (trial, before) => {
     if (!before) return trial.method;
     const changes = Object.keys(names).filter((name) => trial[name] !== before[name])
-      .map((name) => `${names[name]} ${name === "photons" && !trial[name] ? "∞" : trial[name]}`.trim());
+      .map((name) => `${names[name]} ${name === "photons" && !trial[name] ? "∞" : trial[name] ?? "uneven"}`.trim());
     return changes.join(", ") || "the same";
   };
   const rows = trials.map((trial, index) => h("tr", {}, h("td", { title: difference(trial, trials[index - 1]) }, `${index + 1} ${difference(trial, trials[index - 1])}`),

@@ -26,7 +26,7 @@ export const isPixel = ({ rings, height, width }) => !rings && height * width ==
 // "keep" a region shall be kept · "moving" one of them is being moved · "draft" the polygon that is being drawn changed ·
 // "spectrum" the spectrum of a region is shown · "references" other reference spectra are chosen · "lines" they were read · "mode" another kind of
 // picture is shown, whose values are others · "enlarged" the part of the pictures that is seen · "restored" the view is that
-// of an address · "fits" which weights fit was found out · "stale" a request spoke of something that is no longer open.
+// of an address · "running" a computation was asked for, or has ended · "fits" which weights fit was found out · "stale" a request spoke of something that is no longer open.
 const listeners = {};
 export function on(names, listener) {
   for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);
