@@ -511,7 +511,7 @@ class CassiCamera:
     def check(self, measurement: Tensor | np.ndarray) -> None:
         """Raise an InputError that names the cameras that would fit, unless the measurement is (..., Hm, Wm)."""
         height, width = measurement.shape[-2:]
-        check_height(self.height, height, width, self.span_down)
+        check_height((self.height, self.width), (height, width), self.span_down)
         if width != self.measurement_width:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(

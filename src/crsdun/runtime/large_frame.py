@@ -231,7 +231,7 @@ def open_large(
         assert mask is not None
         mask = mask.repeated(height, width - _span(exposures, preparation))
     frame = LargeFrame(exposures, index, preparation, None if stored is not None else mask)
-    check_height(frame.mask_shape[-2], height, width)
+    check_height(frame.mask_shape[-2:], (height, width))
     if opened.doubtful and len(opened) == frame.size[0] > 1:
         raise opened.as_cube()
     return frame

@@ -326,7 +326,7 @@ class Preparation:
         if whole:
             check_open(bool((mask > 0).any()))
         if self.offsets is None:  # which may run down
-            check_height(mask.shape[-2], *measurement.frame.shape)
+            check_height(mask.shape[-2:], measurement.frame.shape)
         wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
         if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
             raise InputError("two bands have the same wavelength", "correct <wavelengths>")
