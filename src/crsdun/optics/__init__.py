@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.calibration import (
+    below_and_above,
     dark_excess,
     dark_floor,
     normalise_frame,
@@ -70,6 +71,7 @@ __all__ = [
     "SideCamera",
     "StackedCamera",
     "Validity",
+    "below_and_above",
     "calibrate",
     "check_height",
     "dark_excess",

@@ -19,8 +19,16 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import CassiCamera, Progress, Validity, check_height, saturation_at
-from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open, no_mask
+from crsdun.optics import CassiCamera, Progress, Validity, below_and_above, check_height, saturation_at
+from crsdun.runtime.preparation import (
+    FILLED,
+    Preparation,
+    PreparedMeasurement,
+    check_below,
+    check_light,
+    check_open,
+    no_mask,
+)
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 from crsdun.scenes.array_roles import are_of_exposures
 
@@ -153,7 +161,7 @@ class LargeFrame:
             InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
         """
         digest, high, low, white, is_open = hashlib.sha256(), -np.inf, np.inf, 0.0, False
-        fullest = _Fullest()
+        fullest, lowest, below, above = _Fullest(), 0.0, 0.0, 0.0
         for top, bottom in self.blocks():
             y, camera = self.rows(top, bottom)
             counted = camera.counted(y)
@@ -165,9 +173,13 @@ class LargeFrame:
             raw = self.exposures.part(self.index, top, bottom)
             if self.preparation.may_be_full(raw):
                 fullest.add(raw.frame)
+            if self.preparation.is_as_read(raw):
+                lowest = min(lowest, float(raw.frame.min()))
+                below, above = np.add((below, above), below_and_above(raw.frame))
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)
+        check_below(lowest, below, above)
         check_light(high, calibrated=False)
         digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
         return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits))
