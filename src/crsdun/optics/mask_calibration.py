@@ -274,7 +274,7 @@ def _light(taken: CalibrationFrames) -> tuple[np.ndarray, np.ndarray, list[str]]
             f"where the frames are darkest they still have {floor:.0%} of their brightest light, and no dark frame "
             "was given: the closed elements of the mask will look half open"
         )
-    if full := saturation(taken.frames):
+    if full := saturation(taken.frames[:, valid]):
         high, saturated = full
         warnings.append(
             f"{saturated:.1%} of the pixels have {high:g} counts, the most that their file holds: the frames are "
