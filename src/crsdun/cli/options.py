@@ -83,7 +83,8 @@ def camera_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wavelengths",
         type=wavelengths,
-        help="wavelengths of the camera's bands in nm: 450,460,… | 400-700:31 | nbk7 | kaist",
+        help="wavelengths of the camera's bands in nm: 450,460,… | 400-700:31 | nbk7 | kaist, or with a "
+        "unit: 0.4-0.7:31um",
     )
 
 
