@@ -123,7 +123,7 @@ def test_one_picture_of_the_mask(inside, capsys):
 def test_one_picture_has_the_dispersion_that_wavelengths_red_first_tell(inside, capsys):
     mask = np.random.default_rng(0).integers(0, 2, (24, 20))
     Image.fromarray((DARK + 500 * mask).astype(np.uint16)).save("mask.tif")
-    for dispersed in ("--step=2", "--offsets=0,2,4,6,8"):
+    for dispersed in ("--step=2", "--offsets=0,2,4,6,8", "--offsets=0:0,0:2,0:4,0:6,0:8"):
         options = ["mask.tif", "--dark", str(DARK), dispersed, "--overwrite", *OUT]
         assert main(["calibrate", *options, "--wavelengths", "650-450:5"]) == 0
         stored = read_camera("calibrated/camera.npz")

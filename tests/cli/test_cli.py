@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import crsdun
 from crsdun.cli import main, options, parser
-from crsdun.optics import random_mask
+from crsdun.optics import CassiCamera, random_mask
 from crsdun.scenes import Measurement, Scene, read_measurement, read_scene, write_measurement, write_scene
 from crsdun.scenes.catalog import DATASETS
 from crsdun.scenes.produce import ProduceSet
@@ -689,7 +690,20 @@ def test_unknown_methods_and_devices(files, capsys):
     assert "not both" in refuse(capsys, *RECONSTRUCT, "--step", "2", "--offsets", "0,2,4,6,8,10")
 
 
-@pytest.mark.parametrize("wrong", [["--offsets", "-4,-2,0"], ["--iterations", "many"], ["--wavelengths", "400-700"]])
+def test_dispersion_down_the_columns_is_told_in_pairs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    camera = CassiCamera(random_mask(20, 16), offsets=[(2 * band, 0) for band in range(3)])
+    np.savez("down.npz", measurement=camera.forward(torch.rand(3, 20, 16)), mask=camera.mask)
+    decode = ["reconstruct", "down.npz", "--method", "gap-tv", "--iterations", "3", "--bands", "3", "--out", "out"]
+    assert "transpose both, or give --offsets in pairs" in refuse(capsys, *decode)
+    assert main([*decode, "--offsets", "0:0,2:0,4:0"]) == 0
+    assert json.loads(Path("out/record.json").read_text())["camera"]["offsets_pixels"] == [[0, 0], [2, 0], [4, 0]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--offsets", "-4,-2,0"], ["--offsets", "0:0,2"], ["--iterations", "many"], ["--wavelengths", "400-700"]],
+)
 def test_a_mistyped_option_is_refused_in_one_line(files, capsys, wrong):
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:

@@ -25,6 +25,24 @@ def test_the_frames_of_a_camera_file_are_no_measurements(tmp_path, capsys):
     assert "--dark" not in told
 
 
+def test_what_has_to_be_typed_to_decode_a_file_is_said(tmp_path, capsys):
+    mask = random_mask(16, 20)
+    camera = CassiCamera(mask, bands=3)
+    y = np.random.default_rng(0).random(camera.measurement_shape)
+    np.savez(tmp_path / "unnamed.npz", g=y, T=mask, S=np.random.default_rng(0).random((16, 20, 3)))
+    np.savez(tmp_path / "named.npz", y=y, mask=mask)
+    assert main(["info", str(tmp_path / "unnamed.npz")]) == 0
+    told = capsys.readouterr().out
+    assert "decode it with --key g --mask-key T" in told
+    assert "give them with --wavelengths, such as 400-700:3\n" in told
+    decode = ["reconstruct", str(tmp_path / "unnamed.npz"), "--key", "g", "--mask-key", "T", "--iterations", "3"]
+    assert main([*decode, "--method", "gap-tv", "--out", str(tmp_path / "out")]) == 0
+    assert main(["info", str(tmp_path / "named.npz")]) == 0
+    told = capsys.readouterr().out
+    assert "--key" not in told
+    assert "not stated; give them with --wavelengths, such as 400-700:3\n" in told
+
+
 def test_a_folder_of_another_command_is_called_so(tmp_path, capsys):
     (tmp_path / "record.json").write_text("{}")  # of an evaluation, which has no metrics.json
     assert main(["figure", str(tmp_path), "--out", str(tmp_path / "figure")]) == 2

@@ -463,8 +463,21 @@ def test_a_measurement_that_does_not_fit_is_told_what_would():
         camera.check(torch.ones(660, 714))
     with pytest.raises(InputError, match=r"512 rows but the mask has 660.*crop one"):
         camera.check(torch.ones(512, 720))
-    with pytest.raises(InputError, match=r"714 rows but the mask has 660.*transpose"):
+    with pytest.raises(InputError, match=r"714 rows but the mask has 660.*transpose the measurement, or both if"):
         camera.check(torch.ones(714, 660))
+    upright = CassiCamera(torch.ones(72, 80), bands=8)
+    for size, remedy in [
+        ((94, 72), "transpose the measurement$"),
+        (
+            (86, 80),
+            "14 rows more, so its bands are probably dispersed down the columns; transpose both, or give offsets",
+        ),
+        ((86, 94), "crop one"),
+    ]:
+        with pytest.raises(InputError, match=remedy):
+            upright.check(torch.ones(size))
+    with pytest.raises(InputError, match=r"72 rows but the mask has 80.*transpose the mask"):
+        CassiCamera(torch.ones(80, 72), bands=8).check(torch.ones(72, 94))
     oblique = CassiCamera(torch.ones(20, 30), offsets=[(0, 0), (1.5, 2)])
     with pytest.raises(InputError, match="has 20 rows, but a mask of 20 rows behind these offsets gives 22"):
         oblique.check(torch.ones(20, 32))

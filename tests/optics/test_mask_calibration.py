@@ -228,6 +228,10 @@ def test_doubts_are_said():
     assert any("no dark frame was given" in warning for warning in no_dark.warnings)
     saturated = calibrate(replace(clean.taken, frames=np.minimum(clean.taken.frames, 1023)))
     assert any("have 1023 counts" in warning for warning in saturated.warnings)
+    hot = np.random.default_rng(1).random(clean.taken.frames.shape[1:]) < 0.01
+    frames, dark = (np.where(hot, 4095, each) for each in (np.minimum(clean.taken.frames, 4000), clean.taken.dark))
+    full_in_the_dark = calibrate(replace(clean.taken, frames=frames, dark=dark))
+    assert not any("have 4095 counts" in warning for warning in full_in_the_dark.warnings)
     wrong = clean.taken.frames.copy()
     wrong[3] = np.roll(wrong[3], 3, 1)
     stray = calibrate(replace(clean.taken, frames=wrong))

@@ -366,6 +366,8 @@ def test_what_is_wrong_with_the_whole_is_said_before_it_is_decoded(tmp_path, cam
     dark_rows = y.copy()
     dark_rows[:40] = 0
     assert frame_of("dark_rows", dark_rows).survey().high == pytest.approx(float(y[40:].max()))
+    noisy = dark_rows - 1e-3 * (np.indices(y.shape).sum(0) % 2)
+    assert frame_of("noisy", noisy).survey().low == 0
     broken = y.copy()
     broken[70, 3] = np.nan
     for name, values, message in (

@@ -50,6 +50,22 @@ def test_what_is_on_the_scale_already_is_not_divided_again(tmp_path):
     assert "probably on the scale of y = A x already" in told
 
 
+def test_noise_below_0_counts_as_0_and_more_than_that_is_refused():
+    def less(dark: float) -> Measurement:
+        return Measurement(raw().frame.astype(np.float32) - np.float32(dark))
+
+    prepared = Preparation(mask=MASK, bands=C).prepare(less(200.5))
+    assert prepared.measurement.frame.min() == 0
+    assert "of the pixels lie below 0, as noise does" in prepared.remarks()[0]
+    (told,) = doubts(less(260))
+    assert "lie below 0, by more than noise explains" in told
+    with pytest.raises(
+        InputError, match=r"negative values \(down to -1.*more than noise.*set dark to 0 to count these"
+    ):
+        Preparation(mask=MASK, bands=C).prepare(less(1200))
+    assert Preparation(mask=MASK, bands=C, dark=0).prepare(less(1200)).measurement.frame.min() == 0
+
+
 def test_a_dark_that_is_too_high_is_told_and_noise_around_a_right_one_is_not():
     for settings in ({"bits": 12}, {}):  # a dark alone is subtracted too
         for dark in (500.0, np.full(Y.shape, 500)):

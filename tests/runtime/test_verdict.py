@@ -316,5 +316,6 @@ def test_what_should_not_be_believed_is_not_said_to_fit():
     figures = {"fit": "fits", "noise": 0.01}
     assert describe_fit(figures) == "fits the measurement within its noise"
     assert describe_fit({**figures, "warning": "its mask is another one"}) == (
-        "explains the measurement, but see the warning"
+        "should not be believed although it fits the measurement: see the warning"
     )
+    assert "within its noise, which is large" in describe_fit({**figures, "noise": 0.23})

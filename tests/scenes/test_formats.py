@@ -409,3 +409,13 @@ def test_importing_is_light():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["wavelength_um", "lam_um", "wvl", "WL_nm", "lambda_nm", "bands_nm", "lam"])
+def test_wavelengths_under_the_names_of_the_field(tmp_path, name):
+    listed = np.array([450.0, 550.0, 650.0])
+    stored = listed / 1000 if name.endswith("_um") else listed
+    np.savez(tmp_path / "cube.npz", **{"cube": np.ones((3, 8, 9)), name: stored})
+    file = read_arrays(tmp_path / "cube.npz")
+    assert file.wavelengths == (450, 550, 650)
+    assert list(file.arrays) == ["cube"]

@@ -13,7 +13,7 @@ from crsdun.cli.options import (
     command,
     frame_from,
     frame_or_level,
-    numbers,
+    offsets,
     overwrite_option,
     refuse_without,
     wavelengths,
@@ -68,8 +68,9 @@ def add(commands: Commands) -> None:
     calibrate.add_argument("--step", type=float, help="dispersion in pixels per band, if it is known")
     calibrate.add_argument(
         "--offsets",
-        type=numbers,
-        help="displacement of each band in pixels, if it is known, in the order of --wavelengths, or else ascending",
+        type=offsets,
+        help="displacement of each band in pixels, if it is known, in the order of --wavelengths, or else ascending: "
+        "to the right 0,2,4,… | down and right 0:0,2:0,4:0,…",
     )
     calibrate.add_argument("--bands", type=int, help="number of bands, for one picture of the mask with --step")
     calibrate.add_argument(
@@ -140,14 +141,15 @@ def offsets_from(options: argparse.Namespace, read: BandFrames) -> list[tuple[fl
         raise InputError(f"a camera has one number of bands, but was given {listed}")
     if options.step is not None and not given:
         raise InputError("one picture of the mask does not tell the number of bands", "set <bands> or <wavelengths>")
-    rights = options.offsets
+    moves = options.offsets
     if options.step is not None:
-        rights = [options.step * band for band in range(next(iter(given.values())))]
-    if rights is None:
+        moves = [options.step * band for band in range(next(iter(given.values())))]
+    if moves is None:
         return None
     told = options.wavelengths or read.wavelengths
-    order = band_order(told) if told and len(told) == len(rights) else None
-    return [(0.0, rights[band]) for band in order or range(len(rights))]
+    order = band_order(told) if told and len(told) == len(moves) else None
+    pairs = [move if isinstance(move, tuple) else (0.0, move) for move in moves]
+    return [pairs[band] for band in order or range(len(pairs))]
 
 
 def values(found: Calibration, out: Path) -> dict[str, Any]:

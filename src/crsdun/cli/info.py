@@ -144,6 +144,9 @@ def print_arrays(file: FileDescription) -> None:
             scene = "behind its mask" if file.first("mask") else "if the scene is square"
             fits = ", ".join(f"{bands} bands at step {step}" for bands, step in cameras)
             out.print(f"{array.key}, {scene}: {fits}")
+    if file.choices:
+        settings = " ".join(f"{option(name)} {key}" for name, key in file.choices.items())
+        out.print(f"names do not tell which array is which; if these are right, decode it with {settings}")
     for note in file.label_notes:
         out.print(note)
     for array in file.arrays:
@@ -155,8 +158,9 @@ def print_arrays(file: FileDescription) -> None:
     elif file.wavelengths:
         first, last = file.wavelengths[0], file.wavelengths[-1]
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")
-    elif file.first("cube"):
-        out.print("wavelengths: not stated; give them with --wavelengths, such as 400-700:31 for CAVE")
+    elif file.first("cube") or file.first("measurement"):
+        such_as = "" if file.bands is None else f", such as 400-700:{file.bands}"
+        out.print(f"wavelengths: not stated; give them with {option('wavelengths')}{such_as}", markup=False)
 
 
 def stated(encoding: dict[str, Any]) -> str:

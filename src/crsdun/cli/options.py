@@ -83,7 +83,8 @@ def camera_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wavelengths",
         type=wavelengths,
-        help="wavelengths of the camera's bands in nm: 450,460,… | 400-700:31 | nbk7 | kaist",
+        help="wavelengths of the camera's bands in nm: 450,460,… | 400-700:31 | nbk7 | kaist, or with a "
+        "unit: 0.4-0.7:31um",
     )
 
 
@@ -172,7 +173,11 @@ def camera_and_scale_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--bands", type=int, help="number of bands (default: from the widths of measurement and mask)"
     )
-    command.add_argument("--offsets", type=numbers, help="displacement of each band in pixels, such as 0,2,4,…")
+    command.add_argument(
+        "--offsets",
+        type=offsets,
+        help="displacement of each band in pixels: to the right 0,2,4,… | down and right 0:0,2:0,4:0,…",
+    )
     command.add_argument(
         "--dark", type=frame_or_level, help="dark frame (a file) or dark level (a number), in counts"
     )
@@ -222,6 +227,16 @@ def wavelengths(text: str) -> tuple[float, ...]:
 
 def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.replace(",", " ").split())
+
+
+def offsets(text: str) -> tuple[float, ...] | tuple[tuple[float, float], ...]:
+    """Displacements to the right, or where any is a pair such as 2:0, all of them down and right."""
+    parts = [tuple(map(float, part.split(":"))) for part in text.replace(",", " ").split()]
+    if all(len(part) == 1 for part in parts):
+        return tuple(part[0] for part in parts)
+    if any(len(part) != 2 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither numbers (0,2,4) nor pairs (0:0,2:0,4:0)")
+    return tuple((part[0], part[1]) for part in parts)
 
 
 def gigabytes(text: str) -> int:

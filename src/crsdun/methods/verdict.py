@@ -30,6 +30,8 @@ EXPLAINED = 0.03
 WORSE, ITERATIONS = 1.6, 15
 # The residual that the noise explains, and one that it explains partly, relative to the noise.
 WITHIN, PARTLY = 1.5, 4.0
+# Noise, relative to the measurement, above which a residual within it says little.
+LARGE_NOISE = 0.2
 # The trial of the mask: iterations, rows in the middle of the frame, and the error of pixels held out that a mask
 # must stay below, relative to that behind a wrong one. Right masks reach 0.08 without noise, 0.42 on Indian Pines
 # with shot noise, and up to 0.86 on frames of a real camera; masks one pixel off 0.94 to 1.03.
@@ -53,10 +55,13 @@ FITS = {
 def describe_fit(metrics: Mapping[str, Any]) -> str:
     """What the ``fit`` in the figures of a reconstruction says of its cube; empty where there is none.
 
-    A cube that should not be believed may explain the measurement all the same, behind a wrong mask for instance.
+    A cube that should not be believed may fit the measurement all the same, behind a wrong mask for instance, and
+    where noise is a large part of the measurement, a fit says little.
     """
     if metrics.get("fit") == "fits" and "warning" in metrics:
-        return "explains the measurement, but see the warning"
+        return "should not be believed although it fits the measurement: see the warning"
+    if metrics.get("fit") == "fits" and metrics.get("noise", 0) > LARGE_NOISE:
+        return "fits the measurement within its noise, which is large"
     if metrics.get("fit") == "fits" and "noise" in metrics:
         return "fits the measurement within its noise"
     return FITS.get(metrics.get("fit", ""), "")

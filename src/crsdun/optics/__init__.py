@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.counts import (
     MOST_SATURATED,
+    below_and_above,
     dark_excess,
     dark_floor,
     normalise_frame,
@@ -74,6 +75,7 @@ __all__ = [
     "SideCamera",
     "StackedCamera",
     "Validity",
+    "below_and_above",
     "calibrate",
     "check_height",
     "dark_excess",

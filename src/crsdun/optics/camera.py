@@ -534,7 +534,7 @@ class CassiCamera:
         """Raise an InputError that names the cameras that would fit, unless the measurement is (..., Hm, Wm)."""
         check_is_picture(measurement)
         height, width = measurement.shape[-2:]
-        check_height(self.height, height, width, self.span_down)
+        check_height((self.height, self.width), (height, width), self.span_down)
         if width != self.measurement_width:
             dispersion = f"step {self.step:g}" if self.step is not None else "these offsets"
             raise InputError(

@@ -146,12 +146,17 @@ def dark_excess(frame: np.ndarray, dark: np.ndarray | float, light: np.ndarray) 
         light: exposure of a white scene by the same camera, of the same pixels.
     """
     difference = np.asarray(frame, dtype=np.float64) - dark
-    below = difference < 0
     excess = -_where_no_light_arrives(difference, light)
-    lost, kept = -float(difference[below].sum()), float(difference[~below].sum())
+    lost, kept = below_and_above(difference)
     if kept <= 0 or (excess < LOWEST_FLOOR * kept / difference.size and lost < MOST_LOST * kept):
         return None
-    return max(excess, 0.0) or lost / int(below.sum()), float(below.mean())
+    return max(excess, 0.0) or lost / int((difference < 0).sum()), float((difference < 0).mean())
+
+
+def below_and_above(frame: np.ndarray) -> tuple[float, float]:
+    """The sums of what a frame has below 0, as a positive number, and above."""
+    values = np.asarray(frame, dtype=np.float64)
+    return -float(values[values < 0].sum()), float(values[values > 0].sum())
 
 
 def _where_no_light_arrives(frame: np.ndarray, brightness: np.ndarray) -> float:

@@ -56,23 +56,35 @@ def dispersion_in_words(offsets: Sequence[Sequence[float]]) -> str:
     return f"dispersed {where} by {np.hypot(*along):.2f} pixels in all, {each} per band"
 
 
-def check_height(mask_height: int, height: int, width: int, added: int = 0) -> None:
-    """Raise an InputError unless a measurement of height × width has as many rows as the mask.
+def check_height(mask: Sequence[int], measurement: Sequence[int], added: int = 0) -> None:
+    """Raise an InputError unless a measurement has as many rows as the mask; it says how one may be turned.
 
     Args:
+        mask, measurement: their shapes, (H,W) and (Hm,Wm).
         added: rows that a dispersion which also runs down adds to the measurement.
     """
-    if added and height != mask_height + added:
+    (H, W), (Hm, Wm) = mask, measurement
+    if Hm == H + added:
+        return
+    if added:
         raise InputError(
-            f"the measurement has {height} rows, but a mask of {mask_height} rows behind these offsets gives "
-            f"{mask_height + added}",
+            f"the measurement has {Hm} rows, but a mask of {H} rows behind these offsets gives {H + added}",
             "crop the measurement or the mask, or correct the offsets",
         )
-    if not added and height != mask_height:
-        remedy = "transpose the measurement" if width == mask_height else "crop one to the rows of the other"
+    if Wm == W != H and Hm > H:
         raise InputError(
-            f"the measurement has {height} rows but the mask has {mask_height}, and both see the same rows: {remedy}"
+            f"the measurement is as wide as the mask and has {Hm - H} rows more, so its bands are probably dispersed "
+            "down the columns",
+            "transpose both, or give <offsets> in pairs, down and right",
         )
+    if Wm == H and Hm >= W:
+        remedy = "transpose the measurement"
+        remedy += ", or both if its bands are dispersed down the columns" if H == W else ""
+    elif Hm == W and Wm >= H:
+        remedy = "transpose the mask"
+    else:
+        remedy = "crop one to the rows of the other"
+    raise InputError(f"the measurement has {Hm} rows but the mask has {H}, and both see the same rows: {remedy}")
 
 
 def fitting_cameras(scene_width: int, measurement_width: int) -> list[tuple[int, int]]:

@@ -282,7 +282,7 @@ def _light(taken: CalibrationFrames) -> tuple[np.ndarray, np.ndarray, list[str]]
             f"where the frames are darkest they still have {floor:.0%} of their brightest light, and no dark frame "
             "was given: the closed elements of the mask will look half open"
         )
-    full = saturation(taken.frames)
+    full = saturation(taken.frames[:, valid])
     if full is not None and full[1] > MOST_SATURATED:
         high, saturated = full
         warnings.append(

@@ -19,8 +19,24 @@ import torch
 from torch import Tensor
 
 from crsdun.errors import InputError
-from crsdun.optics import HOT_ROWS, CassiCamera, Progress, Validity, check_height, saturation_at
-from crsdun.runtime.preparation import FILLED, Preparation, PreparedMeasurement, check_light, check_open, no_mask
+from crsdun.optics import (
+    HOT_ROWS,
+    CassiCamera,
+    Progress,
+    Validity,
+    below_and_above,
+    check_height,
+    saturation_at,
+)
+from crsdun.runtime.preparation import (
+    FILLED,
+    Preparation,
+    PreparedMeasurement,
+    check_below,
+    check_light,
+    check_open,
+    no_mask,
+)
 from crsdun.scenes import Exposures, MaskRows, Measurement, StoredMask, open_exposures
 from crsdun.scenes.array_roles import are_of_exposures
 from crsdun.spread import sample_rows
@@ -153,7 +169,7 @@ class LargeFrame:
             InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
         """
         digest, high, low, white, is_open, hot = hashlib.sha256(), -np.inf, np.inf, 0.0, False, 0
-        fullest = _Fullest()
+        fullest, lowest, below, above = _Fullest(), 0.0, 0.0, 0.0
         for top, bottom in self.blocks():
             prepared = self.prepared(top, bottom)
             y, camera = torch.from_numpy(prepared.measurement.frame), prepared.camera
@@ -167,9 +183,13 @@ class LargeFrame:
             raw = self.exposures.part(self.index, top, bottom)
             if self.preparation.may_be_full(raw):
                 fullest.add(raw.frame)
+            if self.preparation.is_as_read(raw):
+                lowest = min(lowest, float(raw.frame.min()))
+                below, above = np.add((below, above), below_and_above(raw.frame))
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)
+        check_below(lowest, below, above)
         check_light(high, calibrated=False)
         digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
         return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits), hot)
@@ -233,7 +253,7 @@ def open_large(
         assert mask is not None
         mask = mask.repeated(height, width - _span(exposures, preparation))
     frame = LargeFrame(exposures, index, preparation, None if stored is not None else mask)
-    check_height(frame.mask_shape[-2], height, width)
+    check_height(frame.mask_shape[-2:], (height, width))
     if opened.doubtful and len(opened) == frame.size[0] > 1:
         raise opened.as_cube()
     return frame

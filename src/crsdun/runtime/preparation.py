@@ -18,6 +18,7 @@ from crsdun.optics import (
     CameraFile,
     CassiCamera,
     Validity,
+    below_and_above,
     check_height,
     dark_floor,
     describe_fits,
@@ -26,6 +27,7 @@ from crsdun.optics import (
     saturation,
     subtract_dark,
 )
+from crsdun.optics.counts import MOST_LOST
 from crsdun.optics.geometry import bands_that_span
 from crsdun.optics.masks import for_bands
 from crsdun.optics.wavelengths import as_wavelengths
@@ -344,7 +346,7 @@ class Preparation:
         if whole:
             check_open(bool((mask > 0).any()))
         if self.offsets is None:  # which may run down
-            check_height(mask.shape[-2], *measurement.frame.shape)
+            check_height(mask.shape[-2:], measurement.frame.shape)
         wavelengths = measurement.wavelengths if self.wavelengths is None else self.wavelengths
         if wavelengths is not None and len(set(wavelengths)) < len(wavelengths):
             raise InputError("two bands have the same wavelength", "correct <wavelengths>")
@@ -412,7 +414,8 @@ class Preparation:
         Counts without a scale stay counts; a ``dark`` alone is subtracted.
 
         Raises:
-            InputError: the frame contains negative values, or values that no camera counts, or no light.
+            InputError: the frame contains more negative values than noise explains, which alone count as 0, or values
+                that no camera counts, or no light.
         """
         references = {name: self._filled(each) for name, each in self._references(measurement).items()}
         if self.bad_pixels:
@@ -445,11 +448,17 @@ class Preparation:
                 provenance={**measurement.provenance, NORMALISED: settings},
                 counts=measurement.holds_counts and settings.keys() == {"dark"},
             )
-        check_values(float(measurement.frame.min()), float(measurement.frame.max()))
         if whole:
+            check_below(float(measurement.frame.min()), *below_and_above(measurement.frame))
             check_light(float(measurement.frame.max()), calibrated=bool(calibration))
-        frame = measurement.frame.astype(np.float32, copy=False)
+        check_most(float(measurement.frame.max()))
+        frame = np.maximum(measurement.frame, 0).astype(np.float32, copy=False)
         return replace(measurement, frame=frame, counts=measurement.holds_counts)
+
+    def is_as_read(self, measurement: Measurement) -> bool:
+        """Whether nothing is subtracted from a frame, and it is divided by nothing."""
+        told = (*self._references(measurement).values(), self.bits, self.exposure)
+        return all(each is None for each in told)
 
     def _references(self, measurement: Measurement) -> dict[str, Any]:
         """The dark and white of a frame: those given, else for counts as the camera told them those of its file."""
@@ -549,13 +558,20 @@ def check_open(is_open: bool) -> None:
         )
 
 
-def check_values(low: float, high: float) -> None:
-    """Raise an InputError unless a frame with values from ``low`` to ``high`` can be a measurement."""
-    if low < 0:
+def check_below(low: float, below: float, above: float) -> None:
+    """Raise an InputError if a frame has more ``below`` 0, down to ``low``, than noise around a right dark explains.
+
+    ``below`` and ``above`` as of ``optics.below_and_above``.
+    """
+    if below > MOST_LOST * above:
         raise InputError(
-            f"the measurement holds negative values (down to {low:.3g}), which light cannot be",
-            "subtract the right dark frame with <dark> and <white>, or clip the file at 0",
+            f"the measurement holds negative values (down to {low:.3g}), and more than noise explains",
+            "take the raw counts, with the right dark frame as <dark>, or set <dark> to 0 to count these values as 0",
         )
+
+
+def check_most(high: float) -> None:
+    """Raise an InputError if no camera counts so high."""
     if high > LARGEST_VALUE:
         raise InputError(f"the measurement goes up to {high:.3g}, which no camera counts", "is the file damaged?")
 

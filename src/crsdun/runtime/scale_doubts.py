@@ -87,19 +87,23 @@ def doubts_of(raw: Measurement, scaled: Measurement, camera: CassiCamera, refere
         references: what brought it there.
     """
     dark, scale = references.dark, references.scale
-    if dark is None and scale is None:
+    negative = float((raw.frame < 0).mean())
+    if dark is None and scale is None and not negative:
         return
     light = camera.open_light.cpu().numpy()
     counts = camera.counted_pixels.cpu().numpy()
     frame = raw.frame[counts]
-    if dark is not None and (
-        found := dark_excess(frame, dark[counts] if isinstance(dark, np.ndarray) else dark, light[counts])
+    level, words = ("the dark", "the dark is") if dark is not None else ("0", "the dark that was subtracted was")
+    if (dark is not None or negative) and (
+        found := dark_excess(frame, dark[counts] if isinstance(dark, np.ndarray) else dark or 0.0, light[counts])
     ):
         excess, share = found
         yield (
-            f"{share:.0%} of the pixels lie below the dark, by more than noise explains, and count as 0: the dark is "
+            f"{share:.0%} of the pixels lie below {level}, by more than noise explains, and count as 0: {words} "
             f"about {excess:.3g} counts too high; is it that of this exposure time?"
         )
+    elif dark is None and negative:
+        yield f"{negative:.1%} of the pixels lie below 0, as noise does where a dark was subtracted, and count as 0"
     if scale is None:
         return
     brightest = float(light.max())

@@ -15,7 +15,7 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError, UnitError
 from crsdun.optics import dark_floor
 from crsdun.optics.geometry import fitting_cameras
-from crsdun.scenes.array_roles import nearest, role_by_values
+from crsdun.scenes.array_roles import find_exposures, nearest, role_by_name, role_by_values
 from crsdun.scenes.formats import ArrayFile, read_arrays
 from crsdun.scenes.formats.encoding import Encoding
 from crsdun.scenes.labels import read_legend
@@ -23,6 +23,7 @@ from crsdun.typed import parse_json, typed
 
 OBJECTS_OF_JSON = 32  # bytes of Python's objects for a byte of JSON, at most: of "{}," for example
 MOST_AXES = 64  # of a tensor
+USUAL_STEP = 2  # pixels per band
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class FileDescription:
         wavelength_problem: why its wavelengths cannot be used; None where they can.
         metadata: everything else, as plain JSON values.
         label_notes: what its labels mean, one line each; empty without a class map.
+        choices: settings without which its names leave open which array is the measurement or the mask: their values.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class FileDescription:
     wavelength_problem: str | None
     metadata: dict[str, Any]
     label_notes: tuple[str, ...] = ()
+    choices: dict[str, str] = field(default_factory=dict)
 
     def first(self, role: str) -> ArrayDescription | None:
         """The first array that looks like ``role``."""
@@ -79,6 +82,15 @@ class FileDescription:
         masks = {array.key: array for array in self.arrays if array.looks_like == "mask"}
         mask = next((masks[key] for key in nearest(measurement.key, masks)), None)
         return cameras_that_fit(measurement.shape, None if mask is None else mask.shape)
+
+    @property
+    def bands(self) -> int | None:
+        """How many bands its cube probably has, or that of its measurement; None where nothing tells."""
+        cube, measurement = self.first("cube"), self.first("measurement")
+        if cube is not None:
+            return min(cube.shape)
+        cameras = [] if measurement is None else self.fitting_cameras(measurement)
+        return next((bands for bands, step in cameras if step == USUAL_STEP), None)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; measurements come with their "fitting_cameras"."""
@@ -138,7 +150,9 @@ def describe(path: str | Path) -> FileDescription | WeightsDescription:
         problem = error.message  # its remedy names settings, and nothing is set here
     metadata = {name: value for name, value in file.metadata.items() if name != "wavelengths"}
     arrays = tuple(_describe_array(name, array, file.encoding(name)) for name, array in file.arrays.items())
-    return FileDescription(path, file.format, arrays, wavelengths, problem, metadata, _label_notes(file, arrays))
+    return FileDescription(
+        path, file.format, arrays, wavelengths, problem, metadata, _label_notes(file, arrays), _choices(file, arrays)
+    )
 
 
 def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[str, ...]:
@@ -154,6 +168,23 @@ def _label_notes(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> tuple[s
         "marks an unknown class, set unlabelled to 0"
         for array in maps
     )
+
+
+def _choices(file: ArrayFile, arrays: Sequence[ArrayDescription]) -> dict[str, str]:
+    """What has to be set to decode what looks like a measurement behind what looks like its mask."""
+    looks = {role: [a.key for a in arrays if a.looks_like == role] for role in ("measurement", "mask")}
+    if not looks["measurement"]:
+        return {}
+    measurement, choices = looks["measurement"][0], {}
+    try:
+        told = find_exposures(file)[0]
+    except InputError:
+        told = None
+    if told != measurement:
+        choices["key"] = measurement
+    if looks["mask"] and not any(role_by_name(name, array) == "mask" for name, array in file.arrays.items()):
+        choices["mask_key"] = nearest(measurement, looks["mask"])[0]
+    return choices
 
 
 def cameras_that_fit(measurement: Sequence[int], mask: Sequence[int] | None) -> list[tuple[int, int]]:

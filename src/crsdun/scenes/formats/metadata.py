@@ -15,8 +15,15 @@ from crsdun.typed import typed
 
 # The text in which our own files keep their metadata, as JSON.
 JSON_KEY = "crsdun"
-WAVELENGTH_KEYS = (
-    "wavelengths", "wavelength", "wavelengths_nm", "wavelength_nm", "wl", "lambda", "lambdas", "centers", "bands"
+# What a list of wavelengths is called in files, alone or with its unit behind it (wl_nm).
+WAVELENGTH_UNITS = ("nm", "um")
+WAVELENGTH_KEYS = tuple(
+    name + unit
+    for name in (
+        "wavelengths", "wavelength", "wl", "wls", "wvl", "wvls", "lambda", "lambdas", "lam", "lams", "centers",
+        "bands",
+    )
+    for unit in ("", *(f"_{each}" for each in WAVELENGTH_UNITS))
 )  # fmt: skip
 
 # What the axes of an array are called, in OME-Zarr, netCDF, TIFF and by us.
@@ -64,7 +71,8 @@ def separated(
     for name in _lists_of_wavelengths(arrays, single=bool(metadata)):
         numbers: Any = arrays.pop(name)
         stored = encodings.get(name, Encoding()).decode(numbers.ravel(), np.float64)
-        unit = "nm" if name.lower().endswith("_nm") else units.get(name, "unknown")
+        suffix = name.lower().rpartition("_")[2]
+        unit = suffix if suffix in WAVELENGTH_UNITS else units.get(name, "unknown")
         grids[name] = Grid(tuple(stored.astype(np.float64).tolist()), str(metadata.get("wavelength_units", unit)))
     if not grids:
         grids = {name: Grid(tuple(value.tolist()), "unknown") for name, value in (attributes or {}).items()}
