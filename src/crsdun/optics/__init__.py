@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from crsdun.optics.camera_file import CameraFile, read_camera, write_camera
 from crsdun.optics.counts import (
-    MOST_SATURATED,
     below_and_above,
     dark_excess,
     dark_floor,
@@ -15,7 +14,7 @@ from crsdun.optics.counts import (
     subtract_dark,
 )
 from crsdun.optics.geometry import check_height, describe_fits, fitting_cameras
-from crsdun.optics.hot_pixels import HOT_ROWS, hot_pixels
+from crsdun.optics.hot_pixels import HOT_ROWS, are_points, hot_pixels
 from crsdun.optics.masks import RandomMask, moved_mask, random_mask
 from crsdun.optics.wavelengths import KAIST_WAVELENGTHS, nbk7_wavelengths, parse_wavelengths, to_nanometres
 
@@ -55,7 +54,6 @@ _NEED_TORCH = {
 __all__ = [
     "HOT_ROWS",
     "KAIST_WAVELENGTHS",
-    "MOST_SATURATED",
     "Blur",
     "Calibration",
     "CalibrationFrames",
@@ -75,6 +73,7 @@ __all__ = [
     "SideCamera",
     "StackedCamera",
     "Validity",
+    "are_points",
     "below_and_above",
     "calibrate",
     "check_height",

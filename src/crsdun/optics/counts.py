@@ -81,14 +81,14 @@ def _check_reference(name: str, reference: np.ndarray | float, frame: np.ndarray
 
 
 # The largest counts of cameras, in the lower or the upper bits of their files, and the part of all pixels that may
-# have them in a frame that was not exposed for too long: they do not count, and need no word.
+# have them by chance.
 DEPTHS = (8, 10, 12, 14, 16)
 FULL_SCALES = {bits: (2**bits - 1, (2**bits - 1) << (16 - bits)) for bits in DEPTHS}
 MOST_SATURATED = 2e-3
 
 
 def saturation(frame: np.ndarray, bits: int | None = None) -> tuple[float, float] | None:
-    """The count that full pixels of a detector have, and their part of all; None where none is, or that is unclear.
+    """The count that full pixels of a detector have, and their part of all; None where few are, or that is unclear.
 
     Args:
         frame: counts, any shape; averages of several exposures may be floating point.
@@ -103,7 +103,7 @@ def saturation_at(high: float, share: float, bits: int | None = None) -> tuple[f
     full = {each for levels in FULL_SCALES.values() for each in levels}
     if bits is not None:
         full = {2**bits - 1} | (full if bits == 16 else set())
-    return (high, share) if high in full else None
+    return (high, share) if high in full and share > MOST_SATURATED else None
 
 
 # Detector pixels with at most this part of the most light are taken for unlit, and this many are needed.

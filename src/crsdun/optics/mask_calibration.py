@@ -29,7 +29,7 @@ from crsdun.budget import check_budget
 from crsdun.errors import InputError
 from crsdun.optics.camera import CassiCamera
 from crsdun.optics.camera_file import CameraFile
-from crsdun.optics.counts import MOST_SATURATED, saturation
+from crsdun.optics.counts import saturation
 from crsdun.optics.geometry import span
 from crsdun.optics.masks import check_transmission
 from crsdun.optics.registration import DispersionCurve, Displacements, dispersion_curve, displacements
@@ -282,8 +282,7 @@ def _light(taken: CalibrationFrames) -> tuple[np.ndarray, np.ndarray, list[str]]
             f"where the frames are darkest they still have {floor:.0%} of their brightest light, and no dark frame "
             "was given: the closed elements of the mask will look half open"
         )
-    full = saturation(taken.frames[:, valid])
-    if full is not None and full[1] > MOST_SATURATED:
+    if full := saturation(taken.frames[:, valid]):
         high, saturated = full
         warnings.append(
             f"{saturated:.1%} of the pixels have {high:g} counts, the most that their file holds: the frames are "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from crsdun.optics import (
     CassiCamera,
     Progress,
     Validity,
+    are_points,
     below_and_above,
     check_height,
     saturation_at,
@@ -56,7 +58,7 @@ class Survey:
         white: the most that a white scene gives.
         digest: SHA-256 of frame and mask, as they are decoded.
         full: the counts of full pixels and their part of all, as ``optics.saturation``; None where none is full.
-        hot: how many pixels are (``optics.hot_pixels``).
+        hot: how many pixels are (``optics.hot_pixels``); None where the scene is one of bright points.
     """
 
     low: float
@@ -64,7 +66,7 @@ class Survey:
     white: float
     digest: str
     full: tuple[float, float] | None = None
-    hot: int = 0
+    hot: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class LargeFrame:
             InputError: as ``Preparation.prepare``, but dark rows and rows of a closed mask are all right.
         """
         bad = self.preparation.bad_pixels
-        around = AROUND if bad else HOT_ROWS
+        around = AROUND if bad else HOT_ROWS  # since light does not cross the rows
         above, below, rows = min(around, top), min(around, self.height - bottom), bottom - top
         top, bottom = top - above, bottom + below
         preparation = self.preparation.of_rows(slice(top, bottom))
@@ -123,7 +125,7 @@ class LargeFrame:
             mask = StoredMask(self.mask.rows(top, bottom), self.mask.divisor, self.mask.wavelengths)
             preparation = replace(preparation, **mask._asdict())
         measurement = replace(self.exposures.part(self.index, top, bottom), name=self.name)
-        found = preparation.prepare(measurement, whole=False)
+        found = preparation.prepare(measurement, whole=False, mean=self.mean if preparation.hot else None)
         inner, taken = slice(above, above + rows), found.measurement
         provenance = {**taken.provenance, FILLED: bad} if bad else taken.provenance
         valid = None if taken.valid is None else taken.valid[inner]
@@ -137,6 +139,12 @@ class LargeFrame:
         prepared = self.prepared(top, bottom)
         return torch.from_numpy(prepared.measurement.frame), prepared.camera
 
+    @cached_property
+    def mean(self) -> float:
+        """Of the frame, as far as a sample of its rows tells."""
+        parts = [self.of_points().prepared(*rows).measurement.frame for rows in self.sample_rows]
+        return float(np.concatenate(parts).mean())
+
     @property
     def sample_rows(self) -> list[tuple[int, int]]:
         """The first row of each block of the sample, and the one after its last."""
@@ -147,8 +155,10 @@ class LargeFrame:
         parts = [self.prepared(top, bottom) for top, bottom in self.sample_rows]
         first, cameras = parts[0], [part.camera for part in parts]
         camera = first.camera.with_mask(torch.cat([each.mask for each in cameras], -2))
-        counted = [each.parts[-1].values for each in cameras if each.parts]  # light meets nothing else by rows
-        camera.parts = (Validity(torch.cat(counted)),) if counted else ()
+        if any(each.parts for each in cameras):  # light meets nothing else by rows
+            camera.parts = (Validity(torch.cat([each.counted_pixels for each in cameras])),)
+        else:
+            camera.parts = ()
         frame = np.concatenate([part.measurement.frame for part in parts])
         measurement = replace(first.measurement, frame=frame, valid=None)
         sample = replace(first, measurement=measurement, camera=camera, hot=None)  # which the survey counts
@@ -168,12 +178,16 @@ class LargeFrame:
         Raises:
             InputError: there is no light, the mask is closed everywhere, or as ``prepared``.
         """
-        digest, high, low, white, is_open, hot = hashlib.sha256(), -np.inf, np.inf, 0.0, False, 0
+        digest, high, low, white, is_open = hashlib.sha256(), -np.inf, np.inf, 0.0, False
+        hot, held, light = 0, 0.0, 0.0
         fullest, lowest, below, above = _Fullest(), 0.0, 0.0, 0.0
         for top, bottom in self.blocks():
             prepared = self.prepared(top, bottom)
             y, camera = torch.from_numpy(prepared.measurement.frame), prepared.camera
-            hot += 0 if prepared.hot is None else int(prepared.hot.sum())
+            light += float(y.sum())
+            if prepared.hot is not None:
+                hot += int(prepared.hot.sum())
+                held += float(y.numpy()[prepared.hot].sum())
             counted = camera.counted(y)
             low, high = min(low, float(counted.min())), max(high, float(counted.max()))
             white = max(white, float(camera.open_light.max()))
@@ -181,18 +195,24 @@ class LargeFrame:
             for tensor in (y, *camera.tensors):
                 digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
             raw = self.exposures.part(self.index, top, bottom)
+            frame = self.preparation.of_rows(slice(top, bottom)).without_bad(raw.frame)
             if self.preparation.may_be_full(raw):
-                fullest.add(raw.frame)
+                fullest.add(frame)
             if self.preparation.is_as_read(raw):
-                lowest = min(lowest, float(raw.frame.min()))
-                below, above = np.add((below, above), below_and_above(raw.frame))
+                lowest = min(lowest, float(frame.min()))
+                below, above = np.add((below, above), below_and_above(frame))
             if progress is not None:
                 progress(bottom, self.height)
         check_open(is_open)
         check_below(lowest, below, above)
         check_light(high, calibrated=False)
         digest.update(repr((self.size, camera.offsets, camera.wavelengths)).encode())
-        return Survey(low, high, white, digest.hexdigest(), fullest.saturation(self.preparation.bits), hot)
+        full, points = fullest.saturation(self.preparation.bits), are_points(hot, held, light)
+        return Survey(low, high, white, digest.hexdigest(), full, None if points else hot)
+
+    def of_points(self) -> LargeFrame:
+        """The same, without looking for hot pixels."""
+        return replace(self, preparation=replace(self.preparation, hot=False))
 
     def below(self, full: float) -> LargeFrame:
         """The same, of which pixels with so many counts, or more, do not count."""

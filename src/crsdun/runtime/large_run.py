@@ -131,10 +131,11 @@ class LargeRun:
     def __init__(self, pipeline: Pipeline, frame: LargeFrame, survey: Survey, folder: Path):
         _check(pipeline)
         if survey.full is not None:
-            for line in describe_saturation(*survey.full):
-                pipeline.note(line)
+            pipeline.note(describe_saturation(*survey.full))
             frame = frame.below(survey.full[0])
-        for line in describe_hot(survey.hot):
+        if survey.hot is None:
+            frame = frame.of_points()
+        for line in describe_hot(survey.hot or 0):
             pipeline.note(line)
         self.pipeline, self.frame, self.survey, self.folder = pipeline, frame, survey, folder
         self._trials: dict[str, Verdict] = {}  # by the name of the method

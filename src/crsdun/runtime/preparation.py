@@ -18,6 +18,7 @@ from crsdun.optics import (
     CameraFile,
     CassiCamera,
     Validity,
+    are_points,
     below_and_above,
     check_height,
     dark_floor,
@@ -66,8 +67,8 @@ class PreparedMeasurement:
         measurement: on the scale of y = A x, unless it holds ``counts``.
         counts: whether it holds counts of a camera that nothing brings to that scale. Methods that need none take
             them; their cubes are in counts per band.
-        hot: the pixels that read more than light can give them, and do not count, bool (Hm,Wm); None where it was
-            not looked for.
+        hot: the pixels that read more than light can give them, and do not count, bool (Hm,Wm); None where they were
+            not looked for, or the scene is one of bright points.
     """
 
     measurement: Measurement
@@ -146,7 +147,7 @@ class PreparedMeasurement:
         if valid is not None:  # new pixels received no light at all
             valid = on_detector(torch.from_numpy(valid), found.told, found.camera).numpy()
         measurement = replace(self.measurement, frame=frame, provenance=provenance, valid=valid)
-        return replace(self, measurement=measurement, camera=found.camera_for(self.camera))
+        return replace(self, measurement=measurement, camera=found.camera_for(self.camera), hot=None)
 
     def truth_for(self, camera: CassiCamera) -> Scene | None:
         """The true scene, if known, on the bands of a camera; errors as in ``match_bands``."""
@@ -175,6 +176,7 @@ class Preparation:
             they read in any frame, and show what is around them.
         saturated: value in the file from which on a pixel says nothing, because the detector was full; None finds
             out of counts where many pixels have the largest one that there is (``optics.saturation``).
+        hot: whether hot pixels are looked for (``optics.hot_pixels``), and do not count.
         dark: counts with the shutter closed, a frame (H,Wm) or a level.
         white: counts of a white reference without the mask, a frame (H,Wm) or a level.
         bits: bit depth of the camera, if there is no white reference.
@@ -198,6 +200,7 @@ class Preparation:
     offsets: tuple[float, ...] | tuple[tuple[float, float], ...] | None = None
     bad: np.ndarray | None = None
     saturated: float | None = None
+    hot: bool = True
     dark: np.ndarray | float | None = None
     white: np.ndarray | float | None = None
     bits: int | None = None
@@ -285,11 +288,12 @@ class Preparation:
         return replace(self, camera_file=stored, **changes)
 
     def prepare(
-        self, measurement: Measurement, truth: Scene | None = None, whole: bool = True
+        self, measurement: Measurement, truth: Scene | None = None, whole: bool = True, mean: float | None = None
     ) -> PreparedMeasurement:
         """The same for what has already been read; errors as in ``camera_for`` and ``to_measurement_scale``.
 
-        ``whole``: whether these are all rows of a frame; some of them may be dark, and their mask closed.
+        ``whole``: whether these are all rows of a frame; some of them may be dark, and their mask closed. ``mean``:
+        otherwise that of the frame, on the scale of y = A x or in counts.
         """
         if self.mask is not None or self.camera_file is not None:  # which takes the place of one beside the exposure
             changes = {name: each for name, each in measurement.provenance.items() if name != MASK_DIVISOR}
@@ -298,13 +302,16 @@ class Preparation:
         camera = self.camera_for(measurement, whole)
         scaled = self.to_measurement_scale(measurement, camera.bands, whole)
         full = (
-            saturation(self._filled(measurement.frame), self.bits)
+            saturation(self.without_bad(measurement.frame), self.bits)
             if whole and self.may_be_full(measurement)
             else None
         )
         valid = self.valid_pixels(measurement.frame, None if full is None else full[0])
-        hot = hot_pixels(scaled.frame, camera)
-        if hot.any():
+        hot = hot_pixels(scaled.frame, camera, mean) if self.hot else None
+        if hot is not None and whole:
+            held, light = float(scaled.frame[hot].sum()), float(scaled.frame.sum())
+            hot = None if are_points(int(hot.sum()), held, light) else hot
+        if hot is not None and hot.any():
             valid = ~hot if valid is None else valid & ~hot
         if valid is not None:
             camera = camera.through(Validity(valid))
@@ -320,7 +327,7 @@ class Preparation:
         """
         scaled = prepared.measurement
         doubts = [*doubts_of(raw, scaled, prepared.camera, self._scale(raw)), *self._left_out(prepared)]
-        doubts += [] if full is None else describe_saturation(*full)
+        doubts += [] if full is None else [describe_saturation(*full)]
         doubts += [] if prepared.hot is None else describe_hot(int(prepared.hot.sum()))
         known = {name: each for name, each in scaled.provenance.items() if name != DOUBTS}  # an earlier reading's
         scaled = replace(scaled, provenance=known | ({DOUBTS: doubts} if doubts else {}))
@@ -417,11 +424,11 @@ class Preparation:
             InputError: the frame contains more negative values than noise explains, which alone count as 0, or values
                 that no camera counts, or no light.
         """
-        references = {name: self._filled(each) for name, each in self._references(measurement).items()}
+        references = {name: self.without_bad(each) for name, each in self._references(measurement).items()}
         if self.bad_pixels:
             measurement = replace(
                 measurement,
-                frame=self._filled(measurement.frame),
+                frame=self.without_bad(measurement.frame),
                 provenance={**measurement.provenance, FILLED: self.bad_pixels},
             )
         check_is_raw(measurement, {"white": references["white"], "bits": self.bits, "exposure": self.exposure})
@@ -490,7 +497,7 @@ class Preparation:
         """Whether the largest count of a frame may tell which pixels were full."""
         return self.saturated is None and (self.bits is not None or measurement.holds_counts)
 
-    def _filled(self, frame: Any) -> Any:
+    def without_bad(self, frame: Any) -> Any:
         """A frame of the detector without its bad pixels; a level, or None, as it is."""
         valid = self.working
         return frame if valid is None or np.shape(frame) != valid.shape else filled(frame, valid)

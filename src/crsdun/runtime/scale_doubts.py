@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crsdun.errors import InputError
-from crsdun.optics import MOST_SATURATED, CassiCamera, dark_excess
+from crsdun.optics import CassiCamera, dark_excess
 from crsdun.scenes import Measurement
 
 # In the provenance of what crsdun brought to the scale of y = A x.
@@ -57,14 +57,12 @@ def check_is_raw(measurement: Measurement, references: dict[str, Any]) -> None:
         )
 
 
-def describe_saturation(full: float, share: float) -> list[str]:
-    """What a person should know of pixels at full scale, their counts and their part of all; nothing of few."""
-    if share <= MOST_SATURATED:
-        return []
-    return [
+def describe_saturation(full: float, share: float) -> str:
+    """What a person should know of pixels at full scale, their counts and their part of all."""
+    return (
         f"{share:.1%} of the pixels have {full:g} counts, the most that there are: they are saturated and do not "
         "count; expose for less time"
-    ]
+    )
 
 
 def describe_hot(count: int) -> list[str]:
@@ -87,12 +85,12 @@ def doubts_of(raw: Measurement, scaled: Measurement, camera: CassiCamera, refere
         references: what brought it there.
     """
     dark, scale = references.dark, references.scale
-    negative = float((raw.frame < 0).mean())
+    counts = camera.counted_pixels.cpu().numpy()
+    frame = raw.frame[counts]
+    negative = float((frame < 0).mean())
     if dark is None and scale is None and not negative:
         return
     light = camera.open_light.cpu().numpy()
-    counts = camera.counted_pixels.cpu().numpy()
-    frame = raw.frame[counts]
     level, words = ("the dark", "the dark is") if dark is not None else ("0", "the dark that was subtracted was")
     if (dark is not None or negative) and (
         found := dark_excess(frame, dark[counts] if isinstance(dark, np.ndarray) else dark or 0.0, light[counts])
@@ -103,7 +101,8 @@ def doubts_of(raw: Measurement, scaled: Measurement, camera: CassiCamera, refere
             f"about {excess:.3g} counts too high; is it that of this exposure time?"
         )
     elif dark is None and negative:
-        yield f"{negative:.1%} of the pixels lie below 0, as noise does where a dark was subtracted, and count as 0"
+        few = "less than 0.1%" if negative < 0.001 else f"{negative:.1%}"
+        yield f"{few} of the pixels lie below 0, as noise does where a dark was subtracted, and count as 0"
     if scale is None:
         return
     brightest = float(light.max())
