@@ -216,8 +216,8 @@ def test_bands_come_sorted_and_resampled(tmp_path):
             "two bands of 'orchard' have the same wavelength; drop one",
         ),
         ({"wavelengths": [490, 450, 450, 470, 480, 490]}, "two bands have the same wavelength; drop one"),
-        ({"resample": [500, 500]}, "two bands of 'orchard' have the same wavelength"),
-        ({"resample": [600, 500]}, "the wavelengths of 'orchard' do not ascend; sort the bands"),
+        ({"resample": [500, 500]}, "two wavelengths of resample are the same; drop one"),
+        ({"resample": [600, 500]}, "the wavelengths of resample do not ascend; sort them"),
         ({"resample": [500, 800]}, "'orchard' covers 450–700 nm, not 500–800 nm; choose bands inside that range"),
         (
             {"wavelengths": None, "bands": 6, "resample": [500]},

@@ -411,7 +411,7 @@ def test_importing_is_light():
     assert run.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["wavelength_um", "lam_um", "wvl", "WL_nm", "lambda_nm", "bands_nm", "lam"])
+@pytest.mark.parametrize("name", ["wavelength_um", "lam_um", "wvl", "WL_nm", "lambda_nm", "bands_nm"])
 def test_wavelengths_under_the_names_of_the_field(tmp_path, name):
     listed = np.array([450.0, 550.0, 650.0])
     stored = listed / 1000 if name.endswith("_um") else listed

@@ -160,7 +160,7 @@ def print_arrays(file: FileDescription) -> None:
         out.print(f"wavelengths: {len(file.wavelengths)}, from {first:g} to {last:g} nm")
     elif file.first("cube") or file.first("measurement"):
         such_as = "" if file.bands is None else f", such as 400-700:{file.bands}"
-        out.print(f"wavelengths: not stated; give them with {option('wavelengths')}{such_as}", markup=False)
+        out.print(f"wavelengths: not stated; give them with {option('wavelengths')}{such_as}")
 
 
 def stated(encoding: dict[str, Any]) -> str:

@@ -119,6 +119,8 @@ class FileSchema:
         except UnitError:  # no numbers to compare
             return False
         expected = self.wavelengths
+        if own and len(own) != self.bands and expected and self.stated_by is None:
+            return False  # those of the data set count, as where a scene is read with its wavelengths
         if own and len(own) != self.bands:
             raise InputError(
                 f"{file.path} has {self.bands} bands but {len(own)} wavelengths", "correct its list of wavelengths"

@@ -283,6 +283,11 @@ def _check_bands(path: Path, config: FolderConfig, wavelengths: tuple[float, ...
     bands = len(wavelengths) if wavelengths else config.bands or 0
     if bands < 1:
         raise InputError(f"{path}: {bands} is no number of bands", "correct bands")
+    moves = np.diff(config.resample or ())
+    if (moves == 0).any():
+        raise InputError(f"{path}: two wavelengths of resample are the same", "drop one")
+    if (moves < 0).any():
+        raise InputError(f"{path}: the wavelengths of resample do not ascend", "sort them")
     try:
         cube, ascending = ascending_bands(np.zeros((bands, 1, 1), np.float32), wavelengths)
         pixel = Scene(cube, ascending, name=config.name or path.stem)

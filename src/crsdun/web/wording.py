@@ -19,7 +19,8 @@ def plain_message(error: Exception, control: Callable[[str], str], folders: Iter
         folders: where the files of who asks lie; other paths are recognised only up to their first space.
     """
     told = explained(error)
-    return without_folders(told.worded(control) if told else f"{type(error).__name__}: {error}", folders)
+    text = told.worded(control) if told else ": ".join(filter(None, (type(error).__name__, str(error))))
+    return without_folders(text, folders)
 
 
 def without_folders(text: str, folders: Iterable[Path] = ()) -> str:

@@ -20,10 +20,11 @@ WAVELENGTH_UNITS = ("nm", "um")
 WAVELENGTH_KEYS = tuple(
     name + unit
     for name in (
-        "wavelengths", "wavelength", "wl", "wls", "wvl", "wvls", "lambda", "lambdas", "lam", "lams", "centers",
-        "bands",
+        "wavelengths", "wavelength", "wl", "wls", "wvl", "wvls", "lambda", "lambdas", "centers", "bands", "lam",
+        "lams",
     )
     for unit in ("", *(f"_{each}" for each in WAVELENGTH_UNITS))
+    if unit or not name.startswith("lam") or name.startswith("lambda")  # alone, what regularises is called so
 )  # fmt: skip
 
 # What the axes of an array are called, in OME-Zarr, netCDF, TIFF and by us.

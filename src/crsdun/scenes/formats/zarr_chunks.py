@@ -44,7 +44,7 @@ def check_codecs(codecs: list[dict[str, Any]], level: int = 0) -> int:
 
 
 def surplus_of_chunks(folder: Path, said: dict[str, Any], itemsize: int, budget: float) -> Iterator[int]:
-    """By how many bytes each chunk unpacks to more than its array states.
+    """By how many bytes the largest chunk unpacks to more than its array states, if one may.
 
     Args:
         folder: of the array.
@@ -64,17 +64,20 @@ def surplus_of_chunks(folder: Path, said: dict[str, Any], itemsize: int, budget:
         return
     in_shards = shards is not None and name in {codec["name"] for codec in shards["codecs"]}
     stated = itemsize * math.prod(shards["chunk_shape"] if shards is not None and in_shards else shape)
-    for path in _files(folder):
-        if path.stat().st_size * LARGEST_RATIOS[name] <= budget:
+    most = 0  # since they are unpacked one at a time
+    for path, stored in _files(folder):
+        if stored * LARGEST_RATIOS[name] <= budget:
             continue
-        with path.open("rb") as file:
-            parts = [(0, path.stat().st_size)]
+        with open(path, "rb") as file:
+            parts = [(0, stored)]
             if shards is not None and in_shards:
-                parts = _parts_of_shard(file, path.stat().st_size, shape, shards)
+                parts = _parts_of_shard(file, stored, shape, shards)
             for start, size in parts:
                 if size * LARGEST_RATIOS[name] > budget:
                     file.seek(start)
-                    yield max(_unpacked(name, file, size, budget) - stated, 0)
+                    most = max(most, _unpacked(name, file, size, budget) - stated)
+    if most:
+        yield most
 
 
 def chunk_shape(grid: dict[str, Any]) -> list[int]:
@@ -82,12 +85,16 @@ def chunk_shape(grid: dict[str, Any]) -> list[int]:
     return [int(each) for each in grid["configuration"]["chunk_shape"]]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        for name in folders:
-            if (Path(place) / name).is_symlink():
-                raise ValueError(f"its part {name} lies elsewhere")
-        yield from (path for path in (Path(place) / name for name in names if name != MARK) if path.is_file())
+def _files(folder: Path | str) -> Iterator[tuple[str, int]]:
+    """The files below a folder that may hold chunks, and their sizes."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.is_symlink():
+                    raise ValueError(f"its part {entry.name} lies elsewhere")
+                yield from _files(entry.path)
+            elif entry.name != MARK and entry.is_file():
+                yield entry.path, entry.stat().st_size
 
 
 def _parts_of_shard(file: Any, size: int, shape: list[int], shards: dict[str, Any]) -> list[tuple[int, int]]:
