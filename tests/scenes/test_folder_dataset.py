@@ -369,6 +369,19 @@ def test_wavelengths_that_only_some_files_state_are_not_ignored(tmp_path):
         open_set(write_yaml(tmp_path, **keys, wavelengths=None, bands=7), "train")
 
 
+def test_the_list_of_the_data_set_goes_before_another_in_its_files(tmp_path):
+    """As one of all bands of a sensor, beside cubes of some of them."""
+    write_cubes(tmp_path, count=2)
+    for cube in (tmp_path / "cubes").glob("*.npy"):
+        np.savez(cube.with_suffix(".npz"), cube=np.load(cube), wavelengths=np.linspace(400, 1000, 31))
+        cube.unlink()
+    keys = {"cubes": "cubes/{name}.npz", "labels": None, "classes": None, "unlabelled": None, "splits": {"train": 1}}
+    path = write_yaml(tmp_path, **keys)
+    assert open_set(path, "train")[0].wavelengths == tuple(WAVELENGTHS)
+    with pytest.raises(InputError, match="gives 6 bands, but .* 31 wavelengths"):
+        open_set(write_yaml(tmp_path, wavelengths=None, bands=len(WAVELENGTHS), **keys), "train")
+
+
 def test_the_wavelengths_of_the_cube_that_is_taken(tmp_path):
     """Of a file with several cameras."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
