@@ -378,7 +378,7 @@ def test_the_list_of_the_data_set_goes_before_another_in_its_files(tmp_path):
     keys = {"cubes": "cubes/{name}.npz", "labels": None, "classes": None, "unlabelled": None, "splits": {"train": 1}}
     path = write_yaml(tmp_path, **keys)
     assert open_set(path, "train")[0].wavelengths == tuple(WAVELENGTHS)
-    with pytest.raises(InputError, match="gives 6 bands, but .* 31 wavelengths"):
+    with pytest.raises(InputError, match=r"gives 6 bands, but .* 31 wavelengths"):
         open_set(write_yaml(tmp_path, wavelengths=None, bands=len(WAVELENGTHS), **keys), "train")
 
 

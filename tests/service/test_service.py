@@ -178,7 +178,7 @@ def test_without_the_token_nothing_is_decoded(service, frame, token):
         ("?product=picture&format=npz", 400, "picture is sent as png"),
         ("?dtype=uint8&camera=lab", 400, "send exactly the pixels"),
         ("?dtype=uint8", 400, "a mask as the part mask"),
-        ("?camera=lab&step=3", 400, "a camera file already says the step"),
+        ("?camera=lab&step=3", 400, "already knows the step of this camera, and the request says otherwise"),
         ("?wavelengths=blue", 400, "cannot read the wavelengths"),
     ],
 )

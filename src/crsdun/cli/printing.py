@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ def option(setting: str) -> str:
 
 def notify(line: str) -> None:
     """Print a line that is not a result on standard error."""
-    print(f"crsdun: {one_line(line)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # of a terminal that has been closed
+        print(f"crsdun: {one_line(line)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -314,11 +314,11 @@ def filled(row: SolverRow, evaluation: Evaluation) -> SolverRow:
 
 def in_words(noise: SensorNoise) -> str:
     """The noise of a detector, such as ``500 photons``; ``none`` without any."""
-    usual = SensorNoise.quantum_efficiency
+    usual = noise.binomial_bits is None or noise.quantum_efficiency == SensorNoise.quantum_efficiency
     parts = {
         "{:g} photons": noise.photons,
         "binomial, {} bits": noise.binomial_bits,
-        "quantum efficiency {:g}": None if noise.quantum_efficiency == usual else noise.quantum_efficiency,
+        "quantum efficiency {:g}": None if usual else noise.quantum_efficiency,
         "σ = {:g}": noise.read_sigma or None,
         "{} bits": noise.bits,
     }
@@ -345,7 +345,7 @@ def notes(config: SolverTableConfig, rows: Sequence[SolverRow]) -> str:
 def machine_of(row: SolverRow) -> str:
     """What took the seconds of a row, as far as it is known."""
     count = "unknown threads" if row.threads is None else f"{row.threads} thread{'s' if row.threads != 1 else ''}"
-    return f"{count} of {row.processor or 'an unknown processor'}"
+    return count if row.processor is None else f"{count} of {row.processor}"
 
 
 def cells(table: SolverTable) -> list[list[str]]:

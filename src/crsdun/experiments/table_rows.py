@@ -238,18 +238,18 @@ def earlier_evaluation(run: EvaluationRun, folder: Path, notify: Callable[[str],
     made_of = (
         earlier.record.get("weights"),
         earlier.record.get("settings"),
-        earlier.data,
+        {name: each for name, each in earlier.data.items() if name != "name"},  # of the folder or the .yaml
         earlier.protocol,
         earlier.camera,
-        len(earlier.scenes),
+        [row["name"] for row in earlier.scenes],
     )
     wanted = (
         run.origin,
         json.loads(json.dumps(run.method.settings)),
-        described_data(run.scenes),
+        {name: each for name, each in described_data(run.scenes).items() if name != "name"},
         run.options.protocol,
         run.exposure.described(),
-        min(run.options.first or len(run.scenes), len(run.scenes)),
+        list(run.scenes.names[: run.options.first]),
     )
     return earlier if made_of == wanted else None
 

@@ -160,7 +160,7 @@ class Pnp(Solver):
 
         Returns:
             One cube (B,C,H,W), not negative, in the units of y per band; no logits; the fit of each frame.
-            Where it is that of ``LrTv``, so is the cube.
+            Where it is that of ``LrTv``, so is the cube, but for rounding.
 
         Raises:
             InputError: y has another shape or type, or contains NaN or infinity; the denoiser does not return finite

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from crsdun.errors import InputError
 from crsdun.methods import Method
@@ -80,12 +81,14 @@ class Learner:
         for phase in self.phases:
             if not any(self.learns(name, phase) for name, _ in self.network.named_parameters()):
                 whose = "" if phase.learns == "all" else f" the {phase.learns}"
+                if not config.network.frozen:
+                    raise InputError(f"nothing in{whose or ' the network'} can learn", "choose another network")
                 raise InputError(f"network.frozen leaves{whose} nothing to learn", "freeze fewer parts")
         # Their running statistics are part of what is frozen; a validation leaves every part in training.
         self.frozen_norms = [
             module
             for name, module in self.network.named_modules()
-            if isinstance(module, nn.BatchNorm2d) and self.is_frozen(name)
+            if isinstance(module, _BatchNorm) and self.is_frozen(name)
         ]
         self.enter(self.phases[0])
 

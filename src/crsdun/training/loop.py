@@ -27,8 +27,9 @@ from crsdun.provenance import fingerprint, hardware, now, versions
 from crsdun.scenes import Scene
 from crsdun.scenes.catalog import open_set
 from crsdun.scenes.scene_set import SceneSet
+from crsdun.spread import spread_evenly
 from crsdun.storage import atomic_file, locked
-from crsdun.training.batches import Batch, Batches, class_counts, exposure_for, spread_evenly
+from crsdun.training.batches import Batch, Batches, class_counts, exposure_for
 from crsdun.training.checkpoints import Checkpoint, CheckpointHeader, read_checkpoint, write_checkpoint
 from crsdun.training.config import DataConfig, TrainConfig, plain
 from crsdun.training.distributed import Processes, join

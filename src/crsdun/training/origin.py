@@ -80,7 +80,7 @@ class Origin:
         if self.data != now.data and [*self.data.values()] != [*now.data.values()]:
             raise InputError(
                 f"the scenes are not those that {folder} learnt from ({RECORD} lists their hashes)",
-                f"restore them, or {remedy}",
+                f"restore them and what their .yaml said, or {remedy}",
             )
         for key, sha256 in self.files.items():  # earlier versions did not record them
             if now.files.get(key) != sha256:
