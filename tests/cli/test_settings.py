@@ -14,7 +14,6 @@ from crsdun.errors import SETTING, InputError
 ROOT = Path(crsdun.__file__).parent
 # Settings that only another front end has, and what only looks like one (HTML, groups of a pattern): file → names.
 ELSEWHERE: dict[str, set[str]] = {
-    "evaluation/tables.py": {"sub", "super"},  # of Unicode
     "networks/hub.py": {"repository", "revision", "sha256"},
     "service/decoder.py": {"dtype"},
     "service/openapi.py": {"h1", "h2", "p", "pre", "code", "span", "html", "head", "body", "style", "title", "table"}

@@ -299,9 +299,9 @@ def test_what_would_change_a_judgement_is_judged_again(finished, monkeypatch):
     make(replace(table, scenes=1), only)
     make(replace(table, camera=replace(table.camera, step=2, mask="random:1")), only)
     other = SmallSet("test", scenes=2)
-    other.name = "small validation"  # of the same files, as are the splits of Indian Pines
+    other.names = tuple(f"validation {name}" for name in other.names)  # of the same files, as in Indian Pines
     make_table(table, only, (*SETS[:2], other), QUIET)
-    assert judged == [*3 * ["small test"], "small validation"]
+    assert judged == 4 * ["small test"]
 
 
 # -- those that are shipped ------------------------------------------------------------------------------------

@@ -227,9 +227,10 @@ def _letter_for_latex(letter: str) -> str:
     if letter in LATEX:
         return LATEX[letter]
     kind, *codes = unicodedata.decomposition(letter).split() or [""]
-    if kind in ("<super>", "<sub>"):
+    kind = kind.strip("<>")
+    if kind in ("super", "sub"):
         raised = "".join(chr(int(code, 16)) for code in codes).replace("−", "-")
-        return f"$^{{{raised}}}$" if kind == "<super>" else f"$_{{{raised}}}$"
-    letter = unicodedata.normalize("NFKC", letter) if kind == "<compat>" and len(codes) == 1 else letter
+        return f"$^{{{raised}}}$" if kind == "super" else f"$_{{{raised}}}$"
+    letter = unicodedata.normalize("NFKC", letter) if kind == "compat" and len(codes) == 1 else letter
     greek = re.fullmatch("GREEK SMALL LETTER ([A-Z]+)", unicodedata.name(letter, ""))
     return letter if greek is None else rf"$\{greek[1].lower().replace('lamda', 'lambda')}$"
