@@ -349,7 +349,7 @@ def test_a_denoiser_that_explains_less_leaves_the_estimate_of_lr_tv(measured):
     model.register_forward_hook(lambda model, given, result: calls.append(result.shape))
     cube = Pnp(iterations=2, denoiser=for_pnp(model))(y, camera).cube
     assert calls
-    torch.testing.assert_close(cube, first, rtol=0, atol=1e-3)
+    torch.testing.assert_close(cube, first)
 
 
 def test_their_networks_get_pictures_of_their_channels():

@@ -10,9 +10,6 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, SensorNoise, random_mask
 from crsdun.scenes.produce import ProduceSet
 from crsdun.solvers import Pnp, create_solver, per_image
-from crsdun.solvers import pnp as module
-from crsdun.solvers.held_out import HeldOut
-from crsdun.solvers.solver import normalised
 from tests.solvers.test_solvers import BANDS, SIZE, piecewise_smooth, psnr
 
 QUICK = {"iterations": 2}
@@ -79,24 +76,6 @@ def test_the_images_are_mirrored_in_another_way_at_each_turn(camera, y):
     for turn, images in enumerate(seen):
         distance = [float((images.flip(mirror) - seen[0]).abs().mean()) for mirror in ((), (-1,), (-2,), (-2, -1))]
         assert distance.index(min(distance)) == turn
-
-
-def test_pixels_held_out_have_been_seen_by_nothing_before(camera, monkeypatch):
-    y = SensorNoise(photons=500)(camera.forward(piecewise_smooth()), BANDS, torch.Generator().manual_seed(0))[None]
-    held = HeldOut(normalised(y, camera)[0].measurement, camera, module.LrTv.held_out).held
-    estimates = []
-
-    def turns(self, refinement, report=None):
-        explained = camera.forward(refinement.coefficients.cube(refinement.first))
-        errors = (explained - refinement.y)[held]
-        estimates.append(float(errors.square().mean()))
-        return refinement.first, refinement.sigma
-
-    monkeypatch.setattr(Pnp, "turns", turns)
-    Pnp()(y, camera)
-    used = create_solver("lr-tv")(y, camera)
-    seen = float(((camera.forward(used.cube) - y)[0][held] / normalised(y, camera)[0].scale).square().mean())
-    assert estimates[0] > 1.2 * seen
 
 
 def test_a_denoiser_of_single_pictures(camera, y):

@@ -57,7 +57,7 @@ class Survey:
         low, high: least and largest value of the pixels that count.
         white: the most that a white scene gives.
         digest: SHA-256 of frame and mask, as they are decoded.
-        full: the counts of full pixels and their part of all, as ``optics.saturation``; None where none is full.
+        full: the counts of full pixels and their part of all, as ``optics.saturation``; None where few are full.
         hot: how many pixels are (``optics.hot_pixels``); None where the scene is one of bright points.
     """
 

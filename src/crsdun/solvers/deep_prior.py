@@ -34,7 +34,7 @@ from crsdun.errors import InputError
 from crsdun.optics import CassiCamera, Estimate, Fit, Progress
 from crsdun.solvers.denoiser import MOST_IMAGES, shipped_denoiser
 from crsdun.solvers.lr_tv import LrTv
-from crsdun.solvers.pnp import MIRRORED, Pnp, RefinedFrame, plain
+from crsdun.solvers.pnp import MIRRORED, Pnp, RefinedFrame
 from crsdun.solvers.solver import NormalisedFrame, Solver, check_measurement, normalised
 from crsdun.storage import atomic_file
 from crsdun.tensor_file import read_tensors
@@ -145,7 +145,7 @@ class DeepPrior(Solver):
         refined = RefinedFrame(frame, x, fit, self.images)
         if refined.nothing:
             report(self.iterations)
-            return plain(frame)
+            return _plain(frame)
         u, sigma = Pnp(images=self.images).turns(refined)
         u = refined.towards(u, sigma)
         network = shipped_denoiser(u.device)
@@ -165,7 +165,7 @@ class DeepPrior(Solver):
         if state.step < self.iterations:
             report(self.iterations)
         if refined.doubted(state.least):
-            return plain(frame)
+            return _plain(frame)
         return refined.final(state.best, sigma), replace(fit, held_out=state.least)
 
     def _step(self, refined: RefinedFrame, network: nn.Module, state: State, u: Tensor, sigma: float) -> None:
@@ -214,6 +214,12 @@ def learning() -> Iterator[None]:
     """Gradients are possible, whatever the caller computes in, but are taken only where they are asked for."""
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def _plain(frame: NormalisedFrame) -> tuple[Tensor, Fit]:
+    """The estimate of LR-TV, (C,H,W) on the scale of the frame, with all its pixels, and its fit."""
+    estimate = LrTv()(frame.measurement[None], frame.camera)
+    return estimate.cube[0], estimate.fits[0]
 
 
 def _images(network: nn.Module, weights: Tensor, u: Tensor, sigma: float, mirror: tuple[int, ...]) -> Tensor:

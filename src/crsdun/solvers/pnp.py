@@ -101,12 +101,6 @@ class RefinedFrame:
         return FIRM + TOLD * math.sqrt(max(unexplained, 0) / max(gain, 1e-30))
 
 
-def plain(frame: NormalisedFrame) -> tuple[Tensor, Fit]:
-    """The estimate of LR-TV, (C,H,W) on the scale of the frame, with all its pixels, and its fit."""
-    estimate = LrTv()(frame.measurement[None], frame.camera)
-    return estimate.cube[0], estimate.fits[0]
-
-
 @dataclass(frozen=True)
 class Pnp(Solver):
     """Plug-and-play: LR-TV, then a learnt denoiser between steps towards the measurement.
@@ -160,14 +154,15 @@ class Pnp(Solver):
 
         Returns:
             One cube (B,C,H,W), not negative, in the units of y per band; no logits; the fit of each frame.
-            Where it is that of ``LrTv``, so is the cube, but for rounding.
+            Where it is that of ``LrTv``, so is the cube. Otherwise its ``held_out`` is a little too low: the last
+            iterations of ``LrTv`` had used these pixels.
 
         Raises:
             InputError: y has another shape or type, or contains NaN or infinity; the denoiser does not return finite
                 images of the shape that it got.
         """
         frames = normalised(measurement, camera)
-        first = LrTv(refit=False)  # the pixels held out remain a test of what becomes of its estimate
+        first = LrTv()
         turns, total = self.iterations * len(frames), (first.iterations + self.iterations) * len(frames)
 
         def report(done: int, before: int = 0) -> None:
@@ -190,11 +185,11 @@ class Pnp(Solver):
         refined = RefinedFrame(frame, x, fit, self.images)
         if refined.nothing:
             report(self.iterations)
-            return plain(frame)
+            return x, fit
         u, sigma = self.turns(refined, report)
         held_out = refined.held_out(refined.towards(u, sigma))
         if refined.doubted(held_out):
-            return plain(frame)
+            return x, fit
         return refined.final(u, sigma), replace(fit, held_out=held_out)
 
     def turns(self, refined: RefinedFrame, report: Callable[[int], None] | None = None) -> tuple[Tensor, float]:
